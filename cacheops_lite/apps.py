@@ -1,0 +1,32 @@
+"""The app: what is put in place when Django starts, each step with an undo."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+from . import conf, guard, queryset, receivers, transaction
+
+
+class CacheopsConfig(AppConfig):
+    name = "cacheops_lite"
+    label = "cacheops_lite"
+    verbose_name = "Cacheops"
+
+    def ready(self) -> None:
+        install()
+
+
+def install() -> None:
+    """Make Django's querysets read through the cache and follow writes.  Idempotent."""
+    conf.check_profiles()
+    queryset.install()
+    guard.install()
+    receivers.install()
+
+
+def uninstall() -> None:
+    """Leave Django as it was."""
+    receivers.uninstall()
+    guard.uninstall()
+    queryset.uninstall()
+    transaction.forget_all()

@@ -1,0 +1,157 @@
+"""A read as it goes to the database: its SQL, the name that it is cached under and what its result rests on."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import pickle
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.db.models import Aggregate, Count, Field, Model, QuerySet
+from django.db.models.expressions import Col
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.query import Query
+
+from .conditions import Dependency
+from .dependencies import QueryWalk, Uncacheable, dependencies_of
+from .keys import FORMAT_VERSION, digest
+
+# What is not a function of the data: the clock, chance, sequences.
+VOLATILE = re.compile(
+    r"\b(now|rand|random|random_uuid|uuid|uuidv4|uuidv7|gen_random_uuid|uuid_generate_v\d\w*|nextval|sysdate"
+    r"|curdate|curtime|(?:clock|statement|transaction)_timestamp|unix_timestamp|timeofday|utc_\w+|pg_sleep)\s*\("
+    r"|\b(current_timestamp|current_date|current_time|current_user|session_user|localtime|localtimestamp)\b"
+    r"|'now'",
+    re.IGNORECASE,
+)
+# Types whose repr() tells one value from every other one.
+TOLD_BY_REPR = (
+    *(str, int, float, bool, bytes, type(None), decimal.Decimal, uuid.UUID),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+)
+
+
+@dataclass(slots=True)
+class Compiled:
+    """`name` tells this read from every other one; `compiler` has composed its SQL and can replay rows of it."""
+
+    compiler: SQLCompiler
+    sql: str
+    name: str
+    dependencies: set[Dependency]
+
+    @property
+    def volatile(self) -> bool:
+        return VOLATILE.search(self.sql) is not None
+
+
+def compile_rows(queryset: QuerySet[Any]) -> Compiled:
+    """The read that evaluates `queryset`.  Raises Uncacheable, or EmptyResultSet when there is nothing to ask."""
+    iterable = queryset._iterable_class
+    kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
+    return _compile(kind, queryset.query, queryset.db)
+
+
+def compile_exists(query: Query, using: str) -> Compiled:
+    """The read of ``exists()``.  Raises Uncacheable or EmptyResultSet."""
+    return _compile("exists", query.exists(), using)
+
+
+def compile_count(query: Query, using: str) -> Compiled:
+    """The read of ``count()``.  Raises Uncacheable or EmptyResultSet."""
+    return compile_aggregates(query, using, {"__count": Count("*")})
+
+
+def compile_aggregates(query: Query, using: str, aggregates: Mapping[str, Any]) -> Compiled:
+    """The read of ``aggregate(**aggregates)``.  Raises Uncacheable or EmptyResultSet, and what Django raises."""
+    query = query.clone()
+    query.select_for_update = False
+    selects_rows = (
+        isinstance(query.group_by, tuple) or query.is_sliced or query.distinct or query.combinator or query.annotations
+    )
+    if selects_rows:
+        return _compile("aggregate", query, using, _resolve(query, aggregates))
+    query.clear_select_clause()
+    query.clear_ordering(force=True)
+    for alias, aggregate in aggregates.items():
+        query.add_annotation(aggregate, alias)
+    return _compile("aggregate", query, using)
+
+
+def _resolve(query: Query, aggregates: Mapping[str, Any]) -> dict[str, Any]:
+    """The aggregates over a query that Django will make a subquery of; `query` gets the joins they need."""
+    mask = query.annotation_select_mask
+    for alias, aggregate in aggregates.items():
+        resolved = aggregate.resolve_expression(query, allow_joins=True, reuse=None, summarize=True)
+        # A later one may refer to an earlier one.
+        query.append_annotation_mask([alias])
+        query.annotations[alias] = resolved
+    resolved_by_alias = {alias: query.annotations.pop(alias) for alias in aggregates}
+    query.set_annotation_mask(mask)
+    return resolved_by_alias
+
+
+def _compile(kind: str, query: Query, using: str, aggregates: Mapping[str, Aggregate] | None = None) -> Compiled:
+    compiler = query.get_compiler(using)
+    walk = QueryWalk(compiler)
+    sql, params = walk.as_sql()
+    parts = [kind, sql, parameters(params), *_converted(compiler, query)]
+    for alias, aggregate in (aggregates or {}).items():
+        walk.note(aggregate)
+        aggregate_sql, aggregate_params = compiler.compile(aggregate)
+        parts += [alias, aggregate_sql, parameters(aggregate_params), _conversion(aggregate)]
+    return Compiled(compiler, sql, digest(*parts), dependencies_of(walk, sql))
+
+
+def _converted(compiler: SQLCompiler, query: Query) -> Iterable[str]:
+    """What turns columns into values: the same SQL with other fields gives other results."""
+    yield f"{FORMAT_VERSION} {compiler.connection.vendor}"
+    yield "" if query.model is None else _layout(query.model)
+    for expression, _, alias in compiler.select or ():
+        yield f"{alias or ''} {_conversion(expression)}"
+
+
+def _conversion(expression: Any) -> str:
+    if isinstance(expression, Col):
+        return _field_identity(expression.output_field)
+    output_field = getattr(expression, "_output_field_or_none", None)
+    return "" if output_field is None else _field_identity(output_field)
+
+
+def _field_identity(field: Field[Any, Any]) -> str:
+    if getattr(field, "model", None) is not None:
+        return _bound_field_identity(field)
+    return repr(field.deconstruct()[1:])
+
+
+@cache
+def _bound_field_identity(field: Field[Any, Any]) -> str:
+    kind = type(field)
+    return f"{field.model._meta.label}.{field.attname} {kind.__module__}.{kind.__qualname__}"
+
+
+@cache
+def _layout(model: type[Model]) -> str:
+    fields = [_bound_field_identity(field) for field in model._meta.concrete_fields]
+    return " ".join([model.__module__, model.__qualname__, *fields])
+
+
+def parameters(params: Iterable[Any]) -> str:
+    """A text that tells these parameters from all others: ``1`` from ``'1'``.  Raises Uncacheable."""
+    return repr([_parameter(param) for param in params])
+
+
+def _parameter(param: Any) -> Any:
+    if type(param) in TOLD_BY_REPR:
+        return param
+    if isinstance(param, memoryview):
+        return bytes(param)
+    try:
+        return type(param).__qualname__, pickle.dumps(param)
+    except Exception as error:
+        raise Uncacheable(f"parameter {param!r} can't be told from others: {error}") from error

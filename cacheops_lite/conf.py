@@ -1,0 +1,174 @@
+"""Settings: names and meanings of django-cacheops, read when first asked for and anew whenever one changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+ALL_OPS = frozenset({"get", "fetch", "count", "aggregate", "exists"})
+
+DEFAULTS: dict[str, Any] = {
+    "CACHEOPS": {},
+    "CACHEOPS_DEFAULTS": {},
+    "CACHEOPS_ENABLED": True,
+    "CACHEOPS_REDIS": {},
+    "CACHEOPS_SENTINEL": {},
+    "CACHEOPS_CLIENT_CLASS": None,
+    "CACHEOPS_SERIALIZER": "pickle",
+    "CACHEOPS_INSIDEOUT": False,
+    # Values of these are long or have no equality worth asking for: they make no terms.
+    "CACHEOPS_SKIP_FIELDS": (
+        "FileField",
+        "TextField",
+        "BinaryField",
+        "JSONField",
+        "ArrayField",
+    ),
+    "CACHEOPS_LONG_DISJUNCTION": 8,
+}
+
+
+class Settings:
+    """The package's settings as attributes, with their defaults; kept until Django says that one changed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in DEFAULTS:
+            raise AttributeError(f"cacheops_lite has no setting {name}")
+        value = getattr(django_settings, name, DEFAULTS[name])
+        if name == "CACHEOPS_SKIP_FIELDS":
+            value = frozenset(field if isinstance(field, str) else field().get_internal_type() for field in value)
+        self.__dict__[name] = value
+        return value
+
+
+settings = Settings()
+
+# Called after a CACHEOPS* setting changed, so that what was derived from it can be derived anew.
+_observers: list[Callable[[str], None]] = []
+
+
+def on_change(observer: Callable[[str], None]) -> Callable[[str], None]:
+    """Have `observer` called with the name of each of our settings that changes."""
+    _observers.append(observer)
+    return observer
+
+
+def _setting_changed(*, setting: str, **kwargs: Any) -> None:
+    if not setting.startswith("CACHEOPS"):
+        return
+    settings.__dict__.pop(setting, None)
+    if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
+        _profiles.cache_clear()
+    for observer in _observers:
+        observer(setting)
+
+
+setting_changed.connect(_setting_changed, dispatch_uid="cacheops_lite.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The resolved ``CACHEOPS`` entry of a model.  `timeout` is in seconds."""
+
+    ops: frozenset[str]
+    timeout: int
+    lock: bool = False
+    local_get: bool = False
+    cache_on_save: bool | str = False
+    db_agnostic: bool = True
+
+
+def model_profile(model: type[Model]) -> Profile | None:
+    """The profile of `model`, or None when nothing of it may be cached.
+
+    The most specific of ``'app.model'``, ``'app.*'`` and ``'*.*'`` counts.
+    Raises ImproperlyConfigured when ``CACHEOPS`` makes no sense.
+    """
+    # Historical models of migrations come and go with other columns than the real ones.
+    if model.__module__ == "__fake__":
+        return None
+    profiles = _profiles()
+    label = model._meta.app_label.lower()
+    for name in (f"{label}.{model._meta.model_name}", f"{label}.*", "*.*"):
+        if name in profiles:
+            return profiles[name]
+    return None
+
+
+def check_profiles() -> None:
+    """Resolve all profiles now.  Raises ImproperlyConfigured when ``CACHEOPS`` makes no sense."""
+    _profiles()
+
+
+@lru_cache(maxsize=1)
+def _profiles() -> dict[str, Profile | None]:
+    entries, defaults = settings.CACHEOPS or {}, settings.CACHEOPS_DEFAULTS or {}
+    for name, value in (("CACHEOPS", entries), ("CACHEOPS_DEFAULTS", defaults)):
+        if not isinstance(value, dict):
+            raise ImproperlyConfigured(f"{name} should be a dict, not {value!r}")
+    return {
+        _checked_name(name).lower(): None if entry is None else _profile(name, entry, defaults)
+        for name, entry in entries.items()
+    }
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or len(name.split(".")) != 2 or not all(name.split(".")):
+        raise ImproperlyConfigured(f"CACHEOPS entry {name!r} should be named 'app.model', 'app.*' or '*.*'")
+    return name
+
+
+def _profile(name: str, entry: Any, defaults: dict[str, Any]) -> Profile:
+    if not isinstance(entry, dict):
+        raise ImproperlyConfigured(f"CACHEOPS entry '{name}' should be a dict of options or None, not {entry!r}")
+    options = {**defaults, **entry}
+    if "timeout" not in options:
+        raise ImproperlyConfigured(
+            f"CACHEOPS entry '{name}' lacks a 'timeout' in seconds; give it one or set it for all in CACHEOPS_DEFAULTS"
+        )
+    return Profile(
+        ops=parse_ops(options.get("ops"), f"CACHEOPS entry '{name}'"),
+        timeout=parse_timeout(options["timeout"], f"CACHEOPS entry '{name}'"),
+        lock=bool(options.get("lock", False)),
+        local_get=bool(options.get("local_get", False)),
+        cache_on_save=options.get("cache_on_save") or False,
+        db_agnostic=bool(options.get("db_agnostic", True)),
+    )
+
+
+def parse_ops(ops: Any, where: str) -> frozenset[str]:
+    """A set of ops from ``'all'``, the name of one, a collection of them or None.
+
+    Raises ImproperlyConfigured, naming `where`, for an unknown one.
+    """
+    if ops is None:
+        return frozenset()
+    if ops == "all":
+        return ALL_OPS
+    try:
+        parsed = frozenset({ops} if isinstance(ops, str) else ops)
+    except TypeError:
+        parsed = frozenset({ops})
+    if unknown := parsed - ALL_OPS:
+        raise ImproperlyConfigured(
+            f"{where} has unknown ops {sorted(map(str, unknown))}; there are {', '.join(sorted(ALL_OPS))}, or 'all'"
+        )
+    return parsed
+
+
+def parse_timeout(timeout: Any, where: str) -> int:
+    """`timeout` in whole seconds.  Raises ImproperlyConfigured, naming `where`, if it is something else."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
+        raise ImproperlyConfigured(
+            f"{where} has timeout {timeout!r}; it should be a whole number of seconds, 0 or more"
+        )
+    return timeout

@@ -1,0 +1,253 @@
+"""From a compiled query to its dependencies: which rows of which tables its result rests on.
+
+The compiler itself tells what it used, through `QueryWalk`, which listens while it composes the SQL; so joins that
+``select_related`` and ordering add are seen, and trimmed ones are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models.expressions import Col, RawSQL
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.constants import LOUTER
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import ExtraWhere
+
+from .conditions import Conjunction, Dependency, Term
+from .scope import watched_columns
+from .values import NULL
+from .where import formula
+
+Columns = dict[str, "set[str]"]
+
+
+class Uncacheable(Exception):
+    """The result of a query can't be tied to what it rests on; says why."""
+
+
+class QueryWalk:
+    """Composes a compiler's SQL and notes its live tables, its conditions and the columns that it reads."""
+
+    def __init__(self, compiler: SQLCompiler):
+        self.compiler = compiler
+        self.query: Query = compiler.query
+        self.live: set[str] = set()
+        self.columns: Columns = {}
+        self.opaque = False
+        self.inner: list[Query] = list(self.query.combined_queries)
+
+    def as_sql(self) -> tuple[str, tuple[Any, ...]]:
+        """The SQL and its parameters.  Raises EmptyResultSet like the compiler."""
+        compiler, setup = self.compiler, self.compiler.pre_sql_setup
+        from_clause = compiler.get_from_clause
+
+        def pre_sql_setup(*args: Any, **kwargs: Any) -> Any:
+            parts = setup(*args, **kwargs)
+            self._note_live()
+            for expression in _expressions_of(compiler, *parts):
+                self.note(expression)
+            return parts
+
+        def get_from_clause() -> Any:
+            # DISTINCT ON joins only after the setup.
+            self._note_live()
+            return from_clause()
+
+        # On this compiler alone: an instance's attribute, gone with it.
+        compiler.pre_sql_setup = pre_sql_setup  # type: ignore[method-assign]
+        compiler.get_from_clause = get_from_clause  # type: ignore[method-assign]
+        try:
+            sql, params = compiler.as_sql()
+        finally:
+            del compiler.pre_sql_setup, compiler.get_from_clause
+        return sql, tuple(params)
+
+    def _note_live(self) -> None:
+        counts = self.query.alias_refcount
+        self.live.update(alias for alias in self.query.alias_map if counts[alias])
+
+    def note(self, expression: Any) -> None:
+        """Note the columns, subqueries and raw SQL within `expression`."""
+        if isinstance(expression, Query):
+            self.inner.append(expression)
+        elif isinstance(expression, Col):
+            self.columns.setdefault(expression.alias, set()).add(expression.target.column)
+        elif isinstance(expression, (RawSQL, ExtraWhere)):
+            self._note_raw(expression)
+        elif isinstance(expression, (list, tuple, set, frozenset)):
+            for part in expression:
+                self.note(part)
+        else:
+            self._note_parts(expression)
+
+    def _note_parts(self, expression: Any) -> None:
+        inner = getattr(expression, "query", None)
+        if isinstance(inner, Query):
+            self.inner.append(inner)
+        for part in _sources(expression):
+            self.note(part)
+        # A lookup's right hand side is a source only if it is one expression; it may be a list of some.
+        right = getattr(expression, "rhs", None)
+        if isinstance(right, (list, tuple, set, frozenset)):
+            self.note(right)
+
+    def _note_raw(self, expression: RawSQL | ExtraWhere) -> None:
+        texts = expression.sqls if isinstance(expression, ExtraWhere) else [expression.sql]
+        if any(_reads_tables(str(text)) for text in texts):
+            raise Uncacheable("raw SQL in it may read tables that can't be told")
+        self.opaque = True
+
+
+def _expressions_of(compiler: SQLCompiler, extra_select: Any, order_by: Any, group_by: Any) -> Iterator[Any]:
+    query = compiler.query
+    for item in [*(compiler.select or ()), *extra_select, *order_by]:
+        yield item[0]
+    yield from (compiler.where, compiler.having, compiler.qualify)
+    if isinstance(query.group_by, tuple):
+        yield from query.group_by
+
+
+def _sources(expression: Any) -> Iterable[Any]:
+    sources = getattr(expression, "get_source_expressions", None)
+    return [part for part in sources() if part is not None] if sources else ()
+
+
+def _reads_tables(sql: str) -> bool:
+    return re.search(r"\b(select|from|join|table|with)\b", sql, re.IGNORECASE) is not None
+
+
+def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
+    """All that the result of the walked query rests on.  Raises Uncacheable when that can't be told."""
+    found, foreign = _own_dependencies(walk)
+    if foreign:
+        raise Uncacheable(f"it refers to tables outside of itself: {', '.join(sorted(foreign))}")
+    known = {dependency.table for dependency in found}
+    # A second look, at the text: whatever an expression of somebody else's reads behind our back.
+    found |= {Dependency(table, (), None) for table in tables_in(sql) - known}
+    watched = watched_columns()
+    if unwatched := {dependency.table for dependency in found} - set(watched):
+        raise Uncacheable(f"no profile covers the tables {', '.join(sorted(unwatched))}")
+    return {_with_all_columns(dependency, watched[dependency.table]) for dependency in found}
+
+
+def _with_all_columns(dependency: Dependency, columns: frozenset[str]) -> Dependency:
+    if dependency.columns is None or not columns <= set(dependency.columns):
+        return dependency
+    return dependency._replace(columns=None)
+
+
+def tables_in(sql: str) -> set[str]:
+    """The tables that stand after FROM or JOIN in SQL as Django composes it, with all its names quoted."""
+    # What a dot follows is the table of a column, as in EXTRACT(YEAR FROM "t"."c").
+    quoted = re.findall(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")+)"|`((?:[^`]|``)+)`)(?!\s*\.)', sql, re.IGNORECASE)
+    return {one.replace('""', '"') or other.replace("``", "`") for one, other in quoted}
+
+
+def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:
+    """Dependencies of a query and its inner ones, and the columns of outer queries that it reads."""
+    foreign: Columns = {}
+    found: set[Dependency] = set()
+    query = walk.query
+    if not query.combinator:
+        _note_joins(walk)
+    for inner in walk.inner:
+        inner_found, inner_foreign = _inner_dependencies(walk, inner)
+        found |= inner_found
+        _merge(walk.columns, inner_foreign)
+    if query.combinator:
+        return found, foreign
+    for alias, columns in walk.columns.items():
+        if alias not in query.alias_map:
+            foreign[alias] = columns
+    conjunctions = formula(walk.compiler.where, walk.compiler.connection.vendor)
+    conjunctions = frozenset(_with_joined_terms(walk, conjunction) for conjunction in conjunctions)
+    for alias in walk.live:
+        found |= _alias_dependencies(walk, alias, conjunctions)
+    found |= {Dependency(table, (), None) for table in query.extra_tables}
+    return found, foreign
+
+
+def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency], Columns]:
+    compiler = query.get_compiler(walk.compiler.using)
+    inner = QueryWalk(compiler)
+    try:
+        inner.as_sql()
+    except EmptyResultSet:
+        # Constant, whatever the tables hold.
+        return set(), {}
+    found, foreign = _own_dependencies(inner)
+    # Raw SQL in it may read columns of the outer query as well.
+    walk.opaque = walk.opaque or inner.opaque
+    return found, foreign
+
+
+def _note_joins(walk: QueryWalk) -> None:
+    for alias in walk.live:
+        join = walk.query.alias_map[alias]
+        if join.parent_alias is None:
+            continue
+        for left, right in join.join_cols:
+            _merge(walk.columns, {join.parent_alias: {left}, alias: {right}})
+        restriction = join.join_field.get_extra_restriction(alias, join.parent_alias)
+        for condition in (restriction, join.filtered_relation):
+            if condition is not None:
+                walk.note(getattr(condition, "resolved_condition", None) or condition)
+                if condition is join.filtered_relation:
+                    walk.opaque = True
+
+
+def _merge(columns: Columns, more: Columns) -> None:
+    for alias, names in more.items():
+        columns.setdefault(alias, set()).update(names)
+
+
+def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction:
+    """Add what equality across joins implies: with ``a.x = b.y`` and ``a.x = 1`` only rows with ``b.y = 1`` matter."""
+    terms = set(conjunction)
+    grown = True
+    while grown:
+        grown = False
+        for alias in walk.live:
+            join = walk.query.alias_map[alias]
+            for left, right in join.join_cols if join.parent_alias else ():
+                for here, there in (
+                    ((join.parent_alias, left), (alias, right)),
+                    ((alias, right), (join.parent_alias, left)),
+                ):
+                    new = _carried(terms, here, there)
+                    grown = grown or not new <= terms
+                    terms |= new
+    return frozenset(terms)
+
+
+def _carried(terms: set[Term], here: tuple[str, str], there: tuple[str, str]) -> set[Term]:
+    # NULL equals nothing, so that a join carries no term for it.
+    return {Term(*there, term.token) for term in terms if term[:2] == here and term.token != NULL}
+
+
+def _alias_dependencies(walk: QueryWalk, alias: str, conjunctions: frozenset[Conjunction]) -> set[Dependency]:
+    join = walk.query.alias_map[alias]
+    # Beside an outer join the null row, too, is an answer, which any row that matches the join takes away.
+    nullable = join.join_type == LOUTER
+    kept = {
+        frozenset(
+            (term.column, term.token)
+            for term in conjunction
+            if term.alias == alias and not (nullable and term.token == NULL)
+        )
+        for conjunction in conjunctions
+    }
+    if frozenset() in kept:
+        kept = {frozenset()}
+    columns = _columns_read(walk, alias)
+    return {Dependency(join.table_name, tuple(sorted(terms)), columns) for terms in kept}
+
+
+def _columns_read(walk: QueryWalk, alias: str) -> tuple[str, ...] | None:
+    if walk.opaque or walk.query.distinct_fields:
+        return None
+    return tuple(sorted(walk.columns.get(alias, ())))

@@ -1,0 +1,166 @@
+"""Row images: what a row was before a write and what it is after, as tokens.
+
+An image belongs to a table, not to a model: a multi-table child's row gives one for each of its tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.db.models import Field, Model
+from django.db.models.expressions import BaseExpression, Combinable
+
+from . import columns
+from .changes import Change
+from .values import name
+
+# {attname: value as the database gets it}; what is not known is not there.
+Snapshot = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that holds a part of a model's rows; columns by their (quoted) name."""
+
+    name: str
+    fields: Mapping[str, Field[Any, Any]]
+    pk: Field[Any, Any]
+
+
+@cache
+def tables_of(model: type[Model]) -> tuple[Table, ...]:
+    """The tables that `model`'s rows lie in: its own, and those of its multi-table parents."""
+    concrete = model._meta.concrete_model
+    if concrete is None:
+        raise TypeError(f"{model.__name__} is abstract: it has no rows")
+    return tuple(
+        Table(
+            name(owner._meta.db_table),
+            {name(field.column): field for field in owner._meta.local_concrete_fields},
+            owner._meta.pk,
+        )
+        for owner in (concrete, *concrete._meta.all_parents)
+        if not owner._meta.proxy
+    )
+
+
+def snapshot(instance: Model, attnames: Collection[str] | None = None) -> dict[str, Any]:
+    """What `instance` holds, of `attnames` or of everything that is loaded.
+
+    Left out is what only the database knows: deferred fields, expressions, generated columns.
+    """
+    held: dict[str, Any] = {}
+    for field in instance._meta.concrete_fields:
+        if attnames is not None and field.attname not in attnames:
+            continue
+        value = instance.__dict__.get(field.attname, _ABSENT)
+        if value is _ABSENT or isinstance(value, (BaseExpression, Combinable)):
+            continue
+        if columns.is_ours_to_read(field):
+            put(held, field, value)
+    return held
+
+
+_ABSENT = object()
+
+
+def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
+    """Add `value` of `field` as the database gets it, if Django can tell."""
+    try:
+        held[field.attname] = field.get_prep_value(value)
+    except (TypeError, ValueError, ArithmeticError):
+        held.pop(field.attname, None)
+
+
+def image(table: Table, held: Snapshot, vendor: str) -> dict[str, str]:
+    """Tokens of those columns of `table` that `held` tells and that have some."""
+    tokens = {}
+    for column, field in table.fields.items():
+        if field.attname in held:
+            token = columns.token(field, vendor, held[field.attname])
+            if token is not None:
+                tokens[column] = token
+    return tokens
+
+
+def own_key(table: Table, held: Snapshot, vendor: str) -> str | None:
+    """The token of the row's own key, None when it has none."""
+    if table.pk.attname not in held or held[table.pk.attname] is None:
+        return None
+    return columns.token(table.pk, vendor, held[table.pk.attname])
+
+
+def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[str]) -> list[str]:
+    """The columns of `table` that may differ: of the `written` attnames those not known to be equal."""
+    return [
+        column
+        for column, field in table.fields.items()
+        if field.attname in written and not _equal(field.attname, old, new)
+    ]
+
+
+def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
+    if attname not in old or attname not in new:
+        return False
+    before, after = old[attname], new[attname]
+    # An enum's member is stored as the text or number that it is; other types that only compare equal (1 == 1.0, JSON's
+    # true == 1) are stored differently.
+    alike = type(before) is type(after) or any(
+        isinstance(before, kind) and isinstance(after, kind) for kind in (str, int)
+    )
+    return alike and bool(before == after)
+
+
+def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
+    """The changes that inserting the row makes, one for each of its tables."""
+    return [
+        Change(table.name, old=None, new=image(table, held, vendor), pk=own_key(table, held, vendor))
+        for table in tables_of(model)
+    ]
+
+
+def row_went(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
+    """The changes that deleting the row makes, one for each of its tables."""
+    return [
+        Change(table.name, old=image(table, held, vendor), new=None, pk=own_key(table, held, vendor))
+        for table in tables_of(model)
+    ]
+
+
+def own_keys(model: type[Model], held: Snapshot, vendor: str) -> dict[str, str | None]:
+    """The tokens of the row's own key, by table."""
+    return {table.name: own_key(table, held, vendor) for table in tables_of(model)}
+
+
+def row_changed(
+    model: type[Model],
+    old: Snapshot,
+    new: Snapshot,
+    written: Collection[str],
+    vendor: str,
+    keys: Mapping[str, str | None],
+    marks: Mapping[str, str],
+) -> list[Change]:
+    """The changes that updating the `written` attnames of the row makes; none where it is locked and nothing differs.
+
+    `keys` are the tokens of the row's own key by table, `marks` what a look left there.
+    """
+    changes = []
+    for table in tables_of(model):
+        changed = differing(table, old, new, written)
+        mark = marks.get(table.name)
+        if changed or mark is not None:
+            changes.append(
+                Change(
+                    table.name,
+                    old=image(table, old, vendor),
+                    new=image(table, new, vendor),
+                    changed=changed,
+                    pk=keys.get(table.name),
+                    mark=mark,
+                )
+            )
+    return changes

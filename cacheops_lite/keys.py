@@ -1,0 +1,95 @@
+"""Names of keys in Redis.
+
+    {prefix}@col:v:{hash}           a cached value
+    {prefix}@col:g:{table}          the table's generation
+    {prefix}@col:r:{table}          the registry of its schemes, a set of "columns|id[|columns read]"
+    {prefix}@col:s:{table}:{dep}    a stamp, dep being "column=token&...|id"
+    {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
+    {prefix}@col:w:{table}:{pk}     the mark of writers that look at a row
+    {prefix}@col:l:{hash}           a lock
+
+The id of a scheme tells apart dependencies on the same rows that read different columns.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import NamedTuple
+
+from .conditions import Dependency
+from .values import name
+
+# To be raised when the layout of keys, stamps or payloads changes: old values then become unreachable.
+FORMAT_VERSION = 1
+NAMESPACE = "@col:"
+LONGEST_ID = 40
+TOKEN_LENGTH = 8
+
+
+class Scheme(NamedTuple):
+    """A dependency without its values, and the part of the stamp's key that tells which one it is."""
+
+    table: str
+    member: str
+    stamp: str
+
+
+def scheme(dependency: Dependency) -> Scheme:
+    """The scheme that covers `dependency` and the name of its stamp."""
+    columns = ",".join(name(column) for column, _ in dependency.terms)
+    if dependency.columns is None:
+        read, read_id = "", "*"
+    else:
+        read = read_id = ",".join(map(name, dependency.columns))
+        if len(read) > LONGEST_ID:
+            read_id = "#" + hashlib.blake2b(read.encode(), digest_size=8).hexdigest()
+    member = f"{columns}|{read_id}" if read_id in ("*", read) else f"{columns}|{read_id}|{read}"
+    values = "&".join(f"{name(column)}={token}" for column, token in dependency.terms)
+    table = name(dependency.table)
+    return Scheme(table, member, f"{table}:{values}|{read_id}")
+
+
+def digest(*parts: str) -> str:
+    """A short text that differs when any of `parts` or their order does."""
+    md = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        md.update(b"%d:" % len(encoded))
+        md.update(encoded)
+    return base64.urlsafe_b64encode(md.digest())[:-2].decode()
+
+
+def fresh_token() -> str:
+    """A random token of TOKEN_LENGTH characters, for generations, stamps, marks and locks."""
+    return base64.urlsafe_b64encode(os.urandom(TOKEN_LENGTH * 3 // 4)).decode()
+
+
+def value_key(prefix: str, name: str) -> str:
+    return f"{prefix}{NAMESPACE}v:{name}"
+
+
+def generation_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}g:{table}"
+
+
+def registry_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}r:{table}"
+
+
+def stamp_key(prefix: str, stamp: str) -> str:
+    return f"{prefix}{NAMESPACE}s:{stamp}"
+
+
+def dependents_key(prefix: str, stamp: str) -> str:
+    return f"{prefix}{NAMESPACE}d:{stamp}"
+
+
+def mark_key(prefix: str, table: str, pk: str) -> str:
+    return f"{prefix}{NAMESPACE}w:{table}:{pk}"
+
+
+def lock_key(value_key: str) -> str:
+    head, _, tail = value_key.rpartition(f"{NAMESPACE}v:")
+    return f"{head}{NAMESPACE}l:{tail}"

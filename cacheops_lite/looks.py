@@ -1,0 +1,119 @@
+"""Looks: reading the old image of a row so that it is the one that the write replaces.
+
+Between our look and the write another writer may move the row; what that state matched must fall too.  So within a
+transaction the row is locked when looking.  In autocommit the look leaves a mark in Redis: whoever else flushes a
+change of the row ends the mark, and the flush, finding it gone, drops the generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model, OneToOneField, QuerySet
+
+from . import outbox
+from .changes import Work
+from .images import Table, own_key, put, tables_of
+from .transaction import recorder_for
+
+# Not worth reading only to see whether they changed: counted as changed when they are written.
+HEAVY = frozenset({"BinaryField"})
+
+
+@dataclass(slots=True)
+class Look:
+    """What a row was: `held` by attname, empty if there was none; None where it was not read.
+
+    `keys` are the tokens of its own key by table, if they can be told; `marks` what the look left there, empty for a
+    row that is locked.
+    """
+
+    pk: Any
+    held: dict[str, Any] | None
+    keys: Mapping[str, str | None]
+    marks: Mapping[str, str]
+    # What else changes with the row.
+    more: Work = field(default_factory=Work)
+
+
+def look(prefix: str, model: type[Model], pk: Any, using: str) -> Look:
+    """Look at the row of `model` with primary key `pk`, before it is changed."""
+    tables = tables_of(model)
+    keys = _keys_from(model, tables, pk, connections[using].vendor)
+    if recorder_for(using).in_transaction:
+        locked = lock(model, using)
+        return Look(pk, held(locked.filter(pk=pk), readable(model)), keys or {}, {})
+    if keys is None:
+        return Look(pk, None, {}, {})
+    glance = outbox.look(prefix, keys)
+    attnames = list(_wanted(tables, glance))
+    queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
+    # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.
+    found = held(queryset.filter(pk=pk), attnames) if attnames else None
+    return Look(pk, found, keys, glance.marks)
+
+
+def readable(model: type[Model]) -> list[str]:
+    """The attnames of an old image where nobody says which are needed."""
+    return [each.attname for each in model._meta.concrete_fields if each.get_internal_type() not in HEAVY]
+
+
+def lock(model: type[Model], using: str) -> QuerySet[Any]:
+    """A queryset of `model` that locks the rows it reads, for writes of the transaction that is open."""
+    connection = connections[using]
+    queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
+    queryset._for_write = True
+    if connection.features.has_select_for_update:
+        return queryset.select_for_update()
+    if connection.vendor == "sqlite" and not recorder_for(using).is_dirty:
+        # A statement that writes nothing takes SQLite's one write lock, and waits for it.  A read first would
+        # pin a snapshot, from which SQLite refuses to go on to a write when another writer was faster.
+        table = connection.ops.quote_name(model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE 0")  # noqa: S608
+    return queryset
+
+
+def _keys_from(model: type[Model], tables: Iterable[Table], pk: Any, vendor: str) -> dict[str, str] | None:
+    """The tokens of the row's own key in each of its tables, None if one can't be told from `pk`."""
+    chain = [model._meta.pk]
+    while isinstance(chain[-1], OneToOneField) and chain[-1].remote_field.parent_link:
+        chain.append(chain[-1].target_field)
+    keys = {}
+    for table in tables:
+        key: dict[str, Any] = {}
+        put(key, table.pk, pk)
+        token = own_key(table, key, vendor) if table.pk in chain else None
+        if token is None:
+            return None
+        keys[table.name] = token
+    return keys
+
+
+def _wanted(tables: Iterable[Table], glance: outbox.Glance) -> Iterable[str]:
+    """The attnames that the tables' schemes ask for."""
+    for table in tables:
+        conditions, reads = glance.condition_columns[table.name], glance.read_columns[table.name]
+        for column, each in table.fields.items():
+            if column in conditions or reads is None or column in reads:
+                yield each.attname
+
+
+def held(queryset: QuerySet[Any], attnames: Iterable[str]) -> dict[str, Any]:
+    """The only row of `queryset` by attname, as the database gets it; empty if there is none."""
+    return next(rows(queryset, attnames), {})
+
+
+def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The rows of `queryset` by attname, as the database gets them."""
+    fields = [queryset.model._meta.get_field(name) for name in dict.fromkeys(attnames)]
+    if not queryset.query.is_sliced:
+        queryset = queryset.order_by()
+    for row in queryset.values_list(*(each.attname for each in fields)):
+        found: dict[str, Any] = {}
+        for each, value in zip(fields, row, strict=True):
+            put(found, each, value)
+        yield found

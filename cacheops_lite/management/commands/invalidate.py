@@ -1,0 +1,72 @@
+"""``manage.py invalidate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Model
+
+from ...invalidation import invalidate_all, invalidate_model, invalidate_obj
+
+
+class Command(BaseCommand):
+    help = "Invalidates the cached results of everything, of apps, of models or of single objects."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "label",
+            nargs="+",
+            help="all, an app, an app.Model or an app.Model.pk",
+        )
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            help="Where to look objects up (default: default).",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # First all names, then all work: a mistake in the last one leaves nothing half done.
+        steps = [self._step(label, options["database"]) for label in options["label"]]
+        for function, targets in steps:
+            for target in targets:
+                function(*target)
+
+    def _step(self, label: str, using: str) -> tuple[Any, list[tuple[Any, ...]]]:
+        if label == "all":
+            return invalidate_all, [()]
+        app_label, _, rest = label.partition(".")
+        model_name, _, pk = rest.partition(".")
+        config = _app(app_label)
+        if not rest:
+            models = config.get_models(include_auto_created=True)
+            return invalidate_model, [(model, using) for model in models]
+        model = _model(config, model_name)
+        if not pk:
+            return invalidate_model, [(model, using)]
+        return invalidate_obj, [(_object(model, pk, using), using)]
+
+
+def _app(label: str) -> Any:
+    try:
+        return apps.get_app_config(label)
+    except LookupError as error:
+        raise CommandError(f"{error} Apps are: {', '.join(sorted(apps.app_configs))}.") from error
+
+
+def _model(config: Any, name: str) -> type[Model]:
+    try:
+        return config.get_model(name)
+    except LookupError as error:
+        names = sorted(model.__name__ for model in config.get_models())
+        raise CommandError(f"{error} Models of {config.label}: {', '.join(names)}.") from error
+
+
+def _object(model: type[Model], pk: str, using: str) -> Model:
+    try:
+        return model._base_manager.using(using).nocache().get(pk=pk)  # type: ignore[attr-defined]
+    except (model.DoesNotExist, ValueError, ValidationError) as error:
+        raise CommandError(f"There is no {model._meta.label} with primary key {pk!r}.") from error

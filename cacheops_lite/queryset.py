@@ -1,0 +1,329 @@
+"""Querysets that read through the cache, and their managers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
+from django.db.models import Model, QuerySet
+from django.db.models.manager import BaseManager
+
+from . import compiled, conf, rows
+from .compiled import Compiled
+from .conf import ALL_OPS, model_profile, settings
+from .dependencies import Uncacheable
+from .invalidation import PREFIX, is_active
+from .keys import digest, value_key
+from .reading import Target, read_through
+from .store import MISS, Basis
+from .transaction import recorder_for
+from .writes import update_invalidated
+
+logger = logging.getLogger("cacheops_lite")
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """What of a queryset is cached and how: its model's profile, as changed by ``cache()`` and ``nocache()``."""
+
+    ops: frozenset[str]
+    timeout: int
+    lock: bool
+    db_agnostic: bool
+    # Asked for by cache(): then also what is no function of the data alone.
+    asked_for: bool = False
+
+
+def caching_of(queryset: QuerySet[Any]) -> Caching | None:
+    """How `queryset` is cached, None for a model without a profile."""
+    caching = queryset.__dict__.get("_cacheops_caching")
+    if caching is None:
+        profile = model_profile(queryset.model)
+        if profile is None:
+            return None
+        caching = Caching(profile.ops, profile.timeout, profile.lock, profile.db_agnostic)
+    return caching
+
+
+def require_caching(queryset: QuerySet[Any]) -> Caching:
+    """How `queryset` is cached.  Raises ImproperlyConfigured for a model without a profile."""
+    caching = caching_of(queryset)
+    if caching is None:
+        options = queryset.model._meta
+        raise ImproperlyConfigured(
+            f"Cacheops is not enabled for {options.app_label}.{options.model_name} model.\n"
+            f"If you don't want to cache anything by default you can configure it with empty ops."
+        )
+    return caching
+
+
+def caches(queryset: QuerySet[Any], op: str) -> Caching | None:
+    """How to cache `op` of `queryset` here and now, None if not at all."""
+    if not settings.CACHEOPS_ENABLED:
+        return None
+    caching = caching_of(queryset)
+    if caching is None or op not in caching.ops or queryset._for_write:
+        return None
+    if queryset.query.select_for_update or recorder_for(queryset.db).is_dirty:
+        return None
+    return caching
+
+
+def target_of(queryset: QuerySet[Any], read: Compiled, caching: Caching) -> Target:
+    """Where the result of `read` is kept."""
+    name = read.name if caching.db_agnostic else digest(read.name, queryset.db)
+    return Target(
+        key=value_key(PREFIX, name),
+        basis=Basis(PREFIX, read.dependencies),
+        databases=(queryset.db,),
+        timeout=caching.timeout,
+        lock=caching.lock,
+        sender=queryset.model,
+    )
+
+
+def _compiled(queryset: QuerySet[Any], caching: Caching, compile_read: Callable[[], Compiled]) -> Compiled | None:
+    """The read, or None if it can't or should not be cached."""
+    try:
+        read = compile_read()
+    except EmptyResultSet:
+        return None
+    except Uncacheable as reason:
+        logger.info("A query of %s is not cached: %s", queryset.model._meta.label, reason)
+        return None
+    return read if caching.asked_for or not read.volatile else None
+
+
+def _value(
+    queryset: QuerySet[Any],
+    op: str,
+    compile_read: Callable[[], Compiled],
+    compute: Callable[[], Any],
+) -> Any:
+    """The single value that `compute` gets from the database, through the cache."""
+    caching = caches(queryset, op)
+    read = _compiled(queryset, caching, compile_read) if caching else None
+    if caching is None or read is None:
+        return compute()
+
+    def compute_both() -> tuple[Any, Any]:
+        value = compute()
+        return value, value
+
+    return read_through(target_of(queryset, read, caching), compute_both, lambda value: value)
+
+
+def _fetch(queryset: QuerySet[Any]) -> list[Any] | None:
+    """The results of `queryset` through the cache, None if they should not be cached."""
+    caching = caches(queryset, "fetch")
+    if caching is None:
+        return None
+    read = _compiled(queryset, caching, lambda: compiled.compile_rows(queryset))
+    if read is None:
+        return None
+
+    def compute() -> tuple[Any, Any]:
+        capture = rows.Capture()
+        results = capture.results(queryset)
+        return results, MISS if capture.rows is None else capture.rows
+
+    return read_through(
+        target_of(queryset, read, caching),
+        compute,
+        lambda stored: rows.replay(queryset, read.compiler, stored),
+    )
+
+
+class QuerySetMixin(QuerySet[Any]):
+    """What querysets get: caching of their reads, and the methods that steer it."""
+
+    def cache(
+        self,
+        ops: str | Iterable[str] | None = None,
+        timeout: int | None = None,
+        lock: bool | None = None,
+    ) -> QuerySetMixin:
+        """Cache `ops` of this queryset and of those made from it.
+
+        `ops` is one or some of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``; None means all, ``[]`` none.
+        `timeout` is in seconds; with `lock` only one of many that miss at once computes.  What is left out is as the
+        profile says.  Raises ImproperlyConfigured for a model without a profile or nonsense.
+        """
+        where = f"{self.model._meta.label}: cache()"
+        caching = require_caching(self)
+        self._cacheops_caching = Caching(
+            ops=ALL_OPS if ops is None else conf.parse_ops(ops, where),
+            timeout=caching.timeout if timeout is None else conf.parse_timeout(timeout, where),
+            lock=caching.lock if lock is None else lock,
+            db_agnostic=caching.db_agnostic,
+            asked_for=True,
+        )
+        return self
+
+    def nocache(self) -> QuerySetMixin:
+        """Don't cache this queryset and those made from it."""
+        return self if caching_of(self) is None else self.cache(ops=())
+
+    def cloning(self, cloning: int = 1000) -> QuerySetMixin:
+        """Make the next `cloning` methods clone as usual; 0 makes this queryset change in place."""
+        self._cacheops_cloning = cloning
+        return self
+
+    def inplace(self) -> QuerySetMixin:
+        """Make methods change this queryset instead of cloning it."""
+        return self.cloning(0)
+
+    def invalidated_update(self, **kwargs: Any) -> int:
+        """``update(**kwargs)`` that invalidates by the old and new state of each row; returns the number of rows."""
+        clone = QuerySet._clone(self).select_related(None)
+        clone._for_write = True
+        if not is_active():
+            return clone.update(**kwargs)
+        return update_invalidated(clone.nocache(), kwargs)
+
+    def _clone(self) -> QuerySet[Any]:
+        cloning = self.__dict__.get("_cacheops_cloning")
+        if cloning == 0:
+            self._result_cache = None
+            self._prefetch_done = False
+            return self
+        clone = original(QuerySet, "_clone")(self)
+        if cloning is not None:
+            clone._cacheops_cloning = cloning - 1
+        caching = self.__dict__.get("_cacheops_caching")
+        if caching is not None:
+            clone._cacheops_caching = caching
+        return clone
+
+    def _fetch_all(self) -> None:
+        if self._result_cache is None:
+            # None, if it is not to be cached, leaves it to Django.
+            self._result_cache = _fetch(self)
+        original(QuerySet, "_fetch_all")(self)
+
+    def count(self) -> int:
+        count = original(QuerySet, "count")
+        if self._result_cache is not None:
+            return count(self)
+        return _value(
+            self,
+            "count",
+            lambda: compiled.compile_count(self.query, self.db),
+            lambda: count(self),
+        )
+
+    def exists(self) -> bool:
+        exists = original(QuerySet, "exists")
+        if self._result_cache is not None:
+            return exists(self)
+        return _value(
+            self,
+            "exists",
+            lambda: compiled.compile_exists(self.query, self.db),
+            lambda: exists(self),
+        )
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        aggregate = original(QuerySet, "aggregate")
+        named = _named(args, kwargs)
+        if not named:
+            return aggregate(self, *args, **kwargs)
+        return _value(
+            self,
+            "aggregate",
+            lambda: compiled.compile_aggregates(self.query, self.db, named),
+            lambda: aggregate(self, *args, **kwargs),
+        )
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        return original(QuerySet, "get")(_fetching_as_get(self), *args, **kwargs)
+
+    def first(self) -> Any:
+        return original(QuerySet, "first")(_fetching_as_get(self))
+
+    def last(self) -> Any:
+        return original(QuerySet, "last")(_fetching_as_get(self))
+
+    def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
+        in_bulk = original(QuerySet, "in_bulk")
+        return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
+
+
+def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The aggregates by alias; None for what Django will refuse, so that its own error comes."""
+    named = dict(kwargs)
+    for arg in args:
+        try:
+            named[arg.default_alias] = arg
+        except (AttributeError, TypeError):
+            return None
+    if not all(hasattr(value, "resolve_expression") for value in named.values()):
+        return None
+    return named
+
+
+def _fetching_as_get(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """`queryset`, or where ``get`` is cached and ``fetch`` is not, a clone that caches its fetch."""
+    caching = caching_of(queryset)
+    if caching is None or "get" not in caching.ops or "fetch" in caching.ops:
+        return queryset
+    if queryset._result_cache is not None:
+        return queryset
+    clone = queryset._clone()
+    clone._cacheops_caching = replace(caching, ops=caching.ops | {"fetch"})  # type: ignore[attr-defined]
+    return clone
+
+
+class ManagerMixin(BaseManager[Model]):
+    """What managers get: the methods of querysets that steer caching."""
+
+    def cache(self, *args: Any, **kwargs: Any) -> Any:
+        """`QuerySetMixin.cache` of all objects."""
+        return self.get_queryset().cache(*args, **kwargs)  # type: ignore[attr-defined]
+
+    def nocache(self) -> Any:
+        """`QuerySetMixin.nocache` of all objects."""
+        return self.get_queryset().nocache()  # type: ignore[attr-defined]
+
+    def inplace(self) -> Any:
+        """`QuerySetMixin.inplace` of all objects."""
+        return self.get_queryset().inplace()  # type: ignore[attr-defined]
+
+    def invalidated_update(self, **kwargs: Any) -> int:
+        """`QuerySetMixin.invalidated_update` of all objects."""
+        return self.get_queryset().inplace().invalidated_update(**kwargs)  # type: ignore[attr-defined]
+
+
+# Django offers no hook into the reads of a queryset: these classes are patched, and nothing else is.
+_PATCHED = ((QuerySet, QuerySetMixin), (BaseManager, ManagerMixin))
+_originals: dict[type, dict[str, Any]] = {}
+
+
+def install() -> None:
+    """Mix the mixins into Django's classes."""
+    for django_class, mixin in _PATCHED:
+        if django_class in _originals:
+            continue
+        methods = {name: value for name, value in vars(mixin).items() if callable(value)}
+        _originals[django_class] = {name: vars(django_class).get(name) for name in methods}
+        for name, method in methods.items():
+            setattr(django_class, name, method)
+
+
+def uninstall() -> None:
+    """Give Django's classes their own methods back."""
+    for django_class, methods in _originals.items():
+        for name, method in methods.items():
+            if method is None:
+                delattr(django_class, name)
+            else:
+                setattr(django_class, name, method)
+    _originals.clear()
+
+
+def original(django_class: type, name: str) -> Any:
+    """Django's own method, which one of ours stands before."""
+    return _originals[django_class][name]

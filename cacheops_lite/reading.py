@@ -1,0 +1,155 @@
+"""The way of a read: the cache, else stamps, then the source, then a fill."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from . import locks, store
+from .locks import LOCK_TIMEOUT
+from .serializers import dumps_rows, loads_rows
+from .signals import cache_read
+from .store import MISS, Basis, Lookup
+from .transaction import may_fill
+
+logger = logging.getLogger("cacheops_lite")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A result that may be cached: its key, what it rests on, for how many seconds and how it is kept."""
+
+    key: str
+    basis: Basis
+    databases: tuple[str, ...]
+    timeout: int
+    lock: bool = False
+    sender: Any = None
+    func: Callable[..., Any] | None = None
+    dumps: Callable[[Any], bytes] = dumps_rows
+    loads: Callable[[bytes], Any] = loads_rows
+
+
+class Attempt:
+    """One read of a target, step by step."""
+
+    def __init__(self, target: Target):
+        self.target = target
+        self.value: Any = MISS
+        self._lookup: Lookup | None = None
+        self._lock: str | None = None
+
+    def look(self) -> bool:
+        """Look into the cache; True if `value` was there."""
+        return self.accept(store.read(self.target.key, self.target.basis))
+
+    def accept(self, lookup: Lookup) -> bool:
+        self._lookup = lookup
+        self.value = self._decoded(lookup)
+        return self.value is not MISS
+
+    def acquire(self) -> bool:
+        """Become the one who computes it."""
+        self._lock = locks.acquire_lock(self.target.key)
+        return self._lock is not None
+
+    def prepare(self) -> None:
+        """Take stamps, to be done before the source is read; none if what it says may be old or uncommitted."""
+        if self._lookup is not None:
+            if may_fill(self.target.databases):
+                store.take_stamps(self._lookup, self.target.timeout)
+            else:
+                self._lookup.stamps = None
+
+    def fill(self, storable: Any) -> None:
+        """Keep what the source said, unless it was overtaken."""
+        if self._lookup is None or self._lookup.stamps is None:
+            return
+        if not may_fill(self.target.databases):
+            return
+        try:
+            payload = self.target.dumps(storable)
+        except Exception:
+            logger.exception("Can't cache %s: it does not serialize", self._name)
+            return
+        store.fill(self._lookup, payload, self.target.timeout)
+
+    def close(self) -> None:
+        """Let others compute."""
+        if self._lock is not None:
+            locks.release_lock(self.target.key, self._lock)
+            self._lock = None
+
+    def notify(self) -> None:
+        """Tell receivers of ``cache_read``."""
+        cache_read.send_robust(sender=self.target.sender, func=self.target.func, hit=self.value is not MISS)
+
+    def _decoded(self, lookup: Lookup) -> Any:
+        if isinstance(lookup.payload, bytes):
+            try:
+                return self.target.loads(lookup.payload)
+            except Exception as error:
+                # Another version's, or of a class that is gone: as good as not there.
+                logger.warning("Can't decode the cached value of %s: %r", self._name, error)
+        return MISS
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.target.func, "__qualname__", None) or repr(self.target.sender)
+
+
+def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
+    """The cached result of `target`, else the computed one.
+
+    `compute` returns the result and what to store of it, MISS for nothing; `revive` makes a result of what was stored.
+    """
+    attempt = Attempt(target)
+    if not attempt.look() and target.lock:
+        _lock_or_wait(attempt)
+    try:
+        attempt.notify()
+        if attempt.value is not MISS:
+            return revive(attempt.value)
+        attempt.prepare()
+        result, storable = compute()
+        if storable is not MISS:
+            attempt.fill(storable)
+        return result
+    finally:
+        attempt.close()
+
+
+def _lock_or_wait(attempt: Attempt) -> None:
+    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    while not attempt.acquire() and time.monotonic() < deadline:
+        if attempt.accept(locks.wait_for_value(target.key, target.basis)):
+            return
+
+
+async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -> Any:
+    """`read_through` for coroutines, whose results are stored as they are."""
+    attempt = Attempt(target)
+    if not await sync_to_async(attempt.look)() and target.lock:
+        await _alock_or_wait(attempt)
+    try:
+        await sync_to_async(attempt.notify)()
+        if attempt.value is not MISS:
+            return attempt.value
+        await sync_to_async(attempt.prepare)()
+        result = await compute()
+        await sync_to_async(attempt.fill)(result)
+        return result
+    finally:
+        await sync_to_async(attempt.close)()
+
+
+async def _alock_or_wait(attempt: Attempt) -> None:
+    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
+        if attempt.accept(await locks.await_value(target.key, target.basis)):
+            return

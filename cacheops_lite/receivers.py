@@ -1,0 +1,179 @@
+"""Signal handlers: saves, deletes and many-to-many changes of watched models, and of no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.apps import apps
+from django.db.models import ManyToManyField, Model
+from django.db.models.signals import (
+    ModelSignal,
+    class_prepared,
+    m2m_changed,
+    post_delete,
+    post_save,
+    pre_delete,
+    pre_save,
+)
+
+from . import writes
+from .cascades import silent_work
+from .conf import on_change
+from .invalidation import PREFIX, is_active
+from .looks import Look, look
+from .scope import is_watched, watched_models
+
+_connected: list[tuple[ModelSignal, type[Model]]] = []
+_installed = False
+
+
+def install() -> None:
+    """Follow the writes of all watched models, those defined later included."""
+    global _installed
+    uninstall()
+    _installed = True
+    class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.receivers")
+    for model in watched_models():
+        _follow(model)
+
+
+def uninstall() -> None:
+    """Stop following writes."""
+    global _installed
+    _installed = False
+    class_prepared.disconnect(dispatch_uid="cacheops_lite.receivers")
+    while _connected:
+        signal, model = _connected.pop()
+        signal.disconnect(sender=model, dispatch_uid="cacheops_lite")
+
+
+@on_change
+def _follow_anew(setting: str) -> None:
+    if _installed and setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
+        install()
+
+
+def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
+    if apps.models_ready and is_watched(sender):
+        _follow(sender)
+
+
+def _follow(model: type[Model]) -> None:
+    handlers: list[tuple[ModelSignal, Callable[..., None]]] = [
+        (pre_save, before_save),
+        (post_save, after_save),
+        (pre_delete, before_delete),
+        (post_delete, after_delete),
+        (m2m_changed, after_m2m),
+    ]
+    for signal, handler in handlers:
+        _connect_first(signal, handler, model)
+        _connected.append((signal, model))
+
+
+def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: type[Model]) -> None:
+    """Connect before all others, so that receivers which read through the cache find it invalidated."""
+    before = len(signal.receivers)
+    signal.connect(handler, sender=model, weak=False, dispatch_uid="cacheops_lite")
+    with signal.lock:
+        if len(signal.receivers) > before:
+            signal.receivers.insert(0, signal.receivers.pop())
+            signal.sender_receivers_cache.clear()
+
+
+def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
+    """Look at the row that is about to be replaced, if there can be one."""
+    if is_active() and _has_key(instance) and not _is_surely_new(instance):
+        _keep(instance, look(PREFIX, type(instance), instance.pk, using))
+
+
+def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
+    """Record what save() did."""
+    found = _kept(instance)
+    if is_active():
+        writes.saved(instance, found, created, kwargs.get("update_fields"), using)
+
+
+def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
+    """Look at the row that is about to go."""
+    if is_active() and _has_key(instance):
+        found = look(PREFIX, type(instance), instance.pk, using)
+        found.more = silent_work(instance, using)
+        _keep(instance, found)
+
+
+def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
+    """Record what delete() did."""
+    found = _kept(instance)
+    if is_active():
+        writes.deleted(instance, found, using)
+
+
+def after_m2m(
+    sender: type[Model],
+    instance: Model,
+    action: str,
+    reverse: bool,
+    model: type[Model],
+    pk_set: set[Any] | None,
+    using: str,
+    **kwargs: Any,
+) -> None:
+    """Record which rows of a many-to-many table came or went."""
+    if not is_active():
+        return
+    if action == "post_clear":
+        writes.unlinked_all(sender, using)
+    elif action in ("post_add", "post_remove"):
+        field = _m2m_field(sender, instance, model)
+        if field is None:
+            writes.unlinked_all(sender, using)
+        else:
+            pairs = _pairs(field, sender, instance, reverse, pk_set or set())
+            writes.linked(sender, pairs, using, came=action == "post_add")
+
+
+def _m2m_field(through: type[Model], instance: Model, model: type[Model]) -> ManyToManyField[Any, Any] | None:
+    fields = (*instance._meta.many_to_many, *model._meta.many_to_many)
+    return next((field for field in fields if field.remote_field.through is through), None)
+
+
+def _pairs(
+    field: ManyToManyField[Any, Any],
+    through: type[Model],
+    instance: Model,
+    reverse: bool,
+    keys: set[Any],
+) -> list[dict[str, Any]]:
+    source = through._meta.get_field(field.m2m_field_name())
+    target = through._meta.get_field(field.m2m_reverse_field_name())
+    near, far = (target, source) if reverse else (source, target)
+    own = getattr(instance, near.target_field.attname)
+    pairs = [{near.attname: own, far.attname: key} for key in keys]
+    if field.remote_field.symmetrical:
+        # The mirrored rows come and go without a signal.
+        pairs += [{near.attname: key, far.attname: own} for key in keys]
+    return pairs
+
+
+def _has_key(instance: Model) -> bool:
+    key = instance.pk
+    return key is not None and not (isinstance(key, tuple) and None in key)
+
+
+def _is_surely_new(instance: Model) -> bool:
+    """Django inserts it without trying an update first: what it adds takes its key from a default."""
+    return instance._state.adding and all(
+        field.has_default() or field.has_db_default()
+        for field in getattr(instance._meta, "pk_fields", [instance._meta.pk])
+    )
+
+
+# The look rides on the instance from the one signal to the other.
+def _keep(instance: Model, found: Look) -> None:
+    instance._state._cacheops_look = found  # type: ignore[attr-defined]
+
+
+def _kept(instance: Model) -> Look | None:
+    return instance._state.__dict__.pop("_cacheops_look", None)

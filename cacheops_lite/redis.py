@@ -1,0 +1,105 @@
+"""The Redis client that the settings describe, and the Lua scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from threading import RLock
+from typing import Any
+
+import redis
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from redis.sentinel import Sentinel
+
+from .conf import on_change, settings
+
+CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
+
+_client: Any = None
+_scripts: dict[str, Any] = {}
+_lock = RLock()
+
+
+def get_client() -> redis.Redis:
+    """The process's client, made when first asked for.
+
+    Raises ImproperlyConfigured when the settings contradict each other.
+    """
+    global _client
+    if _client is None:
+        with _lock:
+            if _client is None:
+                _client = _make_client()
+    return _client
+
+
+def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+    """Run ``lua/{name}.lua`` and return its reply."""
+    script = _scripts.get(name)
+    if script is None:
+        with _lock:
+            script = _scripts.setdefault(name, get_client().register_script(script_source(name)))
+    return script(keys=keys, args=args)
+
+
+@cache
+def script_source(name: str) -> str:
+    """The Lua source of a script."""
+    return (resources.files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+@on_change
+def _forget_client(setting: str) -> None:
+    global _client
+    if setting in CLIENT_SETTINGS:
+        with _lock:
+            _client = None
+            _scripts.clear()
+
+
+def _make_client() -> Any:
+    if settings.CACHEOPS_REDIS and settings.CACHEOPS_SENTINEL:
+        raise ImproperlyConfigured("CACHEOPS_REDIS and CACHEOPS_SENTINEL are mutually exclusive")
+    client_class: Any = redis.Redis
+    if settings.CACHEOPS_CLIENT_CLASS:
+        client_class = _client_class(settings.CACHEOPS_CLIENT_CLASS)
+    if settings.CACHEOPS_SENTINEL:
+        client = _sentinel_master(settings.CACHEOPS_SENTINEL, client_class)
+    elif isinstance(settings.CACHEOPS_REDIS, str):
+        client = client_class.from_url(settings.CACHEOPS_REDIS)
+    elif isinstance(settings.CACHEOPS_REDIS, dict):
+        client = client_class(**_connection_options(settings.CACHEOPS_REDIS))
+    else:
+        raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
+    return _refuse_decoding(client)
+
+
+def _client_class(path: Any) -> Callable[..., Any]:
+    if not isinstance(path, str):
+        return path
+    try:
+        return import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"CACHEOPS_CLIENT_CLASS {path!r} can't be imported: {error}") from error
+
+
+def _connection_options(options: dict[str, Any]) -> dict[str, Any]:
+    # An empty socket path stands in many copied configurations and means "none".
+    return {name: value for name, value in options.items() if value or name != "unix_socket_path"}
+
+
+def _sentinel_master(options: dict[str, Any], client_class: Any) -> Any:
+    if not {"locations", "service_name"} <= set(options):
+        raise ImproperlyConfigured("Specify locations and service_name for CACHEOPS_SENTINEL")
+    own = {"locations", "service_name", "db"}
+    sentinel = Sentinel(options["locations"], **{name: value for name, value in options.items() if name not in own})
+    return sentinel.master_for(options["service_name"], redis_class=client_class, db=options.get("db", 0))
+
+
+def _refuse_decoding(client: Any) -> Any:
+    pool = getattr(client, "connection_pool", None)
+    if getattr(pool, "connection_kwargs", {}).get("decode_responses"):
+        raise ImproperlyConfigured("Cached values are bytes: leave decode_responses out of CACHEOPS_REDIS")
+    return client

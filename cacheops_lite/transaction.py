@@ -1,0 +1,180 @@
+"""The recorder: what a connection's transaction wrote, kept until it is committed.
+
+Django's own ``on_commit`` knows what a rollback, also one to a savepoint, makes undone: it forgets the callbacks that
+were registered within.  A recorder keeps weak references to its callbacks, so those that Django forgot are gone here as
+well.  A callback that is gone too late would invalidate too much, never too little.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import outbox
+from .changes import Work
+from .signals import cache_invalidated
+
+READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
+
+
+class _Batch:
+    """The work of one level of savepoints, alive as long as Django means to commit it."""
+
+    def __init__(self, recorder: Recorder, savepoints: frozenset[str | None]):
+        self.recorder = recorder
+        self.savepoints = savepoints
+        self.work: dict[str, Work] = {}
+
+    def __call__(self) -> None:
+        self.recorder.commit()
+
+
+class Recorder:
+    """What a connection wrote and did not commit yet, and whether it may use the cache meanwhile."""
+
+    def __init__(self, connection: BaseDatabaseWrapper):
+        self._connection = weakref.proxy(connection)
+        self._batches: list[weakref.ref[_Batch]] = []
+        # Atomic blocks that count as not there: see `testing.as_autocommit`.
+        self.hidden_blocks = 0
+        # A statement asked for a snapshot of its own.
+        self.asked_for_snapshot = False
+
+    @property
+    def in_transaction(self) -> bool:
+        blocks = self._connection.atomic_blocks
+        if blocks or self.hidden_blocks:
+            return len(blocks) > self.hidden_blocks
+        return not self._connection.get_autocommit()
+
+    @property
+    def is_manual(self) -> bool:
+        """Autocommit is off outside of any atomic block: nobody tells when a commit comes."""
+        return not self._connection.in_atomic_block and not self._connection.get_autocommit()
+
+    @property
+    def is_dirty(self) -> bool:
+        """There are writes that others can't see yet, or whose invalidation is still to come."""
+        self._settle()
+        return self.is_manual or any(batch() is not None for batch in self._batches)
+
+    @property
+    def pins_snapshot(self) -> bool:
+        """Reads may see an older state than the stamps that were read before them."""
+        if not self.in_transaction:
+            return False
+        if self.asked_for_snapshot or self._connection.vendor not in ("postgresql", "mysql"):
+            return True
+        level = getattr(self._connection, "isolation_level", None)
+        name = getattr(level, "name", level)
+        return not isinstance(name, str) or name.lower() not in READ_COMMITTED
+
+    def touch(self) -> None:
+        """Note that the transaction wrote something."""
+        if self.in_transaction and not self.is_manual:
+            self._batch()
+
+    def record(self, prefix: str, work: Work) -> None:
+        """Have `work` done when what was written is committed: now, in autocommit."""
+        if not work:
+            return
+        if not self.in_transaction or self.is_manual:
+            self._settle()
+            deliver({prefix: work})
+        else:
+            self._batch().work.setdefault(prefix, Work()).add(work)
+
+    def _settle(self) -> None:
+        """Commit what was written within blocks that ended inside of hidden ones, which Django keeps open."""
+        if self._batches and not self.in_transaction and self._connection.in_atomic_block:
+            self.commit()
+
+    def commit(self) -> None:
+        """Do the work of all batches that are alive, at once."""
+        batches = self._alive()
+        self._batches.clear()
+        merged: dict[str, Work] = {}
+        for batch in batches:
+            for prefix, work in batch.work.items():
+                merged.setdefault(prefix, Work()).add(work)
+            batch.work = {}
+        deliver(merged)
+
+    def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
+        """Let the blocks that are open count as not there, and return what `restore` takes."""
+        state = self.hidden_blocks, self._batches
+        self.hidden_blocks, self._batches = len(self._connection.atomic_blocks), []
+        return state
+
+    def restore(self, state: tuple[int, list[weakref.ref[_Batch]]]) -> None:
+        """Undo `hide`."""
+        self._settle()
+        self.hidden_blocks, batches = state
+        self._batches = [*batches, *self._batches]
+
+    def _alive(self) -> list[_Batch]:
+        return [batch for reference in self._batches if (batch := reference()) is not None]
+
+    def _batch(self) -> _Batch:
+        savepoints = frozenset(self._connection.savepoint_ids)
+        alive = self._alive()
+        for batch in alive:
+            if batch.savepoints == savepoints:
+                return batch
+        batch = _Batch(self, savepoints)
+        transaction.on_commit(batch, using=self._connection.alias)
+        self._go_first()
+        self._batches = [*map(weakref.ref, alive), weakref.ref(batch)]
+        return batch
+
+    def _go_first(self) -> None:
+        """Put our callback before all others: one of theirs that raises would keep it from being called.
+
+        Not in the transactions of a TestCase, which never call any; ``captureOnCommitCallbacks`` counts them there.
+        """
+        connection = self._connection
+        if not getattr(connection.atomic_blocks[0], "_from_testcase", False):
+            connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+
+
+def deliver(work_by_prefix: dict[str, Work]) -> None:
+    """Do the work now and tell receivers of ``cache_invalidated``."""
+    outbox.invalidate(work_by_prefix)
+    for work in work_by_prefix.values():
+        for sender, obj_dict in work.notices:
+            cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
+
+
+def recorder_of(connection: BaseDatabaseWrapper) -> Recorder:
+    """The recorder of a connection, which belongs to one task like the connection itself."""
+    recorder = connection.__dict__.get("_cacheops_recorder")
+    if recorder is None:
+        recorder = Recorder(connection)
+        connection._cacheops_recorder = recorder  # type: ignore[attr-defined]
+    return recorder
+
+
+def recorder_for(using: str) -> Recorder:
+    """The recorder of this task's connection to the database `using`."""
+    return recorder_of(connections[using])
+
+
+def is_dirty(databases: Iterable[str]) -> bool:
+    """Any of this task's connections to `databases` has uncommitted writes."""
+    return any(recorder_for(using).is_dirty for using in databases)
+
+
+def may_fill(databases: Iterable[str]) -> bool:
+    """What this task reads from `databases` is as new as the stamps that it read before."""
+    recorders = [recorder_for(using) for using in databases]
+    return not any(recorder.is_dirty or recorder.pins_snapshot for recorder in recorders)
+
+
+def forget_all(**kwargs: Any) -> None:
+    """Take the recorders off all of this task's connections."""
+    for connection in connections.all(initialized_only=True):
+        connection.__dict__.pop("_cacheops_recorder", None)

@@ -1,0 +1,93 @@
+"""From a WHERE tree to a formula over terms; what it can't express exactly counts as any row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models.expressions import Col
+from django.db.models.lookups import Exact, In, IsNull, Lookup
+from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
+
+from .columns import token
+from .conditions import ANY, NONE, Formula, Term, all_of, any_of, one_of
+from .conf import settings
+from .values import NULL
+
+
+def formula(where: Any, vendor: str) -> Formula:
+    """What rows must meet to pass `where` (a WhereNode or None), as seen by the database of `vendor`."""
+    return ANY if where is None else _node(where, False, vendor)
+
+
+def _node(node: Any, negated: bool, vendor: str) -> Formula:
+    if isinstance(node, WhereNode):
+        return _tree(node, negated, vendor)
+    if isinstance(node, NothingNode):
+        return ANY if negated else NONE
+    if isinstance(node, Lookup) and _is_plain(node):
+        return _lookup(node, negated, vendor)
+    return ANY
+
+
+def _tree(node: WhereNode, negated: bool, vendor: str) -> Formula:
+    negated = negated != node.negated
+    if node.connector not in (AND, OR):
+        return ANY
+    children = [_node(child, negated, vendor) for child in node.children]
+    if not children:
+        return ANY
+    combine: Callable[[list[Formula]], Formula] = all_of
+    # De Morgan: a negated AND is an OR of what is negated, and the other way round.
+    if (node.connector == OR) != negated:
+        combine = any_of
+    return combine(children)
+
+
+def _is_plain(node: Lookup[Any]) -> bool:
+    """Equality of one column with given values, with Django's own meaning of it."""
+    return (
+        isinstance(node, (Exact, In, IsNull))
+        and type(node).__module__.startswith("django.db.models")
+        and type(node.lhs) is Col
+        and not node.bilateral_transforms
+    )
+
+
+def _lookup(node: Lookup[Any], negated: bool, vendor: str) -> Formula:
+    column = node.lhs
+    if isinstance(node, IsNull):
+        if bool(node.rhs) == negated or token(column.target, vendor, None) is None:
+            return ANY
+        return one_of([_term(column, NULL)])
+    if negated:
+        return ANY
+    if isinstance(node, In):
+        return _in(node, vendor)
+    if _is_expression(node.rhs):
+        return ANY
+    return _terms(column, [node.rhs], vendor)
+
+
+def _in(node: In, vendor: str) -> Formula:
+    if isinstance(node.rhs, str) or _is_expression(node.rhs):
+        return ANY
+    options = list(node.rhs)
+    if len(options) >= settings.CACHEOPS_LONG_DISJUNCTION or any(map(_is_expression, options)):
+        return ANY
+    return _terms(node.lhs, [option for option in options if option is not None], vendor)
+
+
+def _terms(column: Any, options: list[Any], vendor: str) -> Formula:
+    tokens = [token(column.target, vendor, option) for option in options]
+    if None in tokens:
+        return ANY
+    return one_of(_term(column, each) for each in tokens if each is not None)
+
+
+def _term(column: Any, each: str) -> Term:
+    return Term(column.alias, column.target.column, each)
+
+
+def _is_expression(value: Any) -> bool:
+    return hasattr(value, "resolve_expression") or hasattr(value, "as_sql")

@@ -1,0 +1,88 @@
+"""Fixtures: the store in both modes and on both kinds of Redis, and a header that says what a run is on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+
+from cacheops_lite import redis as cacheops_redis
+from cacheops_lite.signals import cache_read
+from tests import services
+
+FLAVOURS = {
+    "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
+    "embedded": {"CACHEOPS_REDIS": {}, "CACHEOPS_CLIENT_CLASS": "fakeredis.FakeRedis"},
+}
+MODES = {"sets": {"CACHEOPS_INSIDEOUT": False}, "insideout": {"CACHEOPS_INSIDEOUT": True}}
+STORES = [f"{flavour}-{mode}" for flavour in FLAVOURS for mode in MODES]
+
+
+def pytest_report_header(config):
+    redis = services.REDIS_URL if services.redis_answers() else "none found: embedded only"
+    return f"cacheops_lite: database {services.DATABASE}, Redis {redis}"
+
+
+@pytest.fixture(params=STORES)
+def store(request):
+    """An empty store of each kind; skipped for want of Redis on a laptop, failed in CI."""
+    flavour, mode = request.param.split("-")
+    if flavour == "redis" and not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    with override_settings(**FLAVOURS[flavour], **MODES[mode]):
+        client = cacheops_redis.get_client()
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+class Reads:
+    """Counts hits and misses."""
+
+    def __init__(self):
+        self.hits = self.misses = 0
+
+    def note(self, sender, func, hit, **kwargs):
+        if hit:
+            self.hits += 1
+        else:
+            self.misses += 1
+
+
+@contextmanager
+def counted_reads():
+    reads = Reads()
+    cache_read.connect(reads.note)
+    try:
+        yield reads
+    finally:
+        cache_read.disconnect(reads.note)
+
+
+@pytest.fixture
+def reads():
+    """Hits and misses since the test began."""
+    with counted_reads() as counted:
+        yield counted
+
+
+@pytest.fixture
+def is_hit():
+    """Tells whether a callable's reads all come from the cache."""
+
+    def check(read):
+        with counted_reads() as counted:
+            read()
+        assert counted.hits + counted.misses, "it does not read through the cache at all"
+        return not counted.misses
+
+    return check
+
+
+@pytest.fixture
+def queries():
+    """Counts SQL queries: ``with queries() as found: ...; len(found)``."""
+    return lambda: CaptureQueriesContext(connection)

@@ -1,0 +1,62 @@
+"""Which services this run has: asked for by environment, else found on their standard ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+IN_CI = bool(os.environ.get("CI"))
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+
+
+def answers(host: str, port: int) -> bool:
+    """Something listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def redis_answers() -> bool:
+    import redis
+
+    try:
+        return bool(redis.Redis.from_url(REDIS_URL, socket_connect_timeout=1).ping())
+    except redis.RedisError:
+        return False
+
+
+def database_settings(name: str) -> dict:
+    """Django's settings of the database that this run is on."""
+    if name == "sqlite":
+        path = Path(tempfile.gettempdir()) / f"cacheops_lite_test_{os.getpid()}.sqlite3"
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(path),
+            "TEST": {"NAME": str(path)},
+            "OPTIONS": {"timeout": 20},
+        }
+    if name == "postgresql":
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": "postgres",
+            "USER": os.environ.get("TEST_POSTGRESQL_USER", "root"),
+            "PASSWORD": os.environ.get("TEST_POSTGRESQL_PASSWORD", ""),
+            "HOST": os.environ.get("TEST_POSTGRESQL_HOST", "127.0.0.1"),
+            "PORT": os.environ.get("TEST_POSTGRESQL_PORT", "5432"),
+            "TEST": {"NAME": f"cacheops_lite_test_{os.getpid()}"},
+        }
+    if name == "mariadb":
+        return {
+            "ENGINE": "django.db.backends.mysql",
+            "NAME": "test",
+            "USER": os.environ.get("TEST_MARIADB_USER", "root"),
+            "PASSWORD": os.environ.get("TEST_MARIADB_PASSWORD", ""),
+            "HOST": os.environ.get("TEST_MARIADB_HOST", "localhost"),
+            "TEST": {"NAME": f"cacheops_lite_test_{os.getpid()}"},
+        }
+    raise ValueError(f"TEST_DATABASE is {name!r}; it should be sqlite, postgresql or mariadb")

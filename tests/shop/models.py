@@ -1,0 +1,73 @@
+"""A shop with relations of every kind."""
+
+import uuid
+
+from django.db import models
+
+
+class Category(models.Model):
+    name = models.CharField(max_length=50)
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True)
+
+
+class Label(models.Model):
+    text = models.CharField(max_length=50, unique=True)
+
+
+class Product(models.Model):
+    sku = models.CharField(max_length=30, unique=True)
+    name = models.CharField(max_length=100)
+    category = models.ForeignKey(Category, models.CASCADE, null=True, related_name="products")
+    labels = models.ManyToManyField(Label, related_name="products")
+    related = models.ManyToManyField("self")
+    visible = models.BooleanField(default=True)
+    views = models.IntegerField(default=0)
+    price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    weight = models.FloatField(null=True)
+    day = models.DateField(null=True)
+    added = models.DateTimeField(null=True)
+    text = models.TextField(default="")
+    facts = models.JSONField(default=dict)
+    blob = models.BinaryField(null=True)
+
+
+class VisibleProduct(Product):
+    class Meta:
+        proxy = True
+
+
+class Warranty(models.Model):
+    product = models.OneToOneField(Product, models.CASCADE)
+    months = models.IntegerField()
+
+
+class Person(models.Model):
+    name = models.CharField(max_length=50)
+
+
+class Customer(Person):
+    city = models.CharField(max_length=50)
+
+
+class Ticket(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    subject = models.CharField(max_length=50)
+    customer = models.ForeignKey(Customer, models.SET_NULL, null=True)
+
+
+class Membership(models.Model):
+    club = models.ForeignKey("Club", models.CASCADE)
+    person = models.ForeignKey(Person, models.CASCADE)
+    level = models.IntegerField(default=1)
+
+
+class Club(models.Model):
+    name = models.CharField(max_length=50)
+    members = models.ManyToManyField(Person, through=Membership)
+
+
+class Unwatched(models.Model):
+    """Has no profile."""
+
+    product = models.ForeignKey(Product, models.CASCADE, null=True)
+    name = models.CharField(max_length=50)
