@@ -1,4 +1,4 @@
-"""What deleting a row changes in other tables without a signal: automatic many-to-many rows go, foreign keys are set."""
+"""What deleting a row changes elsewhere without a signal: many-to-many rows go, foreign keys are set."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def _silent_fields(model: type[Model]) -> tuple[ForeignKey[Any, Any], ...]:
 
 def _fields_to(model: type[Model]) -> Iterable[ForeignKey[Any, Any]]:
     for relation in model._meta.get_fields(include_hidden=True):
-        if relation.auto_created and not relation.concrete and (relation.one_to_many or relation.one_to_one):
-            if isinstance(relation.field, ForeignKey):  # type: ignore[union-attr]
-                yield relation.field  # type: ignore[union-attr]
+        points_here = relation.auto_created and not relation.concrete
+        field = getattr(relation, "field", None)
+        if points_here and isinstance(field, ForeignKey):
+            yield field

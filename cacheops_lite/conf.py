@@ -65,7 +65,8 @@ def on_change(observer: Callable[[str], None]) -> Callable[[str], None]:
 def _setting_changed(*, setting: str, **kwargs: Any) -> None:
     if not setting.startswith("CACHEOPS"):
         return
-    settings.__dict__.pop(setting, None)
+    # Several may be overridden at once: the signal comes for each in turn when all of them have changed.
+    settings.__dict__.clear()
     if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
         _profiles.cache_clear()
     for observer in _observers:

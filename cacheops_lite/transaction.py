@@ -49,12 +49,18 @@ class Recorder:
         blocks = self._connection.atomic_blocks
         if blocks or self.hidden_blocks:
             return len(blocks) > self.hidden_blocks
-        return not self._connection.get_autocommit()
+        return not self._autocommit
 
     @property
     def is_manual(self) -> bool:
         """Autocommit is off outside of any atomic block: nobody tells when a commit comes."""
-        return not self._connection.in_atomic_block and not self._connection.get_autocommit()
+        return not self._connection.in_atomic_block and not self._autocommit
+
+    @property
+    def _autocommit(self) -> bool:
+        # Not get_autocommit(), which connects to the database first: a hit should not need it.
+        connection = self._connection
+        return connection.autocommit if connection.connection else connection.settings_dict["AUTOCOMMIT"]
 
     @property
     def is_dirty(self) -> bool:

@@ -1,0 +1,10 @@
+"""The app's configuration."""
+
+from django.apps import AppConfig
+
+
+class AirportsConfig(AppConfig):
+    """The airports of the world, by country."""
+
+    name = "airports"
+    verbose_name = "Airports"

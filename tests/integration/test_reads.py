@@ -1,0 +1,432 @@
+"""Reads through the cache return what they return without it."""
+
+import asyncio
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.models import Avg, Count, Exists, F, FilteredRelation, Func, OuterRef, Prefetch, Q, Subquery, Sum, Value
+from django.db.models import Case, ExpressionWrapper, IntegerField, CharField, When, Window
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce, ExtractYear, Now, Random, RowNumber
+from django.db.models.signals import post_init
+
+from cacheops_lite.signals import cache_read
+from tests.property.differential import uncached
+from tests.shop.models import Category, Customer, Label, Product, Unwatched, VisibleProduct, Warranty
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def shop(store):
+    """Two categories, three products."""
+    pens = Category.objects.create(name="pens")
+    inks = Category.objects.create(name="inks", parent=pens)
+    label = Label.objects.create(text="new")
+    for i, category in enumerate([pens, pens, inks]):
+        product = Product.objects.create(sku=f"s{i}", name=f"n{i}", category=category, views=i, facts={"i": [i]})
+        product.labels.add(label)
+    Warranty.objects.create(product=product, months=12)
+    Customer.objects.create(name="c", city="Oslo")
+    return pens
+
+
+VALUES = {
+    "get": lambda: Product.objects.get(sku="s1").pk,
+    "first": lambda: Product.objects.order_by("name").first().pk,
+    "last": lambda: Product.objects.order_by("name").last().pk,
+    "earliest": lambda: Product.objects.earliest("views").pk,
+    "latest": lambda: Product.objects.latest("views").pk,
+    "in_bulk": lambda: sorted(Product.objects.in_bulk()),
+    "fetch": lambda: [p.facts for p in Product.objects.order_by("pk")],
+    "slice": lambda: [p.pk for p in Product.objects.order_by("pk")[1:]],
+    "index": lambda: Product.objects.order_by("pk")[1].pk,
+    "count": lambda: Product.objects.filter(views__gt=0).count(),
+    "exists": lambda: Product.objects.filter(views=1).exists(),
+    "contains": lambda: Product.objects.filter(views=1).contains(Product(pk=1)),
+    "aggregate": lambda: Product.objects.aggregate(Sum("views"), n=Count("*")),
+    "aggregate over annotation": lambda: Product.objects.annotate(n=Count("labels")).aggregate(Avg("n")),
+    "aggregates that refer to each other": lambda: Product.objects.aggregate(a=Sum("views"), b=F("a") * 2),
+    "values": lambda: list(Product.objects.order_by("pk").values("pk", "category__name")),
+    "values_list": lambda: list(Product.objects.order_by("pk").values_list("pk", "name")),
+    "flat": lambda: list(Product.objects.order_by("pk").values_list("name", flat=True)),
+    "named": lambda: [row.name for row in Product.objects.order_by("pk").values_list("name", named=True)],
+    "dates": lambda: list(Product.objects.dates("day", "year")),
+    "distinct": lambda: list(Product.objects.order_by("category").distinct().values_list("category", flat=True)),
+    "select_related": lambda: [p.category.parent and p.category.parent.name for p in products("category__parent")],
+    "reverse one to one": lambda: [hasattr(p, "warranty") for p in products("warranty")],
+    "prefetch": lambda: [[x.text for x in p.labels.all()] for p in prefetched("labels")],
+    "prefetch with a queryset": lambda: [p.news for p in prefetched(Prefetch("labels", NEWS.all(), to_attr="news"))],
+    "defer": lambda: [p.get_deferred_fields() for p in Product.objects.defer("text").order_by("pk")],
+    "only": lambda: [p.get_deferred_fields() for p in Product.objects.only("name").order_by("pk")],
+    "annotate": lambda: [p.n for p in Product.objects.annotate(n=Count("labels")).order_by("pk")],
+    "subquery": lambda: list(Product.objects.annotate(m=Coalesce(Subquery(MONTHS), 0)).order_by("pk").values("m")),
+    "exists in a filter": lambda: Product.objects.filter(Exists(MONTHS)).count(),
+    "case": lambda: list(Product.objects.annotate(c=Case(When(views=1, then=Value("a")))).order_by("pk").values("c")),
+    "window": lambda: list(Product.objects.annotate(r=Window(RowNumber(), order_by="pk")).values_list("r", flat=True)),
+    "filter on a window": lambda: list(Product.objects.annotate(r=RANK).filter(r=1).values_list("pk", flat=True)),
+    "filtered relation": lambda: Product.objects.annotate(w=long_warranty()).filter(w__months=12).count(),
+    "union": lambda: sorted(Product.objects.values_list("name").union(Category.objects.values_list("name"))),
+    "union of instances": lambda: len(Product.objects.filter(views=1).union(Product.objects.filter(views=2))),
+    "extra": lambda: [p.w for p in Product.objects.extra(select={"w": "views + 1"}).order_by("pk")],
+    "raw expression": lambda: list(Product.objects.annotate(v=RawSQL("views + %s", [1])).order_by("pk").values("v")),
+    "extract": lambda: Product.objects.annotate(y=ExtractYear("day")).filter(y=2026).count(),
+    "proxy": lambda: [type(p).__name__ for p in VisibleProduct.objects.all()],
+    "child": lambda: [(c.name, c.city) for c in Customer.objects.all()],
+    "subquery in a filter": lambda: Product.objects.filter(category__in=Category.objects.filter(name="inks")).count(),
+    "order by a relation": lambda: [p.pk for p in Product.objects.order_by("category__name", "pk")],
+    "related manager": lambda: [p.pk for p in Category.objects.get(name="pens").products.order_by("pk")],
+    "many to many manager": lambda: [p.pk for p in Label.objects.get().products.order_by("pk")],
+}
+CLOCK = Func(function="CURRENT_TIMESTAMP", template="%(function)s", output_field=CharField())
+NEWS = Label.objects.filter(text="new")
+MONTHS = Warranty.objects.filter(product=OuterRef("pk")).values("months")[:1]
+RANK = Window(RowNumber(), partition_by="category", order_by="pk")
+
+
+def long_warranty():
+    return FilteredRelation("warranty", condition=Q(warranty__months__gt=6))
+
+
+def products(*related):
+    return Product.objects.select_related(*related).order_by("pk")
+
+
+def prefetched(lookup):
+    return Product.objects.prefetch_related(lookup).order_by("pk")
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_read_is_a_hit_the_second_time_and_equal(name, is_hit, queries):
+    """No SQL runs, and the result is that of the database."""
+    read = VALUES[name]
+    first = read()
+    with queries() as ran:
+        assert is_hit(read)
+        assert len(ran) == 0
+    assert read() == first == uncached(read)
+
+
+def test_foreign_key_access_is_cached(is_hit, queries):
+    """As a get of the related model."""
+    Product.objects.get(sku="s1").category  # noqa: B018
+    product = Product.objects.get(sku="s1")
+    with queries() as ran:
+        assert product.category.name == "pens"
+    assert len(ran) == 0
+
+
+def test_async_reads_are_cached(is_hit):
+    """aget, acount, aexists, aaggregate, afirst, ain_bulk and async for."""
+
+    async def read():
+        return [
+            (await Product.objects.aget(sku="s1")).pk,
+            await Product.objects.acount(),
+            await Product.objects.filter(views=1).aexists(),
+            await Product.objects.aaggregate(Sum("views")),
+            (await Product.objects.order_by("pk").afirst()).pk,
+            sorted(await Product.objects.ain_bulk()),
+            [p.pk async for p in Product.objects.order_by("pk")],
+        ]
+
+    first = asyncio.run(read())
+    assert is_hit(lambda: asyncio.run(read()))
+    assert asyncio.run(read()) == first
+
+
+def test_instances_are_not_shared():
+    """Changing one that was read does not change what others read."""
+    Product.objects.get(sku="s1")
+    Product.objects.get(sku="s1").facts["i"].append(5)
+    assert Product.objects.get(sku="s1").facts == {"i": [1]}
+
+
+def test_cached_instances_are_like_fetched_ones():
+    """State, database and post_init included."""
+    seen = []
+    fetched = uncached(lambda: Product.objects.get(sku="s1"))
+    Product.objects.get(sku="s1")
+    post_init.connect(lambda instance, **kwargs: seen.append(instance.sku), sender=Product, weak=False, dispatch_uid="t")
+    try:
+        cached = Product.objects.get(sku="s1")
+    finally:
+        post_init.disconnect(sender=Product, dispatch_uid="t")
+    assert seen == ["s1"]
+    assert vars(cached._state) == vars(fetched._state)
+    assert {k: v for k, v in vars(cached).items() if k != "_state"} == {
+        k: v for k, v in vars(fetched).items() if k != "_state"
+    }
+
+
+def test_an_empty_result_is_cached_too(is_hit):
+    """And falls when a row comes to match."""
+    assert list(Product.objects.filter(name="none")) == []
+    assert is_hit(lambda: list(Product.objects.filter(name="none")))
+    Product.objects.create(sku="none", name="none")
+    assert len(Product.objects.filter(name="none")) == 1
+
+
+def test_what_is_not_there_is_cached_as_not_there(reads):
+    """DoesNotExist comes from the cache; so does that there are too many."""
+    for _ in range(2):
+        with pytest.raises(Product.DoesNotExist):
+            Product.objects.get(sku="none")
+    assert (reads.hits, reads.misses) == (1, 1)
+    with pytest.raises(Product.MultipleObjectsReturned):
+        Product.objects.get(category__name="pens")
+
+
+def test_a_query_that_can_have_no_result_asks_nobody(reads):
+    """Neither the database nor Redis."""
+    assert list(Product.objects.filter(pk__in=[])) == []
+    assert Product.objects.none().count() == 0
+    assert not Product.objects.filter(pk__in=[]).exists()
+    assert Product.objects.filter(pk__in=[]).aggregate(Sum("views")) == {"views__sum": None}
+    assert (reads.hits, reads.misses) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "queryset",
+    [
+        lambda: Product.objects.order_by("?"),
+        lambda: Product.objects.filter(added__lt=Now()),
+        lambda: Product.objects.annotate(r=Random()),
+        lambda: Product.objects.annotate(r=CLOCK),
+    ],
+)
+def test_what_is_no_function_of_the_data_is_cached_only_when_asked_for(queryset, reads):
+    """The clock and chance."""
+    list(queryset())
+    assert (reads.hits, reads.misses) == (0, 0)
+    list(queryset().cache())
+    assert reads.misses == 1
+
+
+def test_raw_sql_that_may_read_other_tables_is_not_cached(reads):
+    """What it rests on can't be told."""
+    counted = RawSQL("(SELECT COUNT(*) FROM shop_label)", [])
+    list(Product.objects.annotate(n=counted))
+    list(Product.objects.annotate(n=counted).cache())
+    list(Product.objects.extra(where=["id IN (SELECT product_id FROM shop_warranty)"]))
+    assert (reads.hits, reads.misses) == (0, 0)
+
+
+def test_a_table_without_a_profile_makes_a_query_uncacheable(reads, caplog):
+    """Nobody follows its writes; the log says so."""
+    Unwatched.objects.create(name="u", product=Product.objects.get(sku="s1"))
+    before = reads.misses
+    with caplog.at_level("INFO", "cacheops_lite"):
+        list(Product.objects.filter(unwatched__name="u"))
+        list(Product.objects.filter(Exists(Unwatched.objects.filter(product=OuterRef("pk")))))
+        list(Unwatched.objects.all())
+    assert reads.misses == before
+    assert "shop_unwatched" in caplog.text
+
+
+def test_select_for_update_is_never_cached(reads):
+    """It is about the row as it is now."""
+    from django.db import transaction
+
+    with transaction.atomic():
+        list(Product.objects.select_for_update().cache())
+    assert (reads.hits, reads.misses) == (0, 0)
+
+
+def test_typed_parameters_are_told_apart(is_hit):
+    """1 and '1' are different keys, also where the database would not tell."""
+    Product.objects.filter(name="1").count()
+    assert not is_hit(lambda: Product.objects.annotate(x=Value(1)).filter(x=1).count())
+    one = Product.objects.annotate(x=Value(1, IntegerField())).values_list("x", flat=True)
+    text = Product.objects.annotate(x=Value("1", CharField())).values_list("x", flat=True)
+    assert set(one) == {1}
+    assert set(text) == {"1"}
+
+
+def test_output_fields_are_told_apart():
+    """The same SQL, converted otherwise, is another result."""
+    plain = ExpressionWrapper(F("facts"), output_field=CharField())
+    assert Product.objects.annotate(x=F("facts")).order_by("pk").values_list("x", flat=True)[0] == {"i": [0]}
+    assert Product.objects.annotate(x=plain).order_by("pk").values_list("x", flat=True)[0] != {"i": [0]}
+
+
+def test_proxies_and_their_models_are_told_apart():
+    """The same SQL makes instances of another class."""
+    assert {type(p) for p in Product.objects.all()} == {Product}
+    assert {type(p) for p in VisibleProduct.objects.all()} == {VisibleProduct}
+
+
+def test_cache_chooses_ops_timeout_and_lock(is_hit, store, settings):
+    """For one queryset and those made from it."""
+    settings.CACHEOPS = {"shop.*": {"ops": (), "timeout": 60}}
+    assert not caches(lambda: list(Product.objects.all()))
+    assert caches(lambda: list(Product.objects.cache()))
+    queryset = Product.objects.all().cache(ops="count", timeout=5, lock=True)
+    assert not caches(lambda: list(queryset.filter(views=1)))
+    assert caches(lambda: queryset.filter(views=1).count())
+    values = [key for key in store.scan_iter(match="@col:v:*") if store.ttl(key) <= 5]
+    assert len(values) == 1
+
+
+def caches(read):
+    noted = []
+
+    def note(**kwargs):
+        noted.append(kwargs)
+
+    cache_read.connect(note)
+    try:
+        read()
+    finally:
+        cache_read.disconnect(note)
+    return bool(noted)
+
+
+@pytest.mark.parametrize(
+    ("ops", "cached", "uncached_reads"),
+    [
+        ("get", ["get", "first", "in_bulk", "earliest"], ["fetch", "count", "exists", "aggregate"]),
+        ("fetch", ["fetch", "slice", "values"], ["count", "exists", "aggregate"]),
+        ("count", ["count"], ["fetch", "get", "exists"]),
+        ("exists", ["exists", "contains"], ["fetch", "count"]),
+        ("aggregate", ["aggregate"], ["fetch", "count"]),
+    ],
+)
+def test_a_profile_s_ops_decide_what_is_cached(settings, ops, cached, uncached_reads):
+    """And nothing else is."""
+    settings.CACHEOPS = {"shop.*": {"ops": ops, "timeout": 60}}
+    assert [name for name in cached if not caches(VALUES[name])] == []
+    assert [name for name in uncached_reads if caches(VALUES[name])] == []
+
+
+def test_nocache_turns_caching_off():
+    """For one queryset and those made from it, on querysets and managers."""
+    assert not caches(lambda: list(Product.objects.nocache().filter(views=1)))
+    assert not caches(lambda: list(Product.objects.filter(views=1).nocache()))
+    assert not caches(lambda: list(Unwatched.objects.nocache()))
+
+
+def test_cache_needs_a_profile():
+    """With the words that django-cacheops has for it."""
+    with pytest.raises(ImproperlyConfigured, match=r"not enabled for shop\.unwatched"):
+        Unwatched.objects.cache()
+
+
+@pytest.mark.parametrize("kwargs", [{"ops": "gets"}, {"ops": ["count", 5]}, {"timeout": "5"}, {"timeout": -5}])
+def test_cache_refuses_nonsense(kwargs):
+    """At the call."""
+    with pytest.raises(ImproperlyConfigured, match="Product: cache"):
+        Product.objects.cache(**kwargs)
+
+
+def test_inplace_querysets_change_instead_of_cloning():
+    """Until cloning() turns it back on."""
+    queryset = Product.objects.inplace()
+    assert queryset.filter(views=1) is queryset
+    assert queryset.count() == 1
+    assert queryset.cloning().filter(views=2) is not queryset
+    some = Product.objects.all().cloning(1)
+    clone = some.all()
+    assert clone is not some
+    assert clone.all() is clone
+    assert len(clone.filter(views=1)) == 1
+    assert len(clone.filter(views=2)) == 0
+
+
+def test_a_disabled_cache_is_not_asked(settings):
+    """CACHEOPS_ENABLED = False makes everything as without the app."""
+    settings.CACHEOPS_ENABLED = False
+    assert [name for name in VALUES if caches(VALUES[name])] == []
+
+
+def test_db_agnostic_decides_whether_databases_share_results(settings, store):
+    """Their names are part of the key, or not."""
+    list(Product.objects.filter(views=1))
+    shared = len(list(store.scan_iter(match="@col:v:*")))
+    settings.CACHEOPS = {"shop.*": {"ops": "all", "timeout": 60, "db_agnostic": False}}
+    list(Product.objects.filter(views=1))
+    assert len(list(store.scan_iter(match="@col:v:*"))) == shared + 1
+
+
+def test_a_value_that_can_not_be_decoded_is_a_miss_and_logged(store, caplog, is_hit):
+    """Of another version, or of a class that is gone."""
+    Product.objects.get(sku="s1")
+    for key in store.scan_iter(match="@col:v:*"):
+        store.set(key, store.get(key)[:-5])
+    assert not is_hit(lambda: Product.objects.get(sku="s1"))
+    assert "Can't decode" in caplog.text
+    assert is_hit(lambda: Product.objects.get(sku="s1"))
+
+
+def test_a_receiver_that_raises_does_not_break_a_read(caplog):
+    """It is logged."""
+
+    def broken(**kwargs):
+        raise RuntimeError("broken receiver")
+
+    cache_read.connect(broken)
+    try:
+        assert Product.objects.get(sku="s1").views == 1
+    finally:
+        cache_read.disconnect(broken)
+    assert "broken receiver" in caplog.text
+
+
+def test_binary_columns_are_cached_as_the_database_yields_them():
+    """bytes or memoryview."""
+    Product.objects.filter(sku="s1").invalidated_update(blob=b"\0x")
+    fetched = uncached(lambda: Product.objects.get(sku="s1").blob)
+    for _ in range(2):
+        cached = Product.objects.get(sku="s1").blob
+        assert type(cached) is type(fetched)
+        assert bytes(cached) == b"\0x"
+
+
+def test_errors_of_django_stay_as_they_are():
+    """What Django refuses it refuses with its own words."""
+    with pytest.raises(TypeError, match="Complex aggregates require an alias"):
+        Product.objects.aggregate(F("views") + 1)
+    with pytest.raises(TypeError):
+        Product.objects.aggregate("views")
+    with pytest.raises(TypeError, match="is not an aggregate"):
+        Product.objects.aggregate(x=F("views"))
+    assert Product.objects.aggregate() == {}
+
+
+def test_an_evaluated_queryset_asks_nobody_again(reads):
+    """count() and exists() of it need no read."""
+    queryset = Product.objects.all()
+    list(queryset)
+    before = reads.hits + reads.misses
+    assert (queryset.count(), queryset.exists(), len(queryset)) == (3, True, 3)
+    assert reads.hits + reads.misses == before
+
+
+def test_a_hit_takes_one_command(monkeypatch, store):
+    """One round trip."""
+    VALUES["select_related"]()
+    sent = []
+    execute = type(store).execute_command
+    monkeypatch.setattr(type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw))
+    VALUES["select_related"]()
+    assert sent == ["MGET"]
+
+
+def test_querysets_can_be_pickled_and_copied():
+    """With how they are cached."""
+    import copy
+    import pickle
+
+    queryset = Product.objects.filter(views=1).cache(timeout=5)
+    assert len(pickle.loads(pickle.dumps(queryset))) == 1
+    assert len(copy.deepcopy(queryset)) == 1
+
+
+def test_the_connection_is_not_asked_on_a_hit(shop, is_hit):
+    """A hit needs no database."""
+    pk = shop.pk
+    Category.objects.get(pk=pk)
+    connection.close()
+    assert is_hit(lambda: Category.objects.get(pk=pk))
+    assert connection.connection is None

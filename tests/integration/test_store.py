@@ -1,0 +1,372 @@
+"""The store's contract, on both modes and both kinds of Redis: a value is valid while all its stamps stand."""
+
+import pytest
+
+from cacheops_lite import keys, outbox
+from cacheops_lite import store as protocol
+from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
+from cacheops_lite.conditions import Dependency
+from cacheops_lite.locks import acquire_lock, release_lock, wait_for_value
+from cacheops_lite.store import MISS, Basis
+
+ANY = Dependency("t", (), None)
+ONE = Dependency("t", (("a", "1"),), None)
+TWO = Dependency("t", (("a", "2"),), None)
+NARROW = Dependency("t", (("a", "1"),), ("a", "x"))
+OTHER = Dependency("u", (), None)
+
+
+def keep(name, *dependencies, payload=b"value", timeout=60):
+    """Read, miss and fill, as a reader does."""
+    lookup = protocol.read(keys.value_key("", name), Basis("", dependencies))
+    protocol.take_stamps(lookup, timeout)
+    assert protocol.fill(lookup, payload, timeout)
+
+
+def kept(name, *dependencies):
+    return protocol.read(keys.value_key("", name), Basis("", dependencies)).payload
+
+
+def changed(old=None, new=None, changed=None, table="t", **kwargs):
+    outbox.invalidate({"": Work(changes=[Change(table, old, new, changed, **kwargs)])})
+
+
+def test_a_value_is_found_with_all_it_rests_on(store):
+    """What was filled is read back, as often as asked for."""
+    keep("k", ONE, OTHER)
+    assert kept("k", ONE, OTHER) == kept("k", OTHER, ONE) == b"value"
+
+
+@pytest.mark.parametrize("image", ["old", "new"])
+def test_a_change_drops_what_its_images_meet_and_nothing_else(store, image):
+    """Before or after the change; values with other conditions, and of other tables, stay."""
+    keep("one", ONE)
+    keep("two", TWO)
+    keep("any", ANY)
+    keep("other", OTHER)
+    changed(**{image: {"a": "1"}})
+    assert kept("one", ONE) is MISS
+    assert kept("any", ANY) is MISS
+    assert kept("two", TWO) == kept("other", OTHER) == b"value"
+
+
+def test_a_row_that_moves_drops_both_ends(store):
+    """Where it was and where it is."""
+    for name, dependency in (("one", ONE), ("two", TWO)):
+        keep(name, dependency)
+    changed({"a": "1"}, {"a": "2"}, ["a"])
+    assert kept("one", ONE) is kept("two", TWO) is MISS
+
+
+def test_a_change_of_columns_that_are_not_read_drops_nothing(store):
+    """Neither condition nor result looks at them."""
+    keep("narrow", NARROW)
+    keep("one", ONE)
+    changed({"a": "1"}, {"a": "1"}, ["y"])
+    assert kept("narrow", NARROW) == b"value"
+    assert kept("one", ONE) is MISS
+
+
+def test_a_change_of_a_column_that_is_read_drops(store):
+    """Also when the condition's columns are the same."""
+    keep("narrow", NARROW)
+    changed({"a": "1"}, {"a": "1"}, ["x"])
+    assert kept("narrow", NARROW) is MISS
+
+
+def test_a_change_of_nothing_drops_nothing(store):
+    """Saving what was there before."""
+    keep("one", ONE)
+    changed({"a": "1"}, {"a": "1"}, [])
+    assert kept("one", ONE) == b"value"
+
+
+def test_a_row_that_comes_or_goes_drops_whatever_columns_are_read(store):
+    """A count reads no column."""
+    counting = Dependency("t", (), ())
+    keep("count", counting)
+    changed(new={"a": "5"})
+    assert kept("count", counting) is MISS
+
+
+def test_an_image_that_lacks_a_column_drops_the_table(store):
+    """Not knowing means dropping: coarse, never wrong."""
+    keep("one", ONE)
+    keep("two", TWO)
+    keep("other", OTHER)
+    changed(old={"b": "1"})
+    assert kept("one", ONE) is kept("two", TWO) is MISS
+    assert kept("other", OTHER) == b"value"
+
+
+def test_a_missing_registry_drops_the_table(store):
+    """Without it changes can't be matched: it was evicted or flushed."""
+    keep("one", ONE)
+    store.delete(keys.registry_key("", "t"))
+    changed(new={"a": "2"})
+    assert kept("one", ONE) is MISS
+
+
+def test_a_registry_made_anew_starts_a_new_generation(store):
+    """Changes that came while it was missing might have met values that are still there."""
+    keep("one", ONE)
+    store.delete(keys.registry_key("", "t"))
+    keep("two", TWO)
+    assert kept("one", ONE) is MISS
+    assert kept("two", TWO) == b"value"
+
+
+def test_losing_any_key_costs_a_miss_and_never_an_old_value(store):
+    """Whatever Redis evicts, what is read afterwards is what was filled after the change."""
+    keep("one", ONE)
+    for lost in list(store.scan_iter()):
+        keep("one", ONE, payload=b"old")
+        store.delete(lost)
+        changed({"a": "1"}, {"a": "2"}, ["a"])
+        assert kept("one", ONE) is MISS, lost
+
+
+def test_a_fill_that_a_change_overtook_is_dead_on_arrival(store):
+    """Stamps come before the read."""
+    lookup = store_read("one", ONE)
+    changed(new={"a": "1"})
+    assert not fill(lookup)
+    assert kept("one", ONE) is MISS
+
+
+def test_a_fill_that_another_reader_and_a_change_overtook_is_dead(store):
+    """Also when somebody registered the same stamps again meanwhile."""
+    lookup = store_read("one", ONE)
+    changed(new={"a": "1"})
+    keep("one", ONE, payload=b"new")
+    assert not fill(lookup, b"old")
+    assert kept("one", ONE) == b"new"
+
+
+def test_a_fill_that_a_dropped_generation_overtook_is_dead(store):
+    """A coarse change counts like a precise one."""
+    lookup = store_read("one", ONE)
+    outbox.invalidate({"": Work(tables={"t"})})
+    assert not fill(lookup)
+
+
+def store_read(name, *dependencies):
+    lookup = protocol.read(keys.value_key("", name), Basis("", dependencies))
+    protocol.take_stamps(lookup, 60)
+    return lookup
+
+
+def fill(lookup, payload=b"value"):
+    return protocol.fill(lookup, payload, 60)
+
+
+def test_a_look_that_nobody_disturbs_lets_the_change_be_precise(store):
+    """The mark is as the writer left it."""
+    keep("one", ONE)
+    keep("two", TWO)
+    glance = outbox.look("", {"t": "7"})
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=glance.marks["t"])
+    assert kept("two", TWO) == b"value"
+    assert kept("one", ONE) is MISS
+
+
+def test_a_writer_that_came_between_look_and_change_drops_the_table(store):
+    """The row was moved to where the first writer did not see it: what that matched must fall."""
+    glance = outbox.look("", {"t": "7"})
+    changed({"a": "1"}, {"a": "2"}, ["a"], pk="7")
+    keep("two", TWO)
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=glance.marks["t"])
+    assert kept("two", TWO) is MISS
+
+
+def test_a_lost_mark_drops_the_table(store):
+    """Evicted, it might have been ended."""
+    glance = outbox.look("", {"t": "7"})
+    keep("two", TWO)
+    store.delete(keys.mark_key("", "t", "7"))
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=glance.marks["t"])
+    assert kept("two", TWO) is MISS
+
+
+def test_two_writers_that_look_at_once_are_both_noticed(store):
+    """They share a mark, which the first flush ends."""
+    one, two = (outbox.look("", {"t": "7"}) for _ in range(2))
+    changed({"a": "1"}, {"a": "2"}, ["a"], pk="7", mark=one.marks["t"])
+    keep("two", TWO)
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=two.marks["t"])
+    assert kept("two", TWO) is MISS
+
+
+def test_a_look_tells_which_columns_schemes_need(store):
+    """So that the old image reads no others; None stands for all of them."""
+    assert outbox.look("", {"t": "7"}).condition_columns["t"] == set()
+    keep("narrow", NARROW)
+    glance = outbox.look("", {"t": "7"})
+    assert glance.condition_columns["t"] == {"a"}
+    assert glance.read_columns["t"] == {"a", "x"}
+    keep("one", ONE)
+    assert outbox.look("", {"t": "7"}).read_columns["t"] is None
+
+
+def test_too_many_changes_drop_the_table_in_one_small_call(store):
+    """More images than is sensible."""
+    keep("one", ONE)
+    keep("other", OTHER)
+    changes = [Change("t", None, {"a": "5"}, pk=str(i)) for i in range(MAX_CHANGES_PER_TABLE + 1)]
+    work = Work(changes=changes)
+    assert '"new"' not in work.as_json()
+    outbox.invalidate({"": work})
+    assert kept("one", ONE) is MISS
+    assert kept("other", OTHER) == b"value"
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"x" * 16, b"x" * 1000, "LOCK"])
+def test_a_foreign_value_is_a_miss(store, value):
+    """Truncated, or not ours at all."""
+    keep("one", ONE)
+    store.set(keys.value_key("", "one"), value)
+    assert kept("one", ONE) is MISS
+
+
+def test_clear_removes_our_keys_and_no_others(store):
+    """Redis may be shared with others, whatever they call their keys."""
+    keep("one", ONE)
+    store.set("mine", 1)
+    store.set("@col", 1)
+    store.set("p?@col:v:x", 1)
+    outbox.clear("")
+    assert sorted(store.scan_iter()) == [b"@col", b"mine", b"p?@col:v:x"]
+    outbox.clear("p?")
+    assert sorted(store.scan_iter()) == [b"@col", b"mine"]
+
+
+def test_prefixes_keep_apart(store):
+    """A change under one prefix leaves another's values."""
+    lookup = store_in("p*", "one")
+    outbox.invalidate({"": Work(tables={"t"})})
+    assert fill(lookup)
+
+
+def store_in(prefix, name):
+    lookup = protocol.read(keys.value_key(prefix, name), Basis(prefix, [ONE]))
+    protocol.take_stamps(lookup, 60)
+    return lookup
+
+
+def test_everything_we_write_expires(store):
+    """Memory does not grow without end: no key of ours lives forever."""
+    keep("one", ONE, NARROW, OTHER, timeout=30)
+    outbox.look("", {"t": "7"})
+    assert acquire_lock("@col:v:one")
+    for key in store.scan_iter():
+        assert 0 < store.ttl(key) <= 300, key
+
+
+def test_what_a_value_rests_on_lives_as_long_as_it_does(store):
+    """A longer timeout prolongs stamps that were made for a shorter one."""
+    keep("short", ONE, timeout=10)
+    keep("long", ONE, timeout=1000)
+    for key in Basis("", [ONE]).checked_keys:
+        assert store.ttl(key) >= 1000
+
+
+def test_nothing_is_stored_for_no_time(store):
+    """A timeout of 0 means not to cache."""
+    lookup = store_read("one", ONE)
+    assert not protocol.fill(lookup, b"value", 0)
+    assert kept("one", ONE) is MISS
+
+
+@pytest.mark.parametrize("insideout", [False, True])
+def test_values_stay_valid_when_the_mode_is_switched(store, settings, insideout):
+    """Sets are bookkeeping: with or without them a value is the same."""
+    keep("one", ONE)
+    settings.CACHEOPS_INSIDEOUT = insideout
+    assert kept("one", ONE) == b"value"
+    changed(new={"a": "1"})
+    assert kept("one", ONE) is MISS
+
+
+def test_sets_of_dependents_are_freed_and_kept_small(store, settings):
+    """An invalidation frees the results it drops; writes remove members that died of themselves."""
+    settings.CACHEOPS_INSIDEOUT = False
+    dependents = keys.dependents_key("", keys.scheme(ONE).stamp)
+    for i in range(200):
+        keep(f"k{i}", ONE)
+        if i >= 10:
+            store.delete(keys.value_key("", f"k{i - 10}"))
+    assert store.scard(dependents) <= 60
+    changed(new={"a": "1"})
+    assert not list(store.scan_iter(match="@col:v:*"))
+    assert not store.exists(dependents)
+
+
+def test_without_sets_no_set_is_kept(store, settings):
+    """CACHEOPS_INSIDEOUT is the mode with the least memory."""
+    settings.CACHEOPS_INSIDEOUT = True
+    keep("one", ONE)
+    assert not list(store.scan_iter(match="@col:d:*"))
+
+
+def test_one_lock_is_held_at_a_time_and_released_by_its_holder_only(store):
+    """Who comes second waits; a late holder does not release another's."""
+    key = keys.value_key("", "one")
+    token = acquire_lock(key)
+    assert token
+    assert acquire_lock(key) is None
+    release_lock(key, "somebody else's")
+    assert acquire_lock(key) is None
+    release_lock(key, token)
+    assert acquire_lock(key)
+
+
+def test_a_lock_is_never_read_as_a_value(store):
+    """It has a key of its own."""
+    acquire_lock(keys.value_key("", "one"))
+    assert kept("one", ONE) is MISS
+
+
+def test_waiting_ends_with_the_value_or_with_the_lock(store):
+    """Who waits gets what was computed, or a miss when the holder gave up."""
+    key = keys.value_key("", "one")
+    assert wait_for_value(key, Basis("", [ONE])).payload is MISS
+    acquire_lock(key)
+    keep("one", ONE)
+    assert wait_for_value(key, Basis("", [ONE])).payload == b"value"
+
+
+def test_work_that_can_not_be_delivered_is_delivered_before_the_next_read(store, monkeypatch):
+    """When Redis is away the error surfaces, and nothing is lost."""
+    keep("one", ONE)
+
+    def away(*args):
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "run_script", away)
+        with pytest.raises(ConnectionError):
+            changed(new={"a": "1"})
+        with pytest.raises(ConnectionError):
+            kept("one", ONE)
+    assert kept("one", ONE) is MISS
+
+
+def test_names_with_odd_characters_work_all_the_way(store):
+    """Tables and columns are escaped the same way on both sides."""
+    odd = Dependency('odd "t":|', (("a=b,c|d", "1"),), ("a=b,c|d", "x y"))
+    keep("odd", odd)
+    assert kept("odd", odd) == b"value"
+    scheme = keys.scheme(odd)
+    changed(new={"a%3Db%2Cc%7Cd": "1"}, table=scheme.table)
+    assert kept("odd", odd) is MISS
+
+
+def test_a_long_list_of_read_columns_is_matched_in_full(store):
+    """Its id is a hash, the registry holds the names."""
+    columns = tuple(f"column{i}" for i in range(20))
+    wide = Dependency("t", (), columns)
+    keep("wide", wide)
+    changed({}, {}, ["column20"])
+    assert kept("wide", wide) == b"value"
+    changed({}, {}, ["column19"])
+    assert kept("wide", wide) is MISS

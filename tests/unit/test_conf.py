@@ -1,0 +1,174 @@
+"""Settings mean what they mean in django-cacheops; nonsense is refused by name."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from cacheops_lite import redis as cacheops_redis
+from cacheops_lite.conf import ALL_OPS, model_profile, parse_ops, settings
+from cacheops_lite.serializers import function_serializer
+from tests.shop.models import Category, Label, Product
+
+
+def profile(entries, model=Product, **defaults):
+    with override_settings(CACHEOPS=entries, CACHEOPS_DEFAULTS=defaults):
+        return model_profile(model)
+
+
+def test_the_most_specific_entry_counts():
+    """'app.model' before 'app.*' before '*.*', in any case of letters."""
+    entries = {
+        "Shop.Product": {"ops": "get", "timeout": 1},
+        "shop.*": {"ops": {"fetch", "get"}, "timeout": 2},
+        "*.*": {"timeout": 3},
+        "shop.label": None,
+    }
+    assert profile(entries).timeout == 1
+    assert profile(entries, Category).ops == {"fetch", "get"}
+    assert profile(entries, Label) is None
+    assert profile({"*.*": {"timeout": 3}}).ops == frozenset()
+
+
+def test_all_means_all_ops_and_defaults_fill_in():
+    """CACHEOPS_DEFAULTS gives what an entry leaves out."""
+    found = profile({"shop.product": {"ops": "all"}}, timeout=5, lock=True, db_agnostic=False)
+    assert (found.ops, found.timeout, found.lock, found.db_agnostic) == (ALL_OPS, 5, True, False)
+    assert profile({"shop.product": {"ops": ("get", "count")}}, timeout=5).ops == {"get", "count"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        ({"shop.product": {"ops": "gte", "timeout": 1}}, "'shop.product' has unknown ops"),
+        ({"shop.product": {"ops": ["get", 5], "timeout": 1}}, "unknown ops"),
+        ({"shop.product": {"ops": 5, "timeout": 1}}, "unknown ops"),
+        ({"shop.product": {"ops": "get"}}, "'shop.product' lacks a 'timeout'"),
+        ({"shop.product": {"timeout": "60"}}, "'shop.product' has timeout '60'"),
+        ({"shop.product": {"timeout": 1.5}}, "whole number of seconds"),
+        ({"shop.product": {"timeout": True}}, "timeout True"),
+        ({"shop.product": {"timeout": -1}}, "timeout -1"),
+        ({"shop.product": 60}, "'shop.product' should be a dict"),
+        ({"product": {"timeout": 60}}, "'product' should be named"),
+        ({5: {"timeout": 60}}, "5 should be named"),
+        (["shop.product"], "CACHEOPS should be a dict"),
+    ],
+)
+def test_nonsense_is_refused_by_name(entries, named):
+    """The message says which entry is wrong and what would be right."""
+    with pytest.raises(ImproperlyConfigured, match=named), override_settings(CACHEOPS=entries, CACHEOPS_DEFAULTS={}):
+        model_profile(Product)
+
+
+def test_overridden_settings_count_at_once():
+    """Also those that were read before, and derived ones."""
+    assert settings.CACHEOPS_LONG_DISJUNCTION == 8
+    with override_settings(CACHEOPS_LONG_DISJUNCTION=3):
+        assert settings.CACHEOPS_LONG_DISJUNCTION == 3
+    assert settings.CACHEOPS_LONG_DISJUNCTION == 8
+
+
+def test_an_unknown_setting_of_ours_is_an_error():
+    """A slip in our own code does not read as None."""
+    with pytest.raises(AttributeError, match="CACHEOPS_NONSENSE"):
+        settings.CACHEOPS_NONSENSE  # noqa: B018
+
+
+def test_fields_to_skip_may_be_classes():
+    """As old configurations have them."""
+    from django.db.models import TextField
+
+    with override_settings(CACHEOPS_SKIP_FIELDS=["FileField", TextField]):
+        assert settings.CACHEOPS_SKIP_FIELDS == {"FileField", "TextField"}
+
+
+def test_historical_models_of_migrations_have_no_profile():
+    """They come and go with other columns."""
+    fake = type("Fake", (), {"__module__": "__fake__"})
+    assert model_profile(fake) is None
+
+
+def test_ops_are_parsed_from_anything_that_lists_them():
+    """None means none."""
+    assert parse_ops(None, "x") == frozenset()
+    assert parse_ops("get", "x") == {"get"}
+    assert parse_ops(iter(["get", "count"]), "x") == {"get", "count"}
+
+
+class Client:
+    def __init__(self, **options):
+        self.options = options
+
+    @classmethod
+    def from_url(cls, url):
+        return cls(url=url)
+
+    def register_script(self, source):
+        return source
+
+
+def made_client(**overrides):
+    overrides = {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {}, "CACHEOPS_CLIENT_CLASS": Client, **overrides}
+    with override_settings(**overrides):
+        return cacheops_redis.get_client()
+
+
+def test_redis_is_given_as_a_dict_a_url_or_a_socket():
+    """A client class may be a dotted path or the class itself; an empty socket path means none."""
+    assert made_client(CACHEOPS_REDIS={"host": "h", "db": 3, "unix_socket_path": ""}).options == {"host": "h", "db": 3}
+    assert made_client(CACHEOPS_REDIS={"unix_socket_path": "/s"}).options == {"unix_socket_path": "/s"}
+    assert made_client(CACHEOPS_REDIS="redis://h/1").options == {"url": "redis://h/1"}
+    assert made_client(CACHEOPS_CLIENT_CLASS=f"{__name__}.Client").options == {}
+
+
+def test_a_sentinel_is_asked_for_its_master():
+    """What is not ours goes to Sentinel()."""
+    with override_settings(
+        CACHEOPS_REDIS={},
+        CACHEOPS_SENTINEL={"locations": [("h", 1)], "service_name": "m", "db": 2, "socket_timeout": 0.1},
+    ):
+        pool = cacheops_redis.get_client().connection_pool
+    assert pool.service_name == "m"
+    assert pool.connection_kwargs["db"] == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"CACHEOPS_REDIS": {"host": "h"}, "CACHEOPS_SENTINEL": {"locations": []}}, "mutually exclusive"),
+        ({"CACHEOPS_SENTINEL": {"locations": []}}, "service_name"),
+        ({"CACHEOPS_CLIENT_CLASS": "no.such.Class"}, "no.such.Class"),
+        ({"CACHEOPS_REDIS": 5}, "CACHEOPS_REDIS should be"),
+        ({"CACHEOPS_REDIS": {"decode_responses": True}, "CACHEOPS_CLIENT_CLASS": None}, "decode_responses"),
+    ],
+)
+def test_a_client_that_makes_no_sense_is_refused(overrides, said):
+    """With the name of the setting."""
+    with pytest.raises(ImproperlyConfigured, match=said):
+        made_client(**overrides)
+
+
+class Upper:
+    dumps = staticmethod(lambda data: data.upper())
+    loads = staticmethod(lambda data: data)
+
+
+@pytest.mark.parametrize("serializer", [Upper, f"{__name__}.Upper"])
+def test_the_serializer_may_be_a_class_or_a_path(serializer):
+    """With dumps() and loads()."""
+    with override_settings(CACHEOPS_SERIALIZER=serializer):
+        assert function_serializer().dumps("a") == "A"
+
+
+def test_the_serializer_may_be_a_module():
+    """Such as marshal or dill."""
+    import marshal
+
+    with override_settings(CACHEOPS_SERIALIZER="marshal"):
+        assert function_serializer() is marshal
+
+
+@pytest.mark.parametrize("serializer", ["no.such.module", "os", 5])
+def test_a_serializer_that_can_not_serialize_is_refused(serializer):
+    """By name."""
+    with override_settings(CACHEOPS_SERIALIZER=serializer), pytest.raises(ImproperlyConfigured, match=str(serializer)):
+        function_serializer()

@@ -1,0 +1,61 @@
+"""The stored format, letter by letter.  Whoever changes it raises keys.FORMAT_VERSION and writes it down here."""
+
+import pickle
+
+from cacheops_lite import keys
+from cacheops_lite.conditions import Dependency
+from cacheops_lite.store import DIGEST_LENGTH
+
+LONG = tuple(f"column{i}" for i in range(10))
+
+
+def test_the_names_of_keys_are_golden():
+    """Old processes and new ones that share a Redis agree on them, or raise FORMAT_VERSION."""
+    assert keys.FORMAT_VERSION == 1
+    assert keys.value_key("p:", "x") == "p:@col:v:x"
+    assert keys.generation_key("", "t") == "@col:g:t"
+    assert keys.registry_key("", "t") == "@col:r:t"
+    assert keys.stamp_key("", "t:a=1|*") == "@col:s:t:a=1|*"
+    assert keys.dependents_key("", "t:a=1|*") == "@col:d:t:a=1|*"
+    assert keys.mark_key("", "t", "5") == "@col:w:t:5"
+    assert keys.lock_key("p:@col:v:x") == "p:@col:l:x"
+
+
+def test_schemes_are_golden():
+    """The registry's members, as invalidate.lua parses them."""
+    assert keys.scheme(Dependency("t", (), None)) == ("t", "|*", "t:|*")
+    assert keys.scheme(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
+    assert keys.scheme(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
+    table, member, stamp = keys.scheme(Dependency("t", (), LONG))
+    columns, read_id, read = member.split("|")
+    assert (columns, read) == ("", ",".join(LONG))
+    assert read_id.startswith("#")
+    assert stamp == f"t:|{read_id}"
+
+
+def test_odd_names_of_tables_and_columns_are_escaped():
+    """They can't break out of their place in a key."""
+    scheme = keys.scheme(Dependency("odd table:|", (("a=b,c", "1"),), None))
+    assert scheme == ("odd%20table%3A%7C", "a%3Db%2Cc|*", "odd%20table%3A%7C:a%3Db%2Cc=1|*")
+
+
+def test_tokens_and_digests_have_their_lengths():
+    """A stamp starts with its generation: both are found by length."""
+    assert len(keys.fresh_token()) == keys.TOKEN_LENGTH
+    assert DIGEST_LENGTH == 16
+    assert len({keys.fresh_token() for _ in range(1000)}) == 1000
+
+
+def test_digests_tell_where_one_part_ends():
+    """('a', 'bc') is not ('ab', 'c')."""
+    assert keys.digest("a", "bc") != keys.digest("ab", "c")
+    assert keys.digest("a", "b") == "wE4XlX1MoxI7Ov2qsC5AIw"
+
+
+def test_rows_are_stored_as_a_pickle_of_plain_tuples():
+    """No class is named in them."""
+    from cacheops_lite.serializers import dumps_rows
+
+    stored = dumps_rows([(1, "a", None)])
+    assert pickle.loads(stored) == [(1, "a", None)]
+    assert b"Product" not in stored

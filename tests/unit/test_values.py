@@ -1,0 +1,100 @@
+"""Tokens are equal where the database holds values equal, and differ where it doesn't."""
+
+import datetime
+import decimal
+import enum
+import re
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheops_lite import values
+
+SAFE = re.compile(r"[A-Za-z0-9_.~%#+-]*")
+
+
+@given(st.text(), st.text())
+def test_texts_have_equal_tokens_only_if_they_are_equal(one, other):
+    """Escaping and hashing keep different texts apart."""
+    assert (values.text(one) == values.text(other)) == (one == other)
+
+
+@given(st.text(alphabet="a!#%&=|:,~\x00 é", max_size=200))
+def test_tokens_hold_no_character_that_keys_are_made_with(text):
+    """No value can pretend to be another condition, and none is taken for NULL."""
+    assert SAFE.fullmatch(values.text(text))
+    assert values.text(text) != values.NULL
+
+
+@given(st.integers(), st.integers())
+def test_integers_are_told_apart_in_full(one, other):
+    """Big ones are never rounded."""
+    assert (values.integer(one) == values.integer(other)) == (one == other)
+
+
+def test_neighbouring_big_integers_differ():
+    """Doubles, Lua's only numbers, can't tell these apart."""
+    assert values.integer(2**63 - 1) != values.integer(2**63 - 2)
+
+
+def test_an_enum_member_is_the_value_that_is_stored():
+    """Whatever its own __str__ says."""
+
+    class Color(str, enum.Enum):
+        RED = "red"
+
+    assert values.text(Color.RED) == values.text("red")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "1.00"), ("0", "-0.00"), ("100", "1E+2"), ("2.345", "2.34"), ("12", "12.004")]
+)
+def test_decimals_that_are_stored_alike_have_one_token(one, other):
+    """Scale does not matter, and rounding is that of storing."""
+    token = values.decimal_of(8, 2)
+    assert token(decimal.Decimal(one)) == token(decimal.Decimal(other))
+
+
+def test_decimals_that_are_stored_differently_differ():
+    """Neighbours in the last place."""
+    token = values.decimal_of(8, 2)
+    assert token(decimal.Decimal("1.01")) != token(decimal.Decimal("1.02"))
+
+
+def test_the_same_instant_has_one_token_in_all_timezones():
+    """Aware datetimes compare as instants."""
+    utc = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.timezone.utc)
+    local = utc.astimezone(datetime.timezone(datetime.timedelta(hours=5, minutes=30)))
+    assert values.instant(utc) == values.instant(local)
+    assert values.instant(utc) != values.instant(utc + datetime.timedelta(microseconds=1))
+
+
+def test_zeros_of_both_signs_are_one_and_nan_has_no_token():
+    """As the database compares floats."""
+    assert values.real(0.0) == values.real(-0.0)
+    with pytest.raises(ValueError, match="NaN"):
+        values.real(float("nan"))
+
+
+def test_a_uuid_has_one_token_in_all_spellings():
+    """Text with or without dashes, or an instance."""
+    key = uuid.uuid4()
+    assert values.uuid_hex(key) == values.uuid_hex(str(key)) == values.uuid_hex(key.hex)
+
+
+def test_a_datetime_is_no_date():
+    """A date column compares with midnight, which a datetime may not be."""
+    with pytest.raises(TypeError):
+        values.date(datetime.datetime(2026, 1, 1, 12))
+    with pytest.raises(TypeError):
+        values.instant(datetime.date(2026, 1, 1))
+    with pytest.raises(TypeError):
+        values.time(datetime.time(1, tzinfo=datetime.timezone.utc))
+
+
+def test_durations_count_microseconds_and_times_are_written_out():
+    """Both are exact."""
+    assert values.duration(datetime.timedelta(days=1, microseconds=1)) == "86400000001"
+    assert values.time(datetime.time(1, 2, 3)) == "01%3A02%3A03"
