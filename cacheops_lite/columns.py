@@ -100,7 +100,7 @@ def _compares_exactly(field: Field[Any, Any], vendor: str) -> bool:
     return False
 
 
-def _decimal_tokenizer(field: DecimalField[Any], vendor: str) -> values.Tokenizer | None:
+def _decimal_tokenizer(field: DecimalField[Any, Any], vendor: str) -> values.Tokenizer | None:
     if vendor == "sqlite" and (field.max_digits is None or field.max_digits > SQLITE_DIGITS):
         return None
     return values.decimal_of(field.max_digits, field.decimal_places)

@@ -106,7 +106,7 @@ class _Like:
         dependencies = set()
         for queryset in self.querysets:
             try:
-                read = compiled.compile_rows(queryset._chain())
+                read = compiled.compile_rows(queryset.all())
             except EmptyResultSet:
                 continue
             except Uncacheable:
@@ -150,7 +150,7 @@ def _queryset(sample: Any) -> QuerySet[Any]:
     if isinstance(sample, Model):
         if sample.pk is None:
             raise TypeError(f"Can't cache like {sample!r}: it is not saved")
-        return sample._meta.concrete_model._base_manager.filter(pk=sample.pk)
+        return type(sample)._base_manager.filter(pk=sample.pk)
     if isinstance(sample, type) and issubclass(sample, Model):
         return sample._default_manager.all()
     if isinstance(sample, BaseManager):

@@ -33,7 +33,8 @@ class QueryWalk:
     """Composes a compiler's SQL and notes its live tables, its conditions and the columns that it reads."""
 
     def __init__(self, compiler: SQLCompiler):
-        self.compiler = compiler
+        # Its attributes are Django's inner matters, which type stubs leave out.
+        self.compiler: Any = compiler
         self.query: Query = compiler.query
         self.live: set[str] = set()
         self.columns: Columns = {}
@@ -58,8 +59,8 @@ class QueryWalk:
             return from_clause()
 
         # On this compiler alone: an instance's attribute, gone with it.
-        compiler.pre_sql_setup = pre_sql_setup  # type: ignore[method-assign]
-        compiler.get_from_clause = get_from_clause  # type: ignore[method-assign]
+        compiler.pre_sql_setup = pre_sql_setup
+        compiler.get_from_clause = get_from_clause
         try:
             sql, params = compiler.as_sql()
         finally:
@@ -75,7 +76,7 @@ class QueryWalk:
         if isinstance(expression, Query):
             self.inner.append(expression)
         elif isinstance(expression, Col):
-            self.columns.setdefault(expression.alias, set()).add(expression.target.column)
+            self.columns.setdefault(expression.alias, set()).add(str(expression.target.column))
         elif isinstance(expression, (RawSQL, ExtraWhere)):
             self._note_raw(expression)
         elif isinstance(expression, (list, tuple, set, frozenset)):
@@ -102,7 +103,7 @@ class QueryWalk:
         self.opaque = True
 
 
-def _expressions_of(compiler: SQLCompiler, extra_select: Any, order_by: Any, group_by: Any) -> Iterator[Any]:
+def _expressions_of(compiler: Any, extra_select: Any, order_by: Any, group_by: Any) -> Iterator[Any]:
     query = compiler.query
     for item in [*(compiler.select or ()), *extra_select, *order_by]:
         yield item[0]
@@ -187,7 +188,7 @@ def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency],
 
 def _note_joins(walk: QueryWalk) -> None:
     for alias in walk.live:
-        join = walk.query.alias_map[alias]
+        join: Any = walk.query.alias_map[alias]
         if join.parent_alias is None:
             continue
         for left, right in join.join_cols:
@@ -212,7 +213,7 @@ def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction
     while grown:
         grown = False
         for alias in walk.live:
-            join = walk.query.alias_map[alias]
+            join: Any = walk.query.alias_map[alias]
             for left, right in join.join_cols if join.parent_alias else ():
                 for here, there in (
                     ((join.parent_alias, left), (alias, right)),

@@ -27,7 +27,9 @@ READING = frozenset(
 WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
 # Quoted names; and FOR UPDATE, which only locks.
 HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
-SNAPSHOT = re.compile(r"\b(ISOLATION\s+LEVEL|SNAPSHOT|TRANSACTION_ISOLATION)\b", re.IGNORECASE)
+SNAPSHOT = re.compile(
+    r"\bISOLATION\s+LEVEL\b(?!\s+READ\s+(?:UN)?COMMITTED\b)|\b(?:SNAPSHOT|TRANSACTION_ISOLATION)\b", re.IGNORECASE
+)
 
 
 def install() -> None:

@@ -39,7 +39,7 @@ def tables_of(model: type[Model]) -> tuple[Table, ...]:
     return tuple(
         Table(
             name(owner._meta.db_table),
-            {name(field.column): field for field in owner._meta.local_concrete_fields},
+            {name(str(field.column)): field for field in owner._meta.local_concrete_fields},
             owner._meta.pk,
         )
         for owner in (concrete, *concrete._meta.all_parents)
@@ -70,7 +70,9 @@ _ABSENT = object()
 def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
     """Add `value` of `field` as the database gets it, if Django can tell."""
     try:
-        held[field.attname] = field.get_prep_value(value)
+        value = field.get_prep_value(value)
+        # What PostgreSQL yields for bytes.
+        held[field.attname] = bytes(value) if isinstance(value, memoryview) else value
     except (TypeError, ValueError, ArithmeticError):
         held.pop(field.attname, None)
 

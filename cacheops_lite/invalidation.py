@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from functools import wraps
@@ -86,7 +85,7 @@ class _NoInvalidation(ContextDecorator):
     def __exit__(self, *exc_info: object) -> None:
         _depth.set(_depth.get() - 1)
 
-    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, func: Any) -> Any:
         if not inspect.iscoroutinefunction(func):
             return super().__call__(func)
 

@@ -19,9 +19,6 @@ from .changes import Work
 from .images import Table, own_key, put, tables_of
 from .transaction import recorder_for
 
-# Not worth reading only to see whether they changed: counted as changed when they are written.
-HEAVY = frozenset({"BinaryField"})
-
 
 @dataclass(slots=True)
 class Look:
@@ -58,7 +55,7 @@ def look(prefix: str, model: type[Model], pk: Any, using: str) -> Look:
 
 def readable(model: type[Model]) -> list[str]:
     """The attnames of an old image where nobody says which are needed."""
-    return [each.attname for each in model._meta.concrete_fields if each.get_internal_type() not in HEAVY]
+    return [each.attname for each in model._meta.concrete_fields]
 
 
 def lock(model: type[Model], using: str) -> QuerySet[Any]:

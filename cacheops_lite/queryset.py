@@ -60,7 +60,7 @@ def require_caching(queryset: QuerySet[Any]) -> Caching:
     return caching
 
 
-def caches(queryset: QuerySet[Any], op: str) -> Caching | None:
+def caches(queryset: Any, op: str) -> Caching | None:
     """How to cache `op` of `queryset` here and now, None if not at all."""
     if not settings.CACHEOPS_ENABLED:
         return None
@@ -178,7 +178,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def invalidated_update(self, **kwargs: Any) -> int:
         """``update(**kwargs)`` that invalidates by the old and new state of each row; returns the number of rows."""
-        clone = QuerySet._clone(self).select_related(None)
+        clone = original(QuerySet, "_clone")(self).select_related(None)
         clone._for_write = True
         if not is_active():
             return clone.update(**kwargs)
@@ -265,7 +265,7 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
     return named
 
 
-def _fetching_as_get(queryset: QuerySet[Any]) -> QuerySet[Any]:
+def _fetching_as_get(queryset: Any) -> Any:
     """`queryset`, or where ``get`` is cached and ``fetch`` is not, a clone that caches its fetch."""
     caching = caching_of(queryset)
     if caching is None or "get" not in caching.ops or "fetch" in caching.ops:
@@ -273,7 +273,7 @@ def _fetching_as_get(queryset: QuerySet[Any]) -> QuerySet[Any]:
     if queryset._result_cache is not None:
         return queryset
     clone = queryset._clone()
-    clone._cacheops_caching = replace(caching, ops=caching.ops | {"fetch"})  # type: ignore[attr-defined]
+    clone._cacheops_caching = replace(caching, ops=caching.ops | {"fetch"})
     return clone
 
 
@@ -294,7 +294,7 @@ class ManagerMixin(BaseManager[Model]):
 
     def invalidated_update(self, **kwargs: Any) -> int:
         """`QuerySetMixin.invalidated_update` of all objects."""
-        return self.get_queryset().inplace().invalidated_update(**kwargs)  # type: ignore[attr-defined]
+        return self.get_queryset().invalidated_update(**kwargs)  # type: ignore[attr-defined]
 
 
 # Django offers no hook into the reads of a queryset: these classes are patched, and nothing else is.

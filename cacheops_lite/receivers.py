@@ -146,8 +146,8 @@ def _pairs(
     reverse: bool,
     keys: set[Any],
 ) -> list[dict[str, Any]]:
-    source = through._meta.get_field(field.m2m_field_name())
-    target = through._meta.get_field(field.m2m_reverse_field_name())
+    source: Any = through._meta.get_field(field.m2m_field_name())
+    target: Any = through._meta.get_field(field.m2m_reverse_field_name())
     near, far = (target, source) if reverse else (source, target)
     own = getattr(instance, near.target_field.attname)
     pairs = [{near.attname: own, far.attname: key} for key in keys]

@@ -27,7 +27,7 @@ class Capture:
         return self._rows if self._passes == 1 else None
 
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
-        compiler = queryset.query.get_compiler(using=queryset.db)
+        compiler: Any = queryset.query.get_compiler(using=queryset.db)
         results_iter = compiler.results_iter
 
         def capturing_iter(*args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -36,19 +36,20 @@ class Capture:
                 self._rows.append(tuple(row))
                 yield row
 
-        compiler.results_iter = capturing_iter  # type: ignore[method-assign]
+        compiler.results_iter = capturing_iter
         return _iterate(queryset, compiler)
 
 
-def replay(queryset: QuerySet[Any], compiler: SQLCompiler, rows: Iterable[Row]) -> list[Any]:
+def replay(queryset: QuerySet[Any], compiler: Any, rows: Iterable[Row]) -> list[Any]:
     """The results of `queryset`, from `rows` instead of the database.  `compiler` has composed its SQL already."""
-    compiler.execute_sql = lambda *args, **kwargs: rows  # type: ignore[method-assign]
-    compiler.results_iter = lambda *args, **kwargs: iter(rows)  # type: ignore[method-assign]
+    compiler.execute_sql = lambda *args, **kwargs: rows
+    compiler.results_iter = lambda *args, **kwargs: iter(rows)
     return _iterate(queryset, compiler)
 
 
 def _iterate(queryset: QuerySet[Any], compiler: SQLCompiler) -> list[Any]:
-    return list(queryset._iterable_class(_Seen(queryset, _SeenQuery(queryset.query, compiler))))
+    iterable: Any = queryset._iterable_class
+    return list(iterable(_Seen(queryset, _SeenQuery(queryset.query, compiler))))
 
 
 class _Seen:

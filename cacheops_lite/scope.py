@@ -30,7 +30,7 @@ def watched_columns() -> dict[str, frozenset[str]]:
     """The tables of all watched models and their columns."""
     tables: dict[str, frozenset[str]] = {}
     for model in watched_models():
-        columns = frozenset(field.column for field in model._meta.local_concrete_fields)
+        columns = frozenset(str(field.column) for field in model._meta.local_concrete_fields)
         table = model._meta.db_table
         tables[table] = tables.get(table, frozenset()) | columns
     return tables

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 from . import keys
 from .conditions import Dependency
@@ -92,7 +93,7 @@ class Lookup:
 def read(key: str, basis: Basis) -> Lookup:
     """Look `key` up together with all that it rests on, in one round trip."""
     deliver_outbox()
-    value, *found = get_client().mget([key, *basis.checked_keys])
+    value, *found = cast("list[Any]", get_client().mget([key, *basis.checked_keys]))
     if not basis.standing(found):
         return Lookup(key, basis, MISS, None)
     payload: bytes | _Miss = MISS

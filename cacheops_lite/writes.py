@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import connections, transaction
@@ -55,7 +55,8 @@ def deleted(instance: Model, found: Look | None, using: str) -> None:
 
 def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any]) -> int:
     """``queryset.update(**values)``, invalidating by the rows' old and new images."""
-    model, using = queryset.model, queryset.db
+    model: type[Model] = queryset.model
+    using = queryset.db
     with transaction.atomic(using=using):
         locked = lock(model, using)
         keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
@@ -73,7 +74,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any]) -> int:
     return updated
 
 
-def _record_updates(model: type[Model], old: dict[Any, Snapshot], new: dict[Any, Snapshot], using: str) -> None:
+def _record_updates(model: type[Model], old: Mapping[Any, Snapshot], new: Mapping[Any, Snapshot], using: str) -> None:
     vendor = connections[using].vendor
     attnames = {field.attname for field in model._meta.concrete_fields}
     for key, before in old.items():

@@ -1,4 +1,4 @@
-"""Settings of the test project; `services` says what it runs on."""
+"""Settings of the test project: the shop and the airports directory, on what `services` finds."""
 
 from tests import services
 
@@ -6,11 +6,20 @@ SECRET_KEY = "tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": services.database_settings(services.DATABASE)}
-INSTALLED_APPS = ["django.contrib.contenttypes", "cacheops_lite", "tests.shop", "airports"]
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "cacheops_lite",
+    "tests.shop",
+    "airports",
+]
 ROOT_URLCONF = "directory.urls"
-MIDDLEWARE = ["directory.middleware.RequestCountsMiddleware"]
-
-
+MIDDLEWARE = [
+    "directory.middleware.CountsMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 
 CACHEOPS_REDIS = services.REDIS_URL

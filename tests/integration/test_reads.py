@@ -5,8 +5,26 @@ import asyncio
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
-from django.db.models import Avg, Count, Exists, F, FilteredRelation, Func, OuterRef, Prefetch, Q, Subquery, Sum, Value
-from django.db.models import Case, ExpressionWrapper, IntegerField, CharField, When, Window
+from django.db.models import (
+    Avg,
+    Case,
+    CharField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    FilteredRelation,
+    Func,
+    IntegerField,
+    OuterRef,
+    Prefetch,
+    Q,
+    Subquery,
+    Sum,
+    Value,
+    When,
+    Window,
+)
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, ExtractYear, Now, Random, RowNumber
 from django.db.models.signals import post_init
@@ -148,7 +166,9 @@ def test_cached_instances_are_like_fetched_ones():
     seen = []
     fetched = uncached(lambda: Product.objects.get(sku="s1"))
     Product.objects.get(sku="s1")
-    post_init.connect(lambda instance, **kwargs: seen.append(instance.sku), sender=Product, weak=False, dispatch_uid="t")
+    post_init.connect(
+        lambda instance, **kwargs: seen.append(instance.sku), sender=Product, weak=False, dispatch_uid="t"
+    )
     try:
         cached = Product.objects.get(sku="s1")
     finally:
@@ -408,7 +428,9 @@ def test_a_hit_takes_one_command(monkeypatch, store):
     VALUES["select_related"]()
     sent = []
     execute = type(store).execute_command
-    monkeypatch.setattr(type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw))
+    monkeypatch.setattr(
+        type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw)
+    )
     VALUES["select_related"]()
     assert sent == ["MGET"]
 

@@ -78,7 +78,7 @@ def test_fields_to_skip_may_be_classes():
     from django.db.models import TextField
 
     with override_settings(CACHEOPS_SKIP_FIELDS=["FileField", TextField]):
-        assert settings.CACHEOPS_SKIP_FIELDS == {"FileField", "TextField"}
+        assert {"FileField", "TextField"} == settings.CACHEOPS_SKIP_FIELDS
 
 
 def test_historical_models_of_migrations_have_no_profile():

@@ -26,7 +26,7 @@ def test_schemes_are_golden():
     assert keys.scheme(Dependency("t", (), None)) == ("t", "|*", "t:|*")
     assert keys.scheme(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
     assert keys.scheme(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
-    table, member, stamp = keys.scheme(Dependency("t", (), LONG))
+    _, member, stamp = keys.scheme(Dependency("t", (), LONG))
     columns, read_id, read = member.split("|")
     assert (columns, read) == ("", ",".join(LONG))
     assert read_id.startswith("#")

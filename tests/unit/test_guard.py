@@ -54,6 +54,7 @@ def test_a_statement_that_only_reads_is_let_pass(sql):
         ("begin isolation level serializable", True),
         ("SET TRANSACTION SNAPSHOT '1'", True),
         ("START TRANSACTION WITH CONSISTENT SNAPSHOT", True),
+        ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", False),
         ("SET search_path TO x", False),
         ("SELECT snapshot FROM t", False),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
@@ -68,5 +68,5 @@ def _model(config: Any, name: str) -> type[Model]:
 def _object(model: type[Model], pk: str, using: str) -> Model:
     try:
         return model._base_manager.using(using).nocache().get(pk=pk)  # type: ignore[attr-defined]
-    except (model.DoesNotExist, ValueError, ValidationError) as error:
+    except (ObjectDoesNotExist, ValueError, ValidationError) as error:
         raise CommandError(f"There is no {model._meta.label} with primary key {pk!r}.") from error

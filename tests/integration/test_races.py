@@ -1,0 +1,255 @@
+"""Races, step by step: threads that meet at agreed points, and never a sleep."""
+
+import threading
+
+import pytest
+from django.db import connection, connections, transaction
+
+from cacheops_lite import store as protocol
+from cacheops_lite import writes
+from cacheops_lite.rows import Capture
+from tests.shop.models import Label, Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE = 20
+
+
+class Steps:
+    """A thread that stops at a point of its way until it is let go."""
+
+    def __init__(self, function):
+        self.at_point, self.go_on = threading.Event(), threading.Event()
+        self.result, self.error = None, None
+        self._thread = threading.Thread(target=self._run, args=[function])
+
+    def _run(self, function):
+        try:
+            self.result = function()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.at_point.set()
+            connections.close_all()
+
+    def stop_here(self):
+        if threading.current_thread() is self._thread and not self.at_point.is_set():
+            self.at_point.set()
+            assert self.go_on.wait(PATIENCE)
+
+    def until_point(self):
+        self._thread.start()
+        assert self.at_point.wait(PATIENCE)
+        assert self.error is None, self.error
+
+    def to_its_end(self):
+        self.go_on.set()
+        self._thread.join(PATIENCE)
+        assert self.error is None, self.error
+        return self.result
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """``stop(owner, name, steps)``: have a thread stop right before, or after, a function."""
+
+    def arrange(owner, name, steps, after=False):
+        function = getattr(owner, name)
+
+        def wrapped(*args, **kwargs):
+            if after:
+                result = function(*args, **kwargs)
+                steps.stop_here()
+                return result
+            steps.stop_here()
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    return arrange
+
+
+def read():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_reader_that_reads_before_a_commit_and_fills_after_it_leaves_nothing_stale(store, stop, in_transaction):
+    """Its value stands under stamps that the commit dropped."""
+    label = Label.objects.create(text="old")
+    reader = Steps(read)
+    stop(Capture, "results", reader, after=True)
+    reader.until_point()
+    label.text = "new"
+    if in_transaction:
+        with transaction.atomic():
+            label.save()
+    else:
+        label.save()
+    assert reader.to_its_end() == ["old"]
+    assert read() == ["new"]
+    assert read() == ["new"]
+
+
+def test_a_reader_that_took_stamps_before_a_write_and_reads_after_it_is_only_careful(store, stop):
+    """Its value is true and yet not kept; the next one is."""
+    label = Label.objects.create(text="old")
+    reader = Steps(read)
+    stop(Capture, "results", reader)
+    reader.until_point()
+    label.text = "new"
+    label.save()
+    assert reader.to_its_end() == ["new"]
+    assert read() == ["new"]
+
+
+def test_a_reader_that_fills_between_a_commit_and_its_flush_is_overruled_by_the_flush(store, stop, is_hit):
+    """What it read may be old or new: the flush drops it."""
+    if connection.vendor == "sqlite":
+        pytest.skip("its one writer would wait for the reader")
+    label = Label.objects.create(text="old")
+    reader = Steps(read)
+    stop(Capture, "results", reader, after=True)
+    reader.until_point()
+    from cacheops_lite import outbox
+
+    filled = []
+
+    def flush_late(function=outbox.run_script):
+        def run(name, *args):
+            if name == "invalidate" and not filled:
+                filled.append(reader.to_its_end())
+            return function(name, *args)
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "run_script", flush_late())
+        label.text = "new"
+        label.save()
+    assert filled == [["old"]]
+    assert not is_hit(read)
+    assert read() == ["new"]
+
+
+@pytest.mark.parametrize("fields", [None, ["views"]])
+def test_what_another_writer_s_state_matched_falls_too(store, stop, fields):
+    """Between a look and its update somebody moved the row: a reader of that state must not stay."""
+    product = Product.objects.create(sku="x", name="x", views=1)
+    by_views = [lambda views=views: Product.objects.filter(views=views).count() for views in (1, 2, 3)]
+    for each in by_views:
+        each()
+
+    def save_3():
+        mine = Product.objects.nocache().get(pk=product.pk)
+        mine.views = 3
+        mine.save(update_fields=fields)
+
+    from cacheops_lite import receivers
+
+    writer = Steps(save_3)
+    stop(receivers, "look", writer, after=True)
+    writer.until_point()
+    product.views = 2
+    product.save()
+    assert [each() for each in by_views] == [0, 1, 0]
+    writer.to_its_end()
+    assert [each() for each in by_views] == [0, 0, 1]
+
+
+def test_a_writer_in_a_transaction_is_noticed_by_one_in_autocommit(store, stop):
+    """It holds a lock, and yet its flush ends the mark of who looked before."""
+    product = Product.objects.create(sku="x", name="x", views=1)
+    count = lambda: Product.objects.filter(views=2).count()
+    count()
+
+    def save_3():
+        mine = Product.objects.nocache().get(pk=product.pk)
+        mine.views = 3
+        mine.save()
+
+    from cacheops_lite import receivers
+
+    writer = Steps(save_3)
+    stop(receivers, "look", writer, after=True)
+    writer.until_point()
+    with transaction.atomic():
+        product.views = 2
+        product.save()
+    assert count() == 1
+    writer.to_its_end()
+    assert count() == 0
+
+
+def test_a_row_that_is_locked_by_a_look_can_not_move_before_the_update(store, stop):
+    """In a transaction the second writer waits for the first one, and both are seen."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite locks the whole database")
+    product = Product.objects.create(sku="x", name="x", views=1)
+    by_views = [lambda views=views: Product.objects.filter(views=views).count() for views in (1, 2, 3)]
+    for each in by_views:
+        each()
+
+    def save_3():
+        with transaction.atomic():
+            mine = Product.objects.nocache().get(pk=product.pk)
+            mine.views = 3
+            mine.save()
+
+    writer = Steps(save_3)
+    stop(writes, "saved", writer)
+    writer.until_point()
+    other = Steps(lambda: (setattr(product, "views", 2), product.save()))
+    other._thread.start()
+    writer.to_its_end()
+    other._thread.join(PATIENCE)
+    assert other.error is None
+    assert [each() for each in by_views] == [0, 1, 0]
+
+
+def test_two_that_miss_at_once_both_compute_and_both_are_right(store, stop):
+    """Without a lock; the second fill replaces the first."""
+    Label.objects.create(text="one")
+    reader = Steps(read)
+    stop(protocol, "fill", reader)
+    reader.until_point()
+    assert read() == ["one"]
+    assert reader.to_its_end() == ["one"]
+    assert read() == ["one"]
+
+
+def test_of_two_that_miss_at_once_with_a_lock_one_computes(store, stop, queries):
+    """The other waits for it."""
+    Label.objects.create(text="one")
+    locked = lambda: sorted(Label.objects.cache(lock=True).values_list("text", flat=True))
+    reader = Steps(locked)
+    stop(Capture, "results", reader, after=True)
+    reader.until_point()
+    waiter = Steps(locked)
+    counted = []
+
+    from cacheops_lite import locks
+
+    peek = locks._peek
+
+    def let_go_first(*args):
+        counted.append(1)
+        reader.go_on.set()
+        return peek(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locks, "_peek", let_go_first)
+        waiter._thread.start()
+        waiter._thread.join(PATIENCE)
+    assert counted
+    assert reader.to_its_end() == waiter.result == ["one"]
+
+
+def test_a_failed_computation_lets_the_next_one_compute_at_once(store):
+    """The lock is released whatever happens."""
+    queryset = Label.objects.cache(lock=True).filter(text="x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Capture, "results", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(queryset.all())
+    assert not list(store.scan_iter(match="@col:l:*"))
+    assert list(queryset.all()) == []

@@ -1,0 +1,181 @@
+"""Transactions: invalidation comes with the commit, and nobody sees what is not committed."""
+
+import threading
+
+import pytest
+from django.db import connection, connections, transaction
+
+from cacheops_lite.transaction import recorder_of
+from tests.shop.models import Label, Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Undo(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def label(store):
+    return Label.objects.create(text="old")
+
+
+def texts():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+def in_thread(function):
+    """Run in another thread, with connections of its own."""
+    result = []
+
+    def run():
+        try:
+            result.append(function())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert result, "the thread did not finish"
+    return result[0]
+
+
+def rename(label, text):
+    label.text = text
+    label.save()
+
+
+def test_others_see_the_old_state_until_the_commit(label):
+    """And the new one right after."""
+    assert texts() == ["old"]
+    with transaction.atomic():
+        rename(label, "new")
+        assert texts() == ["new"]
+        if connection.vendor != "sqlite":
+            assert in_thread(texts) == ["old"]
+    assert texts() == in_thread(texts) == ["new"]
+
+
+def test_a_rollback_leaves_the_cache_as_it_was(label, is_hit):
+    """Nothing was changed, so nothing falls."""
+    texts()
+    with pytest.raises(Undo), transaction.atomic():
+        rename(label, "new")
+        assert texts() == ["new"]
+        raise Undo
+    assert is_hit(texts)
+    assert texts() == ["old"]
+
+
+def test_a_rollback_to_a_savepoint_undoes_its_part_only(is_hit):
+    """What was written before and after it counts."""
+    one, other = (Product.objects.create(sku=sku, name="x") for sku in "ab")
+    by_views = [lambda views=views: Product.objects.filter(views=views).count() for views in (1, 2, 3)]
+    for read in by_views:
+        read()
+    with transaction.atomic():
+        one.views = 1
+        one.save()
+        with pytest.raises(Undo), transaction.atomic():
+            other.views = 2
+            other.save()
+            raise Undo
+        with transaction.atomic():
+            Product.objects.create(sku="c", name="x", views=3)
+    assert [is_hit(read) for read in by_views] == [False, True, False]
+    assert [read() for read in by_views] == [1, 0, 1]
+
+
+def test_a_dirty_transaction_neither_reads_nor_fills(label, reads):
+    """Its own state is nobody else's."""
+    with transaction.atomic():
+        rename(label, "new")
+        texts()
+        Label.objects.count()
+        assert (reads.hits, reads.misses) == (0, 0)
+
+
+def test_a_transaction_that_is_clean_again_may_read(label, reads):
+    """After a rollback to a savepoint nothing is written."""
+    texts()
+    with transaction.atomic():
+        with pytest.raises(Undo), transaction.atomic():
+            rename(label, "new")
+            raise Undo
+        assert texts() == ["old"]
+        assert reads.hits == 1
+
+
+def test_raw_sql_makes_a_transaction_dirty(label, reads):
+    """Whatever may write does."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE shop_label SET text = 'raw'")
+        assert texts() == ["raw"]
+        assert (reads.hits, reads.misses) == (0, 0)
+        transaction.set_rollback(True)
+
+
+def test_a_clean_transaction_reads_and_fills_only_from_fresh_snapshots(reads):
+    """On SQLite an atomic block pins what it sees: then nothing is kept."""
+    with transaction.atomic():
+        texts()
+    assert reads.misses == 1
+    texts()
+    assert reads.hits == (0 if connection.vendor == "sqlite" else 1)
+
+
+def test_a_statement_that_pins_a_snapshot_stops_filling(reads):
+    """REPEATABLE READ may see what was before the stamps."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's way of asking for it")
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        texts()
+    texts()
+    assert reads.hits == 0
+    connection.close()
+
+
+def test_our_callback_comes_first_and_survives_others_that_raise(label):
+    """A user's on_commit callback may read what was committed, or fail."""
+    seen = []
+
+    def read():
+        seen.append(texts())
+        raise Undo
+
+    texts()
+    with pytest.raises(Undo), transaction.atomic():
+        transaction.on_commit(read)
+        rename(label, "new")
+    assert seen == [["new"]]
+    assert texts() == ["new"]
+
+
+def test_manual_transaction_management_reads_past_the_cache(label, reads):
+    """Nobody tells us when it commits."""
+    transaction.set_autocommit(False)
+    try:
+        rename(label, "new")
+        assert texts() == ["new"]
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert (reads.hits, reads.misses) == (0, 0)
+    assert texts() == ["new"]
+
+
+def test_recorders_hold_nothing_after_their_transaction(label):
+    """Whichever way it ended."""
+    for end in (None, Undo):
+        try:
+            with transaction.atomic():
+                rename(label, "x")
+                if end:
+                    raise end
+        except Undo:
+            pass
+        assert not recorder_of(connection).is_dirty

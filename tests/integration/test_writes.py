@@ -1,0 +1,438 @@
+"""Writes drop the results that they can affect, and leave the others in place."""
+
+import asyncio
+
+import pytest
+from django.core import serializers
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.signals import post_save
+
+from cacheops_lite import redis as cacheops_redis
+from cacheops_lite.signals import cache_invalidated
+from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def shop(store):
+    """Two categories with a product each."""
+    for name in ("pens", "inks"):
+        category = Category.objects.create(name=name)
+        Product.objects.create(sku=name, name=name, category=category)
+
+
+def of(category):
+    return lambda: [(p.sku, p.name, p.views) for p in Product.objects.filter(category__name=category).order_by("sku")]
+
+
+def pk_of(name):
+    return Category.objects.nocache().get(name=name).pk
+
+
+def listed(name):
+    """A read of the products of one category, by its key."""
+    pk = pk_of(name)
+    return lambda: [(p.sku, p.name, p.views) for p in Product.objects.filter(category=pk).order_by("sku")]
+
+
+def product(sku):
+    return Product.objects.nocache().get(sku=sku)
+
+
+def scripts_run(monkeypatch):
+    """The names of the Lua scripts that are run from now on."""
+    run, names = cacheops_redis.run_script, []
+
+    def noted(name, *args):
+        names.append(name)
+        return run(name, *args)
+
+    for module in ("store", "outbox", "locks"):
+        monkeypatch.setattr(f"cacheops_lite.{module}.run_script", noted)
+    return names
+
+
+def test_a_save_drops_what_it_affects_and_nothing_else(is_hit):
+    """The list of its category falls, another one's stays."""
+    pens, inks = listed("pens"), listed("inks")
+    pens(), inks()
+    pen = product("pens")
+    pen.name = "fountain pen"
+    pen.save()
+    assert is_hit(inks)
+    assert not is_hit(pens)
+    assert pens() == [("pens", "fountain pen", 0)]
+
+
+def test_a_save_costs_one_script_call(monkeypatch):
+    """In autocommit as in a transaction, of one object or of many."""
+    listed("pens")()
+    names = scripts_run(monkeypatch)
+    pen = product("pens")
+    pen.views = 5
+    pen.save()
+    assert names == ["invalidate"]
+    with transaction.atomic():
+        for views in range(20):
+            pen.views = views
+            pen.save()
+            Product.objects.create(sku=f"s{views}", name="x")
+    assert names == ["invalidate"] * 2
+
+
+def test_a_move_drops_both_lists(is_hit):
+    """Where it was and where it is now."""
+    pens, inks = listed("pens"), listed("inks")
+    pens(), inks()
+    pen = product("pens")
+    pen.category_id = pk_of("inks")
+    pen.save()
+    assert pens() == []
+    assert len(inks()) == 2
+
+
+def test_a_change_of_a_column_that_is_not_read_drops_nothing(is_hit):
+    """Counts, existence and values of other columns stay."""
+    reads = [
+        lambda: Product.objects.filter(name="pens").count(),
+        lambda: Product.objects.filter(name="pens").exists(),
+        lambda: list(Product.objects.filter(name="pens").values_list("sku", flat=True)),
+    ]
+    for read in reads:
+        read()
+    pen = product("pens")
+    pen.views += 1
+    pen.save()
+    assert all(map(is_hit, reads))
+    pen.name = "x"
+    pen.save()
+    assert not any(map(is_hit, reads))
+
+
+def test_saving_what_was_there_drops_nothing(is_hit):
+    """Old and new images are equal."""
+    read = lambda: Product.objects.get(sku="pens").name
+    read()
+    product("pens").save()
+    with transaction.atomic():
+        product("pens").save()
+    assert is_hit(read)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_every_form_of_save_is_seen(in_transaction):
+    """Expressions, chosen fields, deferred ones, objects that were not fetched, raw ones."""
+    pens, inks = listed("pens"), listed("inks")
+    pk, inks_pk = product("pens").pk, pk_of("inks")
+
+    def chosen_fields():
+        pen = product("pens")
+        pen.name, pen.views = "chosen", 99
+        pen.save(update_fields=["name"])
+
+    def expression():
+        pen = product("pens")
+        pen.views = F("views") + 1
+        pen.save()
+
+    def deferred():
+        pen = Product.objects.nocache().only("name").get(sku="pens")
+        pen.name = "deferred"
+        pen.save()
+
+    def unfetched():
+        Product(pk=pk, sku="pens", name="unfetched", category_id=pk_of("pens")).save()
+
+    def raw():
+        data = serializers.serialize("json", [product("pens")]).replace("unfetched", "raw")
+        for each in serializers.deserialize("json", data):
+            each.save()
+
+    def moved_without_a_fetch():
+        Product(pk=pk, sku="pens", name="moved", category_id=inks_pk).save(force_update=True)
+
+    def run(step):
+        if in_transaction:
+            with transaction.atomic():
+                step()
+        else:
+            step()
+
+    for step in (chosen_fields, expression, deferred, unfetched, raw, moved_without_a_fetch):
+        pens(), inks()
+        run(step)
+        true = [(p.sku, p.name, p.views) for p in Product.objects.nocache().filter(category__name="pens")]
+        assert pens() == true, step.__name__
+        assert len(inks()) == Product.objects.nocache().filter(category=inks_pk).count(), step.__name__
+
+
+def test_another_key_makes_another_row():
+    """Saving a copy under a new key leaves the old row, and adds one."""
+    pens = listed("pens")
+    pens()
+    pen = product("pens")
+    pen.pk, pen.sku = None, "copy"
+    pen.save()
+    assert [row[0] for row in pens()] == ["copy", "pens"]
+    pen.pk, pen.sku = pen.pk + 1000, "other"
+    pen.save()
+    assert [row[0] for row in pens()] == ["copy", "other", "pens"]
+
+
+def test_deletes_are_seen():
+    """Of instances, of querysets, and of what they cascade to."""
+    pens, count = listed("pens"), lambda: Product.objects.count()
+    assert (len(pens()), count()) == (1, 2)
+    product("pens").delete()
+    assert (pens(), count()) == ([], 1)
+    Category.objects.filter(name="inks").delete()
+    assert count() == 0
+
+
+def test_deleting_what_is_gone_already_is_no_error():
+    """Another process was faster."""
+    one, other = product("pens"), product("pens")
+    one.delete()
+    other.delete()
+    assert Product.objects.filter(sku="pens").count() == 0
+
+
+def test_a_delete_sets_foreign_keys_and_removes_links():
+    """Without signals of Django's: SET_NULL, and rows of automatic many-to-many tables."""
+    customer = Customer.objects.create(name="c", city="Oslo")
+    Ticket.objects.create(subject="s", customer=customer)
+    label = Label.objects.create(text="new")
+    pen = product("pens")
+    pen.labels.add(label)
+    tickets = lambda: [t.customer_id for t in Ticket.objects.all()]
+    labels = lambda: [x.text for x in Label.objects.filter(products__sku="pens")]
+    links = lambda: [x.text for x in Label.objects.filter(products=pen.pk or 0)]
+    assert (len(tickets()), labels(), links()) == (1, ["new"], ["new"])
+    pk = pen.pk
+    customer.delete()
+    pen.delete()
+    pen.pk = pk
+    assert (tickets(), labels(), links()) == ([None], [], [])
+
+
+def test_many_to_many_changes_are_seen_from_both_sides(is_hit):
+    """add, remove, set and clear."""
+    pen, ink = product("pens"), product("inks")
+    new, old = Label.objects.create(text="new"), Label.objects.create(text="old")
+
+    def labels():
+        return [sorted(x.text for x in p.labels.all()) for p in (pen, ink)]
+
+    def products():
+        return [sorted(p.sku for p in x.products.all()) for x in (new, old)]
+
+    steps = [
+        lambda: pen.labels.add(new),
+        lambda: old.products.add(pen, ink),
+        lambda: pen.labels.set([old]),
+        lambda: new.products.set([ink]),
+        lambda: ink.labels.remove(old),
+        lambda: old.products.remove(pen),
+        lambda: new.products.clear(),
+        lambda: pen.labels.create(text="third"),
+        lambda: pen.labels.clear(),
+    ]
+    labels(), products()
+    for number, step in enumerate(steps):
+        step()
+        links = set(Product.labels.through.objects.nocache().values_list("product__sku", "label__text"))
+        assert labels() == [sorted(t for s, t in links if s == p.sku) for p in (pen, ink)], number
+        assert products() == [sorted(s for s, t in links if t == x.text) for x in (new, old)], number
+
+
+def test_an_added_link_leaves_other_objects_links_in_place(is_hit):
+    """Many-to-many rows are images like others."""
+    pen, ink, label = product("pens"), product("inks"), Label.objects.create(text="new")
+    through = Product.labels.through.objects
+    reads = [lambda p=p: list(through.filter(product=p.pk).values_list("label", flat=True)) for p in (pen, ink)]
+    for read in reads:
+        read()
+    pen.labels.add(label)
+    assert not is_hit(reads[0])
+    assert is_hit(reads[1])
+
+
+def test_both_ends_of_a_symmetrical_relation_change():
+    """The mirrored row comes without a signal."""
+    pen, ink = product("pens"), product("inks")
+    for step in (pen.related.add, pen.related.remove, pen.related.add):
+        [list(p.related.all()) for p in (pen, ink)]
+        step(ink)
+        expected = [[p.sku for p in x.related.nocache()] for x in (pen, ink)]
+        assert [[p.sku for p in x.related.all()] for x in (pen, ink)] == expected
+
+
+def test_links_with_a_model_of_their_own_are_seen():
+    """Added through the manager, or as rows."""
+    club, person = Club.objects.create(name="chess"), Person.objects.create(name="p")
+    read = lambda: [(m.person_id, m.level) for m in Membership.objects.filter(club=club)]
+    members = lambda: [p.name for p in club.members.all()]
+    assert (read(), members()) == ([], [])
+    club.members.add(person, through_defaults={"level": 7})
+    assert (read(), members()) == ([(person.pk, 7)], ["p"])
+    membership = Membership.objects.nocache().get()
+    membership.level = 8
+    membership.save()
+    assert read() == [(person.pk, 8)]
+    club.members.clear()
+    assert (read(), members()) == ([], [])
+
+
+def test_parents_and_children_change_together():
+    """Saved or read from either end."""
+    customer = Customer.objects.create(name="a", city="Oslo")
+    people = lambda: [p.name for p in Person.objects.filter(pk=customer.pk)]
+    customers = lambda: [(c.name, c.city) for c in Customer.objects.filter(city="Oslo")]
+    assert (people(), customers()) == (["a"], [("a", "Oslo")])
+    customer.name = "b"
+    customer.save()
+    assert (people(), customers()) == (["b"], [("b", "Oslo")])
+    person = Person.objects.get(pk=customer.pk)
+    person.name = "c"
+    person.save()
+    assert (people(), customers()) == (["c"], [("c", "Oslo")])
+    person = Person.objects.create(name="d")
+    Customer(person_ptr=person, name="e", city="Oslo").save()
+    assert Person.objects.get(pk=person.pk).name == "e"
+    customer.delete()
+    assert people() == []
+
+
+def test_joined_tables_drop_what_reads_them():
+    """select_related and conditions on relations."""
+    joined = lambda: [p.category.name for p in Product.objects.select_related("category").order_by("pk")]
+    by_name = of("pens")
+    assert (joined(), len(by_name())) == (["pens", "inks"], 1)
+    category = Category.objects.get(name="pens")
+    category.name = "quills"
+    category.save()
+    assert joined() == ["quills", "inks"]
+    assert by_name() == []
+
+
+def test_signals_sent_by_hand_invalidate():
+    """As some libraries do after raw writes."""
+    read = lambda: Product.objects.get(sku="pens").name
+    read()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE shop_product SET name = 'raw' WHERE sku = 'pens'")
+    post_save.send(Product, instance=product("pens"), created=False, raw=False, using="default", update_fields=None)
+    assert read() == "raw"
+
+
+def test_a_receiver_that_reads_sees_the_new_state():
+    """Ours comes before all others, those connected earlier included."""
+    seen = []
+
+    def read(**kwargs):
+        seen.append(Product.objects.get(sku="pens").name)
+
+    Product.objects.get(sku="pens")
+    post_save.connect(read, sender=Product)
+    try:
+        pen = product("pens")
+        pen.name = "new"
+        pen.save()
+    finally:
+        post_save.disconnect(read, sender=Product)
+    assert seen == ["new"]
+
+
+def test_invalidated_update_drops_by_old_and_new_state(is_hit):
+    """What matched before, what matches now, and nothing else."""
+    pens, inks, none = listed("pens"), listed("inks"), lambda: list(Product.objects.filter(category=None))
+    pens(), inks(), none()
+    assert Product.objects.filter(sku="pens").invalidated_update(name=F("sku"), views=3) == 1
+    assert is_hit(inks)
+    assert is_hit(none)
+    assert pens() == [("pens", "pens", 3)]
+    assert Product.objects.invalidated_update(category=None) == 2
+    assert (pens(), inks(), len(none())) == ([], [], 2)
+
+
+def test_invalidated_update_of_very_many_rows_drops_the_table(monkeypatch):
+    """Instead of reading them all twice."""
+    monkeypatch.setattr("cacheops_lite.writes.MAX_CHANGES_PER_TABLE", 1)
+    count = lambda: Product.objects.filter(views=5).count()
+    assert count() == 0
+    assert Product.objects.invalidated_update(views=5) == 2
+    assert count() == 2
+
+
+def test_invalidated_update_of_keys_drops_the_table():
+    """The rows can't be found again by their old ones."""
+    read = lambda: sorted(Label.objects.values_list("pk", flat=True))
+    label = Label.objects.create(text="x")
+    read()
+    Label.objects.filter(pk=label.pk).invalidated_update(id=label.pk + 100)
+    assert read() == [label.pk + 100]
+
+
+def test_nothing_is_followed_while_the_cache_is_disabled(settings, monkeypatch):
+    """No script, no look."""
+    settings.CACHEOPS_ENABLED = False
+    names = scripts_run(monkeypatch)
+    product("pens").save()
+    Product.objects.filter(sku="pens").invalidated_update(views=1)
+    assert names == []
+
+
+def test_models_without_a_profile_are_not_followed(settings):
+    """Their signals have no receivers of ours; a change of settings counts at once."""
+    settings.CACHEOPS = {"shop.product": {"ops": "all", "timeout": 60}}
+    assert post_save.has_listeners(Product)
+    assert not post_save.has_listeners(Warranty)
+    settings.CACHEOPS = {"shop.warranty": {"ops": "all", "timeout": 60}}
+    assert post_save.has_listeners(Warranty)
+    assert not post_save.has_listeners(Product)
+
+
+def test_receivers_of_cache_invalidated_hear_of_each_image():
+    """With the model and the values; one that raises breaks nothing."""
+    heard = []
+
+    def note(sender, obj_dict, **kwargs):
+        heard.append((sender, obj_dict and obj_dict["name"]))
+
+    def broken(**kwargs):
+        raise RuntimeError
+
+    for receiver in (note, broken):
+        cache_invalidated.connect(receiver)
+    try:
+        listed("pens")()
+        pen = product("pens")
+        pen.name = "new"
+        with transaction.atomic():
+            pen.save()
+            assert heard == []
+        assert heard == [(Product, "pens"), (Product, "new")]
+    finally:
+        for receiver in (note, broken):
+            cache_invalidated.disconnect(receiver)
+
+
+def test_async_writes_are_seen():
+    """asave, acreate, adelete, and async many-to-many changes."""
+
+    async def history():
+        pen = await Product.objects.aget(sku="pens")
+        label = await Label.objects.acreate(text="async")
+        counts = [await pen.labels.acount()]
+        await pen.labels.aadd(label)
+        counts.append(await pen.labels.acount())
+        pen.name = "async"
+        await pen.asave()
+        names = [(await Product.objects.aget(sku="pens")).name]
+        await label.adelete()
+        counts.append(await pen.labels.acount())
+        return counts, names
+
+    assert asyncio.run(history()) == ([0, 1, 0], ["async"])

@@ -1,0 +1,41 @@
+"""The protocol's executable specification finds no stale read, and finds each simplification stale."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODEL = Path(__file__).parents[2] / "docs" / "model" / "stamps.py"
+
+
+def walk(*arguments):
+    return subprocess.run([sys.executable, MODEL, *arguments], capture_output=True, text=True, timeout=250).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--writers", "2,3"],
+        ["--writers", "2", "--lockers", "3"],
+        ["--readers", "3,3", "--writers", "2", "--lockers", "3"],
+        ["--writers", "2", "--lockers", "3", "--variant", "cluster"],
+    ],
+)
+def test_no_interleaving_is_stale(arguments):
+    """Readers, writers, writers in transactions and evictions, in every order."""
+    assert walk(*arguments).startswith("safe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--break", "no-mark"],
+        ["--break", "no-registry-gen"],
+        ["--break", "late-stamps"],
+        ["--readers", "3,3", "--writers", "2", "--lockers", "3", "--break", "locker-keeps-mark"],
+    ],
+)
+def test_each_simplification_is_found_stale(arguments):
+    """So the walk can fail."""
+    assert walk(*arguments).startswith("STALE")
