@@ -5,6 +5,9 @@ An image belongs to a table, not to a model: a multi-table child's row gives one
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -104,16 +107,21 @@ def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[st
     ]
 
 
+# Types whose equal values are stored as one and the same.
+_PLAIN = (str, int, bytes, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+
+
 def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
     if attname not in old or attname not in new:
         return False
     before, after = old[attname], new[attname]
-    # An enum's member is stored as the text or number that it is; other types that only compare equal (1 == 1.0, JSON's
-    # true == 1) are stored differently.
-    alike = type(before) is type(after) or any(
-        isinstance(before, kind) and isinstance(after, kind) for kind in (str, int)
-    )
-    return alike and bool(before == after)
+    if before is None or after is None:
+        return before is after
+    # An enum's member is stored as the text or number that it is.
+    if any(isinstance(before, kind) and isinstance(after, kind) for kind in _PLAIN):
+        return bool(before == after)
+    # Others may be equal and yet be stored differently: JSON's true and 1, zeros of both signs.
+    return type(before) is type(after) and repr(before) == repr(after)
 
 
 def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:

@@ -1,4 +1,4 @@
-"""Names of keys in Redis.
+"""Names of keys in Redis::
 
     {prefix}@col:v:{hash}           a cached value
     {prefix}@col:g:{table}          the table's generation

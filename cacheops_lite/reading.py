@@ -54,9 +54,12 @@ class Attempt:
         return self.value is not MISS
 
     def acquire(self) -> bool:
-        """Become the one who computes it."""
+        """Become the one who computes it, or find that the one before has just done so; False to wait."""
         self._lock = locks.acquire_lock(self.target.key)
-        return self._lock is not None
+        if self._lock is None:
+            return False
+        self.look()
+        return True
 
     def prepare(self) -> None:
         """Take stamps, to be done before the source is read; none if what it says may be old or uncommitted."""
@@ -109,9 +112,9 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
     `compute` returns the result and what to store of it, MISS for nothing; `revive` makes a result of what was stored.
     """
     attempt = Attempt(target)
-    if not attempt.look() and target.lock:
-        _lock_or_wait(attempt)
     try:
+        if not attempt.look() and target.lock:
+            _lock_or_wait(attempt)
         attempt.notify()
         if attempt.value is not MISS:
             return revive(attempt.value)
@@ -134,9 +137,9 @@ def _lock_or_wait(attempt: Attempt) -> None:
 async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -> Any:
     """`read_through` for coroutines, whose results are stored as they are."""
     attempt = Attempt(target)
-    if not await sync_to_async(attempt.look)() and target.lock:
-        await _alock_or_wait(attempt)
     try:
+        if not await sync_to_async(attempt.look)() and target.lock:
+            await _alock_or_wait(attempt)
         await sync_to_async(attempt.notify)()
         if attempt.value is not MISS:
             return attempt.value

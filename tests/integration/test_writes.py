@@ -436,3 +436,30 @@ def test_async_writes_are_seen():
         return counts, names
 
     assert asyncio.run(history()) == ([0, 1, 0], ["async"])
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [
+        ("facts", {"a": True}, {"a": 1}),
+        ("facts", [1], [1.0]),
+        ("weight", 1.0, 1.5),
+        ("weight", None, 0.0),
+        ("text", "", "x"),
+    ],
+)
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_values_that_python_holds_equal_are_told_apart(field, before, after, in_transaction):
+    """What is stored differs, so what was cached falls."""
+    pen = product("pens")
+    setattr(pen, field, before)
+    pen.save()
+    read = lambda: repr(Product.objects.get(sku="pens").__dict__[field])
+    read()
+    setattr(pen, field, after)
+    if in_transaction:
+        with transaction.atomic():
+            pen.save()
+    else:
+        pen.save()
+    assert read() == repr(product("pens").__dict__[field])

@@ -1,0 +1,63 @@
+# Everything happens in a virtual environment of its own; nothing else is touched.
+PYTHON ?= python3
+VENV ?= .venv
+DJANGO ?=
+BIN = $(VENV)/bin
+
+.PHONY: help demo serve test test-newest lint fuzz docs bench clean
+
+help:
+	@echo "make demo   set up, load the airports, run the tour"
+	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
+	@echo "make test   set up, run every test on the services that are found"
+	@echo "make fuzz   random histories for as long as told: make fuzz SECONDS=600"
+	@echo "make lint   ruff, mypy and the contract of layers"
+	@echo "make docs   the documentation, in docs/_build/html"
+	@echo "make bench  what a hit costs beside a bare Redis GET"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[embedded,example]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[test]' $(DJANGO)
+	@$(BIN)/python -m pip install --quiet 'mysqlclient>=2.2.1' 2>/dev/null \
+		|| echo "mysqlclient can't be built here (it needs MariaDB's client library): no tests on MariaDB"
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/python example/manage.py migrate --verbosity 0
+	@$(BIN)/python example/manage.py load_airports --verbosity 0
+	@$(BIN)/python example/manage.py tour
+
+serve: $(VENV)/.demo
+	@$(BIN)/python example/manage.py migrate --verbosity 0
+	@$(BIN)/python example/manage.py load_airports --verbosity 0
+	@$(BIN)/python example/manage.py runserver
+
+test: $(VENV)/.test
+	@$(BIN)/python -m tests.run $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+SECONDS ?= 600
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+docs: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/python -m sphinx -W -q docs docs/_build/html
+
+bench: $(VENV)/.test
+	@$(BIN)/python bench/hits.py
+
+clean:
+	rm -rf $(VENV) build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

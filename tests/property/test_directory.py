@@ -1,0 +1,33 @@
+"""Random reads and saves of the airports directory never show a stale result."""
+
+import os
+import random
+
+import pytest
+from airports.loading import load
+
+from cacheops_lite import outbox
+from tests.property import directory, shop
+from tests.property.differential import run
+
+STEPS = int(os.environ.get("TEST_STEPS", 500))
+SEED = int(os.environ.get("TEST_SEED", 20261120))
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_no_random_history_of_the_directory_leaves_a_stale_read(store, capsys):
+    """No cached read differs from the database, and those that a save can't affect stay."""
+    load(countries=set(directory.COUNTRIES))
+    figures = run(SEED, STEPS, directory.reads, directory.write)
+    with capsys.disabled():
+        print(f"\n{figures}")
+    assert figures.hits > figures.reads / 4
+
+
+def test_the_comparison_finds_a_cache_that_never_invalidates(store, monkeypatch):
+    """A test of the test: broken on purpose, it fails."""
+    shop.populate(random.Random(1))
+    monkeypatch.setattr(outbox, "invalidate", lambda work: None)
+    with pytest.raises(AssertionError, match="stale at step"):
+        run(1, 500, shop.reads, shop.write)
