@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.db import connection, connections
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -50,6 +52,18 @@ class Reads:
             self.hits += 1
         else:
             self.misses += 1
+
+
+def run_async(coroutine):
+    """Run a coroutine and close the connections of the thread that its ORM calls ran in."""
+
+    async def run():
+        try:
+            return await coroutine
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    return asyncio.run(run())
 
 
 @contextmanager

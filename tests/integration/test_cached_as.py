@@ -9,6 +9,7 @@ from django.db import connections, transaction
 
 from cacheops_lite import cached_as, invalidate_obj
 from cacheops_lite.signals import cache_read
+from tests.conftest import run_async
 from tests.shop.models import Category, Label, Product, Unwatched
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -236,7 +237,7 @@ def test_coroutine_functions_are_cached_too():
         return [*first, await texts(), await texts()]
 
     assert asyncio.iscoroutinefunction(texts)
-    assert asyncio.run(history()) == [[], [], ["new"], ["new"]]
+    assert run_async(history()) == [[], [], ["new"], ["new"]]
     assert len(calls) == 2
 
 
@@ -259,7 +260,7 @@ def test_coroutines_that_miss_at_once_wait_for_one(monkeypatch):
         go_on.set()
         return await asyncio.gather(*tasks)
 
-    assert asyncio.run(history()) == ["done"] * 3
+    assert run_async(history()) == ["done"] * 3
     assert len(calls) == 1
 
 
@@ -273,7 +274,7 @@ def test_a_coroutine_in_a_disabled_cache_is_just_called(settings):
     async def one():
         return 1
 
-    assert asyncio.run(one()) == 1
+    assert run_async(one()) == 1
 
 
 def test_nothing_to_cache_like_is_an_error():

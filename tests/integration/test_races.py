@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 
+from cacheops_lite import cached_as
 from cacheops_lite import store as protocol
-from cacheops_lite import writes
 from cacheops_lite.rows import Capture
 from tests.shop.models import Label, Product
 
@@ -180,14 +180,11 @@ def test_a_writer_in_a_transaction_is_noticed_by_one_in_autocommit(store, stop):
     assert count() == 0
 
 
-def test_a_row_that_is_locked_by_a_look_can_not_move_before_the_update(store, stop):
-    """In a transaction the second writer waits for the first one, and both are seen."""
+def test_a_look_in_a_transaction_locks_the_row(store, stop):
+    """So that nobody moves it between the look and the update."""
     if connection.vendor == "sqlite":
         pytest.skip("SQLite locks the whole database")
     product = Product.objects.create(sku="x", name="x", views=1)
-    by_views = [lambda views=views: Product.objects.filter(views=views).count() for views in (1, 2, 3)]
-    for each in by_views:
-        each()
 
     def save_3():
         with transaction.atomic():
@@ -195,15 +192,14 @@ def test_a_row_that_is_locked_by_a_look_can_not_move_before_the_update(store, st
             mine.views = 3
             mine.save()
 
+    from cacheops_lite import receivers
+
     writer = Steps(save_3)
-    stop(writes, "saved", writer)
+    stop(receivers, "look", writer, after=True)
     writer.until_point()
-    other = Steps(lambda: (setattr(product, "views", 2), product.save()))
-    other._thread.start()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Product.objects.select_for_update(nowait=True).get(pk=product.pk)
     writer.to_its_end()
-    other._thread.join(PATIENCE)
-    assert other.error is None
-    assert [each() for each in by_views] == [0, 1, 0]
 
 
 def test_two_that_miss_at_once_both_compute_and_both_are_right(store, stop):
@@ -253,3 +249,22 @@ def test_a_failed_computation_lets_the_next_one_compute_at_once(store):
             list(queryset.all())
     assert not list(store.scan_iter(match="@col:l:*"))
     assert list(queryset.all()) == []
+
+
+def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
+    """Between its miss and its lock the one before finished: it does not compute again."""
+    from cacheops_lite import reading
+
+    calls = []
+
+    @cached_as(Label, lock=True)
+    def func():
+        calls.append(1)
+        return len(calls)
+
+    late = Steps(func)
+    stop(reading.locks, "acquire_lock", late)
+    late.until_point()
+    assert func() == 1
+    assert late.to_its_end() == 1
+    assert len(calls) == 1

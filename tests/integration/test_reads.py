@@ -1,7 +1,5 @@
 """Reads through the cache return what they return without it."""
 
-import asyncio
-
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -30,6 +28,7 @@ from django.db.models.functions import Coalesce, ExtractYear, Now, Random, RowNu
 from django.db.models.signals import post_init
 
 from cacheops_lite.signals import cache_read
+from tests.conftest import run_async
 from tests.property.differential import uncached
 from tests.shop.models import Category, Customer, Label, Product, Unwatched, VisibleProduct, Warranty
 
@@ -149,9 +148,9 @@ def test_async_reads_are_cached(is_hit):
             [p.pk async for p in Product.objects.order_by("pk")],
         ]
 
-    first = asyncio.run(read())
-    assert is_hit(lambda: asyncio.run(read()))
-    assert asyncio.run(read()) == first
+    first = run_async(read())
+    assert is_hit(lambda: run_async(read()))
+    assert run_async(read()) == first
 
 
 def test_instances_are_not_shared():

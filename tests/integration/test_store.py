@@ -116,6 +116,16 @@ def test_a_registry_made_anew_starts_a_new_generation(store):
     assert kept("two", TWO) == b"value"
 
 
+def test_a_stamp_of_an_old_generation_counts_as_absent(store):
+    """Its scheme may be missing from the registry that was made since."""
+    keep("one", ONE)
+    store.delete(keys.registry_key("", "t"))
+    keep("b", Dependency("t", (("b", "1"),), None))
+    keep("one", ONE)
+    changed(new={"a": "1", "b": "2"})
+    assert kept("one", ONE) is MISS
+
+
 def test_losing_any_key_costs_a_miss_and_never_an_old_value(store):
     """Whatever Redis evicts, what is read afterwards is what was filled after the change."""
     keep("one", ONE)

@@ -1,15 +1,14 @@
 """Writes drop the results that they can affect, and leave the others in place."""
 
-import asyncio
-
 import pytest
 from django.core import serializers
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F, Func, IntegerField, OuterRef
 from django.db.models.signals import post_save
 
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_invalidated
+from tests.conftest import run_async
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -435,7 +434,7 @@ def test_async_writes_are_seen():
         counts.append(await pen.labels.acount())
         return counts, names
 
-    assert asyncio.run(history()) == ([0, 1, 0], ["async"])
+    assert run_async(history()) == ([0, 1, 0], ["async"])
 
 
 @pytest.mark.parametrize(
@@ -463,3 +462,49 @@ def test_values_that_python_holds_equal_are_told_apart(field, before, after, in_
     else:
         pen.save()
     assert read() == repr(product("pens").__dict__[field])
+
+
+def test_the_absence_of_a_related_row_is_an_answer_that_a_new_row_changes():
+    """Conditions on the null row of an outer join."""
+    reads = [
+        lambda: sorted(Product.objects.filter(warranty__isnull=True).values_list("sku", flat=True)),
+        lambda: sorted(Product.objects.filter(labels__isnull=True).values_list("sku", flat=True)),
+        lambda: sorted(Product.objects.filter(warranty__months=None).values_list("sku", flat=True)),
+        lambda: sorted(Product.objects.exclude(warranty__months=5).values_list("sku", flat=True)),
+    ]
+    assert [read() for read in reads] == [["inks", "pens"]] * 4
+    warranty = Warranty.objects.create(product=product("pens"), months=5)
+    product("pens").labels.add(Label.objects.create(text="new"))
+    assert [read() for read in reads] == [["inks"]] * 4
+    warranty.delete()
+    assert reads[0]() == ["inks", "pens"]
+
+
+def test_conditions_of_inner_queries_are_precise(is_hit):
+    """A row that meets none of them drops nothing."""
+    warranty = Warranty.objects.create(product=product("pens"), months=1)
+    read = lambda: Product.objects.filter(
+        Exists(Warranty.objects.filter(product=OuterRef("pk"), months=5)), views=0
+    ).count()
+    assert read() == 0
+    warranty.months = 2
+    warranty.save()
+    assert is_hit(read)
+    warranty.months = 5
+    warranty.save()
+    assert read() == 1
+    pen = product("pens")
+    pen.views = 1
+    pen.save()
+    assert read() == 0
+
+
+def test_a_table_that_an_expression_reads_behind_our_back_is_found_in_the_sql():
+    """By its name after FROM or JOIN."""
+    hidden = Func(template='(SELECT COUNT(*) FROM "shop_label")', output_field=IntegerField())
+    if connection.vendor == "mysql":
+        hidden.extra["template"] = "(SELECT COUNT(*) FROM `shop_label`)"
+    read = lambda: list(Product.objects.annotate(n=hidden).values_list("n", flat=True))
+    assert read() == [0, 0]
+    Label.objects.create(text="new")
+    assert read() == [1, 1]

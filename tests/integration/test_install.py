@@ -1,0 +1,102 @@
+"""What is put in place can be taken away again, and is put in place once."""
+
+import pytest
+from django.db import connection, models
+from django.db.models.manager import BaseManager
+from django.db.models.query import QuerySet
+from django.db.models.signals import post_save
+from django.test.utils import isolate_apps
+
+from cacheops_lite import apps, guard, queryset
+from cacheops_lite.scope import is_watched
+from tests.shop.models import Customer, Label, Membership, Person, Product, Unwatched, VisibleProduct
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def without():
+    """Django as it is by itself, for the time of a test."""
+    apps.uninstall()
+    yield
+    apps.install()
+
+
+def test_uninstalling_leaves_django_as_it_was(store, without, reads):
+    """No method, receiver or wrapper of ours is left."""
+    assert not hasattr(QuerySet, "cache")
+    assert not hasattr(BaseManager, "nocache")
+    assert QuerySet.count.__module__ == QuerySet._fetch_all.__module__ == "django.db.models.query"
+    assert not post_save.has_listeners(Label)
+    assert guard.guard not in connection.execute_wrappers
+    label = Label.objects.create(text="x")
+    label.save()
+    assert list(Label.objects.all()) == [label]
+    assert (reads.hits, reads.misses) == (0, 0)
+
+
+def test_installing_twice_is_as_installing_once(store, is_hit):
+    """Idempotent, step by step."""
+    before = len(post_save.receivers), connection.execute_wrappers.count(guard.guard), QuerySet.count
+    apps.install()
+    after = len(post_save.receivers), connection.execute_wrappers.count(guard.guard), QuerySet.count
+    assert before == after
+    Label.objects.count()
+    assert is_hit(lambda: Label.objects.count())
+
+
+def test_querysets_and_managers_get_exactly_the_documented_methods():
+    """And what is patched of Django's own is on this list."""
+    assert set(queryset._originals[BaseManager]) == {"cache", "nocache", "inplace", "invalidated_update"}
+    assert set(queryset._originals[QuerySet]) == {
+        *("cache", "nocache", "cloning", "inplace", "invalidated_update"),
+        *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
+    }
+
+
+def test_managers_steer_caching_too(store, is_hit, reads):
+    """For all objects."""
+    list(Label.objects.nocache())
+    assert reads.misses == 0
+    list(Label.objects.cache(timeout=5))
+    assert is_hit(lambda: list(Label.objects.all()))
+    labels = Label.objects.inplace()
+    assert labels.filter(text="x") is labels
+
+
+def test_relatives_of_a_model_with_a_profile_are_watched(settings):
+    """Those that share its rows, and the many-to-many tables around it."""
+    settings.CACHEOPS = {"shop.customer": {"timeout": 5}, "shop.product": {"timeout": 5}}
+    assert is_watched(Person)
+    assert is_watched(VisibleProduct)
+    assert is_watched(Product.labels.through)
+    assert is_watched(Product.related.through)
+    assert not is_watched(Membership)
+    assert not is_watched(Label)
+    settings.CACHEOPS = {"shop.person": {"timeout": 5}}
+    assert is_watched(Customer)
+    assert not is_watched(Unwatched)
+
+
+@isolate_apps("tests.shop")
+def test_models_that_are_defined_later_are_followed_too():
+    """Such as those made at run time."""
+
+    class Late(models.Model):
+        class Meta:
+            app_label = "shop"
+
+    assert post_save.has_listeners(Late)
+    for signal in (post_save,):
+        signal.disconnect(sender=Late, dispatch_uid="cacheops_lite")
+
+
+def test_abstract_models_are_not_watched():
+    """They have no rows."""
+
+    class Base(models.Model):
+        class Meta:
+            abstract = True
+            app_label = "shop"
+
+    assert not is_watched(Base)
