@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import conf, guard, queryset, receivers, transaction
+from . import conf, guard, operations, queryset, receivers, transaction
 
 
 class CacheopsConfig(AppConfig):
@@ -21,12 +21,14 @@ def install() -> None:
     conf.check_profiles()
     queryset.install()
     guard.install()
+    operations.install()
     receivers.install()
 
 
 def uninstall() -> None:
     """Leave Django as it was."""
     receivers.uninstall()
+    operations.uninstall()
     guard.uninstall()
     queryset.uninstall()
     transaction.forget_all()

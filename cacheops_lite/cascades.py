@@ -1,4 +1,4 @@
-"""What deleting a row changes elsewhere without a signal: many-to-many rows go, foreign keys are set."""
+"""What deleting a row takes with it without a signal: rows of automatic many-to-many tables."""
 
 from __future__ import annotations
 
@@ -7,49 +7,38 @@ from functools import cache
 from typing import Any
 
 from django.db import connections
-from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, ForeignKey, Model, QuerySet
+from django.db.models import ForeignKey, Model, QuerySet
 
 from .changes import MAX_CHANGES_PER_TABLE, Work
-from .images import row_went, tables_of
+from .frames import DeleteFrame
+from .images import row_went
 from .looks import readable, rows
 from .scope import is_watched
 
-# Related rows of these are not touched, or deleted one by one with signals of their own.
-SIGNALLED = (CASCADE, PROTECT, RESTRICT, DO_NOTHING)
 
+def links_of(instance: Model, using: str, frame: DeleteFrame) -> Work:
+    """The work that deleting the links of `instance` makes; `frame` then expects their deletion.
 
-def silent_work(instance: Model, using: str) -> Work:
-    """The work that deleting `instance` will make elsewhere.  Its row is to be locked, so that no link is added now."""
+    The row of `instance` is to be locked, so that no link is added now.
+    """
     work = Work()
-    for field in _silent_fields(type(instance)):
+    vendor = connections[using].vendor
+    for field in _link_fields(type(instance)):
+        through = field.model
         value = getattr(instance, field.target_field.attname)
-        related = QuerySet(field.model, using=using).nocache()  # type: ignore[attr-defined]
-        _add(work, field, related.filter(**{field.attname: value}), using)
+        linked = QuerySet(through, using=using).nocache().filter(**{field.attname: value})  # type: ignore[attr-defined]
+        found = list(rows(linked[: MAX_CHANGES_PER_TABLE + 1], readable(through)))
+        # Of more than that the guard drops the table.
+        if len(found) <= MAX_CHANGES_PER_TABLE:
+            frame.expect(through._meta.db_table, len(found))
+            work.changes += [change for held in found for change in row_went(through, held, vendor)]
     return work
 
 
-def _add(work: Work, field: ForeignKey[Any, Any], related: QuerySet[Any], using: str) -> None:
-    model = field.model
-    if not model._meta.auto_created:
-        if related.exists():
-            work.tables |= {table.name for table in tables_of(model)}
-        return
-    found = list(rows(related[: MAX_CHANGES_PER_TABLE + 1], readable(model)))
-    if len(found) > MAX_CHANGES_PER_TABLE:
-        work.tables |= {table.name for table in tables_of(model)}
-    else:
-        vendor = connections[using].vendor
-        work.changes += [change for held in found for change in row_went(model, held, vendor)]
-
-
 @cache
-def _silent_fields(model: type[Model]) -> tuple[ForeignKey[Any, Any], ...]:
-    """Foreign keys to `model` whose rows Django deletes or sets without a signal."""
-    return tuple(
-        field
-        for field in _fields_to(model)
-        if is_watched(field.model) and (field.model._meta.auto_created or field.remote_field.on_delete not in SIGNALLED)
-    )
+def _link_fields(model: type[Model]) -> tuple[ForeignKey[Any, Any], ...]:
+    """Foreign keys of automatic many-to-many models to `model`."""
+    return tuple(field for field in _fields_to(model) if field.model._meta.auto_created and is_watched(field.model))
 
 
 def _fields_to(model: type[Model]) -> Iterable[ForeignKey[Any, Any]]:

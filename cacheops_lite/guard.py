@@ -1,35 +1,26 @@
-"""The statement guard: sees each statement that Django sends, on its way to the database."""
+"""The statement guard: sees each statement that Django sends to a database.
+
+A write that no frame claims, such as ``update()``, ``bulk_create()`` or raw SQL, drops its tables' generations.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-from django.db import connections
+from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from .transaction import recorder_of
+from .changes import Work
+from .invalidation import PREFIX, is_active
+from .scope import watched_columns
+from .statements import Write, asks_for_snapshot, mentioned, parse
+from .transaction import Recorder, recorder_of
+from .values import name
 
-# After comments and brackets: the word that says what a statement does.
-FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w+)", re.DOTALL)
-READING = frozenset(
-    word
-    for line in (
-        "SELECT VALUES TABLE SHOW EXPLAIN DESCRIBE DESC PRAGMA SET RESET USE FETCH DECLARE CLOSE MOVE",
-        "SAVEPOINT RELEASE ROLLBACK BEGIN START COMMIT END ABORT ANALYZE CHECKPOINT LISTEN UNLISTEN NOTIFY",
-        "DISCARD DEALLOCATE PREPARE LOCK UNLOCK ATTACH DETACH",
-    )
-    for word in line.split()
-)
-WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
-# Quoted names; and FOR UPDATE, which only locks.
-HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
-SNAPSHOT = re.compile(
-    r"\bISOLATION\s+LEVEL\b(?!\s+READ\s+(?:UN)?COMMITTED\b)|\b(?:SNAPSHOT|TRANSACTION_ISOLATION)\b", re.IGNORECASE
-)
+# After these the statement has surely changed nothing.
+HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
 
 def install() -> None:
@@ -53,14 +44,40 @@ def _on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """An execute wrapper: marks the transaction as dirty before a statement that may write."""
+    """An execute wrapper: before a statement that may write the transaction gets dirty, after it tables are dropped."""
     connection = context["connection"]
     text = _text(sql, connection)
-    if may_write(text):
-        recorder_of(connection).touch()
-    elif asks_for_snapshot(text):
-        recorder_of(connection).asked_for_snapshot = True
-    return execute(sql, params, many, context)
+    write = parse(text)
+    if write is None:
+        if asks_for_snapshot(text):
+            recorder_of(connection).asked_for_snapshot = True
+        return execute(sql, params, many, context)
+    recorder = recorder_of(connection)
+    recorder.touch()
+    try:
+        result = execute(sql, params, many, context)
+    except HARMLESS_ERRORS:
+        raise
+    except Exception:
+        # The connection may have been lost after the write.
+        _drop(recorder, text, write)
+        raise
+    frame = recorder.frame
+    if many or frame is None or not frame.claims(write, params):
+        _drop(recorder, text, write)
+    return result
+
+
+def _drop(recorder: Recorder, text: str, write: Write) -> None:
+    if not is_active():
+        return
+    watched = watched_columns()
+    if write.table is None:
+        tables = mentioned(text, watched)
+    else:
+        tables = {write.table} if write.table in watched else mentioned(write.table, watched)
+    if tables:
+        recorder.record(PREFIX, Work(tables=set(map(name, tables))))
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
@@ -70,23 +87,3 @@ def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
         return sql.decode("utf-8", "replace")
     # Composed by psycopg.
     return str(sql.as_string(connection.connection))
-
-
-@lru_cache(maxsize=1024)
-def may_write(sql: str) -> bool:
-    """The statement is not known to only read."""
-    found = FIRST_WORD.match(sql)
-    word = found.group(1).upper() if found else ""
-    if word in ("SELECT", "WITH", "EXPLAIN"):
-        # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE.
-        return bool(WRITES_WITHIN.search(HARMLESS.sub("", sql)))
-    return word not in READING
-
-
-@lru_cache(maxsize=1024)
-def asks_for_snapshot(sql: str) -> bool:
-    """The statement chooses what its transaction sees: an isolation level, a snapshot."""
-    found = FIRST_WORD.match(sql)
-    return (
-        found is not None and found.group(1).upper() in ("SET", "BEGIN", "START") and SNAPSHOT.search(sql) is not None
-    )

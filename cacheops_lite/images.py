@@ -33,20 +33,24 @@ class Table:
     pk: Field[Any, Any]
 
 
-@cache
-def tables_of(model: type[Model]) -> tuple[Table, ...]:
-    """The tables that `model`'s rows lie in: its own, and those of its multi-table parents."""
+def owners_of(model: type[Model]) -> list[type[Model]]:
+    """The models whose tables `model`'s rows lie in: its own, and its multi-table parents'."""
     concrete = model._meta.concrete_model
     if concrete is None:
         raise TypeError(f"{model.__name__} is abstract: it has no rows")
+    return [owner for owner in (concrete, *concrete._meta.all_parents) if not owner._meta.proxy]
+
+
+@cache
+def tables_of(model: type[Model]) -> tuple[Table, ...]:
+    """The tables that `model`'s rows lie in."""
     return tuple(
         Table(
             name(owner._meta.db_table),
             {name(str(field.column)): field for field in owner._meta.local_concrete_fields},
             owner._meta.pk,
         )
-        for owner in (concrete, *concrete._meta.all_parents)
-        if not owner._meta.proxy
+        for owner in owners_of(model)
     )
 
 

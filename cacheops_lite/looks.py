@@ -69,7 +69,7 @@ def lock(model: type[Model], using: str) -> QuerySet[Any]:
         # A statement that writes nothing takes SQLite's one write lock, and waits for it.  A read first would
         # pin a snapshot, from which SQLite refuses to go on to a write when another writer was faster.
         table = connection.ops.quote_name(model._meta.db_table)
-        with connection.cursor() as cursor:
+        with recorder_for(using).describing("delete", model._meta.db_table), connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE 0")  # noqa: S608
     return queryset
 

@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
-from . import compiled, conf, rows
+from . import compiled, conf, rows, writes
 from .compiled import Compiled
 from .conf import ALL_OPS, model_profile, settings
 from .dependencies import Uncacheable
 from .invalidation import PREFIX, is_active
 from .keys import digest, value_key
 from .reading import Target, read_through
+from .scope import is_watched
 from .store import MISS, Basis
 from .transaction import recorder_for
-from .writes import update_invalidated
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -182,7 +183,21 @@ class QuerySetMixin(QuerySet[Any]):
         clone._for_write = True
         if not is_active():
             return clone.update(**kwargs)
-        return update_invalidated(clone.nocache(), kwargs)
+        return writes.update_invalidated(clone.nocache(), kwargs)
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        bulk_create = original(QuerySet, "bulk_create")
+        conflicts = len(args) > 1 or kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts")
+        if conflicts or not is_watched(self.model) or not is_active():
+            return bulk_create(self, objs, *args, **kwargs)
+        self._for_write = True
+        using = self.db
+        # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
+        with transaction.atomic(using=using, savepoint=False):
+            with recorder_for(using).describing("insert", self.model._meta.db_table):
+                created = bulk_create(self, objs, *args, **kwargs)
+            writes.created(self.model, created, using)
+        return created
 
     def _clone(self) -> QuerySet[Any]:
         cloning = self.__dict__.get("_cacheops_cloning")

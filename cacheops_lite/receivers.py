@@ -17,8 +17,8 @@ from django.db.models.signals import (
     pre_save,
 )
 
-from . import writes
-from .cascades import silent_work
+from . import operations, writes
+from .cascades import links_of
 from .conf import on_change
 from .invalidation import PREFIX, is_active
 from .looks import Look, look
@@ -65,7 +65,7 @@ def _follow(model: type[Model]) -> None:
         (post_save, after_save),
         (pre_delete, before_delete),
         (post_delete, after_delete),
-        (m2m_changed, after_m2m),
+        (m2m_changed, around_m2m),
     ]
     for signal, handler in handlers:
         _connect_first(signal, handler, model)
@@ -84,23 +84,35 @@ def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: typ
 
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Look at the row that is about to be replaced, if there can be one."""
-    if is_active() and _has_key(instance) and not _is_surely_new(instance):
+    if not is_active():
+        return
+    if _has_key(instance) and not _is_surely_new(instance):
         _keep(instance, look(PREFIX, type(instance), instance.pk, using))
+    current = operations.saving(instance)
+    if current is not None:
+        current.begin(type(instance), using)
 
 
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
     """Record what save() did."""
     found = _kept(instance)
+    current = operations.saving(instance)
+    if current is not None:
+        current.end()
     if is_active():
         writes.saved(instance, found, created, kwargs.get("update_fields"), using)
 
 
 def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Look at the row that is about to go."""
-    if is_active() and _has_key(instance):
-        found = look(PREFIX, type(instance), instance.pk, using)
-        found.more = silent_work(instance, using)
-        _keep(instance, found)
+    if not is_active() or not _has_key(instance):
+        return
+    found = look(PREFIX, type(instance), instance.pk, using)
+    frame = operations.deletion(using)
+    if frame is not None and found.held:
+        frame.expect(sender._meta.db_table)
+        found.more = links_of(instance, using, frame)
+    _keep(instance, found)
 
 
 def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
@@ -110,7 +122,7 @@ def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any
         writes.deleted(instance, found, using)
 
 
-def after_m2m(
+def around_m2m(
     sender: type[Model],
     instance: Model,
     action: str,
@@ -120,18 +132,17 @@ def after_m2m(
     using: str,
     **kwargs: Any,
 ) -> None:
-    """Record which rows of a many-to-many table came or went."""
-    if not is_active():
+    """Record which rows of a many-to-many table came or went; of clear() nobody tells, so the guard drops the table."""
+    moment, _, verb = action.partition("_")
+    field = _m2m_field(sender, instance, model)
+    if not is_active() or verb not in ("add", "remove") or field is None:
         return
-    if action == "post_clear":
-        writes.unlinked_all(sender, using)
-    elif action in ("post_add", "post_remove"):
-        field = _m2m_field(sender, instance, model)
-        if field is None:
-            writes.unlinked_all(sender, using)
-        else:
-            pairs = _pairs(field, sender, instance, reverse, pk_set or set())
-            writes.linked(sender, pairs, using, came=action == "post_add")
+    if moment == "pre":
+        operations.begin_linking("insert" if verb == "add" else "delete", sender, using)
+    else:
+        operations.end_linking(sender, using)
+        pairs = _pairs(field, sender, instance, reverse, pk_set or set())
+        writes.linked(sender, pairs, using, came=verb == "add")
 
 
 def _m2m_field(through: type[Model], instance: Model, model: type[Model]) -> ManyToManyField[Any, Any] | None:

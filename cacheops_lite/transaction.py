@@ -8,7 +8,8 @@ well.  A callback that is gone too late would invalidate too much, never too lit
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections, transaction
@@ -16,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import outbox
 from .changes import Work
+from .frames import Frame
 from .signals import cache_invalidated
 
 READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
@@ -43,6 +45,25 @@ class Recorder:
         self.hidden_blocks = 0
         # A statement asked for a snapshot of its own.
         self.asked_for_snapshot = False
+        # Operations in progress, the innermost last.
+        self.frames: list[Frame] = []
+
+    @property
+    def frame(self) -> Frame | None:
+        """The operation that statements now may belong to."""
+        while self.frames and self.frames[-1].is_over(self._connection.atomic_blocks):
+            self.frames.pop()
+        return self.frames[-1] if self.frames else None
+
+    @contextmanager
+    def describing(self, verb: str, *tables: str) -> Iterator[None]:
+        """Within, statements of `verb` on `tables` are described by the caller, or change nothing."""
+        frame = Frame(verb, tables)
+        self.frames.append(frame)
+        try:
+            yield
+        finally:
+            self.frames.remove(frame)
 
     @property
     def in_transaction(self) -> bool:

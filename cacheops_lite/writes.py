@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import connections, transaction
@@ -13,6 +13,7 @@ from .images import (
     Snapshot,
     own_key,
     own_keys,
+    owners_of,
     row_came,
     row_changed,
     row_went,
@@ -21,6 +22,7 @@ from .images import (
 )
 from .invalidation import record
 from .looks import Look, lock, readable, rows
+from .transaction import recorder_for
 
 
 def saved(instance: Model, found: Look | None, created: bool, written: Collection[str] | None, using: str) -> None:
@@ -61,14 +63,13 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any]) -> int:
         locked = lock(model, using)
         keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
         if len(keys) > MAX_CHANGES_PER_TABLE or _changes_keys(model, values):
-            updated = queryset.update(**values)
-            tables = {table.name for table in tables_of(model)}
-            record(model, using, Work(tables=tables), None)
-            return updated
+            # Many or moving rows: the guard drops the tables.
+            return queryset.update(**values)
         names = readable(model)
         old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
-        updated = queryset.filter(pk__in=list(old)).update(**values)
+        with recorder_for(using).describing("update", *(owner._meta.db_table for owner in owners_of(model))):
+            updated = queryset.filter(pk__in=list(old)).update(**values)
         new = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=list(old)), names)}
         _record_updates(model, old, new, using)
     return updated
@@ -122,7 +123,9 @@ def linked(through: type[Model], pairs: list[dict[str, Any]], using: str, *, cam
         record(through, using, Work(changes=make(through, held, vendor)), held)
 
 
-def unlinked_all(through: type[Model], using: str) -> None:
-    """Record that unknown rows of a many-to-many table went."""
-    tables = {table.name for table in tables_of(through)}
-    record(through, using, Work(tables=tables), None)
+def created(model: type[Model], instances: Iterable[Model], using: str) -> None:
+    """Record that rows were inserted in bulk."""
+    vendor = connections[using].vendor
+    for instance in instances:
+        held = snapshot(instance)
+        record(model, using, Work(changes=row_came(model, held, vendor)), held)

@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import connection, models
+from django.db.models.deletion import Collector
 from django.db.models.manager import BaseManager
 from django.db.models.query import QuerySet
 from django.db.models.signals import post_save
@@ -28,6 +29,8 @@ def test_uninstalling_leaves_django_as_it_was(store, without, reads):
     assert not hasattr(BaseManager, "nocache")
     assert QuerySet.count.__module__ == QuerySet._fetch_all.__module__ == "django.db.models.query"
     assert not post_save.has_listeners(Label)
+    assert models.Model.save_base.__module__ == "django.db.models.base"
+    assert Collector.delete.__module__ == "django.db.models.deletion"
     assert guard.guard not in connection.execute_wrappers
     label = Label.objects.create(text="x")
     label.save()
@@ -51,6 +54,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
     assert set(queryset._originals[QuerySet]) == {
         *("cache", "nocache", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
+        "bulk_create",
     }
 
 

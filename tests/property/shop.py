@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, Subquery, Sum
 
 from tests.shop.models import (
@@ -153,7 +153,7 @@ def reads(rng: random.Random) -> list[Callable[[], object]]:
 
 
 def write(rng: random.Random) -> None:
-    """One random write, of those that signals and ``invalidated_update()`` see."""
+    """One random write."""
     rng.choice(WRITES)(rng)
 
 
@@ -308,6 +308,66 @@ def update_invalidated(rng: random.Random) -> None:
     )()
 
 
+def update_plainly(rng: random.Random) -> None:
+    queryset = Product.objects.filter(views__lte=rng.randint(0, 3))
+    rng.choice(
+        [
+            lambda: queryset.update(name=rng.choice(NAMES)),
+            lambda: queryset.update(views=F("views") + 1),
+            lambda: Product.objects.filter(category__name="c0").update(visible=rng.random() < 0.5),
+            lambda: Customer.objects.filter(city="Rome").update(name="n2", city="Oslo"),
+            lambda: Label.objects.filter(text="old").update(text="old"),
+        ]
+    )()
+
+
+def write_in_bulk(rng: random.Random) -> None:
+    categories = list(Category.objects.nocache())
+    products = list(Product.objects.nocache().order_by("pk")[:3])
+    for product in products:
+        product.views = rng.randint(0, 3)
+    new = [Product(sku=f"bulk{rng.random()}"[:30], **product_values(rng, categories)) for _ in range(2)]
+    rng.choice(
+        [
+            lambda: Product.objects.bulk_create(new),
+            lambda: Product.objects.bulk_create(new, ignore_conflicts=True),
+            lambda: Product.objects.bulk_update(products, ["views"]),
+            lambda: Category.objects.bulk_create([Category(name="c1")]),
+            lambda: Product.labels.through.objects.bulk_create(
+                [
+                    Product.labels.through(product=product, label=label)
+                    for product in products[:1]
+                    for label in Label.objects.nocache().exclude(products=product)
+                ]
+            ),
+        ]
+    )()
+
+
+def write_raw(rng: random.Random) -> None:
+    with connection.cursor() as cursor:
+        if rng.random() < 0.5:
+            cursor.execute(
+                "UPDATE shop_product SET views = %s WHERE views = %s", [rng.randint(0, 3), rng.randint(0, 3)]
+            )
+        else:
+            cursor.executemany("UPDATE shop_category SET name = %s WHERE name = %s", [["c0", "c2"], ["c1", "c0"]])
+
+
+def fail(rng: random.Random) -> None:
+    """Writes that the database or Django refuses."""
+    product = _pick(rng, Product.objects)
+    if product is not None:
+        for name, value in (("sku", None), ("views", "many")):
+            broken = Product.objects.nocache().get(pk=product.pk)
+            setattr(broken, name, value)
+            try:
+                with transaction.atomic():
+                    broken.save()
+            except (IntegrityError, ValueError):
+                pass
+
+
 def in_transaction(rng: random.Random) -> None:
     """Some writes that are committed together, some of them undone."""
     with transaction.atomic():
@@ -348,4 +408,5 @@ WRITES = [
         in_transaction,
         rolled_back,
     ),
+    *(update_plainly, write_in_bulk, write_raw, fail),
 ]

@@ -1,0 +1,116 @@
+"""Django's own operations that signals describe, with a frame around each.
+
+Signals alone don't tell when an operation failed half-way, so that a frame would stay open and claim statements of
+others: `Model.save_base` and `Collector.delete` are wrapped, to close it whatever happens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model
+from django.db.models.deletion import Collector
+
+from .changes import Work
+from .frames import DeleteFrame, LinkFrame, SaveFrame
+from .images import owners_of
+from .invalidation import PREFIX, is_active
+from .scope import is_watched
+from .transaction import Recorder, recorder_for
+from .values import name
+
+_originals: dict[str, Any] = {}
+
+
+def install() -> None:
+    """Wrap saves and deletes."""
+    if not _originals:
+        _originals.update(save_base=Model.save_base, delete=Collector.delete)
+        Model.save_base = save_base  # type: ignore[assignment]
+        Collector.delete = delete  # type: ignore[method-assign]
+
+
+def uninstall() -> None:
+    """Leave them to Django."""
+    if _originals:
+        Model.save_base, Collector.delete = _originals["save_base"], _originals["delete"]  # type: ignore[method-assign]
+        _originals.clear()
+
+
+class Saving:
+    """A save between its signals."""
+
+    def __init__(self) -> None:
+        self._recorder: Recorder | None = None
+        self._frame: SaveFrame | None = None
+
+    def begin(self, model: type[Model], using: str) -> None:
+        """Before its statements: to be called by the receiver of pre_save."""
+        self._recorder = recorder_for(using)
+        self._frame = SaveFrame(owner._meta.db_table for owner in owners_of(model))
+        self._recorder.frames.append(self._frame)
+
+    def end(self) -> None:
+        """After its statements: to be called by the receiver of post_save, which describes them."""
+        frame, self._frame = self._frame, None
+        if frame is not None and self._recorder is not None and frame in self._recorder.frames:
+            self._recorder.frames.remove(frame)
+
+    def close(self) -> None:
+        """When it is over: what was written and not described drops its tables."""
+        frame, recorder = self._frame, self._recorder
+        self.end()
+        if frame is not None and recorder is not None and frame.claimed:
+            recorder.record(PREFIX, Work(tables=set(map(name, frame.tables))))
+
+
+def saving(instance: Model) -> Saving | None:
+    """The save that `instance` is in, None if signals were sent by hand."""
+    return instance._state.__dict__.get("_cacheops_saving")
+
+
+def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
+    """`Model.save_base` within a frame."""
+    if not is_watched(type(self)) or not is_active():
+        return _originals["save_base"](self, *args, **kwargs)
+    current = Saving()
+    self._state._cacheops_saving = current  # type: ignore[attr-defined]
+    try:
+        return _originals["save_base"](self, *args, **kwargs)
+    finally:
+        self._state.__dict__.pop("_cacheops_saving", None)
+        current.close()
+
+
+def delete(self: Collector) -> Any:
+    """`Collector.delete` within a frame."""
+    recorder = recorder_for(self.using)
+    frame = DeleteFrame()
+    recorder.frames.append(frame)
+    try:
+        return _originals["delete"](self)
+    finally:
+        recorder.frames.remove(frame)
+
+
+def begin_linking(verb: str, through: type[Model], using: str) -> None:
+    """Before rows of a many-to-many table come or go, in an atomic block of Django's own."""
+    recorder = recorder_for(using)
+    blocks = connections[using].atomic_blocks
+    if blocks:
+        recorder.frames.append(LinkFrame(verb, through._meta.db_table, blocks[-1]))
+
+
+def end_linking(through: type[Model], using: str) -> None:
+    """After that."""
+    recorder = recorder_for(using)
+    frame = recorder.frame
+    if isinstance(frame, LinkFrame) and through._meta.db_table in frame.tables:
+        recorder.frames.remove(frame)
+
+
+def deletion(using: str) -> DeleteFrame | None:
+    """The delete that is going on, None if signals were sent by hand."""
+    frame = recorder_for(using).frame
+    return frame if isinstance(frame, DeleteFrame) else None

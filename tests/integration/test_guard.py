@@ -1,0 +1,292 @@
+"""Writes without signals drop their tables; those that signals describe stay precise, whatever happens around them."""
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+
+from cacheops_lite import no_invalidation
+from cacheops_lite.transaction import recorder_of
+from tests.shop.models import Category, Customer, Label, Person, Product, Ticket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def shop(store):
+    for name in ("pens", "inks"):
+        Product.objects.create(sku=name, name=name, category=Category.objects.create(name=name))
+
+
+def raw(*statement):
+    with connection.cursor() as cursor:
+        cursor.execute(*statement)
+
+
+def as_bytes(statement):
+    """As drivers other than SQLite's take it too."""
+    return statement if connection.vendor == "sqlite" else statement.encode()
+
+
+def product(sku="pens"):
+    return Product.objects.nocache().get(sku=sku)
+
+
+def state():
+    return sorted(Product.objects.values_list("sku", "name", "views", "category"))
+
+
+def true_state():
+    return sorted(Product.objects.nocache().values_list("sku", "name", "views", "category"))
+
+
+WRITES = {
+    "update": lambda: Product.objects.filter(sku="pens").update(name="x"),
+    "update with an expression": lambda: Product.objects.update(views=F("views") + 1),
+    "update through a relation": lambda: Product.objects.filter(category__name="pens").update(name="x"),
+    "bulk_create": lambda: Product.objects.bulk_create([Product(sku=f"b{i}", name="b") for i in range(3)]),
+    "bulk_create in batches": lambda: Product.objects.bulk_create(
+        [Product(sku=f"b{i}", name="b") for i in range(3)], batch_size=1
+    ),
+    "bulk_create that ignores conflicts": lambda: Product.objects.bulk_create(
+        [Product(sku="pens", name="b"), Product(sku="new", name="b")], ignore_conflicts=True
+    ),
+    "bulk_update": lambda: Product.objects.bulk_update([Product(pk=product().pk, views=5)], ["views"]),
+    "get_or_create": lambda: Product.objects.get_or_create(sku="new", defaults={"name": "x"}),
+    "update_or_create": lambda: Product.objects.update_or_create(sku="pens", defaults={"name": "x"}),
+    "delete": lambda: Product.objects.filter(sku="pens").delete(),
+    "raw delete": lambda: Product.objects.filter(sku="pens")._raw_delete("default"),
+    "reverse add": lambda: Category.objects.nocache().get(name="pens").products.add(product("inks")),
+    "reverse set": lambda: Category.objects.nocache().get(name="pens").products.set([product("inks")]),
+    "reverse clear": lambda: Category.objects.nocache().get(name="pens").products.clear(),
+    "raw SQL": lambda: raw("UPDATE shop_product SET name = %s", ["x"]),
+    "raw SQL as bytes": lambda: raw(as_bytes("UPDATE shop_product SET name = 'x'")),
+    "raw SQL that is odd": lambda: raw("/* odd */ UPDATE Shop_Product SET name = 'x'".lower()),
+    "raw SQL with several tables": lambda: raw(
+        "DELETE FROM shop_product WHERE category_id IN (SELECT id FROM shop_category WHERE name = 'pens')"
+    ),
+    "flush": lambda: call_command("flush", interactive=False, verbosity=0),
+}
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize("name", WRITES)
+def test_every_write_is_noticed(name, in_transaction):
+    """Described or not, in autocommit and at commit."""
+    before = state()
+    if in_transaction:
+        with transaction.atomic():
+            WRITES[name]()
+    else:
+        WRITES[name]()
+    assert state() == true_state() != before
+
+
+@pytest.mark.parametrize("name", ["update", "bulk_create", "raw SQL"])
+def test_a_write_that_is_rolled_back_drops_nothing(name, is_hit):
+    """As if it had never been."""
+    state()
+    with transaction.atomic():
+        WRITES[name]()
+        transaction.set_rollback(True)
+    assert is_hit(state)
+
+
+def test_a_write_of_one_table_leaves_others_in_place(is_hit):
+    """Also raw SQL, and tables that nobody caches cost nothing."""
+    labels = lambda: Label.objects.count()
+    labels(), state()
+    WRITES["update"]()
+    WRITES["raw SQL"]()
+    assert is_hit(labels)
+    state()
+    raw("CREATE TEMPORARY TABLE unknown (a int)")
+    raw("INSERT INTO unknown VALUES (1)")
+    raw("DROP TABLE unknown")
+    assert is_hit(state)
+
+
+def test_bulk_create_drops_only_what_its_rows_match(is_hit):
+    """Rows that are made in bulk have images."""
+    pens, inks = (Category.objects.nocache().get(name=name).pk for name in ("pens", "inks"))
+    reads = [lambda pk=pk: Product.objects.filter(category=pk).count() for pk in (pens, inks)]
+    assert [read() for read in reads] == [1, 1]
+    Product.objects.bulk_create([Product(sku=f"b{i}", name="b", category_id=pens) for i in range(3)])
+    assert is_hit(reads[1])
+    assert reads[0]() == 4
+
+
+def test_foreign_keys_that_a_delete_sets_are_noticed():
+    """SET_NULL sends no signals."""
+    customer = Customer.objects.create(name="c", city="Oslo")
+    Ticket.objects.create(subject="s", customer=customer)
+    read = lambda: [ticket.customer_id for ticket in Ticket.objects.all()]
+    assert read() == [customer.pk]
+    customer.delete()
+    assert read() == [None]
+
+
+def test_an_update_of_a_child_drops_its_parent_too():
+    """Its columns lie in both tables."""
+    Customer.objects.create(name="c", city="Oslo")
+    read = lambda: [person.name for person in Person.objects.all()]
+    assert read() == ["c"]
+    Customer.objects.update(name="d", city="Rome")
+    assert read() == ["d"]
+    assert [customer.city for customer in Customer.objects.all()] == ["Rome"]
+
+
+@pytest.fixture
+def receive():
+    """``receive(signal, function, sender)``: a receiver for the time of a test."""
+    connected = []
+
+    def connect(signal, function, sender):
+        receiver = lambda **kwargs: function(**kwargs)
+        signal.connect(receiver, sender=sender, weak=False)
+        connected.append((signal, receiver, sender))
+
+    yield connect
+    for signal, receiver, sender in connected:
+        signal.disconnect(receiver, sender=sender)
+
+
+def others(**values):
+    """A write of all rows without signals, in a receiver of a signal."""
+
+    def write(**kwargs):
+        raw("UPDATE shop_product SET views = views + 10")
+
+    return write
+
+
+@pytest.mark.parametrize("signal", [pre_save, post_save])
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize("sku", ["pens", "new"])
+def test_what_receivers_write_during_a_save_is_noticed(receive, signal, in_transaction, sku):
+    """The save describes its own row, and theirs are dropped."""
+    receive(signal, others(), Product)
+    state()
+    saved = Product(sku="new", name="x") if sku == "new" else product(sku)
+    saved.name = "saved"
+    if in_transaction:
+        with transaction.atomic():
+            saved.save()
+    else:
+        saved.save()
+    assert state() == true_state()
+
+
+@pytest.mark.parametrize("signal", [pre_delete, post_delete])
+def test_what_receivers_write_during_a_delete_is_noticed(receive, signal):
+    """Updates and raw deletes alike."""
+    receive(signal, lambda **kwargs: raw("DELETE FROM shop_product WHERE sku = %s", ["inks"]), Product)
+    state()
+    product().delete()
+    assert state() == true_state() == []
+
+
+@pytest.mark.parametrize("moment", ["pre_add", "post_add", "pre_remove", "post_remove"])
+def test_what_receivers_write_during_a_many_to_many_change_is_noticed(receive, moment):
+    """Into the same table."""
+    label, pen, ink = Label.objects.create(text="new"), product(), product("inks")
+    through = Product.labels.through
+    pen.labels.add(label)
+
+    def write(action, **kwargs):
+        if action == moment:
+            through.objects.bulk_create([through(product=ink, label=label)], ignore_conflicts=True)
+
+    receive(m2m_changed, write, through)
+    read = lambda: sorted(through.objects.values_list("product__sku", flat=True))
+    read()
+    pen.labels.remove(label)
+    read()
+    pen.labels.add(label)
+    assert read() == sorted(through.objects.nocache().values_list("product__sku", flat=True))
+
+
+def test_a_save_that_fails_leaves_nothing_open(is_hit):
+    """Neither one that Django refuses nor one that the database does."""
+    for field, value in (("views", "many"), ("sku", "inks")):
+        pen = product()
+        setattr(pen, field, value)
+        with pytest.raises((ValueError, IntegrityError)):
+            pen.save()
+        assert recorder_of(connection).frame is None
+        state()
+        Product.objects.filter(sku="pens").update(name=field)
+        assert state() == true_state()
+
+
+def test_a_receiver_that_fails_leaves_nothing_open(receive):
+    """In any of the signals, in a transaction that goes on or in autocommit."""
+
+    def fail(**kwargs):
+        raise RuntimeError
+
+    label, pen = Label.objects.create(text="new"), product()
+    for signal, sender, step in (
+        (pre_save, Product, pen.save),
+        (post_save, Product, pen.save),
+        (pre_delete, Product, pen.delete),
+        (post_delete, Product, pen.delete),
+        (m2m_changed, Product.labels.through, lambda: pen.labels.add(label)),
+    ):
+        with pytest.MonkeyPatch.context():
+            receiver = fail
+            signal.connect(receiver, sender=sender)
+            try:
+                with pytest.raises(RuntimeError):
+                    step()
+            finally:
+                signal.disconnect(receiver, sender=sender)
+        assert recorder_of(connection).frame is None
+        state()
+        raw("UPDATE shop_product SET views = views + 1")
+        assert state() == true_state()
+
+
+def test_links_that_fail_leave_nothing_open():
+    """Of two that are added the second one is refused."""
+    label, pen = Label.objects.create(text="new"), product()
+    through = Product.labels.through
+    read = lambda: through.objects.count()
+    read()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        pen.labels.add(label)
+        through.objects.bulk_create([through(product=pen, label=label)])
+    assert recorder_of(connection).frame is None
+    assert read() == 0
+    through.objects.bulk_create([through(product=pen, label=label)])
+    assert read() == 1
+
+
+def test_no_invalidation_holds_for_all_writes(is_hit):
+    """Whatever they are."""
+    state()
+    with no_invalidation:
+        Product.objects.update(views=5)
+        Product.objects.bulk_create([Product(sku="b", name="b")])
+        raw("UPDATE shop_product SET name = 'x'")
+    assert is_hit(state)
+
+
+def test_a_disabled_cache_lets_all_writes_pass(settings, is_hit):
+    """Without a word to Redis."""
+    settings.CACHEOPS_ENABLED = False
+    for write in ("update", "bulk_create", "raw SQL", "delete"):
+        WRITES[write]()
+    assert state() == true_state()
+
+
+def test_sql_that_psycopg_composed_is_understood():
+    """Its parts are quoted by the driver."""
+    if connection.vendor != "postgresql":
+        pytest.skip("psycopg's")
+    from psycopg import sql
+
+    state()
+    raw(sql.SQL("UPDATE {} SET name = {}").format(sql.Identifier("shop_product"), sql.Literal("x")))
+    assert state() == true_state()

@@ -1,0 +1,81 @@
+"""Statements are told apart by what they do: read, write one table, or something that can't be told."""
+
+import pytest
+
+from cacheops_lite.statements import Write, asks_for_snapshot, mentioned, parse
+
+UNKNOWN = Write("", None)
+WRITES = [
+    ("INSERT INTO t VALUES (1)", Write("insert", "t")),
+    ('INSERT OR IGNORE INTO "t" ("a") VALUES (%s)', Write("insert", "t")),
+    ("INSERT IGNORE INTO `t` (`a`) VALUES (%s)", Write("insert", "t")),
+    ("REPLACE INTO t SELECT 1", Write("insert", "t")),
+    ("  update t set a=1", Write("update", "t")),
+    ('UPDATE "odd ""t" SET "a" = %s', Write("update", 'odd "t')),
+    ("DELETE FROM t", Write("delete", "t")),
+    ("DELETE FROM t WHERE a = 1;", Write("delete", "t")),
+    ("-- a comment\nDELETE FROM t", UNKNOWN),
+    ("UPDATE t, s SET t.a = s.a", UNKNOWN),
+    ("UPDATE t INNER JOIN s SET a = 1", UNKNOWN),
+    ("UPDATE public.t SET a = 1", UNKNOWN),
+    ("DELETE t FROM t INNER JOIN s", UNKNOWN),
+    ("DELETE FROM t USING s WHERE 1=1", UNKNOWN),
+    ("DELETE FROM t; DELETE FROM s", UNKNOWN),
+    ("MERGE INTO t USING s ON 1=1", UNKNOWN),
+    ("TRUNCATE t", UNKNOWN),
+    ("COPY t FROM STDIN", UNKNOWN),
+    ("CALL p()", UNKNOWN),
+    ("DO $$ BEGIN END $$", UNKNOWN),
+    ("CREATE TABLE t (a int)", UNKNOWN),
+    ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", UNKNOWN),
+    ("SELECT * INTO s FROM t", UNKNOWN),
+    ("EXPLAIN ANALYZE UPDATE t SET a = 1", UNKNOWN),
+    ("", UNKNOWN),
+]
+READS = [
+    "SELECT 1",
+    "(SELECT 1) UNION (SELECT 2)",
+    "WITH a AS (SELECT 1) SELECT * FROM a",
+    'SELECT "update", `delete` FROM t',
+    "SELECT * FROM t FOR UPDATE",
+    "SELECT * FROM t FOR NO KEY UPDATE",
+    "SAVEPOINT s",
+    'ROLLBACK TO SAVEPOINT "s"',
+    "SHOW server_version",
+    "PRAGMA table_info(t)",
+    "SELECT deleted, updated_at FROM t",
+]
+
+
+@pytest.mark.parametrize(("sql", "write"), WRITES)
+def test_a_statement_that_may_write_is_seen(sql, write):
+    """With its table where it is plain; what is not known to only read may write."""
+    assert parse(sql) == write
+
+
+@pytest.mark.parametrize("sql", READS)
+def test_a_statement_that_only_reads_is_let_pass(sql):
+    """Names that look like keywords don't matter."""
+    assert parse(sql) is None
+
+
+def test_tables_are_found_wherever_a_statement_mentions_them():
+    """In any case of letters, quoted or not."""
+    assert mentioned('MERGE INTO public."Shop_Product" USING s', ["shop_product", "shop_label"]) == {"shop_product"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "asks"),
+    [
+        ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", True),
+        ("begin isolation level serializable", True),
+        ("SET TRANSACTION SNAPSHOT '1'", True),
+        ("START TRANSACTION WITH CONSISTENT SNAPSHOT", True),
+        ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", False),
+        ("SET search_path TO x", False),
+        ("SELECT snapshot FROM t", False),
+    ],
+)
+def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
+    """Afterwards its connection may read older states than the stamps say."""
+    assert asks_for_snapshot(sql) is asks
