@@ -8,7 +8,7 @@ whichever is whose, what is not described is dropped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .statements import Write
@@ -21,7 +21,7 @@ class Frame:
         self.verb = verb
         self.tables = frozenset(tables)
 
-    def claims(self, write: Write, parameters: Any) -> bool:
+    def claims(self, write: Write, sql: str, parameters: Any) -> bool:
         """The statement, which has been executed, is part of the operation."""
         return write.verb == self.verb and write.table in self.tables
 
@@ -31,17 +31,33 @@ class Frame:
 
 
 class SaveFrame(Frame):
-    """A save: at most one UPDATE and one INSERT of each of its tables."""
+    """A save: of each of its tables at most one UPDATE, by its row's own key, and one INSERT.
 
-    def __init__(self, tables: Iterable[str]):
+    `keys` are conditions on the own key as they end an UPDATE, with their parameter: {table: (text, value)}.
+    """
+
+    def __init__(self, tables: Iterable[str], keys: Mapping[str, tuple[str, Any]]):
         super().__init__("", tables)
         self.claimed: set[Write] = set()
+        self._keys = keys
 
-    def claims(self, write: Write, parameters: Any) -> bool:
+    def claims(self, write: Write, sql: str, parameters: Any) -> bool:
         if write.verb not in ("insert", "update") or write.table not in self.tables or write in self.claimed:
+            return False
+        if write.verb == "update" and not self._is_of_own_key(write.table or "", sql, parameters):
             return False
         self.claimed.add(write)
         return True
+
+    def fits(self, created: bool) -> bool:
+        """What was claimed is what a save does that, or that did not, create its row."""
+        return created or not any(write.verb == "insert" for write in self.claimed)
+
+    def _is_of_own_key(self, table: str, sql: str, parameters: Any) -> bool:
+        condition, value = self._keys.get(table, ("", None))
+        if not condition or not parameters or parameters[-1] != value:
+            return False
+        return sql.endswith(condition) or f"{condition} RETURNING " in sql
 
 
 class DeleteFrame(Frame):
@@ -55,7 +71,7 @@ class DeleteFrame(Frame):
         """Claim as many rows more of `table`."""
         self._expected[table] += rows
 
-    def claims(self, write: Write, parameters: Any) -> bool:
+    def claims(self, write: Write, sql: str, parameters: Any) -> bool:
         rows = len(parameters or ())
         if write.verb != "delete" or not 0 < rows <= self._expected[write.table or ""]:
             return False
@@ -71,8 +87,8 @@ class LinkFrame(Frame):
         self._block = block
         self._done = False
 
-    def claims(self, write: Write, parameters: Any) -> bool:
-        if self._done or not super().claims(write, parameters):
+    def claims(self, write: Write, sql: str, parameters: Any) -> bool:
+        if self._done or not super().claims(write, sql, parameters):
             return False
         self._done = True
         return True

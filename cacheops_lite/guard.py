@@ -63,7 +63,7 @@ def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
         _drop(recorder, text, write)
         raise
     frame = recorder.frame
-    if many or frame is None or not frame.claims(write, params):
+    if many or frame is None or not frame.claims(write, text, params):
         _drop(recorder, text, write)
     return result
 

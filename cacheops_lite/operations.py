@@ -6,6 +6,7 @@ others: `Model.save_base` and `Collector.delete` are wrapped, to close it whatev
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connections
@@ -45,24 +46,41 @@ class Saving:
         self._recorder: Recorder | None = None
         self._frame: SaveFrame | None = None
 
-    def begin(self, model: type[Model], using: str) -> None:
+    def begin(self, instance: Model, using: str) -> None:
         """Before its statements: to be called by the receiver of pre_save."""
+        owners = owners_of(type(instance))
+        keys = {owner._meta.db_table: key for owner in owners if (key := _own_key(instance, owner, using))}
         self._recorder = recorder_for(using)
-        self._frame = SaveFrame(owner._meta.db_table for owner in owners_of(model))
+        self._frame = SaveFrame((owner._meta.db_table for owner in owners), keys)
         self._recorder.frames.append(self._frame)
 
-    def end(self) -> None:
-        """After its statements: to be called by the receiver of post_save, which describes them."""
-        frame, self._frame = self._frame, None
-        if frame is not None and self._recorder is not None and frame in self._recorder.frames:
-            self._recorder.frames.remove(frame)
+    def end(self, created: bool | None) -> None:
+        """After its statements: to be called by the receiver of post_save, which describes them.
 
-    def close(self) -> None:
-        """When it is over: what was written and not described drops its tables."""
-        frame, recorder = self._frame, self._recorder
-        self.end()
-        if frame is not None and recorder is not None and frame.claimed:
+        What was written and is not described drops its tables; all of it when `created` is not known.
+        """
+        frame, self._frame = self._frame, None
+        recorder = self._recorder
+        if frame is None or recorder is None:
+            return
+        if frame in recorder.frames:
+            recorder.frames.remove(frame)
+        if frame.claimed and (created is None or not frame.fits(created)):
             recorder.record(PREFIX, Work(tables=set(map(name, frame.tables))))
+
+
+def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:
+    """How an UPDATE of the row in the table of `owner` ends, and its last parameter."""
+    connection, field = connections[using], owner._meta.pk
+    value = instance.__dict__.get(field.attname)
+    if value is None:
+        return None
+    try:
+        adapted = field.get_db_prep_value(value, connection)
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    quote = connection.ops.quote_name
+    return f"WHERE {quote(owner._meta.db_table)}.{quote(str(field.column))} = %s", adapted
 
 
 def saving(instance: Model) -> Saving | None:
@@ -80,7 +98,7 @@ def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
         return _originals["save_base"](self, *args, **kwargs)
     finally:
         self._state.__dict__.pop("_cacheops_saving", None)
-        current.close()
+        current.end(created=None)
 
 
 def delete(self: Collector) -> Any:
@@ -94,11 +112,11 @@ def delete(self: Collector) -> Any:
         recorder.frames.remove(frame)
 
 
-def begin_linking(verb: str, through: type[Model], using: str) -> None:
-    """Before rows of a many-to-many table come or go, in an atomic block of Django's own."""
+def begin_linking(verb: str, through: type[Model], keys: Collection[Any], using: str) -> None:
+    """Before rows of a many-to-many table, for some `keys`, come or go in an atomic block of Django's own."""
     recorder = recorder_for(using)
     blocks = connections[using].atomic_blocks
-    if blocks:
+    if blocks and keys:
         recorder.frames.append(LinkFrame(verb, through._meta.db_table, blocks[-1]))
 
 

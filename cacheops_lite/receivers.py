@@ -90,7 +90,7 @@ def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any)
         _keep(instance, look(PREFIX, type(instance), instance.pk, using))
     current = operations.saving(instance)
     if current is not None:
-        current.begin(type(instance), using)
+        current.begin(instance, using)
 
 
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
@@ -98,7 +98,7 @@ def after_save(sender: type[Model], instance: Model, created: bool, using: str, 
     found = _kept(instance)
     current = operations.saving(instance)
     if current is not None:
-        current.end()
+        current.end(created)
     if is_active():
         writes.saved(instance, found, created, kwargs.get("update_fields"), using)
 
@@ -138,7 +138,7 @@ def around_m2m(
     if not is_active() or verb not in ("add", "remove") or field is None:
         return
     if moment == "pre":
-        operations.begin_linking("insert" if verb == "add" else "delete", sender, using)
+        operations.begin_linking("insert" if verb == "add" else "delete", sender, pk_set or (), using)
     else:
         operations.end_linking(sender, using)
         pairs = _pairs(field, sender, instance, reverse, pk_set or set())
