@@ -1,13 +1,20 @@
 """An automatic, Redis-backed ORM query cache for Django that never serves stale data."""
 
 from .decorators import cached_as
+from .filecache import file_cache
 from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
+from .simple import CacheMiss, cache, cached, cached_view
 
 __version__ = "0.1.0"
 VERSION = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
+    "CacheMiss",
+    "cache",
+    "cached",
     "cached_as",
+    "cached_view",
+    "file_cache",
     "invalidate_all",
     "invalidate_model",
     "invalidate_obj",

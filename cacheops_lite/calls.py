@@ -9,9 +9,16 @@ import inspect
 import pickle
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cached_property, partial
+from types import CodeType
+from typing import Any, TypeAlias
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Model, QuerySet
+from django.utils.datastructures import MultiValueDict
+from django.views import View
+
+Function: TypeAlias = Callable[..., Any]
 
 PLAIN = (str, int, float, complex, bool, bytes, type(None), decimal.Decimal, uuid.UUID)
 TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
@@ -40,20 +47,49 @@ def told(value: Any) -> Any:
     if isinstance(value, Model):
         return _instance(value)
     if isinstance(value, enum.Enum):
-        return _kind(value), value.name
+        # Combined flags may have no name.
+        return _kind(value), value.name, told(value.value)
+    if isinstance(value, MultiValueDict):
+        return _kind(value), told(dict(value.lists()))
     if isinstance(value, Mapping):
         return _kind(value), sorted((repr(told(key)), told(item)) for key, item in value.items())
     if isinstance(value, (set, frozenset)):
         return _kind(value), sorted(repr(told(item)) for item in value)
     if isinstance(value, (list, tuple)):
         return _kind(value), [told(item) for item in value]
-    if isinstance(value, type) or inspect.isroutine(value):
-        return "named", getattr(value, "__module__", ""), value.__qualname__
+    if isinstance(value, type):
+        return "named", value.__module__, value.__qualname__
+    if inspect.isroutine(value):
+        return _routine(value)
     if isinstance(value, QuerySet):
-        return _kind(value), str(value.query), value.db
+        return _queryset(value)
     if hasattr(value, "build_absolute_uri"):
         return _kind(value), value.build_absolute_uri()
     return _pickled(value)
+
+
+def _routine(value: Any) -> tuple[Any, ...]:
+    owner = getattr(value, "__self__", None)
+    where = getattr(value, "__module__", ""), value.__qualname__, None if inspect.ismodule(owner) else told(owner)
+    if "<" not in value.__qualname__:
+        return "named", *where
+    # One of many that are made at one place.
+    held = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+    return "made", *where, _code(value.__code__), told(held), told(value.__defaults__), told(value.__kwdefaults__)
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    constants = [_code(constant) if isinstance(constant, CodeType) else told(constant) for constant in code.co_consts]
+    return code.co_firstlineno, code.co_code, code.co_names, constants
+
+
+def _queryset(value: QuerySet[Any]) -> tuple[Any, ...]:
+    try:
+        sql, params = value.query.get_compiler(value.db).as_sql()
+    except EmptyResultSet:
+        sql, params = "", ()
+    # Parameters are told by themselves: pasted into the SQL, they could pass for a part of it.
+    return _kind(value), value.db, told(value.model), told(value._iterable_class), sql, told(list(params))
 
 
 def _instance(value: Model) -> tuple[Any, ...]:
@@ -75,3 +111,76 @@ def _pickled(value: Any) -> tuple[Any, ...]:
         raise TypeError(
             f"{value!r} can't be told from others: pass something that can be pickled, or values of it"
         ) from error
+
+
+class _Untold(enum.Enum):
+    DEFAULT = "a default that can't be told from others"
+
+
+class Callee:
+    """A function, as its calls are named: f(1), f(a=1) and f(1, b=<its default>) are one call."""
+
+    def __init__(self, func: Function):
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
+        while isinstance(func, partial):
+            self.args = func.args + self.args
+            self.kwargs = {**func.keywords, **self.kwargs}
+            func = func.func
+        self.func = func
+
+    def name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], extra: Any) -> str:
+        """A text that tells this call from all others.  Raises TypeError like `call_name`."""
+        args, kwargs = self.args + args, {**self.kwargs, **kwargs}
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError:
+            pass  # The function itself says best what is wrong.
+        else:
+            bound.apply_defaults()
+            args, kwargs = bound.args, bound.kwargs
+        is_instance = not inspect.isroutine(self.func) and not isinstance(self.func, type)
+        owner = self.func if is_instance else getattr(self.func, "__self__", None)
+        func = type(self.func).__call__ if is_instance else self.func
+        return call_name(func, args, kwargs, (_owner_mark(owner), self.marks, extra))
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        try:
+            # What a wrapper wraps may take other arguments than it does.
+            signature = inspect.signature(self.func, follow_wrapped=False)
+        except (TypeError, ValueError):
+            return inspect.signature(lambda *args, **kwargs: None)
+        parameters = [
+            parameter.replace(default=parameter.default if _is_told(parameter.default) else _Untold.DEFAULT)
+            for parameter in signature.parameters.values()
+        ]
+        return signature.replace(parameters=parameters)
+
+    @cached_property
+    def marks(self) -> list[Any]:
+        """What tells it from others of the same name: wrappers around one function, views made of classes."""
+        marks: list[Any] = []
+        func: Any = self.func
+        while hasattr(func, "__wrapped__"):
+            code = getattr(func, "__code__", None)
+            where = getattr(func, "__globals__", {}).get("__name__")
+            marks.append((where, code.co_name, code.co_firstlineno) if code else f"{type(func).__qualname__}")
+            func = func.__wrapped__
+        if view_class := getattr(func, "view_class", None):
+            options = {name: value if _is_told(value) else type(value) for name, value in func.view_initkwargs.items()}
+            marks += [view_class, options]
+        return marks
+
+
+def _owner_mark(owner: Any) -> Any:
+    # An instance of a class-based view lives for one request.
+    return None if inspect.ismodule(owner) else type(owner) if isinstance(owner, View) else owner
+
+
+def _is_told(value: Any) -> bool:
+    try:
+        told(value)
+    except TypeError:
+        return False
+    return True

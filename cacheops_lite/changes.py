@@ -15,7 +15,8 @@ class Change:
     """One row of one table as a write changed it, in tokens by (quoted) column.
 
     `old` and `new` are its images, None where there was or is no such row.  `changed` are the columns that may differ,
-    None where the row came or went.  `pk` is the token of its own key, `mark` what `look` found there.
+    None where the row came or went.  `pk` is the token of its own key; `mark` and `generation` are what
+    `look` found.
     """
 
     table: str
@@ -24,6 +25,7 @@ class Change:
     changed: list[str] | None = None
     pk: str | None = None
     mark: str | None = None
+    generation: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         items = {"old": self.old, "new": self.new, "changed": self.changed}
@@ -32,6 +34,8 @@ class Change:
             document["marks"] = [self.pk]
             if self.mark is not None:
                 document["mark"] = self.mark
+                if self.generation is not None:
+                    document["generation"] = self.generation
         return document
 
 

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from . import compiled
-from .calls import call_name
+from .calls import Callee
 from .conf import parse_timeout, settings
 from .dependencies import Uncacheable
 from .invalidation import PREFIX
@@ -74,6 +74,7 @@ class _Like:
         self.querysets = querysets
         self.options = options
         self._found = lru_cache(maxsize=1)(self._find)
+        self._callee = lru_cache(maxsize=1)(Callee)
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ class _Like:
         if basis is None:
             return None
         extra_value = extra(*args, **kwargs) if callable(extra) else extra
-        name = digest("as", *names, call_name(func, args, kwargs, extra_value))
+        name = digest("as", *names, self._callee(func).name(args, kwargs, extra_value))
         serializer = function_serializer()
         return Target(
             key=value_key(PREFIX, name),

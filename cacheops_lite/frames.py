@@ -8,7 +8,7 @@ whichever is whose, what is not described is dropped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from .statements import Write
@@ -31,33 +31,35 @@ class Frame:
 
 
 class SaveFrame(Frame):
-    """A save: of each of its tables at most one UPDATE, by its row's own key, and one INSERT.
+    """A save into one table: at most one UPDATE, by the row's own key, and one INSERT.
 
-    `keys` are conditions on the own key as they end an UPDATE, with their parameter: {table: (text, value)}.
+    `key` is the condition on the own key as it ends an UPDATE, with its parameter; None if it has none yet.
     """
 
-    def __init__(self, tables: Iterable[str], keys: Mapping[str, tuple[str, Any]]):
-        super().__init__("", tables)
-        self.claimed: set[Write] = set()
-        self._keys = keys
+    def __init__(self, table: str, key: tuple[str, Any] | None):
+        super().__init__("", [table])
+        self.table = table
+        self._key = key
+        self._claimed: set[str] = set()
 
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
-        if write.verb not in ("insert", "update") or write.table not in self.tables or write in self.claimed:
+        if write.table != self.table or write.verb in self._claimed:
             return False
-        if write.verb == "update" and not self._is_of_own_key(write.table or "", sql, parameters):
-            return False
-        self.claimed.add(write)
-        return True
+        if write.verb == "insert" or (write.verb == "update" and self._is_of_own_key(sql, parameters)):
+            self._claimed.add(write.verb)
+            return True
+        return False
 
-    def fits(self, created: bool) -> bool:
-        """What was claimed is what a save does that, or that did not, create its row."""
-        return created or not any(write.verb == "insert" for write in self.claimed)
+    def fits(self, created: bool | None) -> bool:
+        """What was claimed is what a save does that, or that did not, create its row; None: that nobody described."""
+        if created is None:
+            return not self._claimed
+        return created or "insert" not in self._claimed
 
-    def _is_of_own_key(self, table: str, sql: str, parameters: Any) -> bool:
-        condition, value = self._keys.get(table, ("", None))
-        if not condition or not parameters or parameters[-1] != value:
+    def _is_of_own_key(self, sql: str, parameters: Any) -> bool:
+        if self._key is None or not parameters or parameters[-1] != self._key[1]:
             return False
-        return sql.endswith(condition) or f"{condition} RETURNING " in sql
+        return sql.endswith(self._key[0]) or f"{self._key[0]} RETURNING " in sql
 
 
 class DeleteFrame(Frame):

@@ -156,7 +156,7 @@ def row_changed(
     written: Collection[str],
     vendor: str,
     keys: Mapping[str, str | None],
-    marks: Mapping[str, str],
+    marks: Mapping[str, tuple[str, str | None]],
 ) -> list[Change]:
     """The changes that updating the `written` attnames of the row makes; none where it is locked and nothing differs.
 
@@ -165,7 +165,7 @@ def row_changed(
     changes = []
     for table in tables_of(model):
         changed = differing(table, old, new, written)
-        mark = marks.get(table.name)
+        mark, generation = marks.get(table.name, (None, None))
         if changed or mark is not None:
             changes.append(
                 Change(
@@ -175,6 +175,7 @@ def row_changed(
                     changed=changed,
                     pk=keys.get(table.name),
                     mark=mark,
+                    generation=generation,
                 )
             )
     return changes

@@ -31,7 +31,7 @@ class Look:
     pk: Any
     held: dict[str, Any] | None
     keys: Mapping[str, str | None]
-    marks: Mapping[str, str]
+    marks: Mapping[str, outbox.Mark]
     # What else changes with the row.
     more: Work = field(default_factory=Work)
 
@@ -114,3 +114,17 @@ def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str,
         for each, value in zip(fields, row, strict=True):
             put(found, each, value)
         yield found
+
+
+def has_key(instance: Model) -> bool:
+    """It has a primary key, of which no part is missing."""
+    key = instance.pk
+    return key is not None and not (isinstance(key, tuple) and None in key)
+
+
+def is_surely_new(instance: Model) -> bool:
+    """Django inserts it without trying an update first: what it adds takes its key from a default."""
+    return instance._state.adding and all(
+        field.has_default() or field.has_db_default()
+        for field in getattr(instance._meta, "pk_fields", [instance._meta.pk])
+    )

@@ -1,12 +1,13 @@
 """Django's own operations that signals describe, with a frame around each.
 
-Signals alone don't tell when an operation failed half-way, so that a frame would stay open and claim statements of
-others: `Model.save_base` and `Collector.delete` are wrapped, to close it whatever happens.
+Signals alone don't tell when an operation failed half-way, nor what other receivers of theirs write meanwhile: so saves
+and deletes are wrapped, to have a frame open just while they write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
@@ -15,58 +16,71 @@ from django.db.models.deletion import Collector
 
 from .changes import Work
 from .frames import DeleteFrame, LinkFrame, SaveFrame
-from .images import owners_of
 from .invalidation import PREFIX, is_active
+from .looks import Look, has_key, is_surely_new, look
 from .scope import is_watched
 from .transaction import Recorder, recorder_for
 from .values import name
 
-_originals: dict[str, Any] = {}
+_originals: dict[tuple[type, str], Any] = {}
 
 
 def install() -> None:
     """Wrap saves and deletes."""
-    if not _originals:
-        _originals.update(save_base=Model.save_base, delete=Collector.delete)
-        Model.save_base = save_base  # type: ignore[assignment]
-        Collector.delete = delete  # type: ignore[method-assign]
+    if _originals:
+        return
+    # `_save_table` is private; without it saves would drop their tables instead of only what their rows meet.
+    for owner, method in ((Model, save_base), (Model, _save_table), (Collector, delete)):
+        _originals[owner, method.__name__] = getattr(owner, method.__name__)
+        setattr(owner, method.__name__, method)
 
 
 def uninstall() -> None:
     """Leave them to Django."""
-    if _originals:
-        Model.save_base, Collector.delete = _originals["save_base"], _originals["delete"]  # type: ignore[method-assign]
-        _originals.clear()
+    for (owner, name_of_method), method in _originals.items():
+        setattr(owner, name_of_method, method)
+    _originals.clear()
 
 
 class Saving:
-    """A save between its signals."""
+    """A save, from its pre_save signal to its post_save signal."""
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
-        self._frame: SaveFrame | None = None
+        self._frames: list[SaveFrame] = []
+        self._looked = False
+        # What the row was right before it was written, None if there was none or nobody looked.
+        self.look: Look | None = None
 
-    def begin(self, instance: Model, using: str) -> None:
-        """Before its statements: to be called by the receiver of pre_save."""
-        owners = owners_of(type(instance))
-        keys = {owner._meta.db_table: key for owner in owners if (key := _own_key(instance, owner, using))}
+    def begin(self, using: str) -> None:
+        """To be called by the receiver of pre_save."""
         self._recorder = recorder_for(using)
-        self._frame = SaveFrame((owner._meta.db_table for owner in owners), keys)
-        self._recorder.frames.append(self._frame)
+
+    @contextmanager
+    def writing(self, instance: Model, owner: type[Model]) -> Iterator[None]:
+        """Within, the row is written into the table of `owner`, and no receiver is called."""
+        recorder = self._recorder
+        if recorder is None:
+            yield
+            return
+        if not self._looked:
+            self._looked = True
+            if has_key(instance) and not is_surely_new(instance):
+                self.look = look(PREFIX, type(instance), instance.pk, recorder.using)
+        frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, recorder.using))
+        self._frames.append(frame)
+        with recorder.within(frame):
+            yield
 
     def end(self, created: bool | None) -> None:
-        """After its statements: to be called by the receiver of post_save, which describes them.
+        """To be called by the receiver of post_save, which describes the row.
 
         What was written and is not described drops its tables; all of it when `created` is not known.
         """
-        frame, self._frame = self._frame, None
-        recorder = self._recorder
-        if frame is None or recorder is None:
-            return
-        if frame in recorder.frames:
-            recorder.frames.remove(frame)
-        if frame.claimed and (created is None or not frame.fits(created)):
-            recorder.record(PREFIX, Work(tables=set(map(name, frame.tables))))
+        frames, self._frames = self._frames, []
+        tables = {name(frame.table) for frame in frames if not frame.fits(created)}
+        if tables and self._recorder is not None:
+            self._recorder.record(PREFIX, Work(tables=tables))
 
 
 def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:
@@ -89,27 +103,33 @@ def saving(instance: Model) -> Saving | None:
 
 
 def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
-    """`Model.save_base` within a frame."""
+    """`Model.save_base`, at whose end all that was written is described."""
+    original = _originals[Model, "save_base"]
     if not is_watched(type(self)) or not is_active():
-        return _originals["save_base"](self, *args, **kwargs)
+        return original(self, *args, **kwargs)
     current = Saving()
     self._state._cacheops_saving = current  # type: ignore[attr-defined]
     try:
-        return _originals["save_base"](self, *args, **kwargs)
+        return original(self, *args, **kwargs)
     finally:
         self._state.__dict__.pop("_cacheops_saving", None)
         current.end(created=None)
 
 
+def _save_table(self: Model, raw: bool = False, cls: type[Model] | None = None, *args: Any, **kwargs: Any) -> Any:
+    """`Model._save_table` within a frame."""
+    original = _originals[Model, "_save_table"]
+    current = saving(self)
+    if current is None:
+        return original(self, raw, cls, *args, **kwargs)
+    with current.writing(self, cls or type(self)):
+        return original(self, raw, cls, *args, **kwargs)
+
+
 def delete(self: Collector) -> Any:
     """`Collector.delete` within a frame."""
-    recorder = recorder_for(self.using)
-    frame = DeleteFrame()
-    recorder.frames.append(frame)
-    try:
-        return _originals["delete"](self)
-    finally:
-        recorder.frames.remove(frame)
+    with recorder_for(self.using).within(DeleteFrame()):
+        return _originals[Collector, "delete"](self)
 
 
 def begin_linking(verb: str, through: type[Model], keys: Collection[Any], using: str) -> None:

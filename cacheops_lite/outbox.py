@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import RLock
+from typing import NamedTuple
 
 from . import keys
 from .changes import Work
@@ -61,6 +62,13 @@ def _escape_glob(text: str) -> str:
     return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
 
 
+class Mark(NamedTuple):
+    """What shows whether somebody wrote since a look: the row's mark, and the generation of its table if it had one."""
+
+    token: str
+    generation: str | None
+
+
 @dataclass(slots=True)
 class Glance:
     """What `look` found: the mark of each row, and for each table the columns that its schemes name or read.
@@ -68,7 +76,7 @@ class Glance:
     A table that maps to None has a scheme that reads all columns.
     """
 
-    marks: dict[str, str]
+    marks: dict[str, Mark]
     condition_columns: dict[str, set[str]]
     read_columns: dict[str, set[str] | None]
 
@@ -76,21 +84,23 @@ class Glance:
 def look(prefix: str, rows: dict[str, str]) -> Glance:
     """Mark the rows {table: token of the row's own key} as looked at, before an autocommit write.
 
-    Plain commands in one round trip.  Whoever else flushes a change of such a row ends its mark, which `invalidate`
-    then notices.
+    Plain commands in one round trip.  Whoever else flushes a change of such a row ends its mark, or drops the
+    generation, which `invalidate` then notices.
     """
     pipeline = get_client().pipeline(transaction=False)
     for table, pk in rows.items():
         mark = keys.mark_key(prefix, table, pk)
         pipeline.set(mark, keys.fresh_token(), nx=True, ex=MARK_TIMEOUT)
         pipeline.get(mark)
+        pipeline.get(keys.generation_key(prefix, table))
         pipeline.smembers(keys.registry_key(prefix, table))
     replies = pipeline.execute()
     glance = Glance({}, {}, {})
     for i, table in enumerate(rows):
-        _, mark_found, members = replies[3 * i : 3 * i + 3]
+        _, mark_found, generation, members = replies[4 * i : 4 * i + 4]
         # A mark that was lost at once fits no later one, so that the flush drops the generation.
-        glance.marks[table] = (mark_found or b"lost").decode()
+        token = (mark_found or b"lost").decode()
+        glance.marks[table] = Mark(token, None if generation is None else generation.decode())
         _note_columns(glance, table, members)
     return glance
 

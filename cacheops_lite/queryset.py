@@ -188,7 +188,8 @@ class QuerySetMixin(QuerySet[Any]):
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         bulk_create = original(QuerySet, "bulk_create")
         conflicts = len(args) > 1 or kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts")
-        if conflicts or not is_watched(self.model) or not is_active():
+        model: Any = self.model
+        if conflicts or not is_watched(model) or not is_active():
             return bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         using = self.db

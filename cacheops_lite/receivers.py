@@ -21,7 +21,7 @@ from . import operations, writes
 from .cascades import links_of
 from .conf import on_change
 from .invalidation import PREFIX, is_active
-from .looks import Look, look
+from .looks import Look, has_key, look
 from .scope import is_watched, watched_models
 
 _connected: list[tuple[ModelSignal, type[Model]]] = []
@@ -83,29 +83,25 @@ def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: typ
 
 
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-    """Look at the row that is about to be replaced, if there can be one."""
-    if not is_active():
-        return
-    if _has_key(instance) and not _is_surely_new(instance):
-        _keep(instance, look(PREFIX, type(instance), instance.pk, using))
+    """Let the save look at the row that it replaces."""
     current = operations.saving(instance)
-    if current is not None:
-        current.begin(instance, using)
+    if current is not None and is_active():
+        current.begin(using)
 
 
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
     """Record what save() did."""
-    found = _kept(instance)
     current = operations.saving(instance)
-    if current is not None:
-        current.end(created)
+    found = None if current is None else current.look
     if is_active():
         writes.saved(instance, found, created, kwargs.get("update_fields"), using)
+    if current is not None:
+        current.end(created)
 
 
 def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Look at the row that is about to go."""
-    if not is_active() or not _has_key(instance):
+    if not is_active() or not has_key(instance):
         return
     found = look(PREFIX, type(instance), instance.pk, using)
     frame = operations.deletion(using)
@@ -166,19 +162,6 @@ def _pairs(
         # The mirrored rows come and go without a signal.
         pairs += [{near.attname: key, far.attname: own} for key in keys]
     return pairs
-
-
-def _has_key(instance: Model) -> bool:
-    key = instance.pk
-    return key is not None and not (isinstance(key, tuple) and None in key)
-
-
-def _is_surely_new(instance: Model) -> bool:
-    """Django inserts it without trying an update first: what it adds takes its key from a default."""
-    return instance._state.adding and all(
-        field.has_default() or field.has_db_default()
-        for field in getattr(instance._meta, "pk_fields", [instance._meta.pk])
-    )
 
 
 # The look rides on the instance from the one signal to the other.

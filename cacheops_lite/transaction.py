@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from django.db import connections, transaction
@@ -56,14 +56,22 @@ class Recorder:
         return self.frames[-1] if self.frames else None
 
     @contextmanager
-    def describing(self, verb: str, *tables: str) -> Iterator[None]:
-        """Within, statements of `verb` on `tables` are described by the caller, or change nothing."""
-        frame = Frame(verb, tables)
+    def within(self, frame: Frame) -> Iterator[None]:
+        """Have `frame` claim statements for a while."""
         self.frames.append(frame)
         try:
             yield
         finally:
             self.frames.remove(frame)
+
+    def describing(self, verb: str, *tables: str) -> AbstractContextManager[None]:
+        """Within, statements of `verb` on `tables` are described by the caller, or change nothing."""
+        return self.within(Frame(verb, tables))
+
+    @property
+    def using(self) -> str:
+        """The alias of the connection's database."""
+        return self._connection.alias
 
     @property
     def in_transaction(self) -> bool:

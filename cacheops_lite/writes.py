@@ -51,7 +51,8 @@ def deleted(instance: Model, found: Look | None, using: str) -> None:
         return
     changes = row_went(model, found.held, vendor)
     for change in changes:
-        change.pk, change.mark = found.keys.get(change.table), found.marks.get(change.table)
+        change.pk = found.keys.get(change.table)
+        change.mark, change.generation = found.marks.get(change.table, (None, None))
     record(model, using, Work(changes=changes), found.held)
 
 

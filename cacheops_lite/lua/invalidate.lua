@@ -6,10 +6,11 @@
 --            changed    columns that may differ between both; absent where a row came or went
 --            marks      tokens of the row's own key whose marks end here
 --            mark       what the writer found when it looked at the row (absent: it held a lock)
+--            generation that of the table at that moment (absent: there was none)
 -- Reply  the number of stamps and generations dropped
 --
--- Not knowing means dropping: with the registry missing, a column missing from an image, or the mark not as the writer
--- left it (another writer came between its look and its update), the table starts a new generation.
+-- Not knowing means dropping: with the registry missing, a column missing from an image, or mark or generation not as the
+-- writer found them (another one came between its look and its update), the table starts a new generation.
 
 -- Cached results freed at once, at most; the rest are invalid already and die by their timeout.
 local FREED_AT_ONCE = 256
@@ -83,9 +84,12 @@ local function meet(name, schemes, change, stamps)
     return true
 end
 
--- End the row's marks; false when one is not as the writer left it.
+-- End the row's marks; false when somebody wrote since the writer looked.
 local function end_marks(name, change)
     local undisturbed = true
+    if change.mark and redis.call('get', root .. 'g:' .. name) ~= (change.generation or false) then
+        undisturbed = false
+    end
     for _, token in ipairs(change.marks or {}) do
         local key = root .. 'w:' .. name .. ':' .. token
         if change.mark and redis.call('get', key) ~= change.mark then

@@ -3,7 +3,7 @@
 
 The world: one table with one row whose column c is 1, 2 or 3; cached queries Q[c] = "is the row in c".
 Processes: readers of Q[c]; autocommit writers that move the row; lockers, writers that move it in a transaction and hold
-its lock from their look to their commit; an adversary that evicts any one Redis key at any moment.  Safety: in each state
+its lock from their look to their commit; coarse writers, that look at nothing and drop the generation; an adversary that evicts any one Redis key at any moment.  Safety: in each state
 where no writer stands between its commit and the end of its flush, every cached value that a reader would accept equals
 the database.
 
@@ -18,8 +18,10 @@ Redis holds
     stamps.py --writers 2,3,2                        # about a minute
     stamps.py --writers 2 --lockers 3                # one in autocommit, one in a transaction
     stamps.py --variant cluster                      # no atomicity across keys: as on several nodes
+    stamps.py --writers 2 --coarse 3                 # one in autocommit, one that describes nothing
     stamps.py --break no-mark | no-registry-gen | late-stamps                      # each must end in STALE
-    stamps.py --readers 3,3 --writers 2 --lockers 3 --break locker-keeps-mark      # this one, too
+    stamps.py --readers 3,3 --writers 2 --lockers 3 --break locker-keeps-mark      # these, too
+    stamps.py --readers 3,3 --writers 2 --coarse 3 --break no-gen-look
 """
 import argparse
 import sys
@@ -111,11 +113,18 @@ def successors(state, variant, broken):
                     go(DONE, gen=g, registry=r, stamps=put(stamps, c, s), values=put(values, c, (g, s, known[-1])))
                 else:
                     go(DONE, values=put(values, c, known))         # dead on arrival if a stamp fell meanwhile
+        elif kind == "coarse":
+            if step == "lock":                                     # update and commit
+                go("flush", db=arg)
+            elif step == "flush":
+                go(DONE, gen=None)
         elif kind in ("writer", "locker"):
+            undisturbed = kind == "locker" or not known or (
+                known[0] == (mark, gen) or broken == "no-gen-look" and known[0][0] == mark)
             old = known[1] - 1 if len(known) > 1 else None
             if step == "start":                                    # take the row's mark, or leave one
                 s = token if mark is None else mark
-                go("look", (s,), mark=s)
+                go("look", ((s, gen),), mark=s)
             elif step == "lock":                                   # look, update and commit while others wait
                 go("flush", (None, db), db=arg)
             elif step == "look":                                   # read the old row
@@ -134,7 +143,7 @@ def successors(state, variant, broken):
                         g = None if broken != "no-registry-gen" else gen
                     else:
                         ss = put(put(stamps, old, None), c, None)
-                    if kind == "writer" and known[0] != mark and broken != "no-mark":
+                    if not undisturbed and broken != "no-mark":
                         g = None                                   # another writer came between: unknown states
                     kept = mark if kind == "locker" and broken == "locker-keeps-mark" else None
                     go(DONE, gen=g, stamps=ss, mark=kept)
@@ -143,7 +152,7 @@ def successors(state, variant, broken):
             elif step == "drop-new":
                 go("drop-mark", known, stamps=put(stamps, c, None))
             elif step == "drop-mark":
-                go("drop-gen" if kind == "writer" and known[0] != mark else DONE, known, mark=None)
+                go(DONE if undisturbed else "drop-gen", known, mark=None)
             elif step == "drop-gen":
                 go(DONE, gen=None)
     if evictions:
@@ -166,6 +175,7 @@ def main():
     ap.add_argument("--readers", default="2,2", help="the c that each reader asks for")
     ap.add_argument("--writers", default="2,3", help="the c that each writer sets")
     ap.add_argument("--lockers", default="", help="the c that each writer in a transaction sets")
+    ap.add_argument("--coarse", default="", help="the c that each writer that describes nothing sets")
     ap.add_argument("--evictions", type=int, default=1)
     ap.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
     ap.add_argument("--break", dest="broken", default="")
@@ -173,6 +183,7 @@ def main():
     procs = tuple(("reader", "start", int(c), ()) for c in a.readers.split(",") if c)
     procs += tuple(("writer", "start", int(c), ()) for c in a.writers.split(",") if c)
     procs += tuple(("locker", "lock", int(c), ()) for c in a.lockers.split(",") if c)
+    procs += tuple(("coarse", "lock", int(c), ()) for c in a.coarse.split(",") if c)
     start = rename((1, (None, None, (None,) * 3, None, (None,) * 3), procs, a.evictions))
     came_from, todo = {start: None}, deque([start])
     while todo:
@@ -191,7 +202,7 @@ def main():
             if s not in came_from:
                 came_from[s] = state
                 todo.append(s)
-    print(f"safe: {len(came_from)} states; readers {a.readers}, writers {a.writers}, lockers {a.lockers}, evictions {a.evictions}, {a.variant}")
+    print(f"safe: {len(came_from)} states; readers {a.readers}, writers {a.writers}, lockers {a.lockers}, coarse {a.coarse}, evictions {a.evictions}, {a.variant}")
     return 0
 
 

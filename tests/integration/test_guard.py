@@ -340,6 +340,7 @@ def test_a_receiver_that_moves_the_row_itself_is_noticed(receive):
         seen.append(count())
 
     receive(pre_save, move, Product)
+    assert count() == 0
     product().save()
     assert seen == [1]
     assert count() == 0

@@ -170,12 +170,29 @@ def fill(lookup, payload=b"value"):
     return protocol.fill(lookup, payload, 60)
 
 
+def noted(glance):
+    mark, generation = glance.marks["t"]
+    return {"mark": mark, "generation": generation}
+
+
+def test_a_writer_that_dropped_the_table_between_look_and_change_is_noticed(store):
+    """It describes no row and so ends no mark; the generation shows it."""
+    keep("one", ONE)
+    for cached_meanwhile in (True, False):
+        glance = outbox.look("", {"t": "7"})
+        outbox.invalidate({"": Work(tables={"t"})})
+        if cached_meanwhile:
+            keep("two", TWO)
+        changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
+        assert kept("two", TWO) is MISS
+
+
 def test_a_look_that_nobody_disturbs_lets_the_change_be_precise(store):
     """The mark is as the writer left it."""
     keep("one", ONE)
     keep("two", TWO)
     glance = outbox.look("", {"t": "7"})
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=glance.marks["t"])
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
     assert kept("two", TWO) == b"value"
     assert kept("one", ONE) is MISS
 
@@ -185,7 +202,7 @@ def test_a_writer_that_came_between_look_and_change_drops_the_table(store):
     glance = outbox.look("", {"t": "7"})
     changed({"a": "1"}, {"a": "2"}, ["a"], pk="7")
     keep("two", TWO)
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=glance.marks["t"])
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
     assert kept("two", TWO) is MISS
 
 
@@ -194,16 +211,16 @@ def test_a_lost_mark_drops_the_table(store):
     glance = outbox.look("", {"t": "7"})
     keep("two", TWO)
     store.delete(keys.mark_key("", "t", "7"))
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=glance.marks["t"])
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
     assert kept("two", TWO) is MISS
 
 
 def test_two_writers_that_look_at_once_are_both_noticed(store):
     """They share a mark, which the first flush ends."""
     one, two = (outbox.look("", {"t": "7"}) for _ in range(2))
-    changed({"a": "1"}, {"a": "2"}, ["a"], pk="7", mark=one.marks["t"])
+    changed({"a": "1"}, {"a": "2"}, ["a"], pk="7", **noted(one))
     keep("two", TWO)
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", mark=two.marks["t"])
+    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(two))
     assert kept("two", TWO) is MISS
 
 

@@ -7,6 +7,7 @@ import functools
 import uuid
 
 import pytest
+from django.http import QueryDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,10 @@ from tests.shop.models import Category, Product
 
 def func():
     pass
+
+
+class Right(enum.Flag):
+    READ, WRITE, RUN = 1, 2, 4
 
 
 def name(*args, extra=None, **kwargs):
@@ -116,6 +121,38 @@ def test_enum_members_and_picklable_objects_are_arguments():
 class Kind(enum.Enum):
     A = 1
     B = 2
+
+
+class Holder:
+    def __init__(self, held):
+        self.held = held
+
+    def method(self):
+        pass
+
+
+def made(number):
+    return lambda: number
+
+
+LOOKALIKES = [
+    ("a".upper, "b".upper),
+    (Holder(1).method, Holder(2).method),
+    (made(1), made(2)),
+    (lambda: 1, lambda: 2),
+    (QueryDict("a=1&a=2"), QueryDict("a=3&a=2")),
+    (Product.objects.filter(sku="a", name='x" AND "y'), Product.objects.filter(sku='a AND "x"', name="y")),
+    (Product.objects.values("name"), Product.objects.values_list("name")),
+    (Product.objects.none(), Product.objects.all()),
+    (Right.READ | Right.WRITE, Right.READ | Right.RUN),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), LOOKALIKES)
+def test_arguments_that_look_alike_are_told_apart(one, other):
+    """By what they hold and what they are bound to."""
+    assert name(one) != name(other)
+    assert name(one) == name(one)
 
 
 def test_an_unsaved_instance_is_refused():

@@ -20,6 +20,7 @@ def walk(*arguments):
         ["--writers", "2", "--lockers", "3"],
         ["--readers", "3,3", "--writers", "2", "--lockers", "3"],
         ["--writers", "2", "--lockers", "3", "--variant", "cluster"],
+        ["--readers", "3,3", "--writers", "2", "--coarse", "3"],
     ],
 )
 def test_no_interleaving_is_stale(arguments):
@@ -34,6 +35,7 @@ def test_no_interleaving_is_stale(arguments):
         ["--break", "no-registry-gen"],
         ["--break", "late-stamps"],
         ["--readers", "3,3", "--writers", "2", "--lockers", "3", "--break", "locker-keeps-mark"],
+        ["--readers", "3,3", "--writers", "2", "--coarse", "3", "--break", "no-gen-look"],
     ],
 )
 def test_each_simplification_is_found_stale(arguments):

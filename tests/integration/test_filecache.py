@@ -1,0 +1,534 @@
+"""The file cache: what only files have to fear.  What it has in common with others is in test_simple."""
+
+import io
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import stat
+import sys
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from cacheops_lite import filecache
+from cacheops_lite.filecache import FileCache, file_cache
+from cacheops_lite.serializers import PickleSerializer
+
+DAY = 60 * 60 * 24
+spawn = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return FileCache(tmp_path / "cache")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time as the file cache sees it; ``clock.now += 1`` lets a second pass."""
+
+    class Clock:
+        now = 1_900_000_000.0
+
+        def time(self):
+            return self.now
+
+    found = Clock()
+    monkeypatch.setattr(filecache, "time", found)
+    return found
+
+
+def file_of(cache, key):
+    return cache._file(f"k:{key}")
+
+
+def files_in(directory):
+    return sorted(os.path.join(root, name) for root, _, names in os.walk(directory) for name in names)
+
+
+def test_a_value_expires(cache, clock):
+    """On the second, for all who ask."""
+    cache.set("key", 1, timeout=10)
+    clock.now += 9
+    assert cache.get("key") == 1
+    clock.now += 1
+    assert cache.get("key", None) is None
+    assert cache.get_many(["key"]) == {}
+    assert "key" not in cache
+    assert cache.delete("key") is False
+
+
+def test_what_expired_is_replaced(cache, clock):
+    """A stale file never stands in the way of a value."""
+    for use in (cache.set, cache.add, cache.get_or_set):
+        cache.set("key", "old", timeout=1)
+        clock.now += 1
+        use("key", "new", timeout=10)
+        assert cache.get("key") == "new"
+
+
+def test_what_expired_is_computed_anew(cache, clock):
+    """Once, not at every call from then on."""
+    calls = []
+
+    @cache.cached(timeout=10)
+    def call():
+        calls.append(1)
+        return len(calls)
+
+    assert [call(), call()] == [1, 1]
+    clock.now += 10
+    assert [call(), call()] == [2, 2]
+
+
+def test_touching_counting_and_setting_set_the_time_that_remains(cache, clock):
+    """Counting keeps it."""
+    cache.set("key", 1, timeout=10)
+    clock.now += 5
+    cache.incr("key")
+    clock.now += 4
+    assert cache.touch("key", 10) is True
+    clock.now += 9
+    assert cache.get("key") == 2
+    clock.now += 1
+    assert cache.touch("key", 10) is False
+    with pytest.raises(ValueError, match="no value"):
+        cache.incr("key")
+
+
+def test_a_timeout_of_none_is_that_of_the_cache_or_of_the_settings(tmp_path, clock, settings):
+    """A file cache has one always, so that its files can be cleaned away."""
+    caches = {DAY: FileCache(tmp_path / "own", timeout=DAY), 30 * DAY: FileCache(tmp_path / "default")}
+    for timeout, cache in caches.items():
+        cache.set("key", 1)
+        assert os.stat(file_of(cache, "key")).st_mtime == clock.now + timeout
+    settings.FILE_CACHE_TIMEOUT = 7
+    caches[30 * DAY].set("key", 1)
+    assert os.stat(file_of(caches[30 * DAY], "key")).st_mtime == clock.now + 7
+
+
+@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), ("1", TypeError)])
+def test_a_default_timeout_that_makes_no_sense_is_refused(cache, settings, timeout, error):
+    """The message says where it comes from."""
+    with pytest.raises(error, match=r"FileCache\(\) has timeout"):
+        FileCache(timeout=timeout)
+    settings.FILE_CACHE_TIMEOUT = timeout
+    with pytest.raises(error, match="FILE_CACHE_TIMEOUT has timeout"):
+        cache.set("key", 1)
+    settings.FILE_CACHE_TIMEOUT = None
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+
+
+def test_the_directory_is_that_of_the_settings(tmp_path, settings):
+    """Whatever it is at the time of use."""
+    for name in ("one", "two"):
+        settings.FILE_CACHE_DIR = tmp_path / name
+        assert file_cache.get("key", None) is None
+        file_cache.set("key", name)
+        assert file_cache.get("key") == name
+        assert file_of(file_cache, "key").startswith(str(tmp_path / name))
+    del settings.FILE_CACHE_DIR
+    assert file_cache.directory == "/tmp/cacheops_file_cache"
+
+
+def test_nobody_else_may_read_or_write_it(cache):
+    """What it unpickles must not come from others."""
+    cache.set("key", 1)
+    path = file_of(cache, "key")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(cache.directory).st_mode) == 0o700
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+    os.utime(path, (2**32, 2**32))
+
+
+class Bomb:
+    exploded = False
+
+    def __reduce__(self):
+        return (setattr, (Bomb, "exploded", True))
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"col1", pickle.dumps(1), pickle.dumps(Bomb()), b"col1" + b"x" * 50])
+def test_a_foreign_file_is_a_miss_and_never_unpickled(cache, caplog, data):
+    """It is logged, and does not stay in the way."""
+    cache.set("key", 1)
+    write(file_of(cache, "key"), data)
+    assert cache.get("key", None) is None
+    assert "foreign or truncated" in caplog.text
+    assert cache.get_or_set("key", 2) == cache.get("key") == 2
+    assert not Bomb.exploded
+
+
+def test_a_file_signed_by_another_project_is_never_unpickled(cache, settings, monkeypatch):
+    """Others may be able to write to the directory."""
+    settings.SECRET_KEY = "another"
+    cache.set("key", Bomb())
+    loaded = []
+    monkeypatch.setattr(PickleSerializer, "loads", staticmethod(loaded.append))
+    settings.SECRET_KEY = "ours"
+    assert cache.get("key", None) is None
+    assert not loaded
+    settings.SECRET_KEY = "another"
+    cache.get("key")
+    assert loaded
+
+
+def test_a_truncated_file_is_a_miss(cache):
+    """As a full disk or a crash of the machine may leave it."""
+    cache.set("key", "value")
+    path = file_of(cache, "key")
+    with open(path, "rb") as file:
+        whole = file.read()
+    for length in range(len(whole)):
+        write(path, whole[:length])
+        assert cache.get("key", None) is None
+    write(path, whole)
+    assert cache.get("key") == "value"
+
+
+def test_a_file_renamed_to_another_keys_is_a_miss(cache):
+    """A value is bound to its key."""
+    cache.set_many({"key": 1, "other": 2})
+    os.replace(file_of(cache, "key"), file_of(cache, "other"))
+    assert cache.get("other", None) is None
+
+
+def test_too_large_a_file_is_not_even_read(tmp_path, caplog):
+    """Reading takes no more memory than a value may have."""
+    cache = FileCache(tmp_path, max_bytes=1000)
+    cache.set("key", 1)
+    path = file_of(cache, "key")
+    os.truncate(path, 10**12)
+    os.utime(path, (2**32, 2**32))
+    assert cache.get("key", None) is None
+    assert "too large" in caplog.text
+
+
+def test_too_large_a_value_is_not_kept(tmp_path, caplog):
+    """Nor is the one of before, which it should have replaced."""
+    cache = FileCache(tmp_path, max_bytes=1000)
+    cache.set("key", 1)
+    cache.set("key", "x" * 1000)
+    assert cache.get("key", None) is None
+    assert "more than the 1000 allowed" in caplog.text
+    assert cache.add("key", "x" * 1000) is False
+    assert [path for path in files_in(tmp_path) if not path.endswith(".lock")] == []
+
+
+def test_what_is_no_file_is_a_miss(cache, tmp_path, caplog):
+    """A directory, a link or a pipe, which would make a reader wait."""
+    cache.set("key", 1)
+    path = file_of(cache, "key")
+    os.replace(path, tmp_path / "moved")
+    for make in (os.mkdir, os.mkfifo, lambda path: os.symlink(tmp_path / "moved", path)):
+        make(path)
+        if not os.path.islink(path):
+            os.utime(path, (2**32, 2**32))
+        caplog.clear()
+        assert cache.get("key", None) is None
+        assert caplog.records
+        (os.rmdir if make is os.mkdir else os.unlink)(path)
+
+
+def test_what_cannot_be_written_is_logged_and_not_kept(cache, caplog, monkeypatch):
+    """A full disk breaks nothing, leaves no temporary files and no stale value."""
+    cache.set("key", "old")
+
+    def fail(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    for function in ("utime", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, fail)
+            cache.set("key", "new")
+            assert cache.add("other", "new") is False
+        assert cache.get("key", None) is None
+        assert "No space left" in caplog.text
+        caplog.clear()
+    cache.set("key", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", fail)
+        assert cache.incr("key") == 2
+    assert "key" not in cache
+    assert [path for path in files_in(cache.directory) if not path.endswith(".lock")] == []
+
+
+def test_where_no_directory_can_be_made_nothing_is_cached(tmp_path, caplog):
+    """The log says so; calls give their results."""
+    (tmp_path / "file").write_text("")
+    cache = FileCache(tmp_path / "file")
+    cache.set("key", 1)
+    assert cache.get("key", None) is None
+    assert cache.cached(lambda: 1)() == 1
+    assert cache.delete("key") is False
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_a_directory_removed_meanwhile_is_made_again(cache):
+    """Whoever deletes the cache by hand need not stop its users."""
+    import shutil
+
+    cache.set("key", 1)
+    shutil.rmtree(cache.directory)
+    assert cache.get("key", None) is None
+    cache.clear()
+    cache.set("key", 2)
+    assert cache.get("key") == 2
+
+
+def test_without_file_locks_it_works_too(cache, monkeypatch):
+    """Where the system has none, counting alone is not atomic."""
+    monkeypatch.setattr(filecache, "fcntl", None)
+    cache.set("key", 1)
+    assert cache.incr("key") == 2
+
+
+# Cleaning
+
+
+@pytest.fixture
+def litter(tmp_path):
+    """Files that are not the cache's, in and around it, all of them old."""
+    cache = FileCache(tmp_path)
+    cache.set("key", 1)
+    directory = os.path.dirname(file_of(cache, "key"))
+    os.unlink(file_of(cache, "key"))
+    os.mkdir(tmp_path / "sub")
+    own = "0" * 30 + ".cacheops"
+    paths = [tmp_path / "notes", tmp_path / own, tmp_path / "sub" / own, tmp_path / ".hidden"]
+    paths += [os.path.join(directory, name) for name in ("notes", own, own + ".bak", "0" * 30)]
+    for path in paths:
+        write(path, b"mine")
+        os.utime(path, (1, 1))
+    return cache, {os.fspath(path) for path in paths}
+
+
+def cleanfilecache(*args, **options):
+    call_command("cleanfilecache", *args, **options)
+
+
+def test_cleaning_removes_expired_files_of_the_cache_only(litter, clock):
+    """Valid ones stay, and so does whatever else is in the directory."""
+    cache, others = litter
+    cache.set("old", 1, timeout=10)
+    cache.set("new", 2, timeout=20)
+    clock.now += 10
+    cleanfilecache(cache.directory)
+    assert cache.get("new") == 2
+    found = {path for path in files_in(cache.directory) if not path.endswith(".lock")}
+    assert found == others | {file_of(cache, "new")}
+
+
+def test_cleaning_removes_what_a_crash_left_of_a_file(cache, clock):
+    """Cut short or empty, it is the cache's all the same."""
+    for length in (0, 2, 5):
+        cache.set("key", 1, timeout=1)
+        os.truncate(file_of(cache, "key"), length)
+        os.utime(file_of(cache, "key"), (clock.now, clock.now))
+        assert cache.clean() == 1
+
+
+def test_clear_leaves_files_of_others(litter):
+    """It removes what it could have written itself."""
+    cache, others = litter
+    cache.set_many({str(i): i for i in range(50)})
+    cache.clear()
+    assert {path for path in files_in(cache.directory) if not path.endswith(".lock")} == others
+
+
+def test_cleaning_removes_temporary_files_of_dead_writers(cache, clock):
+    """Those of living ones are younger than an hour."""
+    cache.set("key", 1)
+    temporary = file_of(cache, "key") + ".abc.tmp"
+    write(temporary, b"col1")
+    os.utime(temporary, (clock.now, clock.now))
+    clock.now += 3599
+    assert cache.clean() == 0
+    clock.now += 1
+    assert cache.clean() == 1
+    assert not os.path.exists(temporary)
+    assert cache.get("key") == 1
+
+
+def test_cleaning_follows_no_links(cache, clock, tmp_path):
+    """Neither out of the cache nor back into it."""
+    other = FileCache(tmp_path / "other")
+    other.set("key", 1, timeout=1)
+    cache.set("key", 1, timeout=1)
+    os.unlink(file_of(cache, "key"))
+    os.symlink(file_of(other, "key"), file_of(cache, "key"))
+    os.symlink(os.path.dirname(file_of(other, "key")), os.path.join(cache.directory, "zz"))
+    os.symlink(os.path.dirname(file_of(other, "key")), os.path.join(cache.directory, "00"))
+    clock.now += 1
+    assert cache.clean() == 0
+    assert os.path.exists(file_of(other, "key"))
+
+
+def test_cleaning_leaves_what_it_may_not_read(cache, clock, monkeypatch):
+    """Then nobody knows whose it is."""
+    cache.set("key", 1, timeout=1)
+    clock.now += 1
+
+    def refuse(*args, **kwargs):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        assert cache.clean() == 0
+    assert cache.clean() == 1
+
+
+def test_the_command_cleans_the_default_directory(tmp_path, settings, clock):
+    """Also under the name of default, and before there is one."""
+    settings.FILE_CACHE_DIR = tmp_path / "cache"
+    cleanfilecache()
+    for args in ((), ("default",)):
+        file_cache.set("key", 1, timeout=1)
+        clock.now += 1
+        cleanfilecache(*args)
+        assert not os.path.exists(file_of(file_cache, "key"))
+
+
+def test_the_command_says_what_it_removed_when_asked_to(cache, clock):
+    """Quiet otherwise, as cron jobs should be."""
+    for verbosity, said in ((1, ""), (2, "Removed 1 expired file.\n")):
+        cache.set("key", 1, timeout=1)
+        clock.now += 1
+        out = io.StringIO()
+        cleanfilecache(cache.directory, stdout=out, verbosity=verbosity)
+        assert out.getvalue() == said
+
+
+def test_the_command_hands_no_path_to_a_shell(tmp_path, monkeypatch):
+    """A path is a path, whatever is in it."""
+    monkeypatch.chdir(tmp_path)
+    path = "; touch x; $(touch y) `touch z`"
+    with pytest.raises(CommandError, match=r"There is no directory '; touch x"):
+        cleanfilecache(path)
+    os.mkdir(path)
+    cleanfilecache(path)
+    assert os.listdir(tmp_path) == [path]
+
+
+# Processes
+
+
+def child(target, *args):
+    process = spawn.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def ended(*processes):
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+def write_values(directory, number, done):
+    cache = FileCache(directory)
+    for i in range(300):
+        cache.set("key", [(number, i)] * 2000)
+    for semaphore in done:
+        semaphore.release()
+
+
+def read_values(directory, writers, done):
+    cache, found, running = FileCache(directory), set(), writers
+    while running:
+        if done.acquire(block=False):
+            running -= 1
+        value = cache.get("key", None)
+        if value is not None:
+            assert len(value) == 2000
+            assert len(set(value)) == 1
+            found.add(value[0])
+    sys.exit(0 if found else 1)
+
+
+def test_readers_see_whole_values_while_processes_write(tmp_path):
+    """The last one written stays; no temporary file does."""
+    done = [spawn.Semaphore(0) for _ in range(2)]
+    cache = FileCache(tmp_path)
+    cache.set("key", [(0, 0)] * 2000)
+    readers = [child(read_values, tmp_path, 3, semaphore) for semaphore in done]
+    writers = [child(write_values, tmp_path, number, done) for number in range(3)]
+    assert ended(*writers, *readers) == [0] * 5
+    assert cache.get("key")[0][1] == 299
+    assert len([path for path in files_in(tmp_path) if not path.endswith(".lock")]) == 1
+
+
+def count_up(directory):
+    cache = FileCache(directory)
+    for _ in range(200):
+        cache.incr("key")
+
+
+def test_processes_that_count_lose_nothing(tmp_path):
+    """Counting is atomic."""
+    cache = FileCache(tmp_path)
+    cache.set("key", 2**64)
+    assert ended(*(child(count_up, tmp_path) for _ in range(4))) == [0] * 4
+    assert cache.get("key") == 2**64 + 800
+
+
+def add_one(directory, number, results):
+    results.put((FileCache(directory).add("key", number), number))
+
+
+def test_of_processes_that_add_one_wins(tmp_path):
+    """Whoever comes first."""
+    results = spawn.Queue()
+    processes = [child(add_one, tmp_path, number, results) for number in range(4)]
+    found = [results.get(timeout=60) for _ in processes]
+    assert ended(*processes) == [0] * 4
+    winners = [number for added, number in found if added]
+    assert winners == [FileCache(tmp_path).get("key")]
+
+
+def clean_often(directory, done):
+    cache = FileCache(directory)
+    while not done.is_set():
+        cache.clean()
+
+
+def test_cleaning_never_removes_what_was_just_renewed(tmp_path):
+    """While others write what had expired."""
+    done = spawn.Event()
+    cleaner = child(clean_often, tmp_path, done)
+    cache = FileCache(tmp_path)
+    for i in range(500):
+        cache.set("key", "old", timeout=1e-9)
+        cache.set("key", i, timeout=60)
+        assert cache.get("key") == i
+    done.set()
+    assert ended(cleaner) == [0]
+
+
+def hold_the_turn(directory, ready):
+    cache = FileCache(directory)
+    with filecache._turn(cache._file("k:key")):
+        filecache._write_temporary(cache._file("k:key"), b"half", 2**32)
+        ready.set()
+        signal.pause()
+
+
+def test_a_killed_writer_blocks_nobody(tmp_path):
+    """The system ends its turn; what it left is no value."""
+    cache = FileCache(tmp_path)
+    cache.set("key", 1)
+    ready = spawn.Event()
+    writer = child(hold_the_turn, tmp_path, ready)
+    assert ready.wait(60)
+    assert cache.get("key") == 1
+    writer.kill()
+    assert ended(writer) == [-signal.SIGKILL]
+    assert cache.incr("key") == cache.get("key") == 2

@@ -1,0 +1,837 @@
+"""The simple cache: one contract for values and calls, kept by each kind of Redis and in files."""
+
+import asyncio
+import datetime
+import decimal
+import enum
+import functools
+import logging
+import threading
+import uuid
+
+import pytest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheops_lite import lowlevel, simple
+from cacheops_lite import store as protocol
+from cacheops_lite.filecache import FileCache
+from cacheops_lite.redis import get_client
+from cacheops_lite.simple import CacheKey, CacheMiss, RedisCache
+from tests import services
+from tests.conftest import FLAVOURS
+from tests.shop.models import Category, Product
+
+
+@pytest.fixture(params=["redis", "embedded", "file"])
+def cache(request, tmp_path):
+    """An empty cache of each kind."""
+    if request.param == "file":
+        yield FileCache(tmp_path / "cache")
+        return
+    if request.param == "redis" and not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    with override_settings(**FLAVOURS[request.param]):
+        get_client().flushdb()
+        yield simple.cache
+        get_client().flushdb()
+
+
+def counted(decorate, func=lambda *args, **kwargs: None):
+    """`func` decorated; it returns which of its calls it is, and counts them."""
+    calls = []
+
+    @functools.wraps(func)
+    def call(*args, **kwargs):
+        func(*args, **kwargs)
+        calls.append((args, kwargs))
+        return len(calls)
+
+    del call.__wrapped__
+    decorated = decorate(call)
+    decorated.calls = calls
+    return decorated
+
+
+# Values by key
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", "text", b"bytes", 2**70, {"a": [1, (2, 3)]}, {1, 2}])
+def test_a_value_is_got_as_it_was_set(cache, value):
+    """Nothing, too, is a value."""
+    cache.set("key", value)
+    assert cache.get("key") == value
+    assert type(cache.get("key")) is type(value)
+    assert cache.get("key", "default") == value
+
+
+def test_a_miss_is_an_error_or_the_default(cache):
+    """CacheMiss tells a missing value from None; a default is returned as it is."""
+    with pytest.raises(CacheMiss, match="key"):
+        cache.get("key")
+    assert cache.get("key", None) is None
+
+
+def test_deleting_says_whether_there_was_something(cache):
+    """Deleting what is not there is no error."""
+    cache.set("key", 1)
+    assert cache.delete("key") is True
+    assert cache.delete("key") is False
+    assert not cache.has_key("key")
+
+
+def test_has_key_and_in_tell_whether_there_is_a_value(cache):
+    """Whatever the value is."""
+    cache.set("key", None)
+    assert cache.has_key("key")
+    assert "key" in cache
+    assert "other" not in cache
+
+
+def test_adding_keeps_what_is_there(cache):
+    """The first one wins."""
+    assert cache.add("key", 1) is True
+    assert cache.add("key", 2) is False
+    assert cache.get("key") == 1
+    assert cache.add("other", 1, timeout=0) is False
+    assert "other" not in cache
+
+
+def test_get_or_set_computes_what_is_missing(cache):
+    """A callable is called only then."""
+    assert cache.get_or_set("key", lambda: 1) == 1
+    assert cache.get_or_set("key", lambda: 1 / 0) == 1
+    assert cache.get_or_set("plain", 2) == cache.get("plain") == 2
+    assert cache.get_or_set("nothing", None) is None
+    assert "nothing" in cache
+    assert cache.get_or_set("gone", 3, timeout=0) == 3
+    assert "gone" not in cache
+
+
+def test_get_or_set_returns_what_somebody_else_set_meanwhile(cache):
+    """Both get the same value."""
+
+    def default():
+        cache.set("key", "theirs")
+        return "ours"
+
+    assert cache.get_or_set("key", default) == "theirs"
+
+
+def test_many_values_are_set_got_and_deleted_at_once(cache):
+    """What is missing is missing in the result; nothing is fine, too."""
+    assert cache.set_many({"a": 1, "b": None}) == []
+    assert cache.get_many(key for key in ["a", "b", "c"]) == {"a": 1, "b": None}
+    assert cache.delete_many(["a", "c"]) is None
+    assert cache.get_many(["a", "b"]) == {"b": None}
+    assert cache.get_many([]) == {}
+    assert cache.set_many({}) == []
+    assert cache.delete_many([]) is None
+
+
+def test_set_many_keeps_all_or_none_of_bad_input(cache):
+    """One that can't be kept is found before the first is."""
+    with pytest.raises(TypeError):
+        cache.set_many({"a": 1, 2: 2})
+    with pytest.raises(Exception, match="pickle"):
+        cache.set_many({"a": 1, "b": threading.Lock()})
+    assert "a" not in cache
+
+
+def test_counting_keeps_the_type_and_any_size(cache):
+    """Neither a Lua number nor 64 bits bound an integer."""
+    cache.set("key", 2**80)
+    assert cache.incr("key") == 2**80 + 1
+    assert cache.incr("key", 2**90) == 2**90 + 2**80 + 1
+    assert cache.decr("key", 2**90) == cache.get("key") == 2**80 + 1
+    assert cache.decr("key", 2**81) == 1 - 2**80
+    cache.set("key", 1)
+    assert cache.incr("key", 0.5) == cache.get("key") == 1.5
+
+
+def test_counting_needs_a_number_to_count_from(cache):
+    """What is not there raises what Django's caches do; the value stays."""
+    with pytest.raises(ValueError, match="'key'"):
+        cache.incr("key")
+    for value in ("1", None, True):
+        cache.set("key", value)
+        with pytest.raises(TypeError, match="value of 'key'"):
+            cache.decr("key")
+        assert cache.get("key") == value
+    cache.set("key", 1)
+    with pytest.raises(TypeError, match="delta of 'key'"):
+        cache.incr("key", "1")
+    with pytest.raises(TypeError, match="delta of 'key'"):
+        cache.decr("key", None)
+
+
+def test_counting_in_threads_loses_nothing(cache):
+    """It is atomic, or starts again when somebody came between."""
+    cache.set("key", 2**64)
+
+    def count():
+        for _ in range(25):
+            cache.incr("key")
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cache.get("key") == 2**64 + 100
+
+
+def test_clear_removes_all_that_the_cache_keeps(cache):
+    """Values and calls."""
+    call = counted(cache.cached)
+    call()
+    cache.set("key", 1)
+    cache.clear()
+    assert "key" not in cache
+    assert call() == 2
+
+
+def test_after_close_it_works_as_before(cache):
+    """Closing lets go of connections only."""
+    cache.set("key", 1)
+    cache.close()
+    assert cache.get("key") == 1
+
+
+def test_each_method_has_a_form_for_coroutines(cache):
+    """With the same arguments and results."""
+
+    async def default():
+        return 7
+
+    async def run():
+        await cache.aset("a", 1, timeout=60)
+        assert await cache.aget("a") == 1
+        with pytest.raises(CacheMiss):
+            await cache.aget("b")
+        assert await cache.aadd("a", 2) is False
+        assert await cache.aget_or_set("a", lambda: 1 / 0) == 1
+        assert await cache.aget_or_set("c", default) == await cache.aget_or_set("c", 8) == 7
+        assert await cache.aset_many({"d": 1}) == []
+        assert await cache.aget_many(["a", "d"]) == {"a": 1, "d": 1}
+        assert await cache.aincr("d", delta=3) == 4
+        assert await cache.adecr("d") == 3
+        assert await cache.atouch("d", 10) is True
+        assert await cache.ahas_key("d") is True
+        assert await cache.adelete("d") is True
+        await cache.adelete_many(["a"])
+        assert not await cache.ahas_key("a")
+        await cache.aclear()
+        assert not await cache.ahas_key("c")
+        await cache.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("key", [1, None, b"key", ("a",)])
+def test_a_key_that_is_not_a_string_is_refused(cache, key):
+    """Instead of meeting the key of its text."""
+    for use in (cache.get, cache.delete, cache.has_key, cache.incr, cache.touch):
+        with pytest.raises(TypeError, match="keys are strings"):
+            use(key)
+    with pytest.raises(TypeError, match="keys are strings"):
+        cache.set(key, 1)
+    with pytest.raises(TypeError, match="keys are strings"):
+        cache.get_many([key])
+
+
+def test_one_key_in_place_of_many_is_refused(cache):
+    """A string is a collection of its characters, which nobody means."""
+    for use in (cache.get_many, cache.delete_many):
+        with pytest.raises(TypeError, match="'abc' is one key"):
+            use("abc")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [(-1, ValueError), (-0.1, ValueError), (float("nan"), ValueError), ("1", TypeError), (True, TypeError)],
+)
+def test_a_timeout_that_makes_no_sense_is_refused(cache, timeout, error):
+    """The message says whose timeout it is."""
+    with pytest.raises(error, match=r"set\('key'\) has timeout"):
+        cache.set("key", 1, timeout)
+    with pytest.raises(error, match=r"touch\('key'\) has timeout"):
+        cache.touch("key", timeout)
+    with pytest.raises(error, match=r"set_many\(\) has timeout"):
+        cache.set_many({"key": 1}, timeout)
+    with pytest.raises(error, match=r"cached\(\) has timeout"):
+        cache.cached(timeout=timeout)
+    with pytest.raises(error, match=r"cached_view\(\) has timeout"):
+        cache.cached_view(timeout=timeout)
+    assert "key" not in cache
+
+
+@pytest.mark.parametrize("timeout", [10**30, float("inf")])
+def test_a_timeout_beyond_all_bounds_is_a_long_one(cache, timeout):
+    """Stores take only so much."""
+    cache.set("key", 1, timeout)
+    assert cache.get("key") == 1
+
+
+def test_setting_for_no_time_forgets(cache):
+    """A timeout of 0 keeps nothing, not what was there before either."""
+    cache.set("key", 1)
+    cache.set("key", 2, timeout=0)
+    assert "key" not in cache
+    cache.set("key", 1)
+    assert cache.touch("key", 0) is True
+    assert "key" not in cache
+
+
+@pytest.mark.parametrize("key", ["", " ", "k", "a" * 1000, "é", "\ud800", "a\nb", "{tag}", "*", "f:x", "#", "%23"])
+def test_any_string_is_a_key(cache, key):
+    """Short or long, of any characters; none meets another."""
+    cache.set(key, "value")
+    assert cache.get(key) == "value"
+    others = ["x" + key, key + "x", key + " ", "k:" + key, "%" + key]
+    assert cache.get_many(others) == {}
+
+
+@given(st.lists(st.text(max_size=8) | st.text(min_size=195, max_size=205), unique=True, max_size=8))
+def test_two_keys_never_have_one_name(keys):
+    """Escaping and hashing keep them apart."""
+    assert len({lowlevel._name(key) for key in keys}) == len(keys)
+
+
+def test_keys_of_users_never_meet_those_of_calls(cache):
+    """Not even a key that looks like one of them."""
+    call = counted(cache.cached)
+    call()
+    for key in (call.key(), "c:" + call.key(), "@col:c:" + call.key()):
+        assert cache.get(str(key), None) is None
+        cache.set(str(key), "foreign")
+        cache.delete(str(key))
+    assert call() == 1
+
+
+def test_what_cannot_be_serialized_is_refused_by_set(cache):
+    """The value of before stays."""
+    cache.set("key", 1)
+    with pytest.raises(Exception, match="pickle"):
+        cache.set("key", threading.Lock())
+    assert cache.get("key") == 1
+
+
+class JsonLike:
+    """A serializer of other bytes than pickle's."""
+
+    @staticmethod
+    def dumps(value):
+        return repr(value).encode()
+
+    @staticmethod
+    def loads(data):
+        return {b"1": 1, b"'a'": "a"}[data]
+
+
+def test_the_serializer_of_the_settings_is_used(cache, settings, caplog):
+    """Values that another one wrote are misses, logged, not errors."""
+    cache.set("pickled", 1)
+    settings.CACHEOPS_SERIALIZER = JsonLike
+    cache.set("key", "a")
+    assert cache.get("key") == "a"
+    assert cache.get("pickled", None) is None
+    assert "Can't decode" in caplog.text
+
+
+# Calls
+
+
+def test_results_of_calls_are_cached(cache):
+    """For each combination of arguments, with and without parentheses."""
+    for decorate in (cache.cached, cache.cached(), cache.cached(timeout=60), cache.cached(60)):
+        call = counted(decorate)
+        assert [call(1), call(1), call(2), call(1)] == [1, 1, 2, 1]
+        cache.clear()
+
+
+def test_a_result_of_none_is_cached(cache):
+    """It is not taken for a miss."""
+    calls = []
+
+    @cache.cached
+    def call(a):
+        calls.append(a)
+
+    assert call(1) is call(1) is None
+    assert calls == [1]
+
+
+def test_a_result_can_be_invalidated_got_set_and_deleted(cache):
+    """By the arguments of its call."""
+    call = counted(cache.cached(timeout=60))
+    assert call(1) == call.key(1).get() == 1
+    assert call(2) == 2
+    call.invalidate(1)
+    assert call(2) == 2
+    assert call(1) == 3
+    call.key(1).set(42)
+    assert call(1) == call.key(1).get() == 42
+    call.key(1).delete()
+    with pytest.raises(CacheMiss):
+        call.key(1).get()
+    assert call(1) == 4
+    assert isinstance(call.key(1), CacheKey)
+    assert isinstance(call.key(1), str)
+
+
+def test_coroutine_functions_are_cached_too(cache):
+    """Their results, and they stay coroutine functions."""
+    calls = []
+
+    @cache.cached(timeout=60)
+    async def call(a, b=2):
+        calls.append(a)
+        return len(calls)
+
+    async def run():
+        assert await call(1) == await call(a=1) == await call(1, 2) == 1
+        await call.ainvalidate(1)
+        assert await call(1) == 2
+        await call.key(1).aset(42)
+        assert await call(1) == await call.key(1).aget() == 42
+        await call.key(1).adelete()
+        assert await call(1) == 3
+        with override_settings(CACHEOPS_ENABLED=False):
+            assert await call(1) == 4
+
+    asyncio.run(run())
+    assert asyncio.iscoroutinefunction(call)
+
+
+def test_defaults_and_keywords_make_no_difference(cache):
+    """Calls that the function can't tell apart share a result."""
+
+    def func(a, b=2, *, c=3):
+        pass
+
+    call = counted(lambda _: cache.cached(func))
+    names = {call.key(1), call.key(a=1), call.key(1, 2), call.key(1, b=2), call.key(b=2, a=1), call.key(1, c=3)}
+    assert len(names) == 1
+    assert call.key(1, 3) not in names
+    assert call.key(1, c=4) not in names
+    assert call.key(2, 1) != call.key(1, 2)
+
+
+def test_a_default_that_cannot_be_told_is_no_obstacle(cache):
+    """As long as nobody passes one like it."""
+    lock = threading.Lock()
+
+    @cache.cached
+    def call(a, lock=lock):
+        return a
+
+    assert call(1) == call(a=1) == 1
+    assert call.key(1) != call.key(1, None)
+    with pytest.raises(TypeError, match="can't be told from others"):
+        call(1, threading.Lock())
+
+
+def test_defaults_are_those_of_what_is_called(cache):
+    """A wrapper may have others than what it wraps."""
+
+    def func(b=2):
+        return b
+
+    @cache.cached
+    @functools.wraps(func)
+    def call(b=3):
+        return func(b)
+
+    assert [call(), call(2), call(3)] == [3, 2, 3]
+    assert call.key() == call.key(3)
+
+
+def test_wrong_arguments_raise_what_the_function_does(cache):
+    """The cache does not get in the way."""
+
+    @cache.cached
+    def call(a):
+        return a
+
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'a'"):
+        call()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'b'"):
+        call(1, b=2)
+
+
+def test_extra_tells_calls_apart(cache):
+    """A value, or a callable that gets the arguments."""
+    one, other = (cache.cached(extra=extra)(lambda a: None) for extra in (1, 2))
+    assert one.key(1) != other.key(1)
+    call = cache.cached(extra=lambda a: a % 2)(lambda a: None)
+    assert call.key(1) != call.key(2)
+
+
+def test_an_unsaved_instance_is_refused(cache):
+    """It can't be told from others."""
+    call = counted(cache.cached)
+    with pytest.raises(TypeError, match="not saved"):
+        call(Product())
+    assert call.calls == []
+
+
+def test_what_cannot_be_serialized_is_returned_and_not_cached(cache, caplog):
+    """The function did its work; the log says whose result it was."""
+
+    @cache.cached
+    def call():
+        return threading.Lock()
+
+    assert call() is not call()
+    assert "call" in caplog.text
+    assert "does not serialize" in caplog.text
+
+
+def test_turned_off_nothing_is_cached(cache, settings):
+    """CACHEOPS_ENABLED makes decorators no-ops."""
+    call = counted(cache.cached)
+    settings.CACHEOPS_ENABLED = False
+    assert [call(), call()] == [1, 2]
+
+
+def test_errors_are_not_cached(cache):
+    """The next call tries again."""
+    outcomes = [None, ValueError()]
+
+    @cache.cached
+    def call():
+        if error := outcomes.pop():
+            raise error
+        return "fine"
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        call()
+    assert call() == call() == "fine"
+
+
+def func(a=None):
+    pass
+
+
+class Counter:
+    def __init__(self, start):
+        self.start = start
+
+    def __call__(self, a):
+        return self.start + a
+
+    def add(self, a):
+        return self.start + a
+
+    @classmethod
+    def made(cls, a):
+        return cls.__name__
+
+
+class Other(Counter):
+    pass
+
+
+def doubled(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return 2 * function(*args)
+
+    return wrapper
+
+
+def squared(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args) ** 2
+
+    return wrapper
+
+
+DIFFERENT = [
+    (functools.partial(divmod, 7), functools.partial(divmod, 8)),
+    (functools.partial(Counter(1).add), functools.partial(Counter(2).add)),
+    (Counter(1), Counter(2)),
+    (Counter(1).add, Counter(2).add),
+    (Counter.made, Other.made),
+    (Counter(5).add, doubled(Counter(5).add)),
+    (doubled(Counter(3).add), squared(Counter(3).add)),
+    ("ab".count, "cd".count),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_functions_that_look_alike_are_told_apart(cache, one, other):
+    """By what they are bound to, made of and wrapped in."""
+    argument = "a" if one.__class__ is "".count.__class__ else 3
+    calls = [cache.cached(one), cache.cached(other)]
+    assert [call(argument) for call in calls] == [one(argument), other(argument)]
+    assert calls[0].key(argument) != calls[1].key(argument)
+
+
+def test_a_partial_call_is_the_call(cache):
+    """What is given early or late makes no difference."""
+    assert cache.cached(functools.partial(func, 1)).key() == cache.cached(func).key(1)
+
+
+def test_methods_are_cached_by_instance(cache):
+    """The instance is an argument like others."""
+
+    class Shop:
+        calls = 0
+
+        @cache.cached
+        def products(self, category):
+            Shop.calls += 1
+            return category, Shop.calls
+
+        def __reduce__(self):
+            return (str, (self.name,))
+
+        def __init__(self, name):
+            self.name = name
+
+    one, two = Shop("one"), Shop("two")
+    assert one.products(1) == one.products(category=1) == (1, 1)
+    assert two.products(1) == (1, 2)
+    Shop.products.invalidate(one, 1)
+    assert one.products(1) == (1, 3)
+
+
+ARGUMENTS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(2**53 - 3, 2**53 + 3)
+    | st.floats(allow_nan=False)
+    | st.text(st.sampled_from("a1'\"&=,:()[]#\\ "), max_size=5)
+    | st.binary(max_size=3)
+    | st.decimals(allow_nan=False)
+    | st.sampled_from([1, 1.0, True, "1", b"1", decimal.Decimal(1), datetime.date(1, 1, 1), "a=1", "x&b=2"])
+    | st.builds(lambda pk: Product(pk=pk), st.integers(1, 2))
+    | st.builds(lambda pk: Category(pk=pk), st.integers(1, 2))
+    | st.builds(lambda label, pk: f"shop.{label}.{pk}", st.sampled_from(["Product", "product"]), st.integers(1, 2)),
+    lambda inner: st.lists(inner, max_size=2) | st.tuples(inner) | st.dictionaries(st.text("ab", max_size=1), inner),
+    max_leaves=4,
+)
+CALLS = st.tuples(
+    st.lists(ARGUMENTS, max_size=2), st.dictionaries(st.sampled_from(["a", "b", "c"]), ARGUMENTS, max_size=2)
+)
+
+
+def canonical(value):
+    """Something that is equal for equal values of equal types, all the way down."""
+    kind = type(value)
+    if isinstance(value, (list, tuple)):
+        return kind, [canonical(item) for item in value]
+    if isinstance(value, dict):
+        return kind, sorted((repr(key), repr(canonical(item))) for key, item in value.items())
+    if isinstance(value, (Product, Category)):
+        return kind, value.pk
+    if isinstance(value, decimal.Decimal):
+        return kind, value.as_tuple()
+    return kind, repr(value)
+
+
+@given(CALLS, CALLS)
+def test_two_calls_share_a_key_only_if_they_are_the_same(one, other):
+    """Whatever types their arguments have, and however these are passed."""
+
+    @simple.cached
+    def call(*args, **kwargs):
+        pass
+
+    keys = [call.key(*args, **kwargs) for args, kwargs in (one, other)]
+    same = [(canonical(args), canonical(kwargs)) for args, kwargs in (one, other)]
+    assert (keys[0] == keys[1]) == (same[0] == same[1])
+
+
+@given(ARGUMENTS, ARGUMENTS, st.booleans(), st.booleans())
+def test_ways_to_pass_arguments_never_mix_them_up(a, b, by_name, other_by_name):
+    """Bound to the signature, a call has one key, and another call another one."""
+
+    @simple.cached
+    def call(a, b=None):
+        pass
+
+    def key(a, b, by_name):
+        return call.key(b=b, a=a) if by_name else call.key(a, b)
+
+    assert key(a, b, by_name) == key(a, b, other_by_name)
+    assert (key(a, b, by_name) == key(b, a, other_by_name)) == (canonical(a) == canonical(b))
+    assert (call.key(a) == key(a, b, by_name)) == (b is None)
+
+
+class Size(enum.Enum):
+    SMALL = 1
+
+
+PAIRS = [
+    (((1,), {}), (("1",), {})),
+    (((2**53,), {}), ((2**53 + 1,), {})),
+    (((2**64,), {}), ((2**64 + 1,), {})),
+    (((), {"a": "x&b=2"}), ((), {"a": "x", "b": "2"})),
+    (((Category(pk=1),), {}), (("shop.category.1",), {})),
+    (((Category(pk=1),), {}), (("shop.Category.1",), {})),
+    (((Category(pk=1),), {}), ((Product(pk=1),), {})),
+    (((Category(pk=1),), {}), ((Category(pk="1"),), {})),
+    (((1, 2), {}), (((1, 2),), {})),
+    (((), {"a": 1}), ((("a", 1),), {})),
+    ((({"a": 1},), {}), ((), {"a": 1})),
+    (((Size.SMALL,), {}), (("SMALL",), {})),
+    (((uuid.UUID(int=1),), {}), ((str(uuid.UUID(int=1)),), {})),
+    (((None,), {}), (("None",), {})),
+    (((), {}), ((None,), {})),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_calls_that_look_alike_are_told_apart(cache, one, other):
+    """Each pair met in some cache or other."""
+
+    @cache.cached
+    def call(*args, **kwargs):
+        return args, kwargs
+
+    for args, kwargs in (one, other):
+        assert call(*args, **kwargs) == (args, kwargs)
+
+
+# Redis
+
+
+@pytest.mark.parametrize("value", [b"", b"1", b"foreign", b"\x80\x04.", b"col1", b"col1" + b"x" * 100])
+def test_a_foreign_value_is_a_miss(store, caplog, value):
+    """Redis may be shared with others; a miss is logged, and the value does not stay in the way."""
+    call = counted(simple.cached)
+    for key, use in (("k:key", lambda: simple.cache.get_or_set("key", 1)), (call.key(), call)):
+        store.set(f"@col:c:{key}", value)
+        caplog.clear()
+        assert use() == 1
+        assert "foreign or truncated" in caplog.text
+        assert use() == 1
+        assert store.get(f"@col:c:{key}") != value
+
+
+def test_a_truncated_value_is_a_miss(store, caplog):
+    """Wherever it was cut, also for those that ask for many or count."""
+    simple.cache.set("key", 12345)
+    whole = store.get("@col:c:k:key")
+    for length in range(len(whole)):
+        store.set("@col:c:k:key", whole[:length])
+        assert simple.cache.get("key", None) is None
+    assert simple.cache.get_many(["key"]) == {}
+    assert not simple.cache.has_key("key")
+    assert simple.cache.touch("key", 10) is False
+    with pytest.raises(ValueError, match="no value"):
+        simple.cache.incr("key")
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_a_value_of_another_type_is_a_miss(store):
+    """A list where a string should be is no error, and is replaced."""
+    store.rpush("@col:c:k:key", 1)
+    assert simple.cache.get("key", None) is None
+    assert simple.cache.get_many(["key"]) == {}
+    assert simple.cache.get_or_set("key", 1) == simple.cache.get("key") == 1
+
+
+def test_a_value_is_no_other_keys(store):
+    """Copied to another key it is foreign there."""
+    simple.cache.set("key", 1)
+    store.set("@col:c:k:other", store.get("@col:c:k:key"))
+    assert simple.cache.get("other", None) is None
+
+
+def test_clear_leaves_keys_of_others(store, settings):
+    """Those of the ORM's cache included."""
+    lookup = protocol.read("@col:v:name", protocol.Basis("", [], ["t"]))
+    protocol.take_stamps(lookup, 60)
+    assert protocol.fill(lookup, b"value", 60)
+    others = set(store.scan_iter()) | {b"mine", b"@col:c", b"x@col:c:k:key"}
+    for key in (b"mine", b"@col:c", b"x@col:c:k:key"):
+        store.set(key, 1)
+    simple.cache.set_many({str(i): i for i in range(1500)})
+    simple.cache.clear()
+    assert set(store.scan_iter()) == others
+    simple.cache.clear()
+
+
+def test_clear_takes_a_prefix_as_it_is(store, monkeypatch):
+    """Characters of patterns in it mean themselves."""
+    monkeypatch.setattr(simple, "PREFIX", "p*[a]?\\")
+    simple.cache.set("key", 1)
+    store.set("pxa?@col:c:k:key", 1)
+    simple.cache.clear()
+    assert list(store.scan_iter()) == [b"pxa?@col:c:k:key"]
+
+
+def test_timeouts_are_those_of_redis(store):
+    """Seconds, or fractions of one; None is for ever; counting keeps what remains, touching sets it."""
+    simple.cache.set("key", 1)
+    assert store.pttl("@col:c:k:key") == -1
+    simple.cache.incr("key")
+    assert store.pttl("@col:c:k:key") == -1
+    simple.cache.set("key", 1, timeout=0.5)
+    assert 0 < store.pttl("@col:c:k:key") <= 500
+    assert simple.cache.touch("key", 60)
+    simple.cache.incr("key")
+    assert 50 < store.ttl("@col:c:k:key") <= 60
+    assert simple.cache.touch("key")
+    assert store.pttl("@col:c:k:key") == -1
+    assert simple.cache.touch("other") is False
+    call = counted(simple.cached(timeout=30))
+    call()
+    assert 20 < store.ttl(f"@col:c:{call.key()}") <= 30
+    call.key().set(2)
+    assert 20 < store.ttl(f"@col:c:{call.key()}") <= 30
+
+
+def test_what_expired_is_a_miss(store):
+    """For all who ask."""
+    simple.cache.set("key", 1, timeout=0.001)
+    while store.exists("@col:c:k:key"):
+        pass
+    assert simple.cache.get("key", None) is None
+    assert simple.cache.add("key", 2)
+
+
+def test_counting_starts_again_when_somebody_comes_between(store):
+    """Nothing is lost."""
+    simple.cache.set("key", 1)
+    overtaken = []
+
+    def add(value):
+        if not overtaken:
+            overtaken.append(value)
+            simple.cache.set("key", 100)
+        return value + 1
+
+    assert simple.cache.change("k:key", add) == 101
+    assert simple.cache.get("key") == 101
+
+
+def test_a_cache_may_have_a_client_of_its_own(store):
+    """Else it has that of the settings, found when first needed."""
+    RedisCache(store).set("key", 1)
+    assert simple.cache.get("key") == 1
+
+
+def test_importing_neither_connects_nor_reads_settings():
+    """Decorators at import time, too."""
+    import subprocess
+    import sys
+
+    code = (
+        "import socket, sys\n"
+        "socket.socket.connect = lambda *args: 1 / 0\n"
+        "import cacheops_lite.filecache\n"
+        "from cacheops_lite.simple import cached, cached_view\n"
+        "cached(timeout=1)(lambda a: a)\n"
+        "cached_view(timeout=1)(lambda request: request)\n"
+        "from django.conf import settings\n"
+        "sys.exit(settings.configured)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
