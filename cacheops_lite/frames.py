@@ -63,10 +63,14 @@ class SaveFrame(Frame):
 
 
 class DeleteFrame(Frame):
-    """A delete, of rows by their keys: no more of them than were looked at."""
+    """A delete, of rows by their keys: no more of them than were looked at.
 
-    def __init__(self) -> None:
+    What it does not claim may be of the `outer` operation, which deletes by way of this one.
+    """
+
+    def __init__(self, outer: Frame | None = None) -> None:
         super().__init__("delete", ())
+        self._outer = outer
         self._expected: Counter[str] = Counter()
 
     def expect(self, table: str, rows: int = 1) -> None:
@@ -76,7 +80,7 @@ class DeleteFrame(Frame):
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
         rows = len(parameters or ())
         if write.verb != "delete" or not 0 < rows <= self._expected[write.table or ""]:
-            return False
+            return self._outer is not None and self._outer.claims(write, sql, parameters)
         self._expected[write.table or ""] -= rows
         return True
 

@@ -128,7 +128,9 @@ def _save_table(self: Model, raw: bool = False, cls: type[Model] | None = None, 
 
 def delete(self: Collector) -> Any:
     """`Collector.delete` within a frame."""
-    with recorder_for(self.using).within(DeleteFrame()):
+    recorder = recorder_for(self.using)
+    outer = recorder.frame
+    with recorder.within(DeleteFrame(outer if isinstance(outer, LinkFrame) else None)):
         return _originals[Collector, "delete"](self)
 
 

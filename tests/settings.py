@@ -22,7 +22,10 @@ MIDDLEWARE = [
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 
-CACHEOPS_REDIS = services.REDIS_URL
+if services.redis_answers():
+    CACHEOPS_REDIS = services.REDIS_URL
+else:
+    CACHEOPS_CLIENT_CLASS = "fakeredis.FakeRedis"
 CACHEOPS_DEFAULTS = {"timeout": 600}
 CACHEOPS = {
     "shop.unwatched": None,

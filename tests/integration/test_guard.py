@@ -396,3 +396,21 @@ def test_links_after_links_that_failed_are_noticed(receive, in_transaction):
             pen.labels.add(label)
         add_raw()
     assert read() == [label.pk]
+
+
+@pytest.mark.parametrize("sku", ["pens", "new"])
+def test_what_a_field_writes_during_a_save_is_noticed(monkeypatch, sku):
+    """Some keep order among rows that way, between the signals."""
+    saved = Product(sku="new", name="x") if sku == "new" else product(sku)
+    inks = views_of("inks")
+    inks()
+    field = Product._meta.get_field("views")
+
+    def pre_save(instance, add):
+        monkeypatch.undo()
+        others()()
+        return 3
+
+    monkeypatch.setattr(field, "pre_save", pre_save)
+    saved.save()
+    assert inks() == [("inks", 10)]

@@ -246,16 +246,35 @@ def test_many_to_many_changes_are_seen_from_both_sides(is_hit):
         assert products() == [sorted(s for s, t in links if t == x.text) for x in (new, old)], number
 
 
-def test_an_added_link_leaves_other_objects_links_in_place(is_hit):
+@pytest.mark.parametrize("verb", ["add", "remove", "set"])
+def test_a_changed_link_leaves_other_objects_links_in_place(is_hit, verb):
     """Many-to-many rows are images like others."""
     pen, ink, label = product("pens"), product("inks"), Label.objects.create(text="new")
     through = Product.labels.through.objects
+    if verb != "add":
+        pen.labels.add(label)
     reads = [lambda p=p: list(through.filter(product=p.pk).values_list("label", flat=True)) for p in (pen, ink)]
     for read in reads:
         read()
-    pen.labels.add(label)
+    {"add": pen.labels.add, "remove": pen.labels.remove, "set": lambda label: pen.labels.set([])}[verb](label)
     assert not is_hit(reads[0])
     assert is_hit(reads[1])
+
+
+def test_a_delete_leaves_results_of_other_rows_in_place(is_hit):
+    """Its own row and its links have images."""
+    pen, ink, label = product("pens"), product("inks"), Label.objects.create(text="new")
+    for each in (pen, ink):
+        each.labels.add(label)
+    through = Product.labels.through.objects
+    reads = [lambda p=p: through.filter(product=p.pk).count() for p in (pen, ink)]
+    reads += [lambda p=p: Product.objects.filter(category=p.category_id).count() for p in (pen, ink)]
+    assert [read() for read in reads] == [1, 1, 1, 1]
+    key = pen.pk
+    pen.delete()
+    pen.pk = key
+    assert [is_hit(read) for read in reads] == [False, True, False, True]
+    assert [read() for read in reads] == [0, 1, 0, 1]
 
 
 def test_both_ends_of_a_symmetrical_relation_change():
