@@ -52,6 +52,10 @@ class Work:
     def __bool__(self) -> bool:
         return bool(self.changes or self.tables or self.everything)
 
+    def all_tables(self) -> set[str]:
+        """The tables that anything of it is about."""
+        return self.tables | {change.table for change in self.changes}
+
     def add(self, other: Work) -> None:
         self.changes += other.changes
         self.tables |= other.tables

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +12,13 @@ from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
+from django.db.models.query import ModelIterable
 
-from . import compiled, conf, rows, writes
+from . import compiled, conf, local, rows, writes
 from .compiled import Compiled
 from .conf import ALL_OPS, model_profile, settings
 from .dependencies import Uncacheable
+from .images import tables_of
 from .invalidation import PREFIX, is_active
 from .keys import digest, value_key
 from .reading import Target, read_through
@@ -34,6 +37,7 @@ class Caching:
     timeout: int
     lock: bool
     db_agnostic: bool
+    local_get: bool = False
     # Asked for by cache(): then also what is no function of the data alone.
     asked_for: bool = False
 
@@ -45,7 +49,7 @@ def caching_of(queryset: QuerySet[Any]) -> Caching | None:
         profile = model_profile(queryset.model)
         if profile is None:
             return None
-        caching = Caching(profile.ops, profile.timeout, profile.lock, profile.db_agnostic)
+        caching = Caching(profile.ops, profile.timeout, profile.lock, profile.db_agnostic, profile.local_get)
     return caching
 
 
@@ -160,6 +164,7 @@ class QuerySetMixin(QuerySet[Any]):
             timeout=caching.timeout if timeout is None else conf.parse_timeout(timeout, where),
             lock=caching.lock if lock is None else lock,
             db_agnostic=caching.db_agnostic,
+            local_get=caching.local_get,
             asked_for=True,
         )
         return self
@@ -255,7 +260,18 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        return original(QuerySet, "get")(_fetching_as_get(self), *args, **kwargs)
+        get = original(QuerySet, "get")
+        key = _local_key(self, args, kwargs)
+        if key is None:
+            return get(_fetching_as_get(self), *args, **kwargs)
+        found, since = local.recall(key), local.version()
+        if found is MISS:
+            found = get(_fetching_as_get(self), *args, **kwargs)
+            model: Any = self.model
+            tables = [table.name for table in tables_of(model)]
+            local.remember(key, found, tables, require_caching(self).timeout, since)
+        # What a caller changes on his one is not for others.
+        return copy.copy(found)
 
     def first(self) -> Any:
         return original(QuerySet, "first")(_fetching_as_get(self))
@@ -279,6 +295,27 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
     if not all(hasattr(value, "resolve_expression") for value in named.values()):
         return None
     return named
+
+
+def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable | None:
+    """The key of a simple get in the memory of this process; None where there is none, or the get is not simple."""
+    caching = caching_of(queryset)
+    if caching is None or not caching.local_get or args or not kwargs or caches(queryset, "get") is None:
+        return None
+    fresh = QuerySet(queryset.model).query
+    query = queryset.query
+    is_simple = (
+        queryset._iterable_class is ModelIterable
+        and not (query.where.children or query.annotations or query.extra or queryset._prefetch_related_lookups)
+        and not (query.select_related or query.is_sliced or query.combinator or query.distinct)
+        and query.deferred_loading == fresh.deferred_loading
+    )
+    conditions = tuple((name, type(kwargs[name]), kwargs[name]) for name in sorted(kwargs))
+    try:
+        hash(conditions)
+    except TypeError:
+        return None
+    return (type(queryset), queryset.model, queryset.db, conditions) if is_simple else None
 
 
 def _fetching_as_get(queryset: Any) -> Any:

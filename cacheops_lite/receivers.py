@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
+from django.db import transaction
 from django.db.models import ManyToManyField, Model
 from django.db.models.signals import (
     ModelSignal,
@@ -19,7 +22,7 @@ from django.db.models.signals import (
 
 from . import operations, writes
 from .cascades import links_of
-from .conf import on_change
+from .conf import model_profile, on_change
 from .invalidation import PREFIX, is_active
 from .looks import Look, has_key, look
 from .scope import is_watched, watched_models
@@ -97,6 +100,24 @@ def after_save(sender: type[Model], instance: Model, created: bool, using: str, 
         writes.saved(instance, found, created, kwargs.get("update_fields"), using)
     if current is not None:
         current.end(created)
+    _cache_on_save(instance, using)
+
+
+def _cache_on_save(instance: Model, using: str) -> None:
+    """Where the profile says so, read the object by its key once it is committed, so that others find it cached."""
+    profile = model_profile(type(instance))
+    if profile is None or not profile.cache_on_save or not is_active():
+        return
+    name = "pk" if profile.cache_on_save is True else profile.cache_on_save
+    condition = {name: getattr(instance, name)}
+
+    def warm() -> None:
+        objects: Any = type(instance)._default_manager.using(using)
+        with suppress(ObjectDoesNotExist, MultipleObjectsReturned):
+            objects.cache(ops="get").get(**condition)
+
+    # What it raises is logged: the save is done.
+    transaction.on_commit(warm, using=using, robust=True)
 
 
 def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:

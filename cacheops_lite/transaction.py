@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import outbox
+from . import local, outbox
 from .changes import Work
 from .frames import Frame
 from .signals import cache_invalidated
@@ -178,7 +178,12 @@ class Recorder:
 
 def deliver(work_by_prefix: dict[str, Work]) -> None:
     """Do the work now and tell receivers of ``cache_invalidated``."""
-    outbox.invalidate(work_by_prefix)
+    try:
+        outbox.invalidate(work_by_prefix)
+    finally:
+        # Not before: a reader in between would remember what it still found in Redis.
+        for work in work_by_prefix.values():
+            local.forget(None if work.everything else work.all_tables())
     for work in work_by_prefix.values():
         for sender, obj_dict in work.notices:
             cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)

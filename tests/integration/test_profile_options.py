@@ -1,0 +1,132 @@
+"""local_get and cache_on_save: the options of a profile that go beyond reading through the cache."""
+
+import pytest
+from django.db import connection, transaction
+
+from cacheops_lite import invalidate_all, local
+from tests.shop.models import Label, Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def options(store, settings):
+    local.forget()
+    settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "local_get": True}}
+    return Label.objects.create(text="old")
+
+
+@pytest.fixture
+def commands(monkeypatch, store):
+    """The commands that are sent to Redis."""
+    sent = []
+    execute = type(store).execute_command
+    monkeypatch.setattr(
+        type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw)
+    )
+    return sent
+
+
+def test_a_simple_get_is_answered_from_memory(commands):
+    """Neither Redis nor the database is asked."""
+    Label.objects.get(text="old")
+    del commands[:]
+    assert Label.objects.get(text="old").text == "old"
+    assert commands == []
+
+
+def test_this_process_s_own_writes_drop_it(options):
+    """Whatever they are."""
+    assert Label.objects.get(pk=options.pk).text == "old"
+    options.text = "new"
+    options.save()
+    assert Label.objects.get(pk=options.pk).text == "new"
+    Label.objects.update(text="newer")
+    assert Label.objects.get(pk=options.pk).text == "newer"
+    with transaction.atomic():
+        Label.objects.update(text="newest")
+        assert Label.objects.get(pk=options.pk).text == "newest"
+    assert Label.objects.get(pk=options.pk).text == "newest"
+    invalidate_all()
+    options.delete()
+    with pytest.raises(Label.DoesNotExist):
+        Label.objects.get(text="newest")
+
+
+def test_a_read_that_a_write_overtook_is_not_remembered(options):
+    """It may be old."""
+    since = local.version()
+    local.forget(["other"])
+    local.remember("key", "old", ["shop_label"], 60, since)
+    assert not local.recall("key")
+
+
+def test_what_one_caller_changes_is_not_for_others(options):
+    """Instances are copies."""
+    Label.objects.get(pk=options.pk).text = "changed"
+    assert Label.objects.get(pk=options.pk).text == "old"
+
+
+def test_memory_is_bounded_in_size_and_time(monkeypatch):
+    """The least recently used goes first, and what is too old is gone."""
+    monkeypatch.setattr(local, "MAX_ENTRIES", 2)
+    for key in "ab":
+        local.remember(key, key, [], 60, local.version())
+    assert local.recall("a") == "a"
+    local.remember("c", "c", [], 60, local.version())
+    assert [local.recall(key) or None for key in "abc"] == ["a", None, "c"]
+    local.remember("d", "d", [], 0, local.version())
+    assert not local.recall("d")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: Label.objects.filter(text="old").get(),
+        lambda: Label.objects.values("text").get(text="old"),
+        lambda: Label.objects.only("text").get(text="old"),
+        lambda: Product.objects.select_related("category").filter(sku="x").first(),
+        lambda: Label.objects.get(text__in=["old"]),
+    ],
+)
+def test_other_gets_ask_redis(read, commands):
+    """Only simple ones are kept in memory."""
+    read()
+    del commands[:]
+    read()
+    assert commands == ["MGET"]
+
+
+def test_types_of_values_are_told_apart(options):
+    """1 and True are equal keys of a dict."""
+    assert Label.objects.get(pk=options.pk, text="old")
+    with pytest.raises(Label.DoesNotExist):
+        Label.objects.get(pk=str(options.pk), text="new")
+
+
+@pytest.mark.parametrize(("option", "condition"), [(True, "pk"), ("text", "text")])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_saved_object_is_found_cached(settings, queries, option, condition, in_transaction):
+    """By its primary key or by the field that the profile names, once it is committed."""
+    settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "cache_on_save": option}}
+    if in_transaction:
+        with transaction.atomic():
+            label = Label.objects.create(text="new")
+    else:
+        label = Label.objects.create(text="new")
+    label.text = "newer"
+    label.save()
+    with queries() as ran:
+        assert Label.objects.get(**{condition: getattr(label, condition)}).text == "newer"
+    assert len(ran) == 0
+
+
+def test_what_was_rolled_back_is_not_cached(settings):
+    """It was never there."""
+    settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "cache_on_save": True}}
+    with transaction.atomic():
+        label = Label.objects.create(text="new")
+        transaction.set_rollback(True)
+    with pytest.raises(Label.DoesNotExist):
+        Label.objects.get(pk=label.pk)
+    assert connection.get_autocommit()
