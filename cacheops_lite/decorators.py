@@ -12,12 +12,12 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from . import compiled
+from .caching import Caching, require_caching
 from .calls import Callee
 from .conf import parse_timeout, settings
 from .dependencies import Uncacheable
 from .invalidation import PREFIX
 from .keys import digest, value_key
-from .queryset import Caching, require_caching
 from .reading import Target, aread_through, read_through
 from .serializers import function_serializer
 from .store import Basis

@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+
+import redis
 
 from tests import services
 
@@ -32,7 +36,33 @@ def missing(database: str) -> str | None:
     return None
 
 
+@contextmanager
+def redis_of_our_own() -> Iterator[None]:
+    """Use a Redis database that no other run on this machine uses: tests empty it."""
+    if "TEST_REDIS_URL" in os.environ or not services.redis_answers():
+        yield
+        return
+    root = services.REDIS_URL.rpartition("/")[0]
+    locks = redis.Redis.from_url(f"{root}/15")
+    for number in range(9, 15):
+        lock = f"cacheops_lite:tests:{number}"
+        if locks.set(lock, os.getpid(), nx=True, ex=3600):
+            break
+    else:
+        raise SystemExit("six runs at a time are too many: set TEST_REDIS_URL")
+    services.REDIS_URL = os.environ["TEST_REDIS_URL"] = f"{root}/{number}"
+    try:
+        yield
+    finally:
+        locks.delete(lock)
+
+
 def main(arguments: list[str]) -> int:
+    with redis_of_our_own():
+        return run_all(arguments)
+
+
+def run_all(arguments: list[str]) -> int:
     asked = os.environ.get("TEST_DATABASES", "sqlite postgresql mariadb").split()
     reasons = {database: missing(database) for database in asked}
     absent = [reason for reason in reasons.values() if reason]
@@ -71,8 +101,8 @@ def report(reasons: dict[str, str | None], absent: list[str]) -> None:
     import django
 
     found = ", ".join(name for name, reason in reasons.items() if reason is None)
-    redis = services.REDIS_URL if services.redis_answers() else "embedded only"
-    print(f"Python {sys.version.split()[0]}, Django {django.__version__}; databases: {found}; Redis: {redis}")
+    server = services.REDIS_URL if services.redis_answers() else "embedded only"
+    print(f"Python {sys.version.split()[0]}, Django {django.__version__}; databases: {found}; Redis: {server}")
     for reason in absent:
         print(f"missing, so skipped: {reason}")
     sys.stdout.flush()
