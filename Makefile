@@ -31,12 +31,12 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.demo
 	@$(BIN)/python example/manage.py migrate --verbosity 0
-	@$(BIN)/python example/manage.py load_airports --verbosity 0
+	@$(BIN)/python example/manage.py load_airports > /dev/null
 	@$(BIN)/python example/manage.py tour
 
 serve: $(VENV)/.demo
 	@$(BIN)/python example/manage.py migrate --verbosity 0
-	@$(BIN)/python example/manage.py load_airports --verbosity 0
+	@$(BIN)/python example/manage.py load_airports > /dev/null
 	@$(BIN)/python example/manage.py runserver
 
 test: $(VENV)/.test
