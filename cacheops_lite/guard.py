@@ -19,7 +19,7 @@ from .statements import Write, asks_for_snapshot, mentioned, parse
 from .transaction import Recorder, recorder_of
 from .values import name
 
-# After these the statement has surely changed nothing.
+# After these a single write has surely changed nothing.
 HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
 
@@ -56,11 +56,10 @@ def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
     recorder.touch()
     try:
         result = execute(sql, params, many, context)
-    except HARMLESS_ERRORS:
-        raise
-    except Exception:
-        # The connection may have been lost after the write.
-        _drop(recorder, text, write)
+    except Exception as error:
+        # Of several writes some may be done; and the connection may have been lost after one.
+        if many or write.table is None or not isinstance(error, HARMLESS_ERRORS):
+            _drop(recorder, text, write)
         raise
     frame = recorder.frame
     if many or frame is None or not frame.claims(write, text, params):

@@ -2,7 +2,8 @@
 
 Between our look and the write another writer may move the row; what that state matched must fall too.  So within a
 transaction the row is locked when looking.  In autocommit the look leaves a mark in Redis: whoever else flushes a
-change of the row ends the mark, and the flush, finding it gone, drops the generation.
+change of the row ends the mark, or drops the table's generation if it describes none; the flush that finds either
+changed drops the generation.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 from django.db.models.query import ModelIterable
+from django.db.models.sql.query import Query
 
 from . import compiled, conf, local, writes
 from .caching import Caching, caches, caching_of, fetch, require_caching, value
@@ -182,13 +183,12 @@ def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     caching = caching_of(queryset)
     if caching is None or not caching.local_get or args or not kwargs or caches(queryset, "get") is None:
         return None
-    fresh = QuerySet(queryset.model).query
     query = queryset.query
     is_simple = (
         queryset._iterable_class is ModelIterable
         and not (query.where.children or query.annotations or query.extra or queryset._prefetch_related_lookups)
         and not (query.select_related or query.is_sliced or query.combinator or query.distinct)
-        and query.deferred_loading == fresh.deferred_loading
+        and query.deferred_loading == Query.deferred_loading
     )
     conditions = tuple((name, type(kwargs[name]), kwargs[name]) for name in sorted(kwargs))
     try:
@@ -230,7 +230,7 @@ class ManagerMixin(BaseManager[Model]):
         return self.get_queryset().invalidated_update(**kwargs)  # type: ignore[attr-defined]
 
 
-# Django offers no hook into the reads of a queryset: these classes are patched, and nothing else is.
+# Django offers no hook into the reads of a queryset: these classes are patched.
 _PATCHED = ((QuerySet, QuerySetMixin), (BaseManager, ManagerMixin))
 _originals: dict[type, dict[str, Any]] = {}
 

@@ -414,3 +414,12 @@ def test_what_a_field_writes_during_a_save_is_noticed(monkeypatch, sku):
     monkeypatch.setattr(field, "pre_save", pre_save)
     saved.save()
     assert inks() == [("inks", 10)]
+
+
+def test_several_writes_of_which_one_fails_are_noticed():
+    """In autocommit those before it are done."""
+    count = lambda: Label.objects.count()
+    assert count() == 0
+    with pytest.raises(IntegrityError), connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO shop_label (text) VALUES (%s)", [["a"], ["a"]])
+    assert count() == Label.objects.nocache().count()

@@ -16,26 +16,8 @@ from hypothesis import strategies as st
 
 from cacheops_lite import lowlevel, simple
 from cacheops_lite import store as protocol
-from cacheops_lite.filecache import FileCache
-from cacheops_lite.redis import get_client
 from cacheops_lite.simple import CacheKey, CacheMiss, RedisCache
-from tests import services
-from tests.conftest import FLAVOURS
 from tests.shop.models import Category, Product
-
-
-@pytest.fixture(params=["redis", "embedded", "file"])
-def cache(request, tmp_path):
-    """An empty cache of each kind."""
-    if request.param == "file":
-        yield FileCache(tmp_path / "cache")
-        return
-    if request.param == "redis" and not services.redis_answers():
-        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
-    with override_settings(**FLAVOURS[request.param]):
-        get_client().flushdb()
-        yield simple.cache
-        get_client().flushdb()
 
 
 def counted(decorate, func=lambda *args, **kwargs: None):

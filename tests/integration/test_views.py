@@ -30,12 +30,8 @@ from cacheops_lite import keys, outbox, simple, views
 from cacheops_lite import store as protocol
 from cacheops_lite.changes import Work
 from cacheops_lite.conditions import Dependency
-from cacheops_lite.filecache import FileCache
-from cacheops_lite.redis import get_client
 from cacheops_lite.simple import CacheKey, CacheMiss
 from cacheops_lite.store import MISS, Basis
-from tests import services
-from tests.conftest import FLAVOURS
 
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
@@ -44,20 +40,6 @@ LOCALE = "django.middleware.locale.LocaleMiddleware"
 
 urlpatterns = []
 get = RequestFactory().get
-
-
-@pytest.fixture(params=["redis", "embedded", "file"])
-def cache(request, tmp_path):
-    """An empty cache of each kind."""
-    if request.param == "file":
-        yield FileCache(tmp_path / "cache")
-        return
-    if request.param == "redis" and not services.redis_answers():
-        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
-    with override_settings(**FLAVOURS[request.param]):
-        get_client().flushdb()
-        yield simple.cache
-        get_client().flushdb()
 
 
 @pytest.fixture

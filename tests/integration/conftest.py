@@ -1,0 +1,24 @@
+"""Fixtures of the integration tests."""
+
+import pytest
+from django.test import override_settings
+
+from cacheops_lite import simple
+from cacheops_lite.filecache import FileCache
+from cacheops_lite.redis import get_client
+from tests import services
+from tests.conftest import FLAVOURS
+
+
+@pytest.fixture(params=["redis", "embedded", "file"])
+def cache(request, tmp_path):
+    """An empty cache of each kind."""
+    if request.param == "file":
+        yield FileCache(tmp_path / "cache")
+        return
+    if request.param == "redis" and not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    with override_settings(**FLAVOURS[request.param]):
+        get_client().flushdb()
+        yield simple.cache
+        get_client().flushdb()
