@@ -1,6 +1,6 @@
 """An automatic, Redis-backed ORM query cache for Django that never serves stale data."""
 
-from .decorators import cached_as
+from .decorators import cached_as, cached_view_as
 from .filecache import file_cache
 from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
 from .simple import CacheMiss, cache, cached, cached_view
@@ -14,6 +14,7 @@ __all__ = [
     "cached",
     "cached_as",
     "cached_view",
+    "cached_view_as",
     "file_cache",
     "invalidate_all",
     "invalidate_model",

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_SENTINEL": {},
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
+    "CACHEOPS_PREFIX": None,
     "CACHEOPS_INSIDEOUT": False,
     # Values of these are long or have no equality worth asking for: they make no terms.
     "CACHEOPS_SKIP_FIELDS": (

@@ -17,7 +17,7 @@ from django.db.models import Field, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from . import columns
-from .changes import Change
+from .changes import Change, Mark
 from .values import name
 
 # {attname: value as the database gets it}; what is not known is not there.
@@ -156,7 +156,7 @@ def row_changed(
     written: Collection[str],
     vendor: str,
     keys: Mapping[str, str | None],
-    marks: Mapping[str, tuple[str, str | None]],
+    marks: Mapping[str, Mapping[str, Mark]],
 ) -> list[Change]:
     """The changes that updating the `written` attnames of the row makes; none where it is locked and nothing differs.
 
@@ -165,8 +165,8 @@ def row_changed(
     changes = []
     for table in tables_of(model):
         changed = differing(table, old, new, written)
-        mark, generation = marks.get(table.name, (None, None))
-        if changed or mark is not None:
+        found = marks.get(table.name, {})
+        if changed or found:
             changes.append(
                 Change(
                     table.name,
@@ -174,8 +174,7 @@ def row_changed(
                     new=image(table, new, vendor),
                     changed=changed,
                     pk=keys.get(table.name),
-                    mark=mark,
-                    generation=generation,
+                    marks=found,
                 )
             )
     return changes

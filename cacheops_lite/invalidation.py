@@ -14,11 +14,10 @@ from django.db.models import Model
 from .changes import Work
 from .conf import settings
 from .images import row_came, snapshot, tables_of
+from .prefixes import by_prefix
 from .transaction import deliver, recorder_for
 
 __all__ = ["invalidate_all", "invalidate_model", "invalidate_obj", "no_invalidation"]
-
-PREFIX = ""
 
 
 def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -48,6 +47,8 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
 def invalidate_all() -> None:
     """Remove everything that we keep in Redis, and nothing of anybody else's.
 
+    With ``CACHEOPS_PREFIX`` that is what lies under the prefixes that it gives now, to all tables on all databases and to
+    the simple cache.
     Done at once; within a transaction again at its commit.
     """
     if not is_active():
@@ -56,15 +57,15 @@ def invalidate_all() -> None:
     for connection in connections.all(initialized_only=True):
         recorder = recorder_for(connection.alias)
         if recorder.in_transaction:
-            recorder.record(PREFIX, Work(everything=True))
-    deliver({PREFIX: work})
+            recorder.record(Work(everything=True))
+    deliver(by_prefix(work))
 
 
 def record(model: type[Model], using: str, work: Work, *obj_dicts: dict[str, Any] | None) -> None:
     """Have `work` done once what this task wrote is committed; then tell receivers of ``cache_invalidated``."""
     if is_active() and work:
         work.notices += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
-        recorder_for(using).record(PREFIX, work)
+        recorder_for(using).record(work)
 
 
 def is_active() -> bool:

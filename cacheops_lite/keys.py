@@ -7,6 +7,7 @@
     {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
     {prefix}@col:w:{table}:{pk}     the mark of writers that look at a row
     {prefix}@col:l:{hash}           a lock
+    {prefix}@col:c:{name}           a value of the simple cache, see `simple`
 
 The id of a scheme tells apart dependencies on the same rows that read different columns.
 """
@@ -88,6 +89,10 @@ def dependents_key(prefix: str, stamp: str) -> str:
 
 def mark_key(prefix: str, table: str, pk: str) -> str:
     return f"{prefix}{NAMESPACE}w:{table}:{pk}"
+
+
+def simple_key(prefix: str, name: str) -> str:
+    return f"{prefix}{NAMESPACE}c:{name}"
 
 
 def lock_key(value_key: str) -> str:

@@ -16,8 +16,9 @@ from django.db import connections
 from django.db.models import Model, OneToOneField, QuerySet
 
 from . import outbox
-from .changes import Work
+from .changes import Mark, Work
 from .images import Table, own_key, put, tables_of
+from .prefixes import prefixes_of_table
 from .transaction import recorder_for
 
 
@@ -32,12 +33,12 @@ class Look:
     pk: Any
     held: dict[str, Any] | None
     keys: Mapping[str, str | None]
-    marks: Mapping[str, outbox.Mark]
+    marks: Mapping[str, Mapping[str, Mark]]
     # What else changes with the row.
     more: Work = field(default_factory=Work)
 
 
-def look(prefix: str, model: type[Model], pk: Any, using: str) -> Look:
+def look(model: type[Model], pk: Any, using: str) -> Look:
     """Look at the row of `model` with primary key `pk`, before it is changed."""
     tables = tables_of(model)
     keys = _keys_from(model, tables, pk, connections[using].vendor)
@@ -46,7 +47,7 @@ def look(prefix: str, model: type[Model], pk: Any, using: str) -> Look:
         return Look(pk, held(locked.filter(pk=pk), readable(model)), keys or {}, {})
     if keys is None:
         return Look(pk, None, {}, {})
-    glance = outbox.look(prefix, keys)
+    glance = outbox.look(keys, {table: prefixes_of_table(table) for table in keys})
     attnames = list(_wanted(tables, glance))
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.

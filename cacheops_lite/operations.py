@@ -16,7 +16,7 @@ from django.db.models.deletion import Collector
 
 from .changes import Work
 from .frames import DeleteFrame, LinkFrame, SaveFrame
-from .invalidation import PREFIX, is_active
+from .invalidation import is_active
 from .looks import Look, has_key, is_surely_new, look
 from .scope import is_watched
 from .transaction import Recorder, recorder_for
@@ -66,7 +66,7 @@ class Saving:
         if not self._looked:
             self._looked = True
             if has_key(instance) and not is_surely_new(instance):
-                self.look = look(PREFIX, type(instance), instance.pk, recorder.using)
+                self.look = look(type(instance), instance.pk, recorder.using)
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, recorder.using))
         self._frames.append(frame)
         with recorder.within(frame):
@@ -80,7 +80,7 @@ class Saving:
         frames, self._frames = self._frames, []
         tables = {name(frame.table) for frame in frames if not frame.fits(created)}
         if tables and self._recorder is not None:
-            self._recorder.record(PREFIX, Work(tables=tables))
+            self._recorder.record(Work(tables=tables))
 
 
 def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:

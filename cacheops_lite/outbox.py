@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import NamedTuple
 
 from . import keys
-from .changes import Work
+from .changes import LOST, Mark, Work
 from .redis import get_client, run_script
 
 # A writer that takes longer from its look to its flush finds its mark gone and drops the generation.
@@ -41,7 +40,7 @@ def deliver_outbox() -> None:
             if work.everything:
                 clear(prefix)
             if work.changes or work.tables:
-                run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json()])
+                run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(prefix)])
             del _outbox[0]
 
 
@@ -62,52 +61,46 @@ def _escape_glob(text: str) -> str:
     return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
 
 
-class Mark(NamedTuple):
-    """What shows whether somebody wrote since a look: the row's mark, and the generation of its table if it had one."""
-
-    token: str
-    generation: str | None
-
-
 @dataclass(slots=True)
 class Glance:
-    """What `look` found: the mark of each row, and for each table the columns that its schemes name or read.
+    """What `look` found: marks by table and prefix, and for each table the columns that its schemes name or read.
 
     A table that maps to None has a scheme that reads all columns.
     """
 
-    marks: dict[str, Mark]
+    marks: dict[str, dict[str, Mark]]
     condition_columns: dict[str, set[str]]
     read_columns: dict[str, set[str] | None]
 
 
-def look(prefix: str, rows: dict[str, str]) -> Glance:
-    """Mark the rows {table: token of the row's own key} as looked at, before an autocommit write.
+def look(rows: Mapping[str, str], prefixes: Mapping[str, Sequence[str]]) -> Glance:
+    """Mark the rows {table: token of the row's own key} as looked at under their tables' prefixes, before they change.
 
-    Plain commands in one round trip.  Whoever else flushes a change of such a row ends its mark, or drops the
-    generation, which `invalidate` then notices.
+    For writes in autocommit; plain commands in one round trip.  Whoever else flushes a change of such a row ends its
+    mark, or drops the generation, which `invalidate` then notices.
     """
+    places = [(prefix, table) for table in rows for prefix in prefixes[table]]
     pipeline = get_client().pipeline(transaction=False)
-    for table, pk in rows.items():
-        mark = keys.mark_key(prefix, table, pk)
-        pipeline.set(mark, keys.fresh_token(), nx=True, ex=MARK_TIMEOUT)
-        pipeline.get(mark)
+    for prefix, table in places:
+        key = keys.mark_key(prefix, table, rows[table])
+        pipeline.set(key, keys.fresh_token(), nx=True, ex=MARK_TIMEOUT)
+        pipeline.get(key)
         pipeline.get(keys.generation_key(prefix, table))
         pipeline.smembers(keys.registry_key(prefix, table))
     replies = pipeline.execute()
     glance = Glance({}, {}, {})
-    for i, table in enumerate(rows):
-        _, mark_found, generation, members = replies[4 * i : 4 * i + 4]
-        # A mark that was lost at once fits no later one, so that the flush drops the generation.
-        token = (mark_found or b"lost").decode()
-        glance.marks[table] = Mark(token, None if generation is None else generation.decode())
+    for i, (prefix, table) in enumerate(places):
+        _, token, generation, members = replies[4 * i : 4 * i + 4]
+        # Lost at once, it fits no later one, so that the flush drops the generation.
+        mark = LOST if token is None else Mark(token.decode(), None if generation is None else generation.decode())
+        glance.marks.setdefault(table, {})[prefix] = mark
         _note_columns(glance, table, members)
     return glance
 
 
 def _note_columns(glance: Glance, table: str, members: Iterable[bytes]) -> None:
-    conditions: set[str] = set()
-    reads: set[str] | None = set()
+    conditions = glance.condition_columns.setdefault(table, set())
+    reads: set[str] | None = glance.read_columns.get(table, set())
     for member in members:
         columns, _, rest = member.decode().partition("|")
         conditions.update(filter(None, columns.split(",")))
@@ -115,5 +108,4 @@ def _note_columns(glance: Glance, table: str, members: Iterable[bytes]) -> None:
             reads = None
         elif rest and reads is not None:
             reads.update(rest.rpartition("|")[2].split(","))
-    glance.condition_columns[table] = conditions
     glance.read_columns[table] = reads

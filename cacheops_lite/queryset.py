@@ -6,6 +6,7 @@ import copy
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -18,6 +19,7 @@ from .caching import Caching, caches, caching_of, fetch, require_caching, value
 from .conf import ALL_OPS
 from .images import tables_of
 from .invalidation import is_active
+from .prefixes import prefix_of
 from .scope import is_watched
 from .store import MISS
 from .transaction import recorder_for
@@ -195,7 +197,11 @@ def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         hash(conditions)
     except TypeError:
         return None
-    return (type(queryset), queryset.model, queryset.db, conditions) if is_simple else None
+    if not is_simple:
+        return None
+    using = queryset.db
+    prefix = prefix_of(dbs=[using], tables=[unquote(table.name) for table in tables_of(queryset.model)])
+    return prefix, type(queryset), queryset.model, using, conditions
 
 
 def _fetching_as_get(queryset: Any) -> Any:

@@ -35,6 +35,14 @@ class Target:
     loads: Callable[[bytes], Any] = loads_rows
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What to store under another key than was looked up."""
+
+    key: str
+    value: Any
+
+
 class Attempt:
     """One read of a target, step by step."""
 
@@ -75,12 +83,13 @@ class Attempt:
             return
         if not may_fill(self.target.databases):
             return
+        key, storable = (storable.key, storable.value) if isinstance(storable, Under) else (self.target.key, storable)
         try:
             payload = self.target.dumps(storable)
         except Exception:
             logger.exception("Can't cache %s: it does not serialize", self._name)
             return
-        store.fill(self._lookup, payload, self.target.timeout)
+        store.fill(self._lookup, payload, self.target.timeout, key)
 
     def close(self) -> None:
         """Let others compute."""
@@ -109,7 +118,8 @@ class Attempt:
 def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
     """The cached result of `target`, else the computed one.
 
-    `compute` returns the result and what to store of it, MISS for nothing; `revive` makes a result of what was stored.
+    `compute` returns the result and what to store of it, MISS for nothing, `Under` for another key than was looked up;
+    `revive` makes a result of what was stored.
     """
     attempt = Attempt(target)
     try:
@@ -134,8 +144,8 @@ def _lock_or_wait(attempt: Attempt) -> None:
             return
 
 
-async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -> Any:
-    """`read_through` for coroutines, whose results are stored as they are."""
+async def aread_through(target: Target, compute: Callable[[], Awaitable[tuple[Any, Any]]]) -> Any:
+    """`read_through` for coroutines; what was stored is the result."""
     attempt = Attempt(target)
     try:
         if not await sync_to_async(attempt.look)() and target.lock:
@@ -144,8 +154,9 @@ async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -
         if attempt.value is not MISS:
             return attempt.value
         await sync_to_async(attempt.prepare)()
-        result = await compute()
-        await sync_to_async(attempt.fill)(result)
+        result, storable = await compute()
+        if storable is not MISS:
+            await sync_to_async(attempt.fill)(storable)
         return result
     finally:
         await sync_to_async(attempt.close)()

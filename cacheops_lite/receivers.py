@@ -23,7 +23,7 @@ from django.db.models.signals import (
 from . import operations, writes
 from .cascades import links_of
 from .conf import model_profile, on_change
-from .invalidation import PREFIX, is_active
+from .invalidation import is_active
 from .looks import Look, has_key, look
 from .scope import is_watched, watched_models
 
@@ -124,7 +124,7 @@ def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: An
     """Look at the row that is about to go."""
     if not is_active() or not has_key(instance):
         return
-    found = look(PREFIX, type(instance), instance.pk, using)
+    found = look(type(instance), instance.pk, using)
     frame = operations.deletion(using)
     if frame is not None and found.held:
         frame.expect(sender._meta.db_table)

@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from . import local, outbox
 from .changes import Work
 from .frames import Frame
+from .prefixes import by_prefix
 from .signals import cache_invalidated
 
 READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
@@ -113,15 +114,18 @@ class Recorder:
         if self.in_transaction and not self.is_manual:
             self._batch()
 
-    def record(self, prefix: str, work: Work) -> None:
+    def record(self, work: Work) -> None:
         """Have `work` done when what was written is committed: now, in autocommit."""
         if not work:
             return
         if not self.in_transaction or self.is_manual:
             self._settle()
-            deliver({prefix: work})
+            deliver(by_prefix(work))
         else:
-            self._batch().work.setdefault(prefix, Work()).add(work)
+            batch = self._batch()
+            # The prefix is that of now: at the commit it may be another host's.
+            for prefix, part in by_prefix(work).items():
+                batch.work.setdefault(prefix, Work()).add(part)
 
     def _settle(self) -> None:
         """Commit what was written within blocks that ended inside of hidden ones, which Django keeps open."""

@@ -52,7 +52,7 @@ def deleted(instance: Model, found: Look | None, using: str) -> None:
     changes = row_went(model, found.held, vendor)
     for change in changes:
         change.pk = found.keys.get(change.table)
-        change.mark, change.generation = found.marks.get(change.table, (None, None))
+        change.marks = found.marks.get(change.table, {})
     record(model, using, Work(changes=changes), found.held)
 
 

@@ -5,7 +5,12 @@ from tests import services
 SECRET_KEY = "tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": services.database_settings(services.DATABASE)}
+DATABASES = {
+    "default": services.database_settings(services.DATABASE),
+    # The same data under another alias, and other data of the same models.
+    "replica": {**services.database_settings(services.DATABASE), "TEST": {"MIRROR": "default"}},
+    "other": services.database_settings("sqlite", "other"),
+}
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",

@@ -756,7 +756,7 @@ def test_of_two_that_begin_at_once_one_makes_the_record(cache):
 def test_a_foreign_record_of_a_url_is_a_miss(store):
     """It is replaced, and the page is kept under it."""
     view = page(simple.cache)
-    url = f"@col:c:{view.key(get('/'))}"
+    url = view.key(get("/"))
     for value in (b"foreign", b""):
         store.set(url, value)
         assert body(view(get("/"))) == body(view(get("/")))
