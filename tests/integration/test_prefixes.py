@@ -7,7 +7,8 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheops_lite import cache, cached, cached_as, file_cache, invalidate_all, invalidate_model, invalidate_obj
+from cacheops_lite import cache, cached, cached_as, invalidate_all, invalidate_model, invalidate_obj
+from cacheops_lite.filecache import FileCache
 from tests.shop.models import Category, Customer, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica", "other"])
@@ -81,9 +82,9 @@ def test_what_is_no_function_is_refused(store, value):
 @pytest.mark.parametrize("value", [None, 1, b"x", "x@col:v:"])
 def test_what_a_function_returns_should_be_plain_text(store, value):
     """The error names the setting."""
-    with override_settings(CACHEOPS_PREFIX=lambda query: value):
-        with pytest.raises(ImproperlyConfigured, match="CACHEOPS_PREFIX returned"):
-            cache.set("key", 1)
+    returned = pytest.raises(ImproperlyConfigured, match="CACHEOPS_PREFIX returned")
+    with override_settings(CACHEOPS_PREFIX=lambda query: value), returned:
+        cache.set("key", 1)
 
 
 def test_a_query_tells_its_databases_and_tables(asked):
@@ -153,7 +154,7 @@ def test_a_prefix_by_database_misses_no_write(store):
         assert is_kept_until(pen.delete, lambda: Product.objects.using("replica").count())
 
 
-def test_tenants_share_nothing(store):
+def test_tenants_share_nothing(store, tmp_path):
     """Each sees its own results, and its writes leave those of others."""
     tenant = ["a"]
     with override_settings(CACHEOPS_PREFIX=lambda query: f"{tenant[0]}."):
@@ -161,7 +162,7 @@ def test_tenants_share_nothing(store):
         functions = [
             cached_as(Label)(lambda: calls.append(1) or len(calls)),
             cached(timeout=10)(lambda: calls.append(1) or len(calls)),
-            file_cache.cached(timeout=10)(lambda: calls.append(1) or len(calls)),
+            FileCache(tmp_path).cached(timeout=10)(lambda: calls.append(1) or len(calls)),
         ]
         found = {}
         for tenant[0] in "ab":
