@@ -53,16 +53,18 @@ class Change:
 
 @dataclass(slots=True)
 class Work:
-    """Invalidations that belong together: changes of rows, and tables whose generation falls; all of one prefix."""
+    """Invalidations that belong together: changes of rows, and tables whose generation falls."""
 
     changes: list[Change] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
     everything: bool = False
+    # Keys of the simple cache to remove.
+    keys: set[str] = field(default_factory=set)
     # What to tell receivers of cache_invalidated when it is done: (sender, obj_dict).
     notices: list[tuple[Any, dict[str, Any] | None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.changes or self.tables or self.everything)
+        return bool(self.changes or self.tables or self.everything or self.keys)
 
     def all_tables(self) -> set[str]:
         """The tables that anything of it is about."""
@@ -72,7 +74,13 @@ class Work:
         self.changes += other.changes
         self.tables |= other.tables
         self.everything = self.everything or other.everything
+        self.keys |= other.keys
         self.notices += other.notices
+
+    def coarsen(self) -> None:
+        """Drop whole tables instead of what single rows meet."""
+        self.tables = self.all_tables()
+        self.changes = []
 
     def as_json(self, prefix: str) -> str:
         """What the script takes, for the keys of one prefix."""

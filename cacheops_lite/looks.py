@@ -17,6 +17,7 @@ from django.db.models import Model, OneToOneField, QuerySet
 
 from . import outbox
 from .changes import Mark, Work
+from .failure import tolerate
 from .images import Table, own_key, put, tables_of
 from .prefixes import prefixes_of_table
 from .transaction import recorder_for
@@ -47,7 +48,10 @@ def look(model: type[Model], pk: Any, using: str) -> Look:
         return Look(pk, held(locked.filter(pk=pk), readable(model)), keys or {}, {})
     if keys is None:
         return Look(pk, None, {}, {})
-    glance = outbox.look(keys, {table: prefixes_of_table(table) for table in keys})
+    prefixes = {table: prefixes_of_table(table) for table in keys}
+    glance = tolerate(lambda: outbox.look(keys, prefixes), None)
+    if glance is None:
+        return Look(pk, None, {}, {})
     attnames = list(_wanted(tables, glance))
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.

@@ -2,46 +2,123 @@
 
 from __future__ import annotations
 
+import atexit
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import RLock
+from threading import Lock, RLock, Thread
 
 from . import keys
-from .changes import LOST, Mark, Work
+from .changes import LOST, MAX_CHANGES_PER_TABLE, Mark, Work
+from .failure import call
 from .redis import get_client, run_script
 
 # A writer that takes longer from its look to its flush finds its mark gone and drops the generation.
 MARK_TIMEOUT = 300
 
-# What could not be delivered, to be so before this process reads again: (prefix, work).
-_outbox: list[tuple[str, Work]] = []
-_outbox_lock = RLock()
+# Keys that wait to be removed; of more everything is.
+MAX_KEYS = 1000
+# Seconds between attempts to deliver what is overdue, at first and at most.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+# What could not be delivered, by prefix, and what of it somebody delivers just now.
+_overdue: dict[str, Work] = {}
+_in_delivery: dict[str, Work] = {}
+_courier: Thread | None = None
+# Of these dicts and the courier; and of being the one who delivers.
+_state_lock = Lock()
+_delivery_lock = RLock()
 
 
-def invalidate(work_by_prefix: dict[str, Work]) -> None:
+def invalidate(work_by_prefix: Mapping[str, Work]) -> None:
     """Drop all that the work of each prefix meets, in one script call a prefix.
 
-    When Redis can't be reached its error surfaces, and the work is done before this process reads from the cache again.
+    When Redis can't be reached its error surfaces, but nothing is lost: the work is done before this process reads from
+    the cache again, and tried in the background until then.
     """
-    owed = [(prefix, work) for prefix, work in work_by_prefix.items() if work]
-    if owed:
-        with _outbox_lock:
-            _outbox.extend(owed)
-        deliver_outbox()
-
-
-def deliver_outbox() -> None:
-    """Do the invalidations that are owed."""
-    if not _outbox:
+    owed = {prefix: work for prefix, work in work_by_prefix.items() if work}
+    if not owed:
         return
-    with _outbox_lock:
-        while _outbox:
-            prefix, work = _outbox[0]
-            if work.everything:
-                clear(prefix)
-            if work.changes or work.tables:
-                run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(prefix)])
-            del _outbox[0]
+
+    def send_in_turn() -> None:
+        deliver_overdue()
+        _send(owed)
+
+    try:
+        call(send_in_turn)
+    except Exception:
+        postpone(owed)
+        raise
+
+
+def deliver_overdue() -> None:
+    """Do the invalidations that are overdue, or wait until somebody has done so.  Raises what Redis does."""
+    if not (_overdue or _in_delivery):
+        return
+    with _delivery_lock:
+        with _state_lock:
+            _in_delivery.update(_overdue)
+            _overdue.clear()
+        try:
+            _send(_in_delivery)
+            _in_delivery.clear()
+        finally:
+            with _state_lock:
+                _merge(_in_delivery)
+                _in_delivery.clear()
+
+
+def _send(work_by_prefix: Mapping[str, Work]) -> None:
+    for prefix, work in work_by_prefix.items():
+        if work.everything:
+            clear(prefix)
+        if work.keys:
+            get_client().unlink(*work.keys)
+        if work.changes or work.tables:
+            run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(prefix)])
+
+
+def postpone(owed: Mapping[str, Work]) -> None:
+    """Have work done as soon as Redis is there, before this process reads from it again."""
+    global _courier
+    with _state_lock:
+        _merge(owed)
+        if _courier is None or not _courier.is_alive():
+            _courier = Thread(target=_carry, name="cacheops_lite.outbox", daemon=True)
+            _courier.start()
+
+
+def _merge(owed: Mapping[str, Work]) -> None:
+    for prefix, work in owed.items():
+        merged = _overdue.setdefault(prefix, Work())
+        merged.add(work)
+        if len(merged.changes) > MAX_CHANGES_PER_TABLE:
+            merged.coarsen()
+        if len(merged.keys) > MAX_KEYS:
+            merged.everything, merged.keys = True, set()
+
+
+def _carry() -> None:
+    """Deliver what is overdue, however long it takes."""
+    global _courier
+    pause = FIRST_PAUSE
+    while True:
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+        with suppress(Exception):
+            call(deliver_overdue)
+        with _state_lock:
+            if not (_overdue or _in_delivery):
+                _courier = None
+                return
+
+
+@atexit.register
+def _deliver_at_last() -> None:
+    with suppress(Exception):
+        deliver_overdue()
 
 
 def clear(prefix: str) -> None:

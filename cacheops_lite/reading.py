@@ -11,6 +11,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from . import locks, store
+from .failure import forgiving, tolerate
 from .locks import LOCK_TIMEOUT
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
@@ -18,6 +19,9 @@ from .store import MISS, Basis, Lookup
 from .transaction import may_fill
 
 logger = logging.getLogger("cacheops_lite")
+
+# Held by who computes without Redis.
+NO_LOCK = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,20 @@ class Attempt:
 
     def look(self) -> bool:
         """Look into the cache; True if `value` was there."""
-        return self.accept(store.read(self.target.key, self.target.basis))
+        return self.accept(tolerate(lambda: store.read(self.target.key, self.target.basis), None))
 
-    def accept(self, lookup: Lookup) -> bool:
+    def accept(self, lookup: Lookup | None) -> bool:
+        """Take what a look found; None if Redis is away."""
         self._lookup = lookup
-        self.value = self._decoded(lookup)
+        self.value = MISS if lookup is None else self._decoded(lookup)
         return self.value is not MISS
 
     def acquire(self) -> bool:
         """Become the one who computes it, or find that the one before has just done so; False to wait."""
-        self._lock = locks.acquire_lock(self.target.key)
+        if self._lookup is None:
+            return True
+        otherwise: str | None = NO_LOCK
+        self._lock = tolerate(lambda: locks.acquire_lock(self.target.key), otherwise)
         if self._lock is None:
             return False
         self.look()
@@ -73,13 +81,15 @@ class Attempt:
         """Take stamps, to be done before the source is read; none if what it says may be old or uncommitted."""
         if self._lookup is not None:
             if may_fill(self.target.databases):
-                store.take_stamps(self._lookup, self.target.timeout)
+                lookup = self._lookup
+                tolerate(lambda: store.take_stamps(lookup, self.target.timeout), None)
             else:
                 self._lookup.stamps = None
 
     def fill(self, storable: Any) -> None:
         """Keep what the source said, unless it was overtaken."""
-        if self._lookup is None or self._lookup.stamps is None:
+        lookup = self._lookup
+        if lookup is None or lookup.stamps is None:
             return
         if not may_fill(self.target.databases):
             return
@@ -89,13 +99,13 @@ class Attempt:
         except Exception:
             logger.exception("Can't cache %s: it does not serialize", self._name)
             return
-        store.fill(self._lookup, payload, self.target.timeout, key)
+        tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key), False)
 
     def close(self) -> None:
         """Let others compute."""
-        if self._lock is not None:
-            locks.release_lock(self.target.key, self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock:
+            tolerate(lambda: locks.release_lock(self.target.key, lock), None)
 
     def notify(self) -> None:
         """Tell receivers of ``cache_read``."""
@@ -140,7 +150,7 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
 def _lock_or_wait(attempt: Attempt) -> None:
     target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
     while not attempt.acquire() and time.monotonic() < deadline:
-        if attempt.accept(locks.wait_for_value(target.key, target.basis)):
+        if attempt.accept(tolerate(lambda: locks.wait_for_value(target.key, target.basis), None)):
             return
 
 
@@ -165,5 +175,8 @@ async def aread_through(target: Target, compute: Callable[[], Awaitable[tuple[An
 async def _alock_or_wait(attempt: Attempt) -> None:
     target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
     while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
-        if attempt.accept(await locks.await_value(target.key, target.basis)):
+        lookup = None
+        with forgiving():
+            lookup = await locks.await_value(target.key, target.basis)
+        if attempt.accept(lookup):
             return

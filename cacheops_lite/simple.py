@@ -10,12 +10,15 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from . import outbox
 from .calls import Callee, Function
+from .changes import Work
 from .conf import settings
+from .failure import call, forgiving
 from .keys import digest, simple_key
 from .lowlevel import CacheMiss, LowLevelCache, checked_timeout, threaded
 from .payloads import SAME
@@ -27,6 +30,8 @@ from .views import Place, view_decorator
 __all__ = ["BaseCache", "CacheKey", "CacheMiss", "RedisCache", "cache", "cached", "cached_view"]
 
 logger = logging.getLogger("cacheops_lite")
+
+T = TypeVar("T")
 
 
 class CacheKey(str):
@@ -169,6 +174,9 @@ class RedisCache(BaseCache):
         return get_client() if self._own_client is None else self._own_client
 
     def clear(self) -> None:
+        self._tolerate(self._clear, None, Work(everything=True))
+
+    def _clear(self) -> None:
         pattern = re.sub(r"([*?\[\]^\\-])", r"\\\1", simple_key(prefix_of(), "")) + "*"
         batch: list[bytes] = []
         for key in self._client.scan_iter(match=pattern, count=1000):
@@ -182,12 +190,31 @@ class RedisCache(BaseCache):
     def close(self, **kwargs: Any) -> None:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
+    def _tolerate(self, func: Callable[[], T], otherwise: T, owed: Work | None = None) -> T:
+        """What `func` returns; if Redis is away and reads degrade, `otherwise`, and `owed` is to be done later."""
+        if self._own_client is not None:
+            return func()
+
+        def in_turn() -> T:
+            outbox.deliver_overdue()
+            return func()
+
+        with forgiving():
+            try:
+                return call(in_turn)
+            except Exception:
+                if owed is not None:
+                    outbox.postpone({prefix_of(): owed})
+                raise
+        return otherwise
+
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         # MGET takes a value of a foreign type for absent, where GET would fail.
-        return self._client.mget(names)
+        return self._tolerate(lambda: self._client.mget(names), [None] * len(names))
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
-        return bool(self._client.set(name, data, px=_milliseconds(timeout), nx=new))
+        px = _milliseconds(timeout)
+        return self._tolerate(lambda: bool(self._client.set(name, data, px=px, nx=new)), False, Work(keys={name}))
 
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
         def attempt(pipe: Any) -> None:
@@ -199,10 +226,10 @@ class RedisCache(BaseCache):
                 same = None if remaining == -1 else max(remaining, 1)
                 pipe.set(name, data, px=same if timeout is SAME else _milliseconds(timeout))
 
-        self._client.transaction(attempt, name)
+        self._tolerate(lambda: self._client.transaction(attempt, name), None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._client.unlink(*names)
+        return self._tolerate(lambda: self._client.unlink(*names), 0, Work(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

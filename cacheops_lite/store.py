@@ -17,7 +17,7 @@ from typing import Any, cast
 from . import keys
 from .conditions import Dependency
 from .conf import settings
-from .outbox import deliver_outbox
+from .outbox import deliver_overdue
 from .redis import get_client, run_script
 
 DIGEST_LENGTH = 16
@@ -102,7 +102,7 @@ class Lookup:
 
 def read(key: str, basis: Basis) -> Lookup:
     """Look `key` up together with all that it rests on, in one round trip."""
-    deliver_outbox()
+    deliver_overdue()
     value, *found = cast("list[Any]", get_client().mget([key, *basis.checked_keys]))
     if not basis.standing(found):
         return Lookup(key, basis, MISS, None)
