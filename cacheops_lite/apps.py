@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import conf, guard, operations, queryset, receivers, transaction
+from . import adminsite, conf, guard, operations, queryset, receivers, transaction
 
 
 class CacheopsConfig(AppConfig):
@@ -23,10 +23,12 @@ def install() -> None:
     guard.install()
     operations.install()
     receivers.install()
+    adminsite.install()
 
 
 def uninstall() -> None:
     """Leave Django as it was."""
+    adminsite.uninstall()
     receivers.uninstall()
     operations.uninstall()
     guard.uninstall()

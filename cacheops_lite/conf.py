@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_SERIALIZER": "pickle",
     "CACHEOPS_PREFIX": None,
     "CACHEOPS_INSIDEOUT": False,
+    "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
     # Values of these are long or have no equality worth asking for: they make no terms.
     "CACHEOPS_SKIP_FIELDS": (

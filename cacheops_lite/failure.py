@@ -1,7 +1,7 @@
 """When Redis is away: by default its errors surface; with ``CACHEOPS_DEGRADE_ON_FAILURE`` reads go on without it.
 
-A circuit breaker keeps every query from waiting for its own timeout: after a failure Redis is left alone for a while, then
-one call tries it while the others still go on without.
+A circuit breaker keeps every query from waiting for its own timeout: after a failure Redis is left alone for a while,
+then one call tries it while the others still go on without.
 """
 
 from __future__ import annotations

@@ -49,8 +49,7 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
 def invalidate_all() -> None:
     """Remove everything that we keep in Redis, and nothing of anybody else's.
 
-    With ``CACHEOPS_PREFIX`` that is what lies under the prefixes that it gives now, to all tables on all databases and to
-    the simple cache.
+    With ``CACHEOPS_PREFIX`` that is what lies under the prefixes that it gives now to all tables and the simple cache.
     Done at once; within a transaction again at its commit.
     """
     if not is_active():

@@ -1,7 +1,7 @@
 """Prefixes of keys: ``CACHEOPS_PREFIX``, by which projects, hosts or tenants share one Redis.
 
-A value lies under the prefix of its whole query.  Generations and stamps of a table lie under the prefix that this table
-alone gets, which is all that a write can know.
+A value lies under the prefix of its whole query.  Generations and stamps of a table lie under the prefix that this
+table alone gets, which is all that a write can know.
 """
 
 from __future__ import annotations

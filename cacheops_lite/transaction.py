@@ -121,8 +121,8 @@ class Recorder:
     def record(self, work: Work, by_hand: bool = False) -> None:
         """Have `work` done when what was written is committed: now, in autocommit.
 
-        As it is written by then, an error of Redis is logged, not raised, unless the work was asked for `by_hand`; in any
-        case the work is done as soon as it can be.
+        As it is written by then, an error of Redis is logged, not raised, unless the work was asked for `by_hand`; in
+        any case the work is done as soon as it can be.
         """
         if not work:
             return
