@@ -3,6 +3,7 @@
 from .decorators import cached_as
 from .filecache import file_cache
 from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
+from .reaper import reap_conjs
 from .simple import CacheMiss, cache, cached, cached_view
 
 __version__ = "0.1.0"
@@ -19,4 +20,5 @@ __all__ = [
     "invalidate_model",
     "invalidate_obj",
     "no_invalidation",
+    "reap_conjs",
 ]
