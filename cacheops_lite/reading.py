@@ -11,7 +11,6 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from . import locks, store
-from .locks import LOCK_TIMEOUT
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
 from .store import MISS, Basis, Lookup
@@ -55,6 +54,9 @@ class Attempt:
 
     def acquire(self) -> bool:
         """Become the one who computes it, or find that the one before has just done so; False to wait."""
+        if not self.target.timeout or not may_fill(self.target.databases):
+            # Nobody would get what is not kept: all would compute it, one after the other.
+            return True
         self._lock = locks.acquire_lock(self.target.key)
         if self._lock is None:
             return False
@@ -102,6 +104,12 @@ class Attempt:
         return MISS
 
     @property
+    def missed(self) -> Lookup:
+        """What the last look found, if not a value."""
+        assert self._lookup is not None
+        return self._lookup
+
+    @property
     def _name(self) -> str:
         return getattr(self.target.func, "__qualname__", None) or repr(self.target.sender)
 
@@ -128,9 +136,9 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
 
 
 def _lock_or_wait(attempt: Attempt) -> None:
-    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    deadline = locks.deadline()
     while not attempt.acquire() and time.monotonic() < deadline:
-        if attempt.accept(locks.wait_for_value(target.key, target.basis)):
+        if attempt.accept(locks.wait_for_value(attempt.missed, deadline)):
             return
 
 
@@ -152,7 +160,7 @@ async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -
 
 
 async def _alock_or_wait(attempt: Attempt) -> None:
-    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    deadline = locks.deadline()
     while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
-        if attempt.accept(await locks.await_value(target.key, target.basis)):
+        if attempt.accept(await locks.await_value(attempt.missed, deadline)):
             return
