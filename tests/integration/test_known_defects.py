@@ -115,8 +115,8 @@ def test_a_condition_that_looks_like_two_is_one(store, is_hit):
     """name='x&sku=2' is not name='x', sku='2'."""
     if connection.vendor == "mysql":
         pytest.skip("collations make no terms of text")
-    read = lambda: Product.objects.filter(name="x&sku=2").count()
-    assert read() == 0
+    read = lambda: len(Product.objects.filter(name="x&sku=2"))
+    assert (len(Product.objects.filter(name="x", sku="2")), read()) == (0, 0)
     Product.objects.create(name="x", sku="2")
     assert is_hit(read)
     Product.objects.create(name="x&sku=2", sku="3")
@@ -179,7 +179,7 @@ def test_the_key_of_a_call_gets_its_result(store):
 def test_cleanfilecache_hands_no_path_to_a_shell(tmp_path, monkeypatch):
     """A path is a path, whatever is in it."""
     monkeypatch.chdir(tmp_path)
-    for path in ("; touch made; :", "$(touch made)"):
+    for path in ("; mkdir made; :", "$(mkdir made)"):
         with pytest.raises(CommandError):
             call_command("cleanfilecache", path)
         os.mkdir(path)
