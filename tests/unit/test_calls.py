@@ -1,17 +1,22 @@
 """Calls that differ have different names, whatever their arguments."""
 
 import datetime
-import decimal
 import enum
 import functools
+import inspect
 import uuid
 
 import pytest
-from django.http import QueryDict
-from hypothesis import given
+from django.http import HttpResponse, QueryDict
+from django.test import RequestFactory, override_settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheops_lite.calls import call_name
+from cacheops_lite import cached, cached_as, cached_view
+from cacheops_lite.calls import Callee, call_name
+from cacheops_lite.redis import get_client
+from tests.arguments import ARGUMENTS, canonical, lookalikes, pairs_of_calls
+from tests.conftest import FLAVOURS
 from tests.shop.models import Category, Product
 
 
@@ -27,45 +32,73 @@ def name(*args, extra=None, **kwargs):
     return call_name(func, args, kwargs, extra)
 
 
-ARGUMENTS = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary()
-    | st.decimals(allow_nan=False)
-    | st.dates()
-    | st.datetimes()
-    | st.uuids()
-    | st.builds(lambda pk: Product(pk=pk), st.integers(1, 3))
-    | st.builds(lambda pk: f"shop.Product.{pk}", st.integers(1, 3)),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
-    max_leaves=6,
-)
-
-
-def same(one, other):
-    """Equal and of equal types, all the way down."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        found = {(type(k), k): v for k, v in one.items()}
-        wanted = {(type(k), k): v for k, v in other.items()}
-        return found.keys() == wanted.keys() and all(same(found[k], wanted[k]) for k in found)
-    if isinstance(one, float):
-        return repr(one) == repr(other)
-    if isinstance(one, decimal.Decimal):
-        return one.as_tuple() == other.as_tuple()
-    return one == other
-
-
-@given(ARGUMENTS, ARGUMENTS)
-def test_two_calls_share_a_name_only_if_they_are_the_same(one, other):
+@settings(max_examples=500)
+@given(pairs_of_calls())
+def test_two_calls_share_a_name_only_if_they_are_the_same(calls):
     """Types are told apart, also deep within."""
-    assert (name(one) == name(other)) == same(one, other)
+    names = [call_name(func, args, kwargs, None) for args, kwargs in calls]
+    assert (names[0] == names[1]) == (canonical(calls[0]) == canonical(calls[1]))
+
+
+@settings(max_examples=300)
+@given(pairs_of_calls())
+def test_bound_to_a_signature_two_calls_share_a_name_only_if_they_are_the_same(calls):
+    """Defaults and keywords make no difference, and nothing passes for them."""
+
+    def call(a=1, b=None, *rest, c="1", **more):
+        pass
+
+    names, wanted = set(), set()
+    for args, kwargs in calls:
+        try:
+            bound = inspect.signature(call).bind(*args, **kwargs)
+        except TypeError:
+            continue
+        bound.apply_defaults()
+        wanted.add(canonical(bound.arguments))
+        names.add(Callee(call).name(args, kwargs, None))
+    assert len(names) == len(wanted)
+
+
+@settings(max_examples=300)
+@given(ARGUMENTS.flatmap(lambda value: st.tuples(st.just(value), st.sampled_from(list(lookalikes(value))))))
+def test_extra_values_are_told_apart_as_arguments_are(values):
+    """By type, too; and none passes for an argument."""
+    one, other = (call_name(func, (), {}, value) for value in values)
+    assert (one == other) == (canonical(values[0]) == canonical(values[1]))
+    assert call_name(func, values[:1], {}, None) != one
+
+
+def as_view(function):
+    view = cached_view(60)(lambda request, *args, **kwargs: HttpResponse(function(*args, **kwargs)))
+    return lambda *args, **kwargs: view(RequestFactory().get("/"), *args, **kwargs).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "decorate", [cached(60), cached_as(Product), as_view], ids=["cached", "cached_as", "cached_view"]
+)
+def test_each_call_gets_its_own_result(decorate):
+    """Whatever was called before, with whatever looks like its arguments."""
+    calls = []
+
+    @decorate
+    def call(*args, **kwargs):
+        calls.append(1)
+        return canonical((args, kwargs))
+
+    @settings(max_examples=150, deadline=None)
+    @given(pairs_of_calls())
+    def check(pair):
+        for args, kwargs in (*pair, *pair):
+            before = len(calls)
+            assert call(*args, **kwargs) == canonical((args, kwargs))
+        assert len(calls) == before, "nothing is cached at all"
+
+    with override_settings(**FLAVOURS["embedded"]):
+        get_client().flushdb()
+        check()
+        get_client().flushdb()
 
 
 PAIRS = [
@@ -108,7 +141,7 @@ def test_functions_are_told_apart_through_wrappers():
         pass
 
     assert call_name(wrapper, (), {}, None) == call_name(func, (), {}, None)
-    assert call_name(same, (), {}, None) != call_name(func, (), {}, None)
+    assert call_name(name, (), {}, None) != call_name(func, (), {}, None)
 
 
 def test_enum_members_and_picklable_objects_are_arguments():
