@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import uuid
 from collections import OrderedDict
 from contextlib import suppress
 
@@ -19,6 +20,10 @@ from tests.shop.models import Category, Product, VisibleProduct
 class Size(enum.Enum):
     SMALL = 1
     LARGE = "SMALL"
+
+
+class OtherSize(enum.Enum):
+    SMALL = 1
 
 
 class Number(enum.IntEnum):
@@ -55,7 +60,7 @@ PLAIN = (
     | st.fractions()
 )
 OBJECTS = (
-    st.sampled_from([*Size, *Number, *Word, Size, Number, int, str, Product, Category])
+    st.sampled_from([*Size, *OtherSize, *Number, *Word, Size, Number, int, str, Product, Category])
     | st.builds(lambda model, pk: model(pk=pk), st.sampled_from([Product, Category, VisibleProduct]), st.integers(1, 2))
     | st.builds(lambda pk: Product(pk=pk), st.sampled_from(["1", True, decimal.Decimal(1)]))
     | st.builds("{}.{}".format, st.sampled_from(["shop.Product", "shop.product", "Product"]), st.integers(1, 2))
@@ -74,6 +79,44 @@ ARGUMENTS = st.recursive(
     ),
     max_leaves=4,
 )
+# One of each kind, for what should not depend on luck.
+SAMPLES = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        0.0,
+        -0.0,
+        1.0,
+        float("nan"),
+        float("inf"),
+        1j,
+        "",
+        "1",
+        "a",
+        "'",
+        b"",
+        b"1",
+        "None",
+    ),
+    *(
+        2**53,
+        2**53 + 1,
+        2**64,
+        2**64 + 1,
+        -(2**63),
+        decimal.Decimal("1.0"),
+        decimal.Decimal("1.00"),
+        fractions.Fraction(1),
+    ),
+    *(datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1), datetime.time(), datetime.timedelta(1)),
+    *((), [], {}, set(), frozenset(), (1,), [1], {1}, {"a": 1}, {1: "a"}, {True: "a"}, {None: {"a": [1, (2,)]}}),
+    *(*Size, *OtherSize, *Number, *Word, Size, int, uuid.UUID(int=1), mark_safe("1"), OrderedDict(a=1), "x&b=2", "a=1"),
+    *(Product(pk=1), Product(pk="1"), VisibleProduct(pk=1), Category(pk=1), "shop.product.1"),
+]
 NAMES = ["a", "b", "c"]
 CALLS = st.tuples(st.lists(ARGUMENTS, max_size=3).map(tuple), st.dictionaries(st.sampled_from(NAMES), ARGUMENTS))
 
@@ -94,21 +137,26 @@ def canonical(value):
     return f"{kind}<{value!r}>"
 
 
-@st.composite
-def pairs_of_calls(draw):
-    """Two calls, (args, kwargs) each: any two, or such as differ in as little as may pass for nothing."""
-    one = draw(CALLS)
-    if draw(st.integers(0, 3)) == 0:
-        return one, draw(CALLS)
-    args, kwargs = one
-    where = [*range(len(args)), *kwargs]
-    if not where or draw(st.booleans()):
-        return one, draw(st.sampled_from(list(_passed_otherwise(args, kwargs))))
-    at = draw(st.sampled_from(where))
-    if at in kwargs:
-        return one, (args, {**kwargs, at: draw(st.sampled_from(list(lookalikes(kwargs[at]))))})
-    other = draw(st.sampled_from(list(lookalikes(args[at]))))
-    return one, ((*args[:at], other, *args[at + 1 :]), kwargs)
+def family(args, kwargs):
+    """This call, and those that differ from it in as little as may pass for nothing: (args, kwargs) each."""
+    yield from _passed_otherwise(args, kwargs)
+    for at, value in enumerate(args):
+        for other in lookalikes(value):
+            yield (*args[:at], other, *args[at + 1 :]), kwargs
+    for name, value in kwargs.items():
+        for other in lookalikes(value):
+            yield args, {**kwargs, name: other}
+
+
+def merged(calls, names):
+    """Pairs of calls that differ and share a name, and of such that are the same and don't."""
+    by_name, by_call, found = {}, {}, []
+    for call, name in zip(calls, names, strict=True):
+        text = canonical(call)
+        for one, other in ((by_name.setdefault(name, text), text), (by_call.setdefault(text, name), name)):
+            if one != other:
+                found.append((one, other))
+    return found
 
 
 def _passed_otherwise(args, kwargs):
@@ -141,6 +189,7 @@ def lookalikes(value):
         lambda: list(value.items()),
         lambda: value.pk,
         lambda: type(value)(pk=str(value.pk)),
+        lambda: f"{value._meta.label}.{value.pk}",
         lambda: f"{value._meta.label_lower}.{value.pk}",
         lambda: value.name,
         lambda: value.value,
@@ -149,6 +198,10 @@ def lookalikes(value):
         lambda: value.replace(tzinfo=datetime.timezone.utc),
         lambda: value.replace(fold=1),
         lambda: value.hex,
+        lambda: value.normalize(),
+        lambda: value.decode("latin1"),
+        lambda: {str(key): item for key, item in value.items()},
+        lambda: frozenset(value),
     ):
         with suppress(Exception):
             found = way()

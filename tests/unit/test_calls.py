@@ -10,12 +10,11 @@ import pytest
 from django.http import HttpResponse, QueryDict
 from django.test import RequestFactory, override_settings
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cacheops_lite import cached, cached_as, cached_view
 from cacheops_lite.calls import Callee, call_name
 from cacheops_lite.redis import get_client
-from tests.arguments import ARGUMENTS, canonical, lookalikes, pairs_of_calls
+from tests.arguments import CALLS, SAMPLES, canonical, family, lookalikes, merged
 from tests.conftest import FLAVOURS
 from tests.shop.models import Category, Product
 
@@ -32,46 +31,51 @@ def name(*args, extra=None, **kwargs):
     return call_name(func, args, kwargs, extra)
 
 
-@settings(max_examples=500)
-@given(pairs_of_calls())
-def test_two_calls_share_a_name_only_if_they_are_the_same(calls):
-    """Types are told apart, also deep within."""
+def test_no_argument_passes_for_another():
+    """Nor does any for what looks like it, wherever it is passed: as an argument, by name or as extra."""
+    values = [each for sample in SAMPLES for each in (sample, *lookalikes(sample))]
+    calls = [((value,), {}) for value in values] + [((), {"a": value}) for value in values]
     names = [call_name(func, args, kwargs, None) for args, kwargs in calls]
-    assert (names[0] == names[1]) == (canonical(calls[0]) == canonical(calls[1]))
+    assert merged(calls, names) == []
+    extras = [call_name(func, (), {}, value) for value in values]
+    assert merged(values, extras) == []
+    assert not set(names) & set(extras)
 
 
-@settings(max_examples=300)
-@given(pairs_of_calls())
-def test_bound_to_a_signature_two_calls_share_a_name_only_if_they_are_the_same(calls):
+@settings(max_examples=100, deadline=None)
+@given(CALLS)
+def test_two_calls_share_a_name_only_if_they_are_the_same(call):
+    """Types are told apart, also deep within, and so are ways to pass arguments."""
+    calls = list(family(*call))
+    assert merged(calls, [call_name(func, args, kwargs, None) for args, kwargs in calls]) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(CALLS)
+def test_bound_to_a_signature_two_calls_share_a_name_only_if_they_are_the_same(call):
     """Defaults and keywords make no difference, and nothing passes for them."""
 
-    def call(a=1, b=None, *rest, c="1", **more):
+    def function(a=1, b=None, *rest, c="1", **more):
         pass
 
-    names, wanted = set(), set()
-    for args, kwargs in calls:
+    calls, names = [], []
+    for args, kwargs in [((), {}), *family(*call)]:
         try:
-            bound = inspect.signature(call).bind(*args, **kwargs)
+            bound = inspect.signature(function).bind(*args, **kwargs)
         except TypeError:
             continue
         bound.apply_defaults()
-        wanted.add(canonical(bound.arguments))
-        names.add(Callee(call).name(args, kwargs, None))
-    assert len(names) == len(wanted)
-
-
-@settings(max_examples=300)
-@given(ARGUMENTS.flatmap(lambda value: st.tuples(st.just(value), st.sampled_from(list(lookalikes(value))))))
-def test_extra_values_are_told_apart_as_arguments_are(values):
-    """By type, too; and none passes for an argument."""
-    one, other = (call_name(func, (), {}, value) for value in values)
-    assert (one == other) == (canonical(values[0]) == canonical(values[1]))
-    assert call_name(func, values[:1], {}, None) != one
+        calls.append(dict(bound.arguments))
+        names.append(Callee(function).name(args, kwargs, None))
+    assert merged(calls, names) == []
 
 
 def as_view(function):
     view = cached_view(60)(lambda request, *args, **kwargs: HttpResponse(function(*args, **kwargs)))
     return lambda *args, **kwargs: view(RequestFactory().get("/"), *args, **kwargs).content.decode()
+
+
+WAYS = {"cached": cached(60), "cached_as": cached_as(Product), "cached_view": as_view}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -80,24 +84,29 @@ def as_view(function):
 )
 def test_each_call_gets_its_own_result(decorate):
     """Whatever was called before, with whatever looks like its arguments."""
-    calls = []
+    computed = []
 
     @decorate
-    def call(*args, **kwargs):
-        calls.append(1)
+    def function(*args, **kwargs):
+        computed.append(1)
         return canonical((args, kwargs))
 
-    @settings(max_examples=150, deadline=None)
-    @given(pairs_of_calls())
-    def check(pair):
-        for args, kwargs in (*pair, *pair):
-            before = len(calls)
-            assert call(*args, **kwargs) == canonical((args, kwargs))
-        assert len(calls) == before, "nothing is cached at all"
+    def check(calls):
+        for args, kwargs in calls:
+            assert function(*args, **kwargs) == canonical((args, kwargs))
+
+    @settings(max_examples=25, deadline=None)
+    @given(CALLS)
+    def check_family(call):
+        check(family(*call))
 
     with override_settings(**FLAVOURS["embedded"]):
         get_client().flushdb()
-        check()
+        for _ in range(2):
+            before = len(computed)
+            check(call for sample in SAMPLES for call in family((sample,), {"a": sample}))
+        assert before == len(computed), "not all is cached"
+        check_family()
         get_client().flushdb()
 
 
