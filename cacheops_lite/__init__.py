@@ -3,6 +3,7 @@
 from .decorators import cached_as, cached_view_as
 from .filecache import file_cache
 from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
+from .reaper import reap_conjs
 from .simple import CacheMiss, cache, cached, cached_view
 from .templatetags.cacheops import CacheopsLibrary, invalidate_fragment
 
@@ -23,4 +24,5 @@ __all__ = [
     "invalidate_model",
     "invalidate_obj",
     "no_invalidation",
+    "reap_conjs",
 ]

@@ -124,7 +124,7 @@ def _deliver_at_last() -> None:
 def clear(prefix: str) -> None:
     """Remove all of our keys under `prefix`, and no others, without blocking Redis."""
     client = get_client()
-    pattern = _escape_glob(prefix + keys.NAMESPACE) + "*"
+    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + "*"
     cursor = 0
     while True:
         cursor, found = client.scan(cursor, match=pattern, count=1000)
@@ -132,10 +132,6 @@ def clear(prefix: str) -> None:
             client.unlink(*found)
         if cursor == 0:
             break
-
-
-def _escape_glob(text: str) -> str:
-    return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
 
 
 @dataclass(slots=True)

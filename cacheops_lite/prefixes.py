@@ -77,6 +77,13 @@ def all_prefixes() -> list[str]:
     return list(dict.fromkeys([prefix_of(), *tables]))
 
 
+def prefixes_of_database(using: str) -> list[str]:
+    """The prefixes that reads on a database have for its tables."""
+    if _function() is None:
+        return [""]
+    return list(dict.fromkeys(prefix_of_table(name(table), using) for table in watched_columns()))
+
+
 def by_prefix(work: Work) -> dict[str, Work]:
     """`work` divided by the prefixes of the tables that it is about; whoever is to be told is told once."""
     if _function() is None:

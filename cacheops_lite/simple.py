@@ -7,7 +7,6 @@ Names are whole keys, which tell after the prefix and ``@col:c:`` what they are 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ from .calls import Callee, Function
 from .changes import Work
 from .conf import settings
 from .failure import call, forgiving
-from .keys import digest, simple_key
+from .keys import digest, escape_glob, simple_key
 from .lowlevel import CacheMiss, LowLevelCache, checked_timeout, threaded
 from .payloads import SAME
 from .prefixes import prefix_of
@@ -177,7 +176,7 @@ class RedisCache(BaseCache):
         self._tolerate(self._clear, None, Work(everything=True))
 
     def _clear(self) -> None:
-        pattern = re.sub(r"([*?\[\]^\\-])", r"\\\1", simple_key(prefix_of(), "")) + "*"
+        pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
         batch: list[bytes] = []
         for key in self._client.scan_iter(match=pattern, count=1000):
             batch.append(key)
