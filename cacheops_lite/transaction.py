@@ -56,8 +56,6 @@ class Recorder:
     @property
     def frame(self) -> Frame | None:
         """The operation that statements now may belong to."""
-        while self.frames and self.frames[-1].is_over(self._connection.atomic_blocks):
-            self.frames.pop()
         return self.frames[-1] if self.frames else None
 
     @contextmanager
