@@ -61,20 +61,24 @@ class SaveFrame(Frame):
 
 
 class DeleteFrame(Frame):
-    """A delete of collected rows by their keys: no more of them than were looked at; of `models`, looked at or not."""
+    """A delete of collected rows by their keys: no more of them than were looked at; of `models`, looked at or not.
+
+    Where constraints can't be deferred, such rows lose their references first.
+    """
 
     def __init__(self, models: Iterable[type[Model]]) -> None:
         super().__init__("delete", ())
         self.models = frozenset(models)
-        self._expected: Counter[str] = Counter()
+        self._expected: Counter[tuple[str, str]] = Counter()
 
-    def expect(self, table: str, rows: int) -> None:
+    def expect(self, verb: str, table: str, rows: int) -> None:
         """Claim as many rows more of `table`."""
-        self._expected[table] += rows
+        self._expected[verb, table] += rows
 
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
-        rows = len(parameters or ())
-        if write.verb != "delete" or not 0 < rows <= self._expected[write.table or ""]:
+        # Each parameter is a key: what is set is NULL.
+        rows, statement = len(parameters or ()), (write.verb, write.table or "")
+        if not 0 < rows <= self._expected[statement] or (" SET " in sql and " = NULL WHERE " not in sql):
             return False
-        self._expected[write.table or ""] -= rows
+        self._expected[statement] -= rows
         return True

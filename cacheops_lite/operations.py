@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
 
@@ -145,6 +145,7 @@ def delete(self: Collector) -> Any:
     frame = DeleteFrame(watched)
     with transaction.atomic(using=using, savepoint=False), recorder_for(using).within(frame):
         works = [_look_before_delete(model, self.data[model], frame, using) for model in watched]
+        _expect_lost_references(self, frame)
         result = original(self)
         for model, (work, obj_dicts) in zip(watched, works, strict=True):
             record(model, using, work, *obj_dicts)
@@ -159,10 +160,21 @@ def _look_before_delete(
     if changes is None:
         return Work(), []
     table = model._meta.db_table
-    frame.expect(table, len(instances))
+    frame.expect("delete", table, len(instances))
     # Rows that were not there, or not yet.
     unseen = {name(table)} if len(changes) != len(instances) else set()
     return Work(changes, unseen), list(map(snapshot, instances))
+
+
+def _expect_lost_references(collector: Collector, frame: DeleteFrame) -> None:
+    """Claim the updates of rows that are deleted right after, of which the look tells all that others can see."""
+    field_updates: Any = collector.field_updates
+    for (_field, value), updates in field_updates.items():
+        for rows in updates:
+            if value is None and not (isinstance(rows, QuerySet) and rows._result_cache is None):
+                doomed = [row for row in rows if row in collector.data.get(type(row), ())]
+                if doomed and len(doomed) == len(rows):
+                    frame.expect("update", doomed[0]._meta.db_table, len(doomed))
 
 
 def _has_signal_listeners(self: Collector, model: type[Model]) -> bool:
