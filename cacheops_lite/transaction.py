@@ -50,6 +50,8 @@ class Recorder:
         self.hidden_blocks = 0
         # A statement asked for a snapshot of its own.
         self.asked_for_snapshot = False
+        # Names of temporary tables, in lower case: no views nor partitions.
+        self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
         self.frames: list[Frame] = []
 
