@@ -1,0 +1,64 @@
+"""From figures of rounds to medians and ratios."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from .operations import Operation
+from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, GET, OURS, OURS_INSIDEOUT
+from .rounds import Figures
+
+# Pairs that ratios are printed of; the first two are held against the bound.
+PAIRS = (
+    (OURS, CACHEOPS),
+    (OURS_INSIDEOUT, CACHEOPS),
+    (OURS_INSIDEOUT, CACHEOPS_INSIDEOUT),
+    (OURS, BARE),
+    (OURS, GET),
+    (OURS_INSIDEOUT, GET),
+)
+
+
+def compared(operation: type[Operation], figures: Figures) -> dict[str, Any]:
+    """One row of the table."""
+    rounds = figures.rounds.get(operation.name, {})
+    costs = costs_of(operation, rounds)
+    ratios = {f"{a.name}:{b.name}": ratio(costs.get(a.name), costs.get(b.name)) for a, b in PAIRS}
+    return {
+        "name": operation.name,
+        "title": operation.title,
+        "unit": operation.unit,
+        "adds": operation.adds,
+        "medians": {peer: statistics.median(each) for peer, each in costs.items()},
+        "quartiles": {peer: quartiles(each) for peer, each in costs.items()},
+        "ratios": {pair: each for pair, each in ratios.items() if each is not None},
+        "bound": operation.bound,
+        "insideout_bound": operation.insideout_bound or operation.bound,
+    }
+
+
+def costs_of(operation: type[Operation], rounds: dict[str, list[float]]) -> dict[str, list[float]]:
+    """By peer, the cost in each round: what it took, or what it took more than the one without a cache."""
+    bare = rounds.get(BARE.name)
+    if not operation.adds or bare is None:
+        return rounds
+    added = {peer: [a - b for a, b in zip(each, bare, strict=True)] for peer, each in rounds.items()}
+    # Itself it adds nothing: there the whole of it is of interest.
+    return {**added, BARE.name: bare}
+
+
+def ratio(ours: list[float] | None, theirs: list[float] | None) -> float | None:
+    """The median of the ratios of rounds, None where they can't be compared."""
+    if ours is None or theirs is None:
+        return None
+    each = [a / b for a, b in zip(ours, theirs, strict=True) if b > 0]
+    return statistics.median(each) if each else None
+
+
+def quartiles(each: list[float]) -> list[float]:
+    """The first and third."""
+    if len(each) < 2:
+        return [each[0], each[0]]
+    first, _, third = statistics.quantiles(each, n=4, method="inclusive")
+    return [first, third]

@@ -1,0 +1,10 @@
+"""All operations, in the order of the table."""
+
+from __future__ import annotations
+
+from .operations import Operation
+from .reads import READS
+from .resources import RESOURCES
+from .writes import WRITES
+
+OPERATIONS: dict[str, type[Operation]] = {each.name: each for each in (*READS, *WRITES, *RESOURCES)}
