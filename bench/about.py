@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import subprocess
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,24 +16,40 @@ import redis
 from .databases import DATABASES
 from .peers import REDIS, Peer
 
+ROOT = Path(__file__).parents[1]
 
-def about(peers: list[Peer], database: str, rounds: int) -> dict[str, Any]:
+
+def about(peers: list[Peer], database: str, rounds: str) -> dict[str, Any]:
     """Versions and machine."""
     server: Any = redis.Redis.from_url(REDIS).info("server")
-    versions = [f"Django {version('Django')}", f"redis-py {version('redis')}"]
-    versions += sorted({f"{peer.distribution} {version(peer.distribution)}" for peer in peers if peer.distribution})
+    others = sorted({f"{peer.distribution} {version(peer.distribution)}" for peer in peers if peer.distribution})
     return {
-        "database": f"{DATABASES[database].title} {database_version(database)}",
+        "database": f"{DATABASES[database].title} {_database_version(database)}",
         "redis": f"Redis {server['redis_version']}",
         "rounds": rounds,
-        "machine": f"{os.cpu_count()} x {processor()}, {platform.system()} {platform.machine()}",
+        "machine": f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "versions": versions,
+        "versions": [_ours(), f"Django {version('Django')}", f"redis-py {version('redis')}", *others],
     }
 
 
-def database_version(database: str) -> str:
-    """Of the server or the library."""
+def now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _ours() -> str:
+    """This library's version, and its commit if it is a checkout."""
+    from cacheops_lite import __version__
+
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return f"cacheops_lite {__version__}"
+    return f"cacheops_lite {__version__} ({commit})"
+
+
+def _database_version(database: str) -> str:
     if database == "sqlite":
         return sqlite3.sqlite_version
     from django.db import connection
@@ -39,7 +57,7 @@ def database_version(database: str) -> str:
     return ".".join(map(str, connection.get_database_version()))
 
 
-def processor() -> str:
+def _processor() -> str:
     """Its name, where the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

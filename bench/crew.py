@@ -10,6 +10,7 @@ from typing import Any
 
 from . import redisdbs
 from .databases import DATABASES
+from .operations import Scale
 from .peers import BARE, Peer
 from .worker import configure, serve
 
@@ -30,48 +31,53 @@ class Hand:
         theirs.close()
 
     def tell(self, *message: Any) -> None:
-        self._pipe.send(message)
+        """Have something done; `answer` is to be asked for next.  Raises Failed."""
+        try:
+            self._pipe.send(message)
+        except OSError:
+            raise Failed("its process has ended") from None
 
     def answer(self) -> Any:
         """The answer to what it was told.  Raises Failed."""
         try:
             done, answer = self._pipe.recv()
-        except EOFError:
-            raise Failed("its process ended") from None
+        except (EOFError, OSError):
+            raise Failed("its process has ended") from None
         if not done:
             raise Failed(answer)
         return answer
 
     def do(self, *message: Any) -> Any:
+        """Tell, and wait for the answer.  Raises Failed."""
         self.tell(*message)
         return self.answer()
 
     def stop(self) -> None:
-        self._pipe.send(None)
-        self._process.join(30)
+        """End its process."""
+        try:
+            self._pipe.send(None)
+            self._process.join(30)
+        except OSError:
+            pass
+        self._process.terminate()
 
 
 @contextmanager
-def crew(peers: Iterable[Peer], database: str, scale: int) -> Iterator[list[Hand]]:
+def crew(peers: Iterable[Peer], database: str, scale: Scale) -> Iterator[list[Hand]]:
     """A worker for each peer, on a copy of the same data; this process is set up as the one without a cache."""
-    from django.core.management import call_command
-
     run, peers = f"cacheops_lite_bench_{os.getpid()}", list(peers)
     source = DATABASES[database](run)
-    # Layouts of dictionaries alike in all processes.
+    # Dictionaries are laid out alike in all processes.
     os.environ.setdefault("PYTHONHASHSEED", "0")
     redisdbs.claim()
     hands: list[Hand] = []
     try:
         source.create()
         configure(BARE, source.settings(None))
-        call_command("migrate", verbosity=0, run_syncdb=True)
-        fill(scale)
+        _fill(scale)
         for peer in peers:
             source.copy(peer.name)
             hands.append(Hand(peer, database, run, scale))
-        for hand in hands:
-            hand.do("ready")
         yield hands
     finally:
         for hand in hands:
@@ -80,12 +86,14 @@ def crew(peers: Iterable[Peer], database: str, scale: int) -> Iterator[list[Hand
         redisdbs.release()
 
 
-def fill(scale: int) -> None:
+def _fill(scale: Scale) -> None:
     """Load the original and let go of it."""
+    from django.core.management import call_command
     from django.db import connection, transaction
 
     from .library.data import load
 
+    call_command("migrate", verbosity=0, run_syncdb=True)
     with transaction.atomic():
-        load(scale)
+        load(scale.books)
     connection.close()

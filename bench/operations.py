@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .peers import Peer
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much there is of what."""
+
+    books: int = 10_000
+    # Results that rest on the row that is changed.
+    dependents: int = 50_000
+    # Rows that are cached one by one, to see how much memory they take.
+    singles: int = 10_000
+
+
+FULL, QUICK = Scale(), Scale(books=4_000, dependents=300, singles=300)
 
 
 class Operation:
@@ -15,9 +30,10 @@ class Operation:
     name: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[str] = "us"
-    # The most that ours may take, as a ratio to django-cacheops'.
+    # The most that ours may take, as a ratio to django-cacheops' or in units.
     bound: ClassVar[float | None] = None
     insideout_bound: ClassVar[float | None] = None
+    bound_in_units: ClassVar[float | None] = None
     # The figure is what a peer adds to the same without a cache.
     adds: ClassVar[bool] = False
     # The second of two calls runs no SQL.
@@ -26,12 +42,11 @@ class Operation:
     calls: ClassVar[int] = 5
     every: ClassVar[int] = 1
     warmups: ClassVar[int] = 1
-    # Whom it makes sense for; empty for everybody but the floors.
+    # Whom it makes sense for, if not for all with an ORM.
     only: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, peer: Peer, scale: int):
+    def __init__(self, peer: Peer, scale: Scale):
         self.peer = peer
-        # How many books there are.
         self.scale = scale
 
     @classmethod
@@ -62,11 +77,11 @@ class Operation:
         self.after()
         return taken * 1e6, result
 
-    def block(self, calls: int) -> float:
+    def block(self) -> float:
         """The figure of one block."""
         for _ in range(self.warmups):
             self.step()
-        return statistics.median(self.step()[0] for _ in range(calls))
+        return statistics.median(self.step()[0] for _ in range(self.calls))
 
 
 def plain(result: Any) -> Any:

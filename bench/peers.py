@@ -20,36 +20,32 @@ class Peer:
     name: str
     title: str
     app: str | None = None
-    distribution: str | None = None
-    # The version that the comparison is about.
-    wanted: str | None = None
     settings: Callable[[str], dict[str, Any]] = lambda url: {}
-    # Which of REDIS_DATABASES it has; more peers than there are share in turn, of which no two use the same names of keys.
-    slot: int | None = None
+    # Which of REDIS_DATABASES it has.  Where they are too few peers share in turn, in an order in which no two who
+    # share use the same names of keys.
+    slot: int = 0
+    # What has to be installed, and the version that the comparison is about.
+    distribution: str | None = None
+    wanted: str | None = None
     # "get" and "memory" read the same rows with no ORM at all.
     floor: str | None = None
 
     @property
     def redis_url(self) -> str:
-        return f"{REDIS}/{REDIS_DATABASES[(self.slot or 0) % len(REDIS_DATABASES)]}"
+        return f"{REDIS}/{REDIS_DATABASES[self.slot % len(REDIS_DATABASES)]}"
 
     @property
     def caches(self) -> bool:
         return self.app is not None
 
-    def absence(self) -> str | None:
-        """Why it can't be measured here, None if it can."""
+    def installed(self) -> str | None:
+        """Its version, None if it has to be installed and is not."""
         if self.distribution is None:
-            return None
+            return ""
         try:
-            version(self.distribution)
+            return version(self.distribution)
         except PackageNotFoundError:
-            return f"{self.title} is left out: {self.distribution} is not installed"
-        return None
-
-    def description(self) -> str:
-        """Its title and version."""
-        return f"{self.title} {version(self.distribution)}" if self.distribution else self.title
+            return None
 
 
 def _cacheops(insideout: bool) -> Callable[[str], dict[str, Any]]:
@@ -72,15 +68,32 @@ def _cachalot(url: str) -> dict[str, Any]:
     }
 
 
+_DJANGO_CACHEOPS = {"distribution": "django-cacheops", "wanted": "7.2"}
+_DJANGO_CACHALOT = {"distribution": "django-cachalot", "wanted": "2.9.1"}
+
 BARE = Peer("bare", "no cache")
-CACHEOPS = Peer("cacheops", "cacheops", "cacheops", "django-cacheops", "7.2", _cacheops(False), slot=0)
+CACHEOPS = Peer("cacheops", "cacheops", "cacheops", _cacheops(False), slot=0, **_DJANGO_CACHEOPS)
 CACHEOPS_INSIDEOUT = Peer(
-    "cacheops-insideout", "cacheops insideout", "cacheops", "django-cacheops", "7.2", _cacheops(True), slot=1
+    "cacheops-insideout", "cacheops, insideout", "cacheops", _cacheops(True), slot=1, **_DJANGO_CACHEOPS
 )
-OURS = Peer("ours", "ours", "cacheops_lite", None, None, _cacheops(False), slot=2)
-OURS_INSIDEOUT = Peer("ours-insideout", "ours insideout", "cacheops_lite", None, None, _cacheops(True), slot=3)
-CACHALOT = Peer("cachalot", "cachalot", "cachalot", "django-cachalot", "2.9.1", _cachalot, slot=4)
+CACHALOT = Peer("cachalot", "cachalot", "cachalot", _cachalot, slot=4, **_DJANGO_CACHALOT)
+OURS = Peer("ours", "ours", "cacheops_lite", _cacheops(False), slot=2)
+OURS_INSIDEOUT = Peer("ours-insideout", "ours, insideout", "cacheops_lite", _cacheops(True), slot=3)
 GET = Peer("get", "GET + loads", slot=5, floor="get")
 MEMORY = Peer("memory", "memory", floor="memory")
 
 PEERS = {peer.name: peer for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHALOT, OURS, OURS_INSIDEOUT, GET, MEMORY)}
+
+
+def chosen(names: list[str]) -> tuple[list[Peer], list[str]]:
+    """Those of `names` who are there; and who is not, or is there in another version."""
+    peers, notes = [], []
+    for peer in (PEERS[name] for name in PEERS if name in names):
+        found = peer.installed()
+        if found is None:
+            notes.append(f"{peer.title} is left out: {peer.distribution} is not installed")
+            continue
+        peers.append(peer)
+        if peer.wanted not in (None, found):
+            notes.append(f"{peer.title} is {found}; the comparison is about {peer.wanted}")
+    return peers, notes

@@ -111,7 +111,6 @@ class Miss(Operation):
     """Each call reads what was not read before."""
 
     adds = True
-    warmups = 1
 
     def prepare(self) -> None:
         self.number = 0
@@ -125,7 +124,7 @@ class MissGet(Miss):
 
     def call(self) -> Any:
         # From the end, where nothing else reads.
-        return Book.objects.get(pk=self.scale - self.number)
+        return Book.objects.get(pk=self.scale.books - self.number)
 
 
 class MissFetch(Miss):
@@ -133,19 +132,6 @@ class MissFetch(Miss):
 
     def call(self) -> Any:
         return list(Book.objects.filter(author=1 + self.number % 100, pages__gt=-self.number).order_by("pk")[:20])
-
-
-class Uncached(Operation):
-    """A queryset of a model that is not cached."""
-
-    name, title = "off", "model without caching, get by pk: adds"
-    adds = True
-    calls = 50
-
-    def call(self) -> Any:
-        from .library.models import Note
-
-        return Note.objects.get(pk=1)
 
 
 READS = (
@@ -163,5 +149,4 @@ READS = (
     Join,
     MissGet,
     MissFetch,
-    Uncached,
 )

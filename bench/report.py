@@ -6,49 +6,33 @@ from typing import Any
 
 from .comparison import PAIRS
 from .peers import BARE, PEERS, Peer
+from .tables import grid, header
 
-SHORT = {
-    "bare": "no cache",
-    "cacheops": "cacheops",
-    "cacheops-insideout": "c. insideout",
-    "cachalot": "cachalot",
-    "ours": "ours",
-    "ours-insideout": "o. insideout",
-    "get": "GET + loads",
-    "memory": "memory",
-}
+Row = dict[str, Any]
 
 
 def text(results: dict[str, Any]) -> str:
     """All of it."""
     peers = [PEERS[name] for name in results["peers"]]
-    parts = [header(results), medians(results["operations"], peers), ratios(results["operations"], peers)]
-    if results["notes"]:
-        parts.append("\n".join(results["notes"]))
-    return "\n\n".join(parts) + "\n"
+    operations = results["operations"]
+    parts = [header(results), medians(operations, peers), ratios(operations, peers), absolutes(operations)]
+    return "\n\n".join(part for part in [*parts, "\n".join(results["notes"])] if part) + "\n"
 
 
-def header(results: dict[str, Any]) -> str:
-    """When, where, of what."""
-    about = results["about"]
-    return "\n".join(
-        [
-            f"{results['date']}  {about['database']}, {about['redis']}, {about['rounds']} rounds",
-            f"{about['machine']}; {about['python']}; {', '.join(about['versions'])}",
-        ]
-    )
-
-
-def medians(operations: list[dict[str, Any]], peers: list[Peer]) -> str:
+def medians(operations: list[Row], peers: list[Peer]) -> str:
     """Of all peers."""
-    rows = [["microseconds, medians", *(SHORT[peer.name] for peer in peers)]]
+    rows = [["microseconds, medians of rounds", *(_broken(peer.title) for peer in peers)]]
     for each in operations:
         title = each["title"] if each["unit"] == "us" else f"{each['title']} ({each['unit']})"
-        rows.append([title, *(_figure(each, peer) for peer in peers)])
+        rows.append([title, *(_median(each, peer) for peer in peers)])
     return grid(rows)
 
 
-def _figure(each: dict[str, Any], peer: Peer) -> str:
+def _broken(title: str) -> str:
+    return title.replace(", ", ",\n")
+
+
+def _median(each: Row, peer: Peer) -> str:
     median = each["medians"].get(peer.name)
     if median is None:
         return ""
@@ -56,42 +40,45 @@ def _figure(each: dict[str, Any], peer: Peer) -> str:
     return f"{median:{sign},.{0 if abs(median) >= 10 else 1}f}"
 
 
-def ratios(operations: list[dict[str, Any]], peers: list[Peer]) -> str:
-    """Ours to others', and whether they are within the bound."""
+def ratios(operations: list[Row], peers: list[Peer]) -> str:
+    """Ours to others', and whether they are within their bounds."""
     there = {peer.name for peer in peers}
     pairs = [(a, b) for a, b in PAIRS if {a.name, b.name} <= there]
-    if not pairs:
-        return ""
-    head = ["ratios, medians of rounds"]
+    bounded = {pair for each in operations for pair in each["bounds"]}
+    head, rows = ["ratios, medians of rounds"], []
     for a, b in pairs:
-        head.append(f"{SHORT[a.name]} : {SHORT[b.name]}")
-        if b.name == "cacheops":
-            head += ["at most", ""]
-    rows = [head]
+        head.append(_broken(f"{a.title}\n: {b.title}"))
+        head += ["at\nmost", ""] if f"{a.name}:{b.name}" in bounded else []
     for each in operations:
         row = [each["title"]]
         for a, b in pairs:
-            ratio = each["ratios"].get(f"{a.name}:{b.name}")
-            # What is added to the bare query can't be held against it.
-            row.append("" if ratio is None or (each["adds"] and b is BARE) else f"{ratio:.2f}")
-            if b.name == "cacheops":
-                bound = each["insideout_bound" if a.name == "ours-insideout" else "bound"]
-                row += ["", ""] if bound is None or ratio is None else [f"{bound:.2f}", verdict(ratio, bound)]
+            row += _ratio(each, a, b, f"{a.name}:{b.name}" in bounded)
         rows.append(row)
-    return grid(rows)
+    return grid([head, *(row for row in rows if any(row[1:]))]) if pairs else ""
 
 
-def verdict(ratio: float, bound: float) -> str:
-    return "ok" if ratio <= bound else "over"
+def _ratio(each: Row, a: Peer, b: Peer, is_bounded: bool) -> list[str]:
+    """The cells of one pair: the ratio, and where the pair has bounds, this one's and whether it is kept."""
+    pair = f"{a.name}:{b.name}"
+    ratio, bound = each["ratios"].get(pair), each["bounds"].get(pair)
+    # What is added to the bare query can't be held against that.
+    if each["adds"] and b is BARE:
+        ratio = None
+    cells = [f"{ratio:.2f}" if ratio is not None else ""]
+    if is_bounded:
+        cells += [f"{bound:.2f}", verdict(ratio, bound)] if ratio is not None and bound is not None else ["", ""]
+    return cells
 
 
-def grid(rows: list[list[str]]) -> str:
-    """Columns, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join([row[0].ljust(widths[0]), *rest]).rstrip())
-        del first
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)
+def absolutes(operations: list[Row]) -> str:
+    """What is bound not by a peer but by a number."""
+    rows = [["bound by a number", "median", "at most", ""]]
+    for each in operations:
+        bound = each["bound_in_units"]
+        for median in each["medians"].values() if bound is not None else ():
+            rows.append([each["title"], f"{median:.1f} {each['unit']}", f"{bound:.1f}", verdict(median, bound)])
+    return grid(rows) if len(rows) > 1 else ""
+
+
+def verdict(figure: float, bound: float) -> str:
+    return "ok" if figure <= bound else "over"

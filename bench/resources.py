@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import redis
+from django.conf import settings
 
 from .library.models import Author, Book
-from .operations import Operation
+from .operations import FULL, Operation
+from .peers import TIMEOUT
 from .redisdbs import empty
 
 CACHES = frozenset({"cacheops", "cacheops-insideout", "cachalot", "ours", "ours-insideout"})
@@ -15,80 +18,73 @@ SCRIPTS = ("eval", "evalsha", "fcall")
 
 
 class Dependents(Operation):
-    """Redis' time for one save, with many cached results on the row: in scripts, as that is what peers write with."""
+    """Redis' time for one save of a row that many cached results rest on."""
 
-    name, title, bound = "dependents", "one change, 50,000 dependents: Redis time", 0.02
+    name, title, bound = "dependents", f"one change, {FULL.dependents:,} dependents: Redis time", 0.02
+    # With cachalot nothing rests on rows.
     only = CACHES - {"cachalot"}
     every = 0
-    results = 50_000
 
-    def block(self, calls: int) -> float:
+    def block(self) -> float:
         client = redis.Redis.from_url(self.peer.redis_url)
-        results = min(self.results, 5 * self.scale)
-        depend(results)
-        author = Author.objects.get(pk=1)
-        author.name = "Dependents"
-        before = script_time(client)
-        author.save()
-        return script_time(client) - before
+        empty(client)
+        depend(range(self.scale.dependents))
+        return time_of_change(client)
 
 
-def depend(results: int) -> None:
+def depend(numbers: range) -> None:
     """Have so many results rest on the first author's row."""
-    module = __import__(_library(), fromlist=["cached_as"])
+    cached_as = import_module(settings.INSTALLED_APPS[0]).cached_as
 
-    @module.cached_as(Author.objects.filter(pk=1), timeout=600)
+    @cached_as(Author.objects.filter(pk=1), timeout=TIMEOUT)
     def result(number: int) -> int:
         return number
 
-    for number in range(results):
+    for number in numbers:
         result(number)
 
 
-def _library() -> str:
-    from django.conf import settings
-
-    return settings.INSTALLED_APPS[0]
+def time_of_change(client: redis.Redis) -> float:
+    """Microseconds of Redis for saving the first author."""
+    author = Author.objects.get(pk=1)
+    author.name = "Another" if author.name != "Another" else "Author 0"
+    before = script_time(client)
+    author.save()
+    return script_time(client) - before
 
 
 def script_time(client: redis.Redis) -> int:
-    """Microseconds that Redis has spent in scripts since it started."""
+    """Microseconds that Redis has spent in scripts, which is what both libraries invalidate with."""
     found: Any = client.info("commandstats")
     return sum(found.get(f"cmdstat_{name}", {}).get("usec", 0) for name in SCRIPTS)
 
 
 class Memory(Operation):
-    """Bytes of all keys that came with getting many rows by primary key, per row."""
+    """Bytes of all keys that come with getting rows by primary key, for each row."""
 
     name, title, unit = "memory", "memory per cached single row", "bytes"
     bound, insideout_bound = 1.2, 0.9
     only = CACHES
     every = 0
 
-    def block(self, calls: int) -> float:
+    def block(self) -> float:
         client = redis.Redis.from_url(self.peer.redis_url)
         empty(client)
-        for pk in range(1, self.scale + 1):
+        for pk in range(1, self.scale.singles + 1):
             Book.objects.get(pk=pk)
-        return memory(client) / self.scale
+        return memory(client) / self.scale.singles
 
 
 def memory(client: redis.Redis) -> int:
     """Bytes of all keys of a database."""
-    total, batch = 0, []
-    for key in client.scan_iter(count=1000):
-        batch.append(key)
-        if len(batch) == 1000:
-            total += _usage(client, batch)
-            batch = []
-    return total + _usage(client, batch)
-
-
-def _usage(client: redis.Redis, keys: list[bytes]) -> int:
+    keys = list(client.scan_iter(count=1000))
     pipe = client.pipeline(transaction=False)
-    for key in keys:
-        pipe.memory_usage(key, samples=0)
-    return sum(each or 0 for each in pipe.execute())
+    total = 0
+    for start in range(0, len(keys), 1000):
+        for key in keys[start : start + 1000]:
+            pipe.memory_usage(key, samples=0)
+        total += sum(each or 0 for each in pipe.execute())
+    return total
 
 
 RESOURCES = (Dependents, Memory)

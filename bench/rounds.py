@@ -16,14 +16,22 @@ class Figures:
     """By operation, then by peer: the figure of each round, in the same order for all."""
 
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
-    # What was left out, and why.
+    # What was left out, and why; and of whom.
     notes: list[str] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+
+    def leave_out(self, hand: Hand, operation: type[Operation], reason: str) -> None:
+        self.notes.append(f"{hand.peer.title}: '{operation.title}' is left out, {reason}")
+        self.failed.add(hand.peer.name)
+        self.rounds[operation.name].pop(hand.peer.name, None)
 
 
 def measure(hands: list[Hand], operations: list[type[Operation]], rounds: int) -> Figures:
     """Have all of them do everything, `rounds` times."""
     figures = Figures()
     doers = {operation: _prepared(hands, operation, figures) for operation in operations}
+    for hand in hands:
+        hand.do("settle")
     chance = random.Random(1)
     for number in range(rounds):
         for operation in operations:
@@ -36,19 +44,18 @@ def measure(hands: list[Hand], operations: list[type[Operation]], rounds: int) -
 def _prepared(hands: list[Hand], operation: type[Operation], figures: Figures) -> list[Hand]:
     """Those who do it, do it right and, if it is a hit, without SQL."""
     doers, expected = [], None
-    for hand in hands:
-        if not operation.applies_to(hand.peer):
-            continue
+    for hand in (hand for hand in hands if operation.applies_to(hand.peer)):
         try:
             result, queries = hand.do("prepare", operation.name)
         except Failed as failure:
-            figures.notes.append(f"{hand.peer.title}: '{operation.title}' is left out, it failed\n{failure}")
+            figures.leave_out(hand, operation, f"it failed\n{failure}")
             continue
+        # The first is the one without a cache.
         expected = expected or result
         if result != expected:
-            figures.notes.append(f"{hand.peer.title}: '{operation.title}' is left out, its result is wrong")
+            figures.leave_out(hand, operation, "its result is wrong")
         elif queries and hand.peer.caches:
-            figures.notes.append(f"{hand.peer.title}: '{operation.title}' is left out, the second call ran SQL")
+            figures.leave_out(hand, operation, "the second call ran SQL")
         else:
             doers.append(hand)
     return doers
@@ -57,12 +64,14 @@ def _prepared(hands: list[Hand], operation: type[Operation], figures: Figures) -
 def _round(doers: list[Hand], operation: type[Operation], chance: random.Random, figures: Figures) -> None:
     for hand in chance.sample(doers, len(doers)):
         try:
-            figure, queries = hand.do("block", operation.name, operation.calls)
+            figure, queries = hand.do("block", operation.name)
+            if queries and hand.peer.caches:
+                raise Failed("what should have been a hit ran SQL")
         except Failed as failure:
-            raise SystemExit(f"{hand.peer.title} failed at '{operation.title}'\n{failure}") from None
-        if queries and hand.peer.caches:
-            raise SystemExit(f"{hand.peer.title}: '{operation.title}' was no hit")
-        figures.rounds[operation.name].setdefault(hand.peer.name, []).append(figure)
+            figures.leave_out(hand, operation, f"it failed\n{failure}")
+            doers.remove(hand)
+        else:
+            figures.rounds[operation.name].setdefault(hand.peer.name, []).append(figure)
 
 
 def _progress(done: int, rounds: int) -> None:

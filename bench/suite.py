@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .off import OFF
 from .operations import Operation
 from .reads import READS
 from .resources import RESOURCES
 from .writes import WRITES
 
-OPERATIONS: dict[str, type[Operation]] = {each.name: each for each in (*READS, *WRITES, *RESOURCES)}
+OPERATIONS: dict[str, type[Operation]] = {each.name: each for each in (*READS, *OFF, *WRITES, *RESOURCES)}

@@ -1,7 +1,10 @@
-"""A peer in its process: does what the parent says, one block at a time."""
+"""A peer in its process: does what the parent says."""
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import signal
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
@@ -10,8 +13,10 @@ from .databases import DATABASES
 from .peers import PEERS, Peer
 
 
-def serve(pipe: Connection, peer_name: str, database: str, run: str, scale: int) -> None:
+def serve(pipe: Connection, peer_name: str, database: str, run: str, scale: Any) -> None:
     """Answer the parent until it says stop."""
+    # Interrupting is the parent's business: it cleans up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = None
     while (message := pipe.recv()) is not None:
         try:
@@ -40,19 +45,19 @@ def configure(peer: Peer, database: dict[str, Any]) -> None:
 
 
 class Worker:
-    def __init__(self, peer: Peer, database: str, run: str, scale: int):
+    """Its public methods are what the parent may ask for."""
+
+    def __init__(self, peer: Peer, database: str, run: str, scale: Any):
         source = DATABASES[database](run)
         configure(peer, source.settings(peer.name))
         source.connected()
         self.peer = peer
         self.scale = scale
-        self.operations: dict[str, Any] = {}
+        self._operations: dict[str, Any] = {}
+        self._curves: dict[str, Any] = {}
 
-    def ready(self) -> None:
-        """Answered once Django is up."""
-
-    def prepare(self, name: str) -> tuple[Any, int | None]:
-        """Prepare an operation; for a hit, return its result and how many SQL queries its second call ran."""
+    def prepare(self, name: str) -> tuple[bytes | None, int]:
+        """Prepare an operation; for a hit, return a digest of its result and how many queries its second call ran."""
         from .floors import FLOORS
         from .suite import OPERATIONS
 
@@ -60,40 +65,54 @@ class Worker:
         operation.prepare()
         if self.peer.floor:
             operation = FLOORS[self.peer.floor](operation)
-        self.operations[name] = operation
+        self._operations[name] = operation
         if not operation.is_hit:
-            return None, None
-        first = fingerprint(operation.step()[1])
-        with counted() as queries:
-            second = fingerprint(operation.step()[1])
+            return None, 0
+        first = digest(operation.step()[1])
+        with CountedQueries() as queries:
+            second = digest(operation.step()[1])
         if first != second:
             raise AssertionError("the cached result is not equal to the first")
         return second, queries.count
 
-    def block(self, name: str, calls: int) -> tuple[float, int]:
-        """Measure one block; the figure, and how many SQL queries one more call ran if it is a hit."""
-        operation = self.operations[name]
-        figure = operation.block(calls)
+    def settle(self) -> None:
+        """Keep what is there by now out of garbage collections."""
+        gc.collect()
+        gc.freeze()
+
+    def block(self, name: str) -> tuple[float, int]:
+        """The figure of one block; and, if it is a hit, how many queries one more call ran."""
+        operation = self._operations[name]
+        figure = operation.block()
         if not operation.is_hit:
             return figure, 0
-        with counted() as queries:
+        with CountedQueries() as queries:
             operation.step()
         return figure, queries.count
 
+    def arrange(self, name: str, x: int) -> None:
+        """Get the figure of a curve at `x` ready."""
+        from .curves import CURVES
 
-def fingerprint(result: Any) -> bytes:
+        self._curves[name] = self._curves.get(name) or CURVES[name](self.peer)
+        self._curves[name].arrange(x)
+
+    def figure(self, name: str, x: int) -> float:
+        """The figure of a curve at `x`."""
+        return self._curves[name].figure(x)
+
+
+def digest(result: Any) -> bytes:
     """Equal for equal results."""
-    import hashlib
-
     from .operations import plain
 
     return hashlib.blake2b(repr(plain(result)).encode()).digest()
 
 
-class counted:  # noqa: N801
+class CountedQueries:
     """Counts SQL queries within."""
 
-    def __enter__(self) -> counted:
+    def __enter__(self) -> CountedQueries:
         from django.db import connection
 
         self.count = 0

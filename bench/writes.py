@@ -11,7 +11,7 @@ from .library.data import SHELF, book
 from .library.models import Book
 from .operations import Operation
 
-BATCH = 1000
+CREATED = 1000
 
 
 class Write(Operation):
@@ -22,10 +22,13 @@ class Write(Operation):
 
     def before(self) -> None:
         self.number += 1
-        # So that there is something to drop: a row, a list, a number.
-        Book.objects.get(pk=1)
-        list(Book.objects.filter(author=1))
-        Book.objects.filter(genre=1).count()
+
+
+def read_around(book: Book) -> None:
+    """What an application reads of a book before it changes: lists that it is in, and a number."""
+    list(Book.objects.filter(author=book.author_id))
+    list(Book.objects.filter(genre=book.genre).order_by("pk")[:20])
+    Book.objects.filter(publisher=book.publisher_id).count()
 
 
 class Save(Write):
@@ -34,6 +37,7 @@ class Save(Write):
     def before(self) -> None:
         super().before()
         self.book = Book.objects.get(pk=1 + self.number % 50)
+        read_around(self.book)
         self.book.title = f"Save {self.number}"
 
     def call(self) -> Any:
@@ -41,12 +45,13 @@ class Save(Write):
 
 
 class Saves(Write):
-    name, title, bound = "saves", "100 saves in one transaction: adds", 0.30
+    name, title, bound = "saves", f"{SHELF} saves in one transaction: adds", 0.30
     calls, every, warmups = 1, 4, 0
 
     def before(self) -> None:
         super().before()
-        self.books = list(Book.objects.filter(shelf=1 + self.number % 5))
+        self.books = list(Book.objects.filter(shelf=1 + self.number % 5).order_by("pk"))
+        read_around(self.books[0])
         for each in self.books:
             each.title = f"Saves {self.number}"
 
@@ -57,27 +62,33 @@ class Saves(Write):
 
 
 class BulkCreate(Write):
-    name, title, bound = "bulk-create", "bulk_create of 1,000: adds", 0.05
+    name, title, bound = "bulk-create", f"bulk_create of {CREATED:,}: adds", 0.05
     calls, every, warmups = 1, 8, 0
 
     def before(self) -> None:
         super().before()
         chance = random.Random(self.number)
-        self.books = [book(self.scale + i, chance) for i in range(BATCH)]
+        self.books = [book(self.scale.books + i, chance) for i in range(CREATED)]
+        read_around(Book.objects.get(pk=1))
 
     def call(self) -> Any:
         Book.objects.bulk_create(self.books)
 
     def after(self) -> None:
+        # Raw, so as to be quick; what it invalidates is read again before the next.
         with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM library_book WHERE id > %s", [self.scale])
+            cursor.execute("DELETE FROM library_book WHERE id > %s", [self.scale.books])
 
 
 class InvalidatedUpdate(Write):
     name, title, bound = "invalidated-update", f"invalidated_update of {SHELF} rows", 0.15
-    calls, every = 1, 4
+    calls, every, warmups = 1, 4, 0
     adds = False
     only = frozenset({"cacheops", "cacheops-insideout", "ours", "ours-insideout"})
+
+    def before(self) -> None:
+        super().before()
+        read_around(Book.objects.filter(shelf=7).order_by("pk")[0])
 
     def call(self) -> Any:
         return Book.objects.filter(shelf=7).invalidated_update(pages=100 + self.number)

@@ -10,8 +10,9 @@ from .models import Author, Book, Country, Note, Publisher, Tag
 
 SEED = 7
 COUNTRIES, AUTHORS, PUBLISHERS, TAGS = 20, 500, 50, 200
-# Of so many books each: lists are read by genre, mass updates are of a shelf.
+# Lists are read by genre, mass updates are of a shelf of so many books.
 GENRES, SHELF = 4, 100
+# The first books of each genre have tags.
 TAGGED = 200
 
 

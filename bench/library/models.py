@@ -1,5 +1,7 @@
 """A library: books of 11 columns, what they refer to, and a table that nothing caches."""
 
+# ruff: noqa: DJ008
+
 from __future__ import annotations
 
 from django.db import models
