@@ -1,4 +1,4 @@
-"""The comparison as a drawing: a row for each operation, a dot for each peer, on a logarithmic scale."""
+"""The comparison as a drawing: a row for each operation, a dot for each peer, of time on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def _but_bare(peers: list[Peer]) -> list[Peer]:
 def _panel(axes: Any, title: str, rows: list[dict[str, Any]], peers: list[Peer]) -> None:
     plain_axes(axes)
     axes.set_title(title, loc="left", fontsize=9, color="#555555")
-    axes.set_xscale("log")
+    if all(row["unit"] == "us" for row in rows):
+        axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), [row["title"] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
@@ -52,6 +53,9 @@ def _panel(axes: Any, title: str, rows: list[dict[str, Any]], peers: list[Peer])
             # What is so small that it drowns in noise may come out negative, and has no place on this scale.
             if median > 0:
                 axes.plot(median, y, linestyle="none", markersize=6.5, **MARKERS[peer.name])
+
+    if axes.get_xscale() == "linear":
+        axes.set_xlim(left=0)
 
 
 def _bounds(row: dict[str, Any]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from . import redisdbs
@@ -31,11 +31,10 @@ class Hand:
         theirs.close()
 
     def tell(self, *message: Any) -> None:
-        """Have something done; `answer` is to be asked for next.  Raises Failed."""
-        try:
+        """Have something done; `answer` is to be asked for next."""
+        # If its process has ended, the answer will say so.
+        with suppress(OSError):
             self._pipe.send(message)
-        except OSError:
-            raise Failed("its process has ended") from None
 
     def answer(self) -> Any:
         """The answer to what it was told.  Raises Failed."""
@@ -54,11 +53,9 @@ class Hand:
 
     def stop(self) -> None:
         """End its process."""
-        try:
+        with suppress(OSError):
             self._pipe.send(None)
             self._process.join(30)
-        except OSError:
-            pass
         self._process.terminate()
 
 

@@ -12,7 +12,7 @@ from .peers import OURS
 class Uncached(Operation):
     """Of a model that the settings leave out; beside another process, which is right within a few microseconds."""
 
-    name, title = "off", "get by pk of a model left out: adds"
+    name, title = "off", "model left out, get by pk: adds"
     adds = True
     calls = 30
 
@@ -39,14 +39,14 @@ class InPlace(Operation):
 
 
 class LeftOut(InPlace):
-    name, title = "off-model", "the same in one process with and without the app: adds"
+    name, title = "off-model", "the same, in one process: adds"
 
     def call(self) -> Any:
         return Note.objects.get(pk=1)
 
 
 class NoCache(InPlace):
-    name, title = "off-nocache", "get by pk of a nocache() queryset, likewise: adds"
+    name, title = "off-nocache", "nocache(), in one process: adds"
 
     def prepare(self) -> None:
         self.books = Book.objects.nocache()  # type: ignore[attr-defined]
