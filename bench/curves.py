@@ -26,10 +26,15 @@ class Curve:
     x: ClassVar[str]
     unit: ClassVar[str] = "us"
     points: ClassVar[tuple[int, ...]]
-    # Figures of one point, of which the median is taken; each is itself that of so many steps.
-    repeats: ClassVar[int] = 5
+    # Rounds over all points, of which medians are taken; each figure is itself the median of so many steps.
+    rounds: ClassVar[int] = 5
     steps: ClassVar[int] = 5
     only: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def rounds_at(cls, x: int) -> int:
+        """How many rounds include the point `x`."""
+        return cls.rounds
 
     def __init__(self, peer: Peer):
         self.peer = peer
@@ -49,13 +54,19 @@ class Curve:
 class Once(Curve):
     """What is not a matter of microseconds in Python, and so is exact or comes in one piece."""
 
-    repeats = steps = 1
+    rounds = steps = 1
 
 
 class Dependents(Once):
     name, title = "dependents", "one change, by results that rest on the row: Redis time"
     x = "results"
     points = (10, 100, 1_000, 10_000, 100_000)
+    rounds = 3
+
+    @classmethod
+    def rounds_at(cls, x: int) -> int:
+        # It takes minutes to come by so many results.
+        return 1 if x == cls.points[-1] else cls.rounds
 
     def arrange(self, x: int) -> None:
         super().arrange(x)

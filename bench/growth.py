@@ -64,28 +64,29 @@ def run(options: argparse.Namespace, peers: list[Peer]) -> dict[str, Any]:
 
 
 def _curve(hands: list[Hand], curve: type[Curve], quick: bool, notes: list[str]) -> dict[str, Any]:
+    """The medians of all rounds; who fails once is out."""
     doers = [hand for hand in hands if not curve.only or hand.peer.name in curve.only]
     points = curve.points[:2] if quick else curve.points
-    figures: dict[str, list[float]] = {hand.peer.name: [] for hand in doers}
-    for x in points:
-        found = _point(doers, curve, x, 1 if quick else curve.repeats)
-        for hand in list(doers):
-            figure = found[hand]
-            if isinstance(figure, Failed):
-                notes.append(f"{hand.peer.title}: '{curve.title}' ends before {x:,}, it failed\n{figure}")
-                doers.remove(hand)
-            else:
-                figures[hand.peer.name].append(figure)
+    found: dict[str, dict[int, list[float]]] = {hand.peer.name: {x: [] for x in points} for hand in doers}
+    for number in range(1 if quick else curve.rounds):
+        for x in (x for x in points if number < curve.rounds_at(x)):
+            for hand, figure in _point(doers, curve, x).items():
+                if isinstance(figure, Failed):
+                    notes.append(f"{hand.peer.title}: '{curve.title}' is left out, it failed at {x:,}\n{figure}")
+                    doers.remove(hand)
+                    del found[hand.peer.name]
+                else:
+                    found[hand.peer.name][x].append(figure)
         _progress(".")
     _progress(f" {curve.title}\n")
     names = {"name": curve.name, "title": curve.title, "x": curve.x, "unit": curve.unit}
+    figures = {name: [statistics.median(each[x]) for x in points] for name, each in found.items()}
     return {**names, "points": list(points), "figures": figures}
 
 
-def _point(doers: list[Hand], curve: type[Curve], x: int, repeats: int) -> dict[Hand, float | Failed]:
+def _point(doers: list[Hand], curve: type[Curve], x: int) -> dict[Hand, float | Failed]:
     """Arranged by all at once, measured one after the other."""
     found: dict[Hand, float | Failed] = {}
-    figures: dict[Hand, list[float]] = {hand: [] for hand in doers}
     for hand in doers:
         hand.tell("arrange", curve.name, x)
     for hand in doers:
@@ -93,13 +94,12 @@ def _point(doers: list[Hand], curve: type[Curve], x: int, repeats: int) -> dict[
             hand.answer()
         except Failed as failure:
             found[hand] = failure
-    for _ in range(repeats):
-        for hand in (hand for hand in doers if hand not in found):
-            try:
-                figures[hand].append(hand.do("figure", curve.name, x))
-            except Failed as failure:
-                found[hand] = failure
-    return {**{hand: statistics.median(each) for hand, each in figures.items() if hand not in found}, **found}
+    for hand in (hand for hand in doers if hand not in found):
+        try:
+            found[hand] = hand.do("figure", curve.name, x)
+        except Failed as failure:
+            found[hand] = failure
+    return found
 
 
 def _progress(text: str) -> None:
@@ -117,8 +117,7 @@ def _table(curve: dict[str, Any]) -> str:
     peers = [PEERS[name] for name in curve["figures"]]
     rows = [[curve["x"], *(peer.title for peer in peers)]]
     for i, x in enumerate(curve["points"]):
-        figures = [curve["figures"][peer.name] for peer in peers]
-        rows.append([f"{x:,}", *(f"{each[i]:,.0f}" if i < len(each) else "" for each in figures)])
+        rows.append([f"{x:,}", *(f"{curve['figures'][peer.name][i]:,.0f}" for peer in peers)])
     return f"{curve['title']} ({curve['unit']})\n\n{grid(rows)}"
 
 

@@ -34,7 +34,7 @@ def _panel(axes: Any, curve: dict[str, Any]) -> None:
     axes.set_ylabel({"us": "microseconds"}.get(curve["unit"], curve["unit"]), fontsize=8)
     axes.tick_params(labelsize=8)
     for name, figures in curve["figures"].items():
-        axes.plot(curve["points"][: len(figures)], figures, markersize=4, linewidth=1.2, **MARKERS[name])
+        axes.plot(curve["points"], figures, markersize=4, linewidth=1.2, **MARKERS[name])
     if curve["points"][-1] >= WIDE * curve["points"][0]:
         axes.set_xscale("log")
     if _is_wide(curve["figures"]):
