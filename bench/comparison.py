@@ -26,7 +26,7 @@ BARE_IS_A_BOUND = "postgresql"
 def compared(operation: type[Operation], figures: Figures, database: str) -> dict[str, Any]:
     """One row of the tables."""
     costs = costs_of(operation, figures.rounds.get(operation.name, {}))
-    ratios = {f"{a.name}:{b.name}": ratio(costs.get(a.name), costs.get(b.name)) for a, b in PAIRS}
+    ratios = {f"{a.name}:{b.name}": ratio(costs.get(a.name), costs.get(b.name), operation.adds) for a, b in PAIRS}
     return {
         "name": operation.name,
         "title": operation.title,
@@ -64,13 +64,17 @@ def costs_of(operation: type[Operation], rounds: dict[str, list[float]]) -> dict
     return {**added, BARE.name: bare}
 
 
-def ratio(ours: list[float] | None, theirs: list[float] | None) -> float | None:
-    """The median of the ratios of rounds, None where they can't be compared."""
+def ratio(ours: list[float] | None, theirs: list[float] | None, adds: bool) -> float | None:
+    """The median of the ratios of rounds, None where they can't be compared.
+
+    Of what is added it is the ratio of the medians: in a noisy round a peer may seem to add less than nothing.
+    """
     if ours is None or theirs is None:
         return None
-    # A peer may seem to add less than nothing in a noisy round.
-    each = [a / b for a, b in zip(ours, theirs, strict=True) if b > 0]
-    return statistics.median(each) if each else None
+    if adds:
+        median = statistics.median(theirs)
+        return statistics.median(ours) / median if median > 0 else None
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def quartiles(each: list[float]) -> list[float]:

@@ -45,7 +45,7 @@ def ratios(operations: list[Row], peers: list[Peer]) -> str:
     there = {peer.name for peer in peers}
     pairs = [(a, b) for a, b in PAIRS if {a.name, b.name} <= there]
     bounded = {pair for each in operations for pair in each["bounds"]}
-    head, rows = ["ratios, medians of rounds"], []
+    head, rows = ["ratios"], []
     for a, b in pairs:
         head.append(_broken(f"{a.title}\n: {b.title}"))
         head += ["at\nmost", ""] if f"{a.name}:{b.name}" in bounded else []
