@@ -54,11 +54,12 @@ def run(options: argparse.Namespace, peers: list[Peer]) -> dict[str, Any]:
         from .curves import CURVES
 
         curves = [each for name, each in CURVES.items() if not options.only or name.startswith(tuple(options.only))]
+        found = [_curve(hands, curve, options.quick, notes) for curve in curves]
         return {
             "date": now(),
             "about": about(peers, options.database, "medians" + (", quick" if options.quick else "")),
             "peers": [peer.name for peer in peers],
-            "curves": [_curve(hands, curve, options.quick, notes) for curve in curves],
+            "curves": found,
             "notes": notes,
         }
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from .library.models import Author, Book
 from .operations import FULL, Operation
 from .peers import TIMEOUT
-from .redisdbs import empty
+from .redisdbs import check, empty
 
 CACHES = frozenset({"cacheops", "cacheops-insideout", "cachalot", "ours", "ours-insideout"})
 SCRIPTS = ("eval", "evalsha", "fcall")
@@ -45,9 +45,10 @@ def depend(numbers: range) -> None:
 
 
 def time_of_change(client: redis.Redis) -> float:
-    """Microseconds of Redis for saving the first author."""
+    """Microseconds of Redis for saving the first author.  Raises Disturbed."""
     author = Author.objects.get(pk=1)
     author.name = "Another" if author.name != "Another" else "Author 0"
+    check(client)
     before = script_time(client)
     author.save()
     return script_time(client) - before
@@ -76,7 +77,8 @@ class Memory(Operation):
 
 
 def memory(client: redis.Redis) -> int:
-    """Bytes of all keys of a database."""
+    """Bytes of all keys of a database.  Raises Disturbed."""
+    check(client)
     keys = list(client.scan_iter(count=1000))
     pipe = client.pipeline(transaction=False)
     total = 0
