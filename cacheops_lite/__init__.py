@@ -1,22 +1,28 @@
 """An automatic, Redis-backed ORM query cache for Django that never serves stale data."""
 
-from .decorators import cached_as
+from .decorators import cached_as, cached_view_as
 from .filecache import file_cache
 from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
+from .reaper import reap_conjs
 from .simple import CacheMiss, cache, cached, cached_view
+from .templatetags.cacheops import CacheopsLibrary, invalidate_fragment
 
 __version__ = "0.1.0"
 VERSION = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
     "CacheMiss",
+    "CacheopsLibrary",
     "cache",
     "cached",
     "cached_as",
     "cached_view",
+    "cached_view_as",
     "file_cache",
     "invalidate_all",
+    "invalidate_fragment",
     "invalidate_model",
     "invalidate_obj",
     "no_invalidation",
+    "reap_conjs",
 ]

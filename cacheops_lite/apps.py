@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import conf, guard, operations, queryset, receivers, transaction
+from . import adminsite, checks, conf, guard, operations, queryset, receivers, transaction
 
 
 class CacheopsConfig(AppConfig):
@@ -19,16 +19,20 @@ class CacheopsConfig(AppConfig):
 def install() -> None:
     """Make Django's querysets read through the cache and follow writes.  Idempotent."""
     conf.check_profiles()
+    checks.install()
     queryset.install()
     guard.install()
     operations.install()
     receivers.install()
+    adminsite.install()
 
 
 def uninstall() -> None:
     """Leave Django as it was."""
+    adminsite.uninstall()
     receivers.uninstall()
     operations.uninstall()
     guard.uninstall()
     queryset.uninstall()
+    checks.uninstall()
     transaction.forget_all()

@@ -14,8 +14,8 @@ from . import compiled, rows
 from .compiled import Compiled
 from .conf import model_profile, settings
 from .dependencies import Uncacheable
-from .invalidation import PREFIX
 from .keys import digest, value_key
+from .prefixes import prefix_of, prefix_of_table
 from .reading import Target, read_through
 from .store import MISS, Basis
 from .transaction import recorder_for
@@ -73,11 +73,13 @@ def caches(queryset: Any, op: str) -> Caching | None:
 
 def target_of(queryset: QuerySet[Any], read: Compiled, caching: Caching) -> Target:
     """Where the result of `read` is kept."""
-    name = read.name if caching.db_agnostic else digest(read.name, queryset.db)
+    using = queryset.db
+    name = read.name if caching.db_agnostic else digest(read.name, using)
+    tables = sorted({dependency.table for dependency in read.dependencies})
     return Target(
-        key=value_key(PREFIX, name),
-        basis=Basis(PREFIX, read.dependencies),
-        databases=(queryset.db,),
+        key=value_key(prefix_of(dbs=[using], tables=tables), name),
+        basis=Basis(lambda table: prefix_of_table(table, using), read.dependencies),
+        databases=(using,),
         timeout=caching.timeout,
         lock=caching.lock,
         sender=queryset.model,

@@ -24,7 +24,10 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_SENTINEL": {},
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
+    "CACHEOPS_PREFIX": None,
     "CACHEOPS_INSIDEOUT": False,
+    "CACHEOPS_CACHE_ADMIN": False,
+    "CACHEOPS_DEGRADE_ON_FAILURE": False,
     # Values of these are long or have no equality worth asking for: they make no terms.
     "CACHEOPS_SKIP_FIELDS": (
         "FileField",
@@ -34,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
         "ArrayField",
     ),
     "CACHEOPS_LONG_DISJUNCTION": 8,
+    "CACHEOPS_KEEP_WHITESPACE": ("pre", "textarea", "script", "style"),
 }
 
 
@@ -46,8 +50,18 @@ class Settings:
         value = getattr(django_settings, name, DEFAULTS[name])
         if name == "CACHEOPS_SKIP_FIELDS":
             value = frozenset(field if isinstance(field, str) else field().get_internal_type() for field in value)
+        if name == "CACHEOPS_KEEP_WHITESPACE":
+            value = _elements(value)
         self.__dict__[name] = value
         return value
+
+
+def _elements(value: Any) -> str | frozenset[str]:
+    if value == "all":
+        return "all"
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value or ()):
+        raise ImproperlyConfigured(f"CACHEOPS_KEEP_WHITESPACE {value!r} should be names of elements, or 'all'")
+    return frozenset(name.lower() for name in value or ())
 
 
 settings = Settings()

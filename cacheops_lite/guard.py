@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from .changes import Work
-from .invalidation import PREFIX, is_active
+from .invalidation import is_active
 from .scope import watched_columns
 from .statements import Write, asks_for_snapshot, mentioned, parse
 from .transaction import Recorder, recorder_of
@@ -76,7 +76,7 @@ def _drop(recorder: Recorder, text: str, write: Write) -> None:
     else:
         tables = {write.table} if write.table in watched else mentioned(write.table, watched)
     if tables:
-        recorder.record(PREFIX, Work(tables=set(map(name, tables))))
+        recorder.record(Work(tables=set(map(name, tables))))
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:

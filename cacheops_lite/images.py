@@ -17,7 +17,7 @@ from django.db.models import Field, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from . import columns
-from .changes import Change
+from .changes import Change, Mark
 from .values import name
 
 # {attname: value as the database gets it}; what is not known is not there.
@@ -144,6 +144,12 @@ def row_went(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
     ]
 
 
+def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
+    """The change that deleting the row from the model's own table makes."""
+    table = tables_of(model)[0]
+    return Change(table.name, old=image(table, held, vendor), new=None, pk=own_key(table, held, vendor))
+
+
 def own_keys(model: type[Model], held: Snapshot, vendor: str) -> dict[str, str | None]:
     """The tokens of the row's own key, by table."""
     return {table.name: own_key(table, held, vendor) for table in tables_of(model)}
@@ -156,7 +162,7 @@ def row_changed(
     written: Collection[str],
     vendor: str,
     keys: Mapping[str, str | None],
-    marks: Mapping[str, tuple[str, str | None]],
+    marks: Mapping[str, Mapping[str, Mark]],
 ) -> list[Change]:
     """The changes that updating the `written` attnames of the row makes; none where it is locked and nothing differs.
 
@@ -165,8 +171,8 @@ def row_changed(
     changes = []
     for table in tables_of(model):
         changed = differing(table, old, new, written)
-        mark, generation = marks.get(table.name, (None, None))
-        if changed or mark is not None:
+        found = marks.get(table.name, {})
+        if changed or found:
             changes.append(
                 Change(
                     table.name,
@@ -174,8 +180,7 @@ def row_changed(
                     new=image(table, new, vendor),
                     changed=changed,
                     pk=keys.get(table.name),
-                    mark=mark,
-                    generation=generation,
+                    marks=found,
                 )
             )
     return changes

@@ -14,17 +14,17 @@ from django.db.models import Model
 from .changes import Work
 from .conf import settings
 from .images import row_came, snapshot, tables_of
+from .prefixes import by_prefix
 from .transaction import deliver, recorder_for
 
 __all__ = ["invalidate_all", "invalidate_model", "invalidate_obj", "no_invalidation"]
-
-PREFIX = ""
 
 
 def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
     """Invalidate all results that the row of `obj`, as it is in memory, can influence.
 
-    In a transaction on `using` it is done at commit.  Raises TypeError for what is not a saved instance.
+    In a transaction on `using` it is done at commit.  Raises TypeError for what is not a saved instance, and errors of
+    Redis unless reads degrade.
     """
     if not isinstance(obj, Model):
         raise TypeError(f"invalidate_obj() takes a model instance, not {obj!r}")
@@ -32,22 +32,24 @@ def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
         raise TypeError(f"invalidate_obj() takes a saved instance, {obj!r} has no primary key")
     held = snapshot(obj)
     vendor = connections[using].vendor
-    record(type(obj), using, Work(changes=row_came(type(obj), held, vendor)), held)
+    record(type(obj), using, Work(changes=row_came(type(obj), held, vendor)), held, by_hand=True)
 
 
 def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
     """Invalidate all results that rest on the table of `model`, or its multi-table parents'.
 
-    In a transaction on `using` it is done at commit.  Raises TypeError for what is not a model with a table.
+    In a transaction on `using` it is done at commit.  Raises TypeError for what is not a model with a table, and errors
+    of Redis unless reads degrade.
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
-    record(model, using, Work(tables={table.name for table in tables_of(model)}), None)
+    record(model, using, Work(tables={table.name for table in tables_of(model)}), None, by_hand=True)
 
 
 def invalidate_all() -> None:
     """Remove everything that we keep in Redis, and nothing of anybody else's.
 
+    With ``CACHEOPS_PREFIX`` that is what lies under the prefixes that it gives now to all tables and the simple cache.
     Done at once; within a transaction again at its commit.
     """
     if not is_active():
@@ -56,15 +58,17 @@ def invalidate_all() -> None:
     for connection in connections.all(initialized_only=True):
         recorder = recorder_for(connection.alias)
         if recorder.in_transaction:
-            recorder.record(PREFIX, Work(everything=True))
-    deliver({PREFIX: work})
+            recorder.record(Work(everything=True))
+    deliver(by_prefix(work))
 
 
-def record(model: type[Model], using: str, work: Work, *obj_dicts: dict[str, Any] | None) -> None:
+def record(
+    model: type[Model], using: str, work: Work, *obj_dicts: dict[str, Any] | None, by_hand: bool = False
+) -> None:
     """Have `work` done once what this task wrote is committed; then tell receivers of ``cache_invalidated``."""
     if is_active() and work:
         work.notices += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
-        recorder_for(using).record(PREFIX, work)
+        recorder_for(using).record(work, by_hand)
 
 
 def is_active() -> bool:

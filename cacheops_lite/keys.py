@@ -7,6 +7,7 @@
     {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
     {prefix}@col:w:{table}:{pk}     the mark of writers that look at a row
     {prefix}@col:l:{hash}           a lock
+    {prefix}@col:c:{name}           a value of the simple cache, see `simple`
 
 The id of a scheme tells apart dependencies on the same rows that read different columns.
 """
@@ -66,6 +67,11 @@ def fresh_token() -> str:
     return base64.urlsafe_b64encode(os.urandom(TOKEN_LENGTH * 3 // 4)).decode()
 
 
+def escape_glob(text: str) -> str:
+    """A pattern of Redis that matches `text` alone."""
+    return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
+
+
 def value_key(prefix: str, name: str) -> str:
     return f"{prefix}{NAMESPACE}v:{name}"
 
@@ -88,6 +94,10 @@ def dependents_key(prefix: str, stamp: str) -> str:
 
 def mark_key(prefix: str, table: str, pk: str) -> str:
     return f"{prefix}{NAMESPACE}w:{table}:{pk}"
+
+
+def simple_key(prefix: str, name: str) -> str:
+    return f"{prefix}{NAMESPACE}c:{name}"
 
 
 def lock_key(value_key: str) -> str:

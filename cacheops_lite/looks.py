@@ -9,15 +9,17 @@ changed drops the generation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
 from django.db.models import Model, OneToOneField, QuerySet
 
 from . import outbox
-from .changes import Work
+from .changes import Mark
+from .failure import tolerate
 from .images import Table, own_key, put, tables_of
+from .prefixes import prefixes_of_table
 from .transaction import recorder_for
 
 
@@ -32,12 +34,10 @@ class Look:
     pk: Any
     held: dict[str, Any] | None
     keys: Mapping[str, str | None]
-    marks: Mapping[str, outbox.Mark]
-    # What else changes with the row.
-    more: Work = field(default_factory=Work)
+    marks: Mapping[str, Mapping[str, Mark]]
 
 
-def look(prefix: str, model: type[Model], pk: Any, using: str) -> Look:
+def look(model: type[Model], pk: Any, using: str) -> Look:
     """Look at the row of `model` with primary key `pk`, before it is changed."""
     tables = tables_of(model)
     keys = _keys_from(model, tables, pk, connections[using].vendor)
@@ -46,8 +46,11 @@ def look(prefix: str, model: type[Model], pk: Any, using: str) -> Look:
         return Look(pk, held(locked.filter(pk=pk), readable(model)), keys or {}, {})
     if keys is None:
         return Look(pk, None, {}, {})
-    glance = outbox.look(prefix, keys)
-    attnames = list(_wanted(tables, glance))
+    prefixes = {table: prefixes_of_table(table) for table in keys}
+    glance = tolerate(lambda: outbox.look(keys, prefixes), None)
+    if glance is None:
+        return Look(pk, None, {}, {})
+    attnames = list(asked_for(tables, glance.wanted))
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.
     found = held(queryset.filter(pk=pk), attnames) if attnames else None
@@ -91,12 +94,11 @@ def _keys_from(model: type[Model], tables: Iterable[Table], pk: Any, vendor: str
     return keys
 
 
-def _wanted(tables: Iterable[Table], glance: outbox.Glance) -> Iterable[str]:
+def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
     """The attnames that the tables' schemes ask for."""
     for table in tables:
-        conditions, reads = glance.condition_columns[table.name], glance.read_columns[table.name]
         for column, each in table.fields.items():
-            if column in conditions or reads is None or column in reads:
+            if wanted.names(table.name, column):
                 yield each.attname
 
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 
-from .keys import digest
+from .keys import digest, simple_key
 from .payloads import Payloads
+from .prefixes import prefix_of
 from .store import MISS
 
 LONGEST_KEY = 200
@@ -159,9 +160,8 @@ def checked_timeout(timeout: Any, where: str) -> float | None:
 def _name(key: Any) -> str:
     if not isinstance(key, str):
         raise TypeError(f"{key!r} is not a key of the cache; keys are strings")
-    if len(key) > LONGEST_KEY:
-        return f"k:#{digest(key)}"
-    return "k:" + quote(key, safe="/:@!$&'()*+,;=", errors="surrogatepass")
+    short = quote(key, safe="/:@!$&'()*+,;=", errors="surrogatepass") if len(key) <= LONGEST_KEY else f"#{digest(key)}"
+    return simple_key(prefix_of(), f"k:{short}")
 
 
 def _several(keys: Any) -> Iterable[Any]:

@@ -2,53 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import atexit
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import RLock
-from typing import NamedTuple
+from threading import Lock, RLock, Thread
 
 from . import keys
-from .changes import Work
+from .changes import LOST, MAX_CHANGES_PER_TABLE, Mark, Work
+from .failure import call
 from .redis import get_client, run_script
 
 # A writer that takes longer from its look to its flush finds its mark gone and drops the generation.
 MARK_TIMEOUT = 300
 
-# What could not be delivered, to be so before this process reads again: (prefix, work).
-_outbox: list[tuple[str, Work]] = []
-_outbox_lock = RLock()
+# Keys that wait to be removed; of more everything is.
+MAX_KEYS = 1000
+# Seconds between attempts to deliver what is overdue, at first and at most.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+# What could not be delivered, by prefix, and what of it somebody delivers just now.
+_overdue: dict[str, Work] = {}
+_in_delivery: dict[str, Work] = {}
+_courier: Thread | None = None
+# Of these dicts and the courier; and of being the one who delivers.
+_state_lock = Lock()
+_delivery_lock = RLock()
 
 
-def invalidate(work_by_prefix: dict[str, Work]) -> None:
+def invalidate(work_by_prefix: Mapping[str, Work]) -> None:
     """Drop all that the work of each prefix meets, in one script call a prefix.
 
-    When Redis can't be reached its error surfaces, and the work is done before this process reads from the cache again.
+    When Redis can't be reached its error surfaces, but nothing is lost: the work is done before this process reads from
+    the cache again, and tried in the background until then.
     """
-    owed = [(prefix, work) for prefix, work in work_by_prefix.items() if work]
-    if owed:
-        with _outbox_lock:
-            _outbox.extend(owed)
-        deliver_outbox()
-
-
-def deliver_outbox() -> None:
-    """Do the invalidations that are owed."""
-    if not _outbox:
+    owed = {prefix: work for prefix, work in work_by_prefix.items() if work}
+    if not owed:
         return
-    with _outbox_lock:
-        while _outbox:
-            prefix, work = _outbox[0]
-            if work.everything:
-                clear(prefix)
-            if work.changes or work.tables:
-                run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json()])
-            del _outbox[0]
+
+    def send_in_turn() -> None:
+        deliver_overdue()
+        _send(owed)
+
+    try:
+        call(send_in_turn)
+    except Exception:
+        postpone(owed)
+        raise
+
+
+def deliver_overdue() -> None:
+    """Do the invalidations that are overdue, or wait until somebody has done so.  Raises what Redis does."""
+    if not (_overdue or _in_delivery):
+        return
+    with _delivery_lock:
+        with _state_lock:
+            _in_delivery.update(_overdue)
+            _overdue.clear()
+        try:
+            _send(_in_delivery)
+            _in_delivery.clear()
+        finally:
+            with _state_lock:
+                _merge(_in_delivery)
+                _in_delivery.clear()
+
+
+def _send(work_by_prefix: Mapping[str, Work]) -> None:
+    for prefix, work in work_by_prefix.items():
+        if work.everything:
+            clear(prefix)
+        if work.keys:
+            get_client().unlink(*work.keys)
+        if work.changes or work.tables:
+            run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(prefix)])
+
+
+def postpone(owed: Mapping[str, Work]) -> None:
+    """Have work done as soon as Redis is there, before this process reads from it again."""
+    global _courier
+    with _state_lock:
+        _merge(owed)
+        if _courier is None or not _courier.is_alive():
+            _courier = Thread(target=_carry, name="cacheops_lite.outbox", daemon=True)
+            _courier.start()
+
+
+def _merge(owed: Mapping[str, Work]) -> None:
+    for prefix, work in owed.items():
+        merged = _overdue.setdefault(prefix, Work())
+        merged.add(work)
+        if len(merged.changes) > MAX_CHANGES_PER_TABLE:
+            merged.coarsen()
+        if len(merged.keys) > MAX_KEYS:
+            merged.everything, merged.keys = True, set()
+
+
+def _carry() -> None:
+    """Deliver what is overdue, however long it takes."""
+    global _courier
+    pause = FIRST_PAUSE
+    while True:
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+        with suppress(Exception):
+            call(deliver_overdue)
+        with _state_lock:
+            if not (_overdue or _in_delivery):
+                _courier = None
+                return
+
+
+@atexit.register
+def _deliver_at_last() -> None:
+    with suppress(Exception):
+        deliver_overdue()
 
 
 def clear(prefix: str) -> None:
     """Remove all of our keys under `prefix`, and no others, without blocking Redis."""
     client = get_client()
-    pattern = _escape_glob(prefix + keys.NAMESPACE) + "*"
+    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + "*"
     cursor = 0
     while True:
         cursor, found = client.scan(cursor, match=pattern, count=1000)
@@ -58,62 +134,79 @@ def clear(prefix: str) -> None:
             break
 
 
-def _escape_glob(text: str) -> str:
-    return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
+@dataclass(slots=True)
+class Wanted:
+    """What the schemes of some tables ask for, by table: columns of conditions, and columns that are read.
+
+    A table whose `reads` are None has a scheme that reads all columns.
+    """
+
+    conditions: dict[str, set[str]]
+    reads: dict[str, set[str] | None]
+
+    def note(self, table: str, members: Iterable[bytes]) -> None:
+        """Add the schemes of a registry."""
+        conditions = self.conditions.setdefault(table, set())
+        reads: set[str] | None = self.reads.get(table, set())
+        for member in members:
+            columns, _, rest = member.decode().partition("|")
+            conditions.update(filter(None, columns.split(",")))
+            if rest == "*":
+                reads = None
+            elif rest and reads is not None:
+                reads.update(rest.rpartition("|")[2].split(","))
+        self.reads[table] = reads
+
+    def asks_for(self, table: str, column: str) -> bool:
+        """Some result rests on the column."""
+        reads = self.reads[table]
+        return reads is None or column in reads
+
+    def names(self, table: str, column: str) -> bool:
+        """Some scheme needs the column in row images."""
+        return column in self.conditions[table] or self.asks_for(table, column)
 
 
-class Mark(NamedTuple):
-    """What shows whether somebody wrote since a look: the row's mark, and the generation of its table if it had one."""
-
-    token: str
-    generation: str | None
+def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
+    """What the schemes of tables ask for, under each of their prefixes; in one round trip."""
+    places = [(prefix, table) for table in prefixes for prefix in prefixes[table]]
+    pipeline = get_client().pipeline(transaction=False)
+    for prefix, table in places:
+        pipeline.smembers(keys.registry_key(prefix, table))
+    found = Wanted({}, {})
+    for (_, table), members in zip(places, pipeline.execute(), strict=True):
+        found.note(table, members)
+    return found
 
 
 @dataclass(slots=True)
 class Glance:
-    """What `look` found: the mark of each row, and for each table the columns that its schemes name or read.
+    """What `look` found: marks by table and prefix, and what the tables' schemes ask for."""
 
-    A table that maps to None has a scheme that reads all columns.
+    marks: dict[str, dict[str, Mark]]
+    wanted: Wanted
+
+
+def look(rows: Mapping[str, str], prefixes: Mapping[str, Sequence[str]]) -> Glance:
+    """Mark the rows {table: token of the row's own key} as looked at under their tables' prefixes, before they change.
+
+    For writes in autocommit; plain commands in one round trip.  Whoever else flushes a change of such a row ends its
+    mark, or drops the generation, which `invalidate` then notices.
     """
-
-    marks: dict[str, Mark]
-    condition_columns: dict[str, set[str]]
-    read_columns: dict[str, set[str] | None]
-
-
-def look(prefix: str, rows: dict[str, str]) -> Glance:
-    """Mark the rows {table: token of the row's own key} as looked at, before an autocommit write.
-
-    Plain commands in one round trip.  Whoever else flushes a change of such a row ends its mark, or drops the
-    generation, which `invalidate` then notices.
-    """
+    places = [(prefix, table) for table in rows for prefix in prefixes[table]]
     pipeline = get_client().pipeline(transaction=False)
-    for table, pk in rows.items():
-        mark = keys.mark_key(prefix, table, pk)
-        pipeline.set(mark, keys.fresh_token(), nx=True, ex=MARK_TIMEOUT)
-        pipeline.get(mark)
+    for prefix, table in places:
+        key = keys.mark_key(prefix, table, rows[table])
+        pipeline.set(key, keys.fresh_token(), nx=True, ex=MARK_TIMEOUT)
+        pipeline.get(key)
         pipeline.get(keys.generation_key(prefix, table))
         pipeline.smembers(keys.registry_key(prefix, table))
     replies = pipeline.execute()
-    glance = Glance({}, {}, {})
-    for i, table in enumerate(rows):
-        _, mark_found, generation, members = replies[4 * i : 4 * i + 4]
-        # A mark that was lost at once fits no later one, so that the flush drops the generation.
-        token = (mark_found or b"lost").decode()
-        glance.marks[table] = Mark(token, None if generation is None else generation.decode())
-        _note_columns(glance, table, members)
+    glance = Glance({}, Wanted({}, {}))
+    for i, (prefix, table) in enumerate(places):
+        _, token, generation, members = replies[4 * i : 4 * i + 4]
+        # Lost at once, it fits no later one, so that the flush drops the generation.
+        mark = LOST if token is None else Mark(token.decode(), None if generation is None else generation.decode())
+        glance.marks.setdefault(table, {})[prefix] = mark
+        glance.wanted.note(table, members)
     return glance
-
-
-def _note_columns(glance: Glance, table: str, members: Iterable[bytes]) -> None:
-    conditions: set[str] = set()
-    reads: set[str] | None = set()
-    for member in members:
-        columns, _, rest = member.decode().partition("|")
-        conditions.update(filter(None, columns.split(",")))
-        if rest == "*":
-            reads = None
-        elif rest and reads is not None:
-            reads.update(rest.rpartition("|")[2].split(","))
-    glance.condition_columns[table] = conditions
-    glance.read_columns[table] = reads

@@ -6,18 +6,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from . import locks, store
-from .locks import LOCK_TIMEOUT
+from .failure import forgiving, tolerate
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
 from .store import MISS, Basis, Lookup
 from .transaction import may_fill
 
 logger = logging.getLogger("cacheops_lite")
+
+# Held by who computes without Redis.
+NO_LOCK = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,14 @@ class Target:
     loads: Callable[[bytes], Any] = loads_rows
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What to store under another key than was looked up."""
+
+    key: str
+    value: Any
+
+
 class Attempt:
     """One read of a target, step by step."""
 
@@ -46,16 +58,21 @@ class Attempt:
 
     def look(self) -> bool:
         """Look into the cache; True if `value` was there."""
-        return self.accept(store.read(self.target.key, self.target.basis))
+        return self.accept(tolerate(lambda: store.read(self.target.key, self.target.basis), None))
 
-    def accept(self, lookup: Lookup) -> bool:
+    def accept(self, lookup: Lookup | None) -> bool:
+        """Take what a look found; None if Redis is away."""
         self._lookup = lookup
-        self.value = self._decoded(lookup)
+        self.value = MISS if lookup is None else self._decoded(lookup)
         return self.value is not MISS
 
     def acquire(self) -> bool:
         """Become the one who computes it, or find that the one before has just done so; False to wait."""
-        self._lock = locks.acquire_lock(self.target.key)
+        if self._lookup is None or not self.target.timeout or not may_fill(self.target.databases):
+            # Nobody would get what is not kept: all would compute it, one after the other.
+            return True
+        otherwise: str | None = NO_LOCK
+        self._lock = tolerate(lambda: locks.acquire_lock(self.target.key), otherwise)
         if self._lock is None:
             return False
         self.look()
@@ -65,28 +82,31 @@ class Attempt:
         """Take stamps, to be done before the source is read; none if what it says may be old or uncommitted."""
         if self._lookup is not None:
             if may_fill(self.target.databases):
-                store.take_stamps(self._lookup, self.target.timeout)
+                lookup = self._lookup
+                tolerate(lambda: store.take_stamps(lookup, self.target.timeout), None)
             else:
                 self._lookup.stamps = None
 
     def fill(self, storable: Any) -> None:
         """Keep what the source said, unless it was overtaken."""
-        if self._lookup is None or self._lookup.stamps is None:
+        lookup = self._lookup
+        if lookup is None or lookup.stamps is None:
             return
         if not may_fill(self.target.databases):
             return
+        key, storable = (storable.key, storable.value) if isinstance(storable, Under) else (self.target.key, storable)
         try:
             payload = self.target.dumps(storable)
         except Exception:
             logger.exception("Can't cache %s: it does not serialize", self._name)
             return
-        store.fill(self._lookup, payload, self.target.timeout)
+        tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key), False)
 
     def close(self) -> None:
         """Let others compute."""
-        if self._lock is not None:
-            locks.release_lock(self.target.key, self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock:
+            tolerate(lambda: locks.release_lock(self.target.key, lock), None)
 
     def notify(self) -> None:
         """Tell receivers of ``cache_read``."""
@@ -102,6 +122,12 @@ class Attempt:
         return MISS
 
     @property
+    def missed(self) -> Lookup:
+        """What the last look found, if not a value."""
+        assert self._lookup is not None
+        return self._lookup
+
+    @property
     def _name(self) -> str:
         return getattr(self.target.func, "__qualname__", None) or repr(self.target.sender)
 
@@ -109,7 +135,8 @@ class Attempt:
 def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
     """The cached result of `target`, else the computed one.
 
-    `compute` returns the result and what to store of it, MISS for nothing; `revive` makes a result of what was stored.
+    `compute` returns the result and what to store of it, MISS for nothing, `Under` for another key than was looked up;
+    `revive` makes a result of what was stored.
     """
     attempt = Attempt(target)
     try:
@@ -128,14 +155,15 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
 
 
 def _lock_or_wait(attempt: Attempt) -> None:
-    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    deadline = locks.deadline()
     while not attempt.acquire() and time.monotonic() < deadline:
-        if attempt.accept(locks.wait_for_value(target.key, target.basis)):
+        wait: Callable[[], Lookup | None] = partial(locks.wait_for_value, attempt.missed, deadline)
+        if attempt.accept(tolerate(wait, None)):
             return
 
 
-async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -> Any:
-    """`read_through` for coroutines, whose results are stored as they are."""
+async def aread_through(target: Target, compute: Callable[[], Awaitable[tuple[Any, Any]]]) -> Any:
+    """`read_through` for coroutines; what was stored is the result."""
     attempt = Attempt(target)
     try:
         if not await sync_to_async(attempt.look)() and target.lock:
@@ -144,15 +172,19 @@ async def aread_through(target: Target, compute: Callable[[], Awaitable[Any]]) -
         if attempt.value is not MISS:
             return attempt.value
         await sync_to_async(attempt.prepare)()
-        result = await compute()
-        await sync_to_async(attempt.fill)(result)
+        result, storable = await compute()
+        if storable is not MISS:
+            await sync_to_async(attempt.fill)(storable)
         return result
     finally:
         await sync_to_async(attempt.close)()
 
 
 async def _alock_or_wait(attempt: Attempt) -> None:
-    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    deadline = locks.deadline()
     while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
-        if attempt.accept(await locks.await_value(target.key, target.basis)):
+        lookup = None
+        with forgiving():
+            lookup = await locks.await_value(attempt.missed, deadline)
+        if attempt.accept(lookup):
             return

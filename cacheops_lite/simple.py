@@ -1,24 +1,27 @@
 """The simple cache: values by key, results of calls and pages of views, each kept for a time.
 
-Names begin with what they are of: ``k:`` a user's key, ``f:`` a call, ``u:`` a URL's record, ``p:`` a page.
+Names are whole keys, which tell after the prefix and ``@col:c:`` what they are of: ``k:`` a user's key, ``f:`` a call,
+``u:`` a URL's record, ``p:`` a page.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from . import outbox
 from .calls import Callee, Function
+from .changes import Work
 from .conf import settings
-from .invalidation import PREFIX
-from .keys import NAMESPACE, digest
+from .failure import call, forgiving
+from .keys import digest, escape_glob, simple_key
 from .lowlevel import CacheMiss, LowLevelCache, checked_timeout, threaded
 from .payloads import SAME
+from .prefixes import prefix_of
 from .redis import get_client
 from .store import MISS
 from .views import Place, view_decorator
@@ -26,6 +29,8 @@ from .views import Place, view_decorator
 __all__ = ["BaseCache", "CacheKey", "CacheMiss", "RedisCache", "cache", "cached", "cached_view"]
 
 logger = logging.getLogger("cacheops_lite")
+
+T = TypeVar("T")
 
 
 class CacheKey(str):
@@ -95,14 +100,14 @@ class _Calls:
         self.memory, self.timeout = memory, timeout
 
     def read(self, func: Function, name: str, compute: Callable[[], Any], place: Place) -> Any:
-        value = self.memory.load(name)
+        value = self.memory.load(_key(func, name))
         if value is MISS:
             value = compute()
             self._keep(func, place, value)
         return value
 
     async def aread(self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], place: Place) -> Any:
-        value = await sync_to_async(self.memory.load)(name)
+        value = await sync_to_async(self.memory.load)(_key(func, name))
         if value is MISS:
             value = await compute()
             await sync_to_async(self._keep)(func, place, value)
@@ -112,20 +117,24 @@ class _Calls:
         placed = place(value)
         if placed is None:
             return
+        name = _key(func, placed[0])
         try:
-            data = self.memory.encode(*placed)
+            data = self.memory.encode(name, placed[1])
         except Exception:
             logger.exception("Can't cache a result of %s: it does not serialize", getattr(func, "__qualname__", func))
             return
-        self.memory._store(placed[0], data, self.timeout)
+        self.memory._store(name, data, self.timeout)
 
 
 def _cached(calls: _Calls, func: Function, extra: Any) -> Any:
     callee = Callee(func)
 
-    def key(*args: Any, **kwargs: Any) -> CacheKey:
+    def name_of(args: Any, kwargs: Any) -> str:
         said = extra(*args, **kwargs) if callable(extra) else extra
-        return CacheKey.make("f:" + digest(callee.name(args, kwargs, said)), calls.memory, calls.timeout)
+        return "f:" + digest(callee.name(args, kwargs, said))
+
+    def key(*args: Any, **kwargs: Any) -> CacheKey:
+        return CacheKey.make(_key(func, name_of(args, kwargs)), calls.memory, calls.timeout)
 
     def invalidate(*args: Any, **kwargs: Any) -> None:
         key(*args, **kwargs).delete()
@@ -134,19 +143,23 @@ def _cached(calls: _Calls, func: Function, extra: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not settings.CACHEOPS_ENABLED:
             return func(*args, **kwargs)
-        name = key(*args, **kwargs)
+        name = name_of(args, kwargs)
         return calls.read(func, name, lambda: func(*args, **kwargs), lambda result: (name, result))
 
     @wraps(func)
     async def acall(*args: Any, **kwargs: Any) -> Any:
         if not settings.CACHEOPS_ENABLED:
             return await func(*args, **kwargs)
-        name = key(*args, **kwargs)
+        name = name_of(args, kwargs)
         return await calls.aread(func, name, lambda: func(*args, **kwargs), lambda result: (name, result))
 
     wrapper: Any = acall if iscoroutinefunction(func) else call
     wrapper.key, wrapper.invalidate, wrapper.ainvalidate = key, invalidate, sync_to_async(invalidate)
     return wrapper
+
+
+def _key(func: Function, name: str) -> str:
+    return simple_key(prefix_of(Callee(func).func), name)
 
 
 class RedisCache(BaseCache):
@@ -160,7 +173,10 @@ class RedisCache(BaseCache):
         return get_client() if self._own_client is None else self._own_client
 
     def clear(self) -> None:
-        pattern = re.sub(r"([*?\[\]^\\-])", r"\\\1", _redis_key("")) + "*"
+        self._tolerate(self._clear, None, Work(everything=True))
+
+    def _clear(self) -> None:
+        pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
         batch: list[bytes] = []
         for key in self._client.scan_iter(match=pattern, count=1000):
             batch.append(key)
@@ -173,33 +189,46 @@ class RedisCache(BaseCache):
     def close(self, **kwargs: Any) -> None:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
+    def _tolerate(self, func: Callable[[], T], otherwise: T, owed: Work | None = None) -> T:
+        """What `func` returns; if Redis is away and reads degrade, `otherwise`, and `owed` is to be done later."""
+        if self._own_client is not None:
+            return func()
+
+        def in_turn() -> T:
+            outbox.deliver_overdue()
+            return func()
+
+        with forgiving():
+            try:
+                return call(in_turn)
+            except Exception:
+                if owed is not None:
+                    outbox.postpone({prefix_of(): owed})
+                raise
+        return otherwise
+
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         # MGET takes a value of a foreign type for absent, where GET would fail.
-        return self._client.mget([_redis_key(name) for name in names])
+        return self._tolerate(lambda: self._client.mget(names), [None] * len(names))
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
-        return bool(self._client.set(_redis_key(name), data, px=_milliseconds(timeout), nx=new))
+        px = _milliseconds(timeout)
+        return self._tolerate(lambda: bool(self._client.set(name, data, px=px, nx=new)), False, Work(keys={name}))
 
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
-        key = _redis_key(name)
-
         def attempt(pipe: Any) -> None:
-            remaining = pipe.pttl(key)
-            data = replace(pipe.mget([key])[0])
+            remaining = pipe.pttl(name)
+            data = replace(pipe.mget([name])[0])
             pipe.multi()
             if data is not None:
                 # KEEPTTL would keep forever what expires just now.
                 same = None if remaining == -1 else max(remaining, 1)
-                pipe.set(key, data, px=same if timeout is SAME else _milliseconds(timeout))
+                pipe.set(name, data, px=same if timeout is SAME else _milliseconds(timeout))
 
-        self._client.transaction(attempt, key)
+        self._tolerate(lambda: self._client.transaction(attempt, name), None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._client.unlink(*(_redis_key(name) for name in names))
-
-
-def _redis_key(name: str) -> str:
-    return f"{PREFIX}{NAMESPACE}c:{name}"
+        return self._tolerate(lambda: self._client.unlink(*names), 0, Work(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -17,7 +17,7 @@ from typing import Any, cast
 from . import keys
 from .conditions import Dependency
 from .conf import settings
-from .outbox import deliver_outbox
+from .outbox import deliver_overdue
 from .redis import get_client, run_script
 
 DIGEST_LENGTH = 16
@@ -35,12 +35,20 @@ MISS = _Miss()
 
 
 class Basis:
-    """What a result rests on, as the Redis keys of one prefix: generations of tables and stamps of dependencies."""
+    """What a result rests on, as Redis keys: generations of tables and stamps of dependencies.
 
-    def __init__(self, prefix: str, dependencies: Iterable[Dependency], tables: Iterable[str] = ()):
+    `prefix` is that of all keys, or tells the one of each table.
+    """
+
+    def __init__(
+        self,
+        prefix: str | Callable[[str], str],
+        dependencies: Iterable[Dependency],
+        tables: Iterable[str] = (),
+    ):
         schemes = sorted({keys.scheme(dependency) for dependency in dependencies})
-        self.prefix = prefix
         self.tables = sorted({scheme.table for scheme in schemes} | set(map(keys.name, tables)))
+        self.prefixes = [prefix if isinstance(prefix, str) else prefix(table) for table in self.tables]
         self.stamps = [scheme.stamp for scheme in schemes]
         self.owners = [self.tables.index(scheme.table) for scheme in schemes]
         self._members = [
@@ -50,12 +58,14 @@ class Basis:
     @cached_property
     def checked_keys(self) -> list[str]:
         """The keys that a value's header is checked against: generations, then stamps."""
-        generations = [keys.generation_key(self.prefix, table) for table in self.tables]
-        return generations + [keys.stamp_key(self.prefix, stamp) for stamp in self.stamps]
+        return [*map(keys.generation_key, self.prefixes, self.tables), *self._of_stamps(keys.stamp_key)]
 
     @cached_property
     def dependents_keys(self) -> list[str]:
-        return [keys.dependents_key(self.prefix, stamp) for stamp in self.stamps]
+        return self._of_stamps(keys.dependents_key)
+
+    def _of_stamps(self, key: Callable[[str, str], str]) -> list[str]:
+        return [key(self.prefixes[owner], stamp) for owner, stamp in zip(self.owners, self.stamps, strict=True)]
 
     def standing(self, found: Sequence[bytes | None]) -> bool:
         """All of `checked_keys` are there, and each stamp is of its table's present generation."""
@@ -71,7 +81,7 @@ class Basis:
         """Make what is absent and return all of `checked_keys`' values."""
         n = len(self.tables)
         generations, stamps = self.checked_keys[:n], self.checked_keys[n:]
-        registries = [keys.registry_key(self.prefix, table) for table in self.tables]
+        registries = [*map(keys.registry_key, self.prefixes, self.tables)]
         plan = {"schemes": self._members, "owners": [owner + 1 for owner in self.owners]}
         return run_script(
             "register",
@@ -92,7 +102,7 @@ class Lookup:
 
 def read(key: str, basis: Basis) -> Lookup:
     """Look `key` up together with all that it rests on, in one round trip."""
-    deliver_outbox()
+    deliver_overdue()
     value, *found = cast("list[Any]", get_client().mget([key, *basis.checked_keys]))
     if not basis.standing(found):
         return Lookup(key, basis, MISS, None)
@@ -108,15 +118,15 @@ def take_stamps(lookup: Lookup, timeout: int) -> None:
         lookup.stamps = lookup.basis.register(timeout)
 
 
-def fill(lookup: Lookup, payload: bytes, timeout: int) -> bool:
-    """Store `payload` for `timeout` seconds; False when it was dead on arrival."""
+def fill(lookup: Lookup, payload: bytes, timeout: int, key: str | None = None) -> bool:
+    """Store `payload` for `timeout` seconds, under `key` if it is another one; False when it was dead on arrival."""
     if not timeout or lookup.stamps is None:
         return False
     basis = lookup.basis
     dependents = () if settings.CACHEOPS_INSIDEOUT else basis.dependents_keys
     stored = run_script(
         "fill",
-        [lookup.key, *basis.checked_keys, *dependents],
+        [key or lookup.key, *basis.checked_keys, *dependents],
         [_digest(lookup.stamps) + payload, timeout, len(lookup.stamps), *lookup.stamps],
     )
     return bool(stored)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from django.db import connections
 
-from .invalidation import PREFIX
 from .outbox import clear
+from .prefixes import all_prefixes
 from .transaction import recorder_of
 
 __all__ = ["as_autocommit"]
@@ -23,10 +23,15 @@ def as_autocommit() -> Iterator[None]:
     """
     recorders = [recorder_of(connection) for connection in connections.all()]
     before = [recorder.hide() for recorder in recorders]
-    clear(PREFIX)
+    _clear()
     try:
         yield
     finally:
         for recorder, state in zip(recorders, before, strict=True):
             recorder.restore(state)
-        clear(PREFIX)
+        _clear()
+
+
+def _clear() -> None:
+    for prefix in all_prefixes():
+        clear(prefix)

@@ -7,6 +7,7 @@ well.  A callback that is gone too late would invalidate too much, never too lit
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,8 +18,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import local, outbox
 from .changes import Work
+from .failure import forgiving
 from .frames import Frame
+from .prefixes import by_prefix
 from .signals import cache_invalidated
+
+logger = logging.getLogger("cacheops_lite")
 
 READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
 
@@ -51,8 +56,6 @@ class Recorder:
     @property
     def frame(self) -> Frame | None:
         """The operation that statements now may belong to."""
-        while self.frames and self.frames[-1].is_over(self._connection.atomic_blocks):
-            self.frames.pop()
         return self.frames[-1] if self.frames else None
 
     @contextmanager
@@ -113,15 +116,22 @@ class Recorder:
         if self.in_transaction and not self.is_manual:
             self._batch()
 
-    def record(self, prefix: str, work: Work) -> None:
-        """Have `work` done when what was written is committed: now, in autocommit."""
+    def record(self, work: Work, by_hand: bool = False) -> None:
+        """Have `work` done when what was written is committed: now, in autocommit.
+
+        As it is written by then, an error of Redis is logged, not raised, unless the work was asked for `by_hand`; in
+        any case the work is done as soon as it can be.
+        """
         if not work:
             return
         if not self.in_transaction or self.is_manual:
             self._settle()
-            deliver({prefix: work})
+            (deliver if by_hand else _deliver_surely)(by_prefix(work))
         else:
-            self._batch().work.setdefault(prefix, Work()).add(work)
+            batch = self._batch()
+            # The prefix is that of now: at the commit it may be another host's.
+            for prefix, part in by_prefix(work).items():
+                batch.work.setdefault(prefix, Work()).add(part)
 
     def _settle(self) -> None:
         """Commit what was written within blocks that ended inside of hidden ones, which Django keeps open."""
@@ -137,7 +147,7 @@ class Recorder:
             for prefix, work in batch.work.items():
                 merged.setdefault(prefix, Work()).add(work)
             batch.work = {}
-        deliver(merged)
+        _deliver_surely(merged)
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""
@@ -176,17 +186,28 @@ class Recorder:
             connection.run_on_commit.insert(0, connection.run_on_commit.pop())
 
 
-def deliver(work_by_prefix: dict[str, Work]) -> None:
-    """Do the work now and tell receivers of ``cache_invalidated``."""
+def _deliver_surely(work_by_prefix: dict[str, Work]) -> None:
     try:
-        outbox.invalidate(work_by_prefix)
+        deliver(work_by_prefix)
+    except Exception:
+        logger.exception("Can't invalidate what was written; it is tried again until it is done")
+
+
+def deliver(work_by_prefix: dict[str, Work]) -> None:
+    """Do the work now and tell receivers of ``cache_invalidated``.
+
+    Raises errors of Redis unless reads degrade; the work is not lost then.
+    """
+    try:
+        with forgiving():
+            outbox.invalidate(work_by_prefix)
     finally:
         # Not before: a reader in between would remember what it still found in Redis.
         for work in work_by_prefix.values():
             local.forget(None if work.everything else work.all_tables())
-    for work in work_by_prefix.values():
-        for sender, obj_dict in work.notices:
-            cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
+        for work in work_by_prefix.values():
+            for sender, obj_dict in work.notices:
+                cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
 
 
 def recorder_of(connection: BaseDatabaseWrapper) -> Recorder:

@@ -20,7 +20,8 @@ from django.utils.translation import get_language
 
 from .calls import Callee, Function
 from .conf import settings
-from .keys import digest, fresh_token
+from .keys import digest, fresh_token, simple_key
+from .prefixes import prefix_of
 from .responses import is_cacheable, rendered, storable, varies_by
 from .store import MISS
 
@@ -44,8 +45,8 @@ class Memory(Protocol):
 class Pages(Protocol):
     """Caches calls of views: the kept value of a name, else the computed one, which goes where `place` says."""
 
-    timeout: float | None
-
+    @property
+    def timeout(self) -> float | None: ...
     @property
     def memory(self) -> Memory: ...
     def read(self, func: Function, name: str, compute: Callable[[], Any], place: Place) -> Any: ...
@@ -75,6 +76,7 @@ class Visit:
 
     def __init__(self, pages: Pages, callee: Callee, request: Any, args: Any, kwargs: Any, extra: Any):
         self.pages, self.memory, self.request = pages, pages.memory, request
+        self.prefix = prefix_of(callee.func)
         self.url = url_name(callee, request)
         self.call = view_name(callee, request, args, kwargs, extra)
         self.record = self.memory.load(self.url)
@@ -114,10 +116,12 @@ class Visit:
     # What the key of a page asks for.
 
     def load(self, name: str) -> Any:
-        return MISS if self.record is MISS else self.memory.load(self.name)
+        return MISS if self.record is MISS else self.memory.load(simple_key(self.prefix, self.name))
 
     def keep(self, name: str, value: Any, timeout: float | None) -> bool:
-        return self.begin()._learn(set()) and self.memory.keep(self.name, storable(rendered(value)), timeout)
+        return self.begin()._learn(set()) and self.memory.keep(
+            simple_key(self.prefix, self.name), storable(rendered(value)), timeout
+        )
 
     def drop(self, name: str) -> bool:
         return self.memory.drop(self.url)
@@ -136,7 +140,7 @@ def absolute_uri(request: HttpRequest | str) -> str:
 
 def url_name(callee: Callee, request: HttpRequest | str) -> str:
     """The name of what is known of a view's URL."""
-    return "u:" + digest(callee.name((), {}, absolute_uri(request)))
+    return simple_key(prefix_of(callee.func), "u:" + digest(callee.name((), {}, absolute_uri(request))))
 
 
 def view_decorator(pages: Pages, extra: Any, make_key: Function | None = None) -> Callable[[Function], Function]:

@@ -30,10 +30,10 @@ def redis_answers() -> bool:
         return False
 
 
-def database_settings(name: str) -> dict:
+def database_settings(name: str, role: str = "") -> dict:
     """Django's settings of the database that this run is on."""
     if name == "sqlite":
-        path = Path(tempfile.gettempdir()) / f"cacheops_lite_test_{os.getpid()}.sqlite3"
+        path = Path(tempfile.gettempdir()) / f"cacheops_lite_test_{os.getpid()}{role}.sqlite3"
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": str(path),

@@ -5,10 +5,18 @@ from tests import services
 SECRET_KEY = "tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": services.database_settings(services.DATABASE)}
+DATABASES = {
+    "default": services.database_settings(services.DATABASE),
+    # The same data under another alias, and other data of the same models.
+    "replica": {**services.database_settings(services.DATABASE), "TEST": {"MIRROR": "default"}},
+    "other": services.database_settings("sqlite", "other"),
+}
 INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
+    "django.contrib.sessions",
     "cacheops_lite",
     "tests.shop",
     "airports",
@@ -20,7 +28,19 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 
 if services.redis_answers():
     CACHEOPS_REDIS = services.REDIS_URL

@@ -1,12 +1,14 @@
 """The store's contract, on both modes and both kinds of Redis: a value is valid while all its stamps stand."""
 
+import time
+
 import pytest
 
 from cacheops_lite import keys, outbox
 from cacheops_lite import store as protocol
 from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
 from cacheops_lite.conditions import Dependency
-from cacheops_lite.locks import acquire_lock, release_lock, wait_for_value
+from cacheops_lite.locks import acquire_lock, deadline, release_lock, wait_for_value
 from cacheops_lite.store import MISS, Basis
 
 ANY = Dependency("t", (), None)
@@ -170,16 +172,19 @@ def fill(lookup, payload=b"value"):
     return protocol.fill(lookup, payload, 60)
 
 
+def glimpse(prefix=""):
+    return outbox.look({"t": "7"}, {"t": [prefix]})
+
+
 def noted(glance):
-    mark, generation = glance.marks["t"]
-    return {"mark": mark, "generation": generation}
+    return {"marks": glance.marks["t"]}
 
 
 def test_a_writer_that_dropped_the_table_between_look_and_change_is_noticed(store):
     """It describes no row and so ends no mark; the generation shows it."""
     keep("one", ONE)
     for cached_meanwhile in (True, False):
-        glance = outbox.look("", {"t": "7"})
+        glance = glimpse()
         outbox.invalidate({"": Work(tables={"t"})})
         if cached_meanwhile:
             keep("two", TWO)
@@ -191,7 +196,7 @@ def test_a_look_that_nobody_disturbs_lets_the_change_be_precise(store):
     """The mark is as the writer left it."""
     keep("one", ONE)
     keep("two", TWO)
-    glance = outbox.look("", {"t": "7"})
+    glance = glimpse()
     changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
     assert kept("two", TWO) == b"value"
     assert kept("one", ONE) is MISS
@@ -199,7 +204,7 @@ def test_a_look_that_nobody_disturbs_lets_the_change_be_precise(store):
 
 def test_a_writer_that_came_between_look_and_change_drops_the_table(store):
     """The row was moved to where the first writer did not see it: what that matched must fall."""
-    glance = outbox.look("", {"t": "7"})
+    glance = glimpse()
     changed({"a": "1"}, {"a": "2"}, ["a"], pk="7")
     keep("two", TWO)
     changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
@@ -208,7 +213,7 @@ def test_a_writer_that_came_between_look_and_change_drops_the_table(store):
 
 def test_a_lost_mark_drops_the_table(store):
     """Evicted, it might have been ended."""
-    glance = outbox.look("", {"t": "7"})
+    glance = glimpse()
     keep("two", TWO)
     store.delete(keys.mark_key("", "t", "7"))
     changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
@@ -217,7 +222,7 @@ def test_a_lost_mark_drops_the_table(store):
 
 def test_two_writers_that_look_at_once_are_both_noticed(store):
     """They share a mark, which the first flush ends."""
-    one, two = (outbox.look("", {"t": "7"}) for _ in range(2))
+    one, two = (glimpse() for _ in range(2))
     changed({"a": "1"}, {"a": "2"}, ["a"], pk="7", **noted(one))
     keep("two", TWO)
     changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(two))
@@ -226,13 +231,13 @@ def test_two_writers_that_look_at_once_are_both_noticed(store):
 
 def test_a_look_tells_which_columns_schemes_need(store):
     """So that the old image reads no others; None stands for all of them."""
-    assert outbox.look("", {"t": "7"}).condition_columns["t"] == set()
+    assert glimpse().condition_columns["t"] == set()
     keep("narrow", NARROW)
-    glance = outbox.look("", {"t": "7"})
+    glance = glimpse()
     assert glance.condition_columns["t"] == {"a"}
     assert glance.read_columns["t"] == {"a", "x"}
     keep("one", ONE)
-    assert outbox.look("", {"t": "7"}).read_columns["t"] is None
+    assert glimpse().read_columns["t"] is None
 
 
 def test_too_many_changes_drop_the_table_in_one_small_call(store):
@@ -241,7 +246,7 @@ def test_too_many_changes_drop_the_table_in_one_small_call(store):
     keep("other", OTHER)
     changes = [Change("t", None, {"a": "5"}, pk=str(i)) for i in range(MAX_CHANGES_PER_TABLE + 1)]
     work = Work(changes=changes)
-    assert '"new"' not in work.as_json()
+    assert '"new"' not in work.as_json("")
     outbox.invalidate({"": work})
     assert kept("one", ONE) is MISS
     assert kept("other", OTHER) == b"value"
@@ -283,7 +288,7 @@ def store_in(prefix, name):
 def test_everything_we_write_expires(store):
     """Memory does not grow without end: no key of ours lives forever."""
     keep("one", ONE, NARROW, OTHER, timeout=30)
-    outbox.look("", {"t": "7"})
+    glimpse()
     assert acquire_lock("@col:v:one")
     for key in store.scan_iter():
         assert 0 < store.ttl(key) <= 300, key
@@ -356,10 +361,22 @@ def test_a_lock_is_never_read_as_a_value(store):
 def test_waiting_ends_with_the_value_or_with_the_lock(store):
     """Who waits gets what was computed, or a miss when the holder gave up."""
     key = keys.value_key("", "one")
-    assert wait_for_value(key, Basis("", [ONE])).payload is MISS
+    missed = protocol.read(key, Basis("", [ONE]))
+    assert wait_for_value(missed, deadline()).payload is MISS
     acquire_lock(key)
     keep("one", ONE)
-    assert wait_for_value(key, Basis("", [ONE])).payload == b"value"
+    assert wait_for_value(missed, deadline()).payload == b"value"
+
+
+def test_waiting_goes_on_while_a_payload_that_was_no_use_stays(store):
+    """One that does not decode is not what the holder computes; and at the deadline waiting ends."""
+    key = keys.value_key("", "one")
+    keep("one", ONE)
+    useless = protocol.read(key, Basis("", [ONE]))
+    acquire_lock(key)
+    before = time.monotonic()
+    assert wait_for_value(useless, before + 0.1).payload == b"value"
+    assert time.monotonic() >= before + 0.1
 
 
 def test_work_that_can_not_be_delivered_is_delivered_before_the_next_read(store, monkeypatch):

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -26,12 +28,19 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import condition
 from django.views.generic import TemplateView
 
-from cacheops_lite import keys, outbox, simple, views
+from cacheops_lite import cached_view_as, invalidate_all, keys, outbox, simple, views
 from cacheops_lite import store as protocol
 from cacheops_lite.changes import Work
 from cacheops_lite.conditions import Dependency
+from cacheops_lite.redis import get_client
 from cacheops_lite.simple import CacheKey, CacheMiss
 from cacheops_lite.store import MISS, Basis
+from tests.conftest import run_async
+from tests.integration.conftest import cache_of_kind
+from tests.shop.models import Category, Label, Unwatched
+
+# The end of a request asks connections for their state; pages like samples compile querysets.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
@@ -40,6 +49,36 @@ LOCALE = "django.middleware.locale.LocaleMiddleware"
 
 urlpatterns = []
 get = RequestFactory().get
+
+
+class LikeLabels:
+    """``cached_view_as`` in the shape of a cache: all but keys of pages is the same."""
+
+    def cached_view(self, timeout=None, extra=None):
+        if callable(timeout):
+            return self.cached_view()(timeout)
+
+        def decorate(view):
+            decorated = cached_view_as(Label, timeout=timeout, extra=extra)(view)
+            decorated.key = lambda *args: pytest.skip("pages that fall like samples have no keys")
+            return decorated
+
+        return decorate
+
+    def clear(self):
+        invalidate_all()
+
+
+@pytest.fixture(params=["redis", "embedded", "file", "like"])
+def cache(request, tmp_path):
+    """An empty cache of each kind, and pages that fall like samples."""
+    if request.param != "like":
+        with cache_of_kind(request.param, tmp_path) as empty:
+            yield empty
+        return
+    get_client().flushdb()
+    yield LikeLabels()
+    get_client().flushdb()
 
 
 @pytest.fixture
@@ -756,7 +795,7 @@ def test_of_two_that_begin_at_once_one_makes_the_record(cache):
 def test_a_foreign_record_of_a_url_is_a_miss(store):
     """It is replaced, and the page is kept under it."""
     view = page(simple.cache)
-    url = f"@col:c:{view.key(get('/'))}"
+    url = view.key(get("/"))
     for value in (b"foreign", b""):
         store.set(url, value)
         assert body(view(get("/"))) == body(view(get("/")))
@@ -834,3 +873,128 @@ def test_is_cacheable_asks_nothing_of_a_bare_request():
     """Middleware may be missing."""
     assert views.is_cacheable(HttpRequest(), HttpResponse())
     assert not views.is_cacheable(HttpRequest(), HttpResponse(status=404))
+
+
+# Pages that fall like querysets
+
+
+@pytest.fixture
+def pens(store):
+    """A category that pages are about."""
+    return Category.objects.create(name="pens")
+
+
+def page_as(*samples, change=lambda request, response: response, **options):
+    return cached_view_as(*samples, **options)(Counted(change).view())
+
+
+def test_pages_fall_with_their_samples(pens):
+    """Of a model any row counts, of a queryset those that match."""
+    of_labels, of_pens = page_as(Label), page_as(Category.objects.filter(name="pens"), Label)
+    assert [body(view(get("/"))) for view in (of_labels, of_pens) * 2] == [1, 1, 1, 1]
+    Category.objects.create(name="inks")
+    assert [body(view(get("/"))) for view in (of_labels, of_pens)] == [1, 1]
+    pens.delete()
+    assert [body(view(get("/"))) for view in (of_labels, of_pens)] == [1, 2]
+    Label.objects.create(text="new")
+    assert [body(view(get("/"))) for view in (of_labels, of_pens)] == [2, 3]
+
+
+def test_pages_that_vary_fall_with_their_samples(pens):
+    """What they vary by is known only when they are there."""
+
+    def change(request, response):
+        patch_vary_headers(response, ["X-Kind"])
+
+    view = page_as(Label, change=change)
+    requests = [get("/"), get("/", headers={"x-kind": "a"}), get("/", headers={"x-kind": "b"})]
+    assert [body(view(request)) for request in requests * 2] == [1, 2, 3] * 2
+    Label.objects.create(text="new")
+    assert [body(view(request)) for request in requests * 2] == [4, 5, 6] * 2
+
+
+def test_a_page_whose_samples_change_while_it_is_made_is_not_kept(pens):
+    """It is answered, once."""
+
+    def change(request, response):
+        if response.content == b"1":
+            Label.objects.create(text="meanwhile")
+
+    view = page_as(Label, change=change)
+    assert [body(view(get("/"))) for _ in range(3)] == [1, 2, 2]
+
+
+def test_no_page_is_kept_while_this_transaction_changes_things(pens):
+    """What it shows may never be committed."""
+    view = page_as(Label)
+    with transaction.atomic():
+        Label.objects.create(text="new")
+        assert [body(view(get("/"))) for _ in range(2)] == [1, 2]
+    assert [body(view(get("/"))) for _ in range(2)] == [3, 3]
+
+
+def test_pages_of_different_samples_are_kept_apart(pens):
+    """The samples are a part of what a page is."""
+    view = Counted().view()
+    one, two = cached_view_as(Label)(view), cached_view_as(Category)(view)
+    assert [body(decorated(get("/"))) for decorated in (one, two, one, two)] == [1, 2, 1, 2]
+
+
+def test_an_async_page_falls_with_its_samples(pens):
+    """Like one that is not."""
+    calls = []
+
+    @cached_view_as(Label)
+    async def view(request):
+        calls.append(request)
+        return HttpResponse(len(calls))
+
+    async def visits():
+        pages = [await view(get("/")) for _ in range(2)]
+        await Label.objects.acreate(text="new")
+        pages.append(await view(get("/")))
+        await view.ainvalidate("http://testserver/")
+        return [body(page) for page in [*pages, await view(get("/"))]]
+
+    assert run_async(visits()) == [1, 1, 2, 3]
+
+
+def test_samples_of_a_view_are_checked_at_once():
+    """The error comes with the decorator, not with the first visit."""
+    for samples, error in (((), TypeError), ((1,), TypeError), ((Unwatched,), ImproperlyConfigured)):
+        with pytest.raises(error):
+            cached_view_as(*samples)
+    with pytest.raises(ImproperlyConfigured, match=r"cached_view_as\(\) has timeout"):
+        cached_view_as(Label, timeout="long")
+
+
+def test_of_many_visitors_one_makes_the_page(pens):
+    """With lock, while the others wait for it."""
+    started, go_on, waiting = threading.Event(), threading.Event(), threading.Barrier(3)
+    calls = []
+
+    @cached_view_as(Label, lock=True)
+    def view(request):
+        calls.append(request)
+        started.set()
+        assert go_on.wait(20)
+        return HttpResponse(b"7")
+
+    found = []
+
+    def visit():
+        if calls:
+            waiting.wait(20)
+        found.append(body(view(get("/"))))
+        connections.close_all()
+
+    threads = [threading.Thread(target=visit) for _ in range(4)]
+    threads[0].start()
+    assert started.wait(20)
+    for thread in threads[1:]:
+        thread.start()
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert found == [7] * 4
+    assert len(calls) == 1

@@ -1,0 +1,101 @@
+"""Django's admin: querysets of model admins are uncached by default."""
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import override_settings
+from django.urls import path
+
+from cacheops_lite import adminsite
+from tests.conftest import counted_reads
+from tests.shop.models import Category, Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+site = admin.AdminSite()
+
+
+class ProductInline(admin.TabularInline):
+    model = Product
+    fields = ("name",)
+    extra = 0
+
+
+class CategoryAdmin(admin.ModelAdmin):
+    inlines = (ProductInline,)
+
+
+site.register(Product, list_display=("name",))
+site.register(Category, CategoryAdmin)
+urlpatterns = [path("admin/", site.urls)]
+
+
+@pytest.fixture
+def visit(store, client):
+    """Visits a page of the admin as one who may; gives its content."""
+    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=MIDDLEWARE):
+        client.force_login(User.objects.create_superuser("root"))
+
+        def visit(url):
+            response = client.get(url)
+            assert response.status_code == 200
+            return response.content.decode()
+
+        yield visit
+
+
+def write_behind(name):
+    """Write as another program would, whose writes nobody hears of."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    with connection.connection.cursor() if connection.vendor != "sqlite" else connection.connection as cursor:
+        cursor.execute(f"UPDATE shop_product SET name = '{name}'")
+
+
+def test_the_admin_shows_what_is_in_the_database(visit):
+    """Lists, forms and inlines, even of what other programs wrote."""
+    pens = Category.objects.create(name="pens")
+    product = Product.objects.create(sku="pen", name="first", category=pens)
+    urls = [
+        "/admin/shop/product/",
+        f"/admin/shop/product/{product.pk}/change/",
+        f"/admin/shop/category/{pens.pk}/change/",
+    ]
+    for url in urls:
+        assert "first" in visit(url)
+    write_behind("second")
+    for url in urls:
+        assert "second" in visit(url)
+        assert "first" not in visit(url)
+
+
+@override_settings(CACHEOPS_CACHE_ADMIN=True)
+def test_a_setting_has_the_admin_cached(visit):
+    """For those whose admin is slow."""
+    Product.objects.create(sku="pen", name="first")
+    visit("/admin/shop/product/")
+    with counted_reads() as reads:
+        assert "first" in visit("/admin/shop/product/")
+    assert reads.hits
+    Product.objects.update(name="second")
+    assert "second" in visit("/admin/shop/product/")
+
+
+def test_the_patch_has_an_undo():
+    """Django's own method is back after it."""
+    original = adminsite._originals[admin.options.BaseModelAdmin]
+    assert admin.ModelAdmin.get_queryset is adminsite.get_queryset
+    adminsite.uninstall()
+    try:
+        assert admin.ModelAdmin.get_queryset is original
+    finally:
+        adminsite.install()
+    adminsite.install()
+    assert adminsite._originals == {admin.options.BaseModelAdmin: original}

@@ -1,0 +1,389 @@
+"""Template tags: fragments that are cached by time or like querysets, and tags of one's own."""
+
+from functools import wraps
+from itertools import count
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.shortcuts import render
+from django.template import Context, Engine, TemplateSyntaxError
+from django.test import Client, override_settings
+from django.urls import path
+from django.utils.functional import SimpleLazyObject, lazystr
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy
+
+from cacheops_lite import CacheopsLibrary, cached, cached_as, file_cache, invalidate_fragment
+from tests.shop.models import Label, Product, Ticket, Unwatched
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+
+register = CacheopsLibrary()
+LIBRARIES = {"cacheops": "cacheops_lite.templatetags.cacheops", "mine": __name__}
+SOURCES = {
+    "base.html": "{% load cacheops %}{% cached 60 'head' %}{{ number }}{% endcached %} {% block body %}{% endblock %}",
+    "page.html": """{% extends 'base.html' %}{% load cacheops %}{% block body %}{% cached_as labels None 'labels' %}<ul>
+
+        {% for label in labels %}{% include 'item.html' %}{% endfor %}</ul>{% endcached_as %}{% endblock %}""",
+    "item.html": "<li>{{ label.text }}</li>",
+}
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "OPTIONS": {"loaders": [("django.template.loaders.locmem.Loader", SOURCES)]},
+    }
+]
+numbers = count(1)
+
+
+def page(request):
+    return render(request, "page.html", {"labels": Label.objects.order_by("text"), "number": next(numbers)})
+
+
+urlpatterns = [path("page/", page)]
+
+
+@register.decorator_tag
+def short(name="nobody"):
+    return cached(timeout=60, extra=name)
+
+
+@register.decorator_tag()
+def other(name):
+    return cached(timeout=60, extra=name)
+
+
+@register.decorator_tag(takes_context=True)
+def for_visitors(context, name, *, timeout=60):
+    if context.get("staff"):
+        return lambda func: func
+    return cached_as(Label, timeout=timeout, extra=name)
+
+
+def logged(func):
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+@register.decorator_tag
+@logged
+def wrapped(name, *extra):
+    return cached(timeout=60, extra=(name, extra))
+
+
+@register.decorator_tag
+def titled(name):
+    def decorate(func):
+        return lambda: format_html("<h1>{}</h1>", func())
+
+    return decorate
+
+
+def rendered(template, **context):
+    """What a template gives, in which ``{{ n }}`` is 1, 2, 3, ... with each rendering of it."""
+    return Engine(libraries=LIBRARIES, builtins=list(LIBRARIES.values())).from_string(template).render(Context(context))
+
+
+@pytest.fixture
+def n():
+    counted = count(1)
+    return lambda: next(counted)
+
+
+def test_a_fragment_is_kept_by_name(n):
+    """The same in any template, whatever else the context holds."""
+    assert rendered("<{% cached 60 'a' %}{{ n }}{{ x }}{% endcached %}>", n=n) == "<1>"
+    assert rendered("{% cached 5 'a' %}else {{ n }}{% endcached %}", n=n, x=2) == "1"
+    assert rendered("{% cached 60 'b' %}{{ n }}{% endcached %}", n=n) == "2"
+    assert rendered("{% cached timeout=60 fragment_name='b' %}{{ n }}{% endcached %}", n=n) == "2"
+
+
+def test_extra_tells_fragments_apart(n):
+    """By value and type, not by what it prints."""
+
+    def get(**context):
+        return rendered("{% cached 60 'a' x y %}{{ n }}{% endcached %}", n=n, **context)
+
+    seen = [get(x=1, y=2), get(x="1", y=2), get(x=12, y=""), get(x=True, y=2), get(x=None, y=2), get(x=1, y=2)]
+    assert seen == ["1", "2", "3", "4", "5", "1"]
+    assert rendered("{% cached 60 'a' 1 2 %}{{ n }}{% endcached %}", n=n) == "1"
+
+
+def test_invalidating_a_fragment_forgets_exactly_that(n):
+    """That of this name and extra."""
+    label = Label.objects.create(text="x")
+
+    def get():
+        parts = ("'a'", "'a' 1", "'a' '1'", "'a' label", "'b'")
+        return [
+            rendered(
+                f"{{% cached 60 {part} %}}{{{{ n }}}}{{% endcached %}}", n=n, label=SimpleLazyObject(lambda: label)
+            )
+            for part in parts
+        ]
+
+    assert get() == get() == ["1", "2", "3", "4", "5"]
+    invalidate_fragment("a")
+    assert get() == ["6", "2", "3", "4", "5"]
+    invalidate_fragment("a", 1)
+    assert get() == ["6", "7", "3", "4", "5"]
+    invalidate_fragment("a", "1")
+    invalidate_fragment("a", label)
+    assert get() == ["6", "7", "8", "9", "5"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        mark_safe("Name"),
+        gettext_lazy("Name"),
+        lazystr(mark_safe("Name")),
+        SimpleLazyObject(lambda: "Name"),
+        type("Text", (str,), {})("Name"),
+    ],
+)
+def test_text_of_every_kind_is_the_text_that_it_is(n, name):
+    """Safe and lazy text as name and extra, in the tags and in the call."""
+    template = "{% cached 60 name name %}{{ n }}{% endcached %}"
+    assert rendered(template, n=n, name="Name") == rendered(template, n=n, name=name) == "1"
+    invalidate_fragment(name, name)
+    assert rendered(template, n=n, name="Name") == "2"
+    invalidate_fragment("Name", "Name")
+    assert rendered(template, n=n, name=name) == "3"
+    template = "{% cached_as labels None name %}{{ n }}{% endcached_as %}"
+    assert rendered(template, n=n, name="Name", labels=Label.objects.all()) == "4"
+    assert rendered(template, n=n, name=name, labels=Label.objects.all()) == "4"
+
+
+def test_a_fragment_like_a_queryset_falls_with_it(n):
+    """And with nothing else."""
+
+    def get(queryset, timeout=None):
+        template = "{% cached_as queryset timeout 'a' %}{{ n }}{% endcached_as %}"
+        return rendered(template, n=n, queryset=queryset, timeout=timeout)
+
+    xs, ys = Label.objects.filter(text="x"), Label.objects.filter(text="y")
+    assert (get(xs), get(ys), get(xs), get(ys)) == ("1", "2", "1", "2")
+    Label.objects.create(text="x")
+    assert (get(xs), get(ys), get(ys, timeout=5)) == ("3", "2", "2")
+    named = "{% cached_as queryset fragment_name='a' timeout=60 %}{{ n }}{% endcached_as %}"
+    assert rendered(named, n=n, queryset=ys) == "2"
+    extra = "{% cached_as queryset None 'a' 1 %}{{ n }}{% endcached_as %}"
+    assert (rendered(extra, n=n, queryset=ys), rendered(extra, n=n, queryset=ys)) == ("4", "4")
+
+
+def test_timeouts_are_the_tags_or_the_models(n, store):
+    """In seconds; None keeps a fragment that is cached by time until it is invalidated."""
+    ttls = []
+    for tag in ("cached_as labels None", "cached_as labels 50", "cached 40", "cached None"):
+        store.flushdb()
+        rendered(f"{{% {tag} 'a' %}}{{% end{tag.split()[0]} %}}", labels=Label.objects.all())
+        (key,) = store.keys("*@col:v:*") + store.keys("*@col:c:*")
+        ttls.append(store.ttl(key))
+    assert [-(-ttl // 10) * 10 if ttl > 0 else ttl for ttl in ttls] == [600, 50, 40, -1]
+
+
+def test_cached_and_cached_as_of_one_name_do_not_meet(n):
+    """Nor is the one forgotten with the other."""
+    template = "{% cached 60 'a' %}{{ n }}{% endcached %} {% cached_as labels 60 'a' %}{{ n }}{% endcached_as %}"
+    assert rendered(template, n=n, labels=Label.objects.all()) == "1 2"
+    invalidate_fragment("a")
+    assert rendered(template, n=n, labels=Label.objects.all()) == "3 2"
+
+
+def test_in_a_transaction_with_changes_fragments_like_querysets_are_not_cached(n):
+    """Neither read nor kept."""
+    template = "{% cached_as labels None 'a' %}{{ n }}{% endcached_as %}"
+    assert rendered(template, n=n, labels=Label.objects.all()) == "1"
+    with transaction.atomic():
+        assert rendered(template, n=n, labels=Label.objects.all()) == "1"
+        Product.objects.create(sku="x")
+        assert rendered(template, n=n, labels=Label.objects.all()) == "2"
+        transaction.set_rollback(True)
+    assert rendered(template, n=n, labels=Label.objects.all()) == "1"
+
+
+def test_fragments_may_be_nested(n):
+    """Each is kept by itself."""
+    template = "{% cached 60 'a' %}{{ n }}{% cached 60 'b' %}{{ n }}{% endcached %}{% endcached %}"
+    assert rendered(template, n=n) == rendered(template, n=n) == "12"
+    invalidate_fragment("a")
+    assert rendered(template, n=n) == "32"
+
+
+def test_a_fragment_in_a_loop_is_one_for_each_extra(n):
+    """As its name alone is one for all."""
+    template = "{% for x in xs %}{% cached 60 'a' x %}{{ x }}:{{ n }} {% endcached %}{% endfor %}"
+    assert rendered(template, n=n, xs="aba") == rendered(template, n=n, xs="aba") == "a:1 b:2 a:1 "
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_a_fragment_is_safe_text_and_what_it_prints_is_escaped_once(n, serializer):
+    """When computed and when cached, whatever the serializer makes of safe text."""
+    template = "{% cached 60 'a' %}<b>{{ text }}{{ n }}</b>{% endcached %}"
+
+    class Json:
+        dumps = staticmethod(lambda data: b"J" + str(data).encode())
+        loads = staticmethod(lambda data: data[1:].decode())
+
+    with override_settings(CACHEOPS_SERIALIZER=Json if serializer == "json" else serializer):
+        for _ in range(2):
+            text = rendered(template, n=n, text="<&>")
+            assert text == "<b>&lt;&amp;&gt;1</b>"
+            filtered = rendered("{% filter upper %}" + template + "{% endfilter %}", n=n)
+            assert filtered.startswith("<B>")
+        node = Engine(builtins=list(LIBRARIES.values())).from_string(template).nodelist[0]
+        assert isinstance(node.render(Context()), SafeString)
+
+
+def test_a_fragment_whose_body_fails_is_not_cached():
+    """The error comes out each time, until there is none."""
+
+    def fail():
+        raise ZeroDivisionError
+
+    for tag in ("cached 60 'a'", "cached_as labels 60 'a'"):
+        template = f"{{% {tag} %}}{{{{ x }}}}{{% end{tag.split()[0]} %}}"
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                rendered(template, x=fail, labels=Label.objects.all())
+        assert rendered(template, x=5, labels=Label.objects.all()) == "5"
+
+
+def test_without_the_cache_tags_give_the_same(n, settings):
+    """Anew each time."""
+    template = "{% cached 60 'a' %}<a>  <b>{{ n }}{% endcached %}"
+    assert rendered(template, n=n) == "<a> <b>1"
+    settings.CACHEOPS_ENABLED = False
+    assert rendered(template, n=n) == "<a> <b>2"
+
+
+def test_whitespace_between_tags_collapses_in_fragments_alone(settings):
+    """As the setting has it, whether computed or cached."""
+    template = "<a>  <b>{% cached 60 name %}<a>  <b>\n\n<pre>  <b>  </b></pre>{% endcached %}"
+    for _ in range(2):
+        assert rendered(template, name="a") == "<a>  <b><a> <b>\n<pre>  <b>  </b></pre>"
+    settings.CACHEOPS_KEEP_WHITESPACE = "all"
+    assert rendered(template, name="b") == "<a>  <b><a>  <b>\n\n<pre>  <b>  </b></pre>"
+    settings.CACHEOPS_KEEP_WHITESPACE = ()
+    assert rendered(template, name="c") == "<a>  <b><a> <b>\n<pre> <b> </b></pre>"
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ("cached", "{% cached %}: missing a required argument: 'timeout'"),
+        ("cached 60", "{% cached %}: missing a required argument: 'fragment_name'"),
+        ("cached_as labels 60", "{% cached_as %}: missing a required argument: 'fragment_name'"),
+        ("cached timeout=60 'a'", "{% cached %} has the positional argument 'a' after one with a name"),
+        ("cached timeout=60 timeout=5 'a'", "{% cached %} has two values for timeout"),
+        ("cached 60 'a' timeout=5", "{% cached %}: multiple values for argument 'timeout'"),
+        ("cached 60 'a' nonsense=5", "{% cached %}: got an unexpected keyword argument 'nonsense'"),
+        ("for_visitors", "{% for_visitors %}: missing a required argument: 'name'"),
+        ("for_visitors 'a' 'b'", "{% for_visitors %}: too many positional arguments"),
+        ("for_visitors 'a' context=5", "{% for_visitors %}: multiple values for argument 'context'"),
+    ],
+)
+def test_wrong_arguments_are_errors_of_the_template(tag, message):
+    """When it is compiled, with the name of the tag."""
+    with pytest.raises(TemplateSyntaxError) as error:
+        Engine(builtins=list(LIBRARIES.values())).from_string(f"{{% {tag} %}}{{% end{tag.split()[0]} %}}")
+    assert message in str(error.value)
+
+
+def test_a_tag_that_is_not_closed_is_an_error_of_the_template():
+    """As of any block tag."""
+    with pytest.raises(TemplateSyntaxError, match="endcached"):
+        rendered("{% cached 60 'a' %}")
+
+
+@pytest.mark.parametrize(
+    ("tag", "error", "message"),
+    [
+        ("cached '60' 'a'", TypeError, "{% cached %} has timeout '60'"),
+        ("cached missing 'a'", TypeError, "{% cached %} has timeout ''"),
+        ("cached -1 'a'", ValueError, "{% cached %} has timeout -1"),
+        ("cached_as labels '60' 'a'", ImproperlyConfigured, "{% cached_as %} has timeout '60'"),
+        ("cached_as labels missing 'a'", ImproperlyConfigured, "{% cached_as %} has timeout ''"),
+        ("cached_as missing None 'a'", TypeError, "Pass a queryset"),
+        ("cached_as unwatched None 'a'", ImproperlyConfigured, "shop.unwatched"),
+        ("cached 60 'a' unsaved", TypeError, "is not saved"),
+    ],
+)
+def test_wrong_values_are_clear_errors(tag, error, message):
+    """When rendered, also without the cache."""
+    template = f"{{% {tag} %}}{{% end{tag.split()[0]} %}}"
+    context = {"labels": Label.objects.all(), "unwatched": Unwatched.objects.all(), "unsaved": Label()}
+    with pytest.raises(error) as raised:
+        rendered(template, **context)
+    assert message in str(raised.value)
+
+
+def test_own_tags_do_what_the_returned_decorator_does(n):
+    """With and without parentheses, arguments or the context; also one that wraps a function."""
+    for _ in range(2):
+        assert rendered("{% short %}{{ n }}{% endshort %}", n=n) == "1"
+        assert rendered("{% short 'a' %}{{ n }}{% endshort %}", n=n) == "2"
+        assert rendered("{% other name='a' %}{{ n }}{% endother %}", n=n) == "3"
+        assert rendered("{% wrapped 'a' 1 %}{{ n }}{% endwrapped %}", n=n) == "4"
+        assert rendered("{% for_visitors 'a' %}{{ n }}{% endfor_visitors %}", n=n) == "5"
+        assert rendered("{% cached 60 'a' %}{{ n }}{% endcached %}", n=n) == "6"
+    assert rendered("{% for_visitors 'a' timeout=5 %}{{ n }}{% endfor_visitors %}", n=n, staff=True) == "7"
+    Label.objects.create(text="x")
+    assert rendered("{% for_visitors 'a' timeout=5 %}{{ n }}{% endfor_visitors %}", n=n) == "8"
+    assert rendered("{% titled 'a' %}<i>  <b>{{ x }}{% endtitled %}", x="<") == "<h1><i> <b>&lt;</h1>"
+
+
+def test_own_tags_may_use_any_cache(n, tmp_path):
+    """Such as that of files."""
+    library = CacheopsLibrary()
+    cache = type(file_cache)(tmp_path)
+
+    @library.decorator_tag
+    def filed(name):
+        return cache.cached(timeout=60, extra=name)
+
+    engine = Engine()
+    engine.template_builtins.append(library)
+    template = engine.from_string("{% filed 'a' %}{{ n }}{% endfiled %}")
+    assert [template.render(Context({"n": n})) for _ in range(2)] == ["1", "1"]
+    assert list(tmp_path.iterdir())
+
+
+def test_a_decorated_tag_function_stays_a_function():
+    """That can be called by others."""
+    assert short("a")(lambda: 5)() == 5
+    assert wrapped.__name__ == "wrapped"
+
+
+def test_what_can_not_be_serialized_is_named_after_its_tag(n, caplog, settings):
+    """In the log; it is given all the same."""
+
+    class Failing:
+        dumps = loads = staticmethod(lambda data: 1 / 0)
+
+    settings.CACHEOPS_SERIALIZER = Failing
+    assert rendered("{% cached 60 'a' %}{{ n }}{% endcached %}", n=n) == "1"
+    assert "{% cached %}" in caplog.text
+
+
+@override_settings(ROOT_URLCONF=__name__, TEMPLATES=TEMPLATES, MIDDLEWARE=[])
+def test_pages_of_cached_fragments_are_fresh():
+    """Through views, with inheritance and includes, with the library found by its app."""
+    get = lambda: Client().get("/page/").content.decode()
+    head, body = get().split(maxsplit=1)
+    assert body == "<ul>\n</ul>"
+    label = Label.objects.create(text="<b>")
+    fresh = f"{head} <ul>\n<li>&lt;b&gt;</li></ul>"
+    assert get() == fresh
+    Ticket.objects.create(subject="x")
+    assert get() == fresh
+    label.delete()
+    assert get() == f"{head} {body}"
+    invalidate_fragment("head")
+    assert get().split()[0] != head
