@@ -18,7 +18,7 @@ class Disturbed(Exception):
 
 
 def claim() -> None:
-    """Empty the databases.  Raises SystemExit if one of them holds what is not a benchmark's, or another run uses it."""
+    """Empty the databases.  Raises SystemExit if one of them is another's, or another run's."""
     for client in _clients():
         if client.dbsize() and not _is_left_over(client.get(MARK)):
             number = client.connection_pool.connection_kwargs["db"]
