@@ -41,12 +41,17 @@ def _ours() -> str:
     """This library's version, and its commit if it is a checkout."""
     from cacheops_lite import __version__
 
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--", "cacheops_lite", "bench")
     except (OSError, subprocess.CalledProcessError):
         return f"cacheops_lite {__version__}"
-    return f"cacheops_lite {__version__} ({commit})"
+    return f"cacheops_lite {__version__} ({commit}{', changed' if changed else ''})"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _database_version(database: str) -> str:
