@@ -14,13 +14,14 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 
-from . import compiled, conf, local, mass, writes
+from . import compiled, conf, direct, local, mass, writes
 from .caching import Caching, caches, caching_of, fetch, require_caching, value
 from .conf import ALL_OPS
 from .images import tables_of
 from .invalidation import is_active
 from .prefixes import prefix_of
 from .scope import is_watched
+from .shapes import Shapeless, identity_of
 from .signals import post_update, pre_update
 from .store import MISS
 from .transaction import recorder_for
@@ -126,12 +127,16 @@ class QuerySetMixin(QuerySet[Any]):
         caching = self.__dict__.get("_cacheops_caching")
         if caching is not None:
             clone._cacheops_caching = caching
+        capture = self.__dict__.get("_cacheops_capture")
+        if capture is not None:
+            clone._cacheops_capture = capture
         return clone
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
+            capture = self.__dict__.get("_cacheops_capture")
             # None, if it is not to be cached, leaves it to Django.
-            self._result_cache = fetch(self)
+            self._result_cache = fetch(self) if capture is None else capture.results(self)
         original(QuerySet, "_fetch_all")(self)
 
     def count(self) -> int:
@@ -141,8 +146,9 @@ class QuerySetMixin(QuerySet[Any]):
         return value(
             self,
             "count",
-            lambda: compiled.compile_count(self.query, self.db),
+            lambda query, tokens: compiled.compile_count(query, self.db, tokens),
             lambda: count(self),
+            "count",
         )
 
     def exists(self) -> bool:
@@ -152,8 +158,9 @@ class QuerySetMixin(QuerySet[Any]):
         return value(
             self,
             "exists",
-            lambda: compiled.compile_exists(self.query, self.db),
+            lambda query, tokens: compiled.compile_exists(query, self.db, tokens),
             lambda: exists(self),
+            "exists",
         )
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -164,18 +171,18 @@ class QuerySetMixin(QuerySet[Any]):
         return value(
             self,
             "aggregate",
-            lambda: compiled.compile_aggregates(self.query, self.db, named),
+            lambda query, tokens: compiled.compile_aggregates(query, self.db, named, tokens),
             lambda: aggregate(self, *args, **kwargs),
+            _kind_of(named),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        get = original(QuerySet, "get")
         key = _local_key(self, args, kwargs)
         if key is None:
-            return get(_fetching_as_get(self), *args, **kwargs)
+            return _get(self, args, kwargs)
         found, since = local.recall(key), local.version()
         if found is MISS:
-            found = get(_fetching_as_get(self), *args, **kwargs)
+            found = _get(self, args, kwargs)
             model: Any = self.model
             tables = [table.name for table in tables_of(model)]
             local.remember(key, found, tables, require_caching(self).timeout, since)
@@ -191,6 +198,17 @@ class QuerySetMixin(QuerySet[Any]):
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
         in_bulk = original(QuerySet, "in_bulk")
         return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
+
+
+def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    get = original(QuerySet, "get")
+    condition = direct.condition_of(args, kwargs)
+    caching = None if condition is None else caches(queryset, "get") or caches(queryset, "fetch")
+    if condition is not None and caching is not None:
+        found = direct.get(queryset, caching, condition, lambda clone: get(clone, *args, **kwargs))
+        if found is not MISS:
+            return found
+    return get(_fetching_as_get(queryset), *args, **kwargs)
 
 
 def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
@@ -213,6 +231,16 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
     if not all(hasattr(each, "resolve_expression") for each in named.values()):
         return None
     return named
+
+
+def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
+    """What tells these aggregates from others, None if there is more to them than is known."""
+    try:
+        kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
+        hash(kind)
+    except (Shapeless, TypeError):
+        return None
+    return "aggregate", kind
 
 
 def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable | None:
