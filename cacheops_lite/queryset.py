@@ -88,19 +88,16 @@ class QuerySetMixin(QuerySet[Any]):
             writes.created(self.model, created, using)
         return created
 
+    def clone(self) -> QuerySet[Any]:
+        """A copy, also of a queryset that changes in place; the copy then does so, too."""
+        return _copy(self)
+
     def _clone(self) -> QuerySet[Any]:
-        cloning = self.__dict__.get("_cacheops_cloning")
-        if cloning == 0:
-            self._result_cache = None
-            self._prefetch_done = False
-            return self
-        clone = original(QuerySet, "_clone")(self)
-        if cloning is not None:
-            clone._cacheops_cloning = cloning - 1
-        caching = self.__dict__.get("_cacheops_caching")
-        if caching is not None:
-            clone._cacheops_caching = caching
-        return clone
+        if self.__dict__.get("_cacheops_cloning") != 0:
+            return _copy(self)
+        self._result_cache = None
+        self._prefetch_done = False
+        return self
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
@@ -165,6 +162,17 @@ class QuerySetMixin(QuerySet[Any]):
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
         in_bulk = original(QuerySet, "in_bulk")
         return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
+
+
+def _copy(queryset: Any) -> QuerySet[Any]:
+    copied = original(QuerySet, "_clone")(queryset)
+    cloning = queryset.__dict__.get("_cacheops_cloning")
+    if cloning is not None:
+        copied._cacheops_cloning = max(cloning - 1, 0)
+    caching = queryset.__dict__.get("_cacheops_caching")
+    if caching is not None:
+        copied._cacheops_caching = caching
+    return copied
 
 
 def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
