@@ -307,7 +307,7 @@ def test_sliced_querysets_fall_with_their_conditions(store):
 
 
 def test_raw_querysets_ask_the_database(store):
-    """They are not cached, so they are never stale, and what they write is noticed."""
+    """Unless they are told to be cached; in functions they are cached like samples."""
     label = Label.objects.create(text="old")
     read = lambda: [label.text for label in Label.objects.raw("SELECT * FROM shop_label")]
     assert read() == ["old"]
