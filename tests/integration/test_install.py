@@ -54,7 +54,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
     assert set(queryset._originals[QuerySet]) == {
         *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
-        "bulk_create",
+        *("bulk_create", "update", "_raw_delete"),
     }
 
 
