@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from contextlib import nullcontext
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.paginator import Paginator
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
 
@@ -272,6 +274,42 @@ def test_what_is_cached_on_save_is_found_by_cache(store, queries, settings, opti
     with queries() as ran:
         assert Label.objects.cache().get(**{name: getattr(label, name)}) == label
     assert len(ran) == 0
+
+
+def test_what_is_cached_on_save_is_so_within_a_test_case(store, queries, settings):
+    """Its transaction counts as not there."""
+    settings.CACHEOPS = {"shop.label": {"cache_on_save": True, "timeout": 60}}
+    with transaction.atomic():
+        with as_autocommit():
+            label = Label.objects.create(text="x")
+            with queries() as ran:
+                assert Label.objects.cache().get(pk=label.pk) == label
+            assert len(ran) == 0
+        transaction.set_rollback(True)
+
+
+def test_a_save_in_manual_transaction_management_caches_nothing(store, settings):
+    """Nobody tells when its commit comes."""
+    settings.CACHEOPS = {"shop.label": {"cache_on_save": True, "timeout": 60}}
+    transaction.set_autocommit(False)
+    try:
+        label = Label.objects.create(text="x")
+        transaction.rollback()
+    finally:
+        transaction.set_autocommit(True)
+    with pytest.raises(Label.DoesNotExist):
+        Label.objects.cache().get(pk=label.pk)
+
+
+@pytest.mark.parametrize("in_atomic", [False, True])
+def test_what_can_not_be_cached_on_save_is_logged(store, settings, caplog, monkeypatch, in_atomic):
+    """The save is done."""
+    settings.CACHEOPS = {"shop.label": {"cache_on_save": True, "timeout": 60}}
+    monkeypatch.setattr(QuerySet, "cache", lambda self, ops: 1 / 0)
+    with transaction.atomic() if in_atomic else nullcontext():
+        Label.objects.create(text="x")
+    assert Label.objects.count() == 1
+    assert "ZeroDivisionError" in caplog.text
 
 
 # Invalidation.
