@@ -144,7 +144,12 @@ def _is_untouched(queryset: Any) -> bool:
         and not (query.annotations or query.extra or query.extra_tables or query.select_related or query.combinator)
         and query.high_mark is None
         and not query.low_mark
-        and not (query.distinct or query.select_for_update or getattr(query, "_filtered_relations", None) or query.explain_info)
+        and not (
+            query.distinct
+            or query.select_for_update
+            or getattr(query, "_filtered_relations", None)
+            or query.explain_info
+        )
         and query.deferred_loading == Query.deferred_loading
         and query.group_by is None
         and _is_plain_class(queryset_class)

@@ -115,22 +115,16 @@ class QuerySetMixin(QuerySet[Any]):
             writes.created(self.model, created, using)
         return created
 
+    def clone(self) -> QuerySet[Any]:
+        """A copy, also of a queryset that changes in place; the copy then does so, too."""
+        return _copy(self)
+
     def _clone(self) -> QuerySet[Any]:
-        cloning = self.__dict__.get("_cacheops_cloning")
-        if cloning == 0:
-            self._result_cache = None
-            self._prefetch_done = False
-            return self
-        clone = original(QuerySet, "_clone")(self)
-        if cloning is not None:
-            clone._cacheops_cloning = cloning - 1
-        caching = self.__dict__.get("_cacheops_caching")
-        if caching is not None:
-            clone._cacheops_caching = caching
-        capture = self.__dict__.get("_cacheops_capture")
-        if capture is not None:
-            clone._cacheops_capture = capture
-        return clone
+        if self.__dict__.get("_cacheops_cloning") != 0:
+            return _copy(self)
+        self._result_cache = None
+        self._prefetch_done = False
+        return self
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
@@ -209,6 +203,20 @@ def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if found is not MISS:
             return found
     return get(_fetching_as_get(queryset), *args, **kwargs)
+
+
+def _copy(queryset: Any) -> QuerySet[Any]:
+    copied = original(QuerySet, "_clone")(queryset)
+    cloning = queryset.__dict__.get("_cacheops_cloning")
+    if cloning is not None:
+        copied._cacheops_cloning = max(cloning - 1, 0)
+    caching = queryset.__dict__.get("_cacheops_caching")
+    if caching is not None:
+        copied._cacheops_caching = caching
+    capture = queryset.__dict__.get("_cacheops_capture")
+    if capture is not None:
+        copied._cacheops_capture = capture
+    return copied
 
 
 def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:

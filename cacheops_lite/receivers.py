@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,9 @@ from . import operations, writes
 from .conf import model_profile, on_change
 from .invalidation import is_active
 from .scope import is_watched, watched_models
+from .transaction import recorder_for
+
+logger = logging.getLogger("cacheops_lite")
 
 _connected: list[tuple[ModelSignal, type[Model]]] = []
 _installed = False
@@ -105,7 +109,14 @@ def _cache_on_save(instance: Model, using: str) -> None:
             objects.cache(ops="get").get(**condition)
 
     # What it raises is logged: the save is done.
-    transaction.on_commit(warm, using=using, robust=True)
+    recorder = recorder_for(using)
+    if recorder.in_transaction and not recorder.is_manual:
+        transaction.on_commit(warm, using=using, robust=True)
+    elif not recorder.in_transaction:
+        try:
+            warm()
+        except Exception:
+            logger.exception("Can't cache %s on save", instance._meta.label)
 
 
 def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
