@@ -66,7 +66,10 @@ def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: To
 
 def compile_exists(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:
     """The read of ``exists()``.  Raises Uncacheable or EmptyResultSet."""
-    return _compile("exists", query.exists(), using, tokens)
+    read = _compile("exists", query.exists(), using, tokens)
+    # What it selects is a parameter as well, and always the same.
+    read.parameter_count -= read.sql.startswith("SELECT %s")
+    return read
 
 
 def compile_count(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:

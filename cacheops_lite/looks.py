@@ -20,6 +20,7 @@ from .changes import Mark
 from .failure import tolerate
 from .images import Table, own_key, put, tables_of
 from .prefixes import prefixes_of_table
+from .prepared import row_of
 from .transaction import recorder_for
 
 
@@ -43,7 +44,7 @@ def look(model: type[Model], pk: Any, using: str) -> Look:
     keys = _keys_from(model, tables, pk, connections[using].vendor)
     if recorder_for(using).in_transaction:
         locked = lock(model, using)
-        return Look(pk, held(locked.filter(pk=pk), readable(model)), keys or {}, {})
+        return Look(pk, _held(locked, pk, readable(model), "locked"), keys or {}, {})
     if keys is None:
         return Look(pk, None, {}, {})
     prefixes = {table: prefixes_of_table(table) for table in keys}
@@ -53,7 +54,7 @@ def look(model: type[Model], pk: Any, using: str) -> Look:
     attnames = list(asked_for(tables, glance.wanted))
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.
-    found = held(queryset.filter(pk=pk), attnames) if attnames else None
+    found = _held(queryset, pk, attnames, "plain") if attnames else None
     return Look(pk, found, keys, glance.marks)
 
 
@@ -94,6 +95,12 @@ def _keys_from(model: type[Model], tables: Iterable[Table], pk: Any, vendor: str
     return keys
 
 
+def wanted_of(model: type[Model]) -> outbox.Wanted | None:
+    """What the schemes of `model`'s tables ask for; None if Redis is away."""
+    prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
+    return tolerate(lambda: outbox.wanted(prefixes), None)
+
+
 def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
     """The attnames that the tables' schemes ask for."""
     for table in tables:
@@ -102,9 +109,17 @@ def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
                 yield each.attname
 
 
-def held(queryset: QuerySet[Any], attnames: Iterable[str]) -> dict[str, Any]:
-    """The only row of `queryset` by attname, as the database gets it; empty if there is none."""
-    return next(rows(queryset, attnames), {})
+def _held(queryset: QuerySet[Any], pk: Any, attnames: list[str], kind: str) -> dict[str, Any]:
+    """The row of `queryset` with that key by attname, as the database gets it; empty if there is none."""
+    model, using = queryset.model, queryset.db
+    try:
+        row = row_of(model, pk, tuple(attnames), using, lambda: queryset, kind)
+    except LookupError:
+        return next(rows(queryset.filter(pk=pk), attnames), {})
+    found: dict[str, Any] = {}
+    for name, value in zip(attnames, row or (), strict=row is not None):
+        put(found, model._meta.get_field(name), value)
+    return found
 
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:

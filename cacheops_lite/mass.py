@@ -13,14 +13,11 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
-from . import outbox
 from .changes import MAX_CHANGES_PER_TABLE, Change, Work
-from .failure import tolerate
 from .images import Snapshot, own_keys, own_row_went, put, row_changed, tables_of
 from .invalidation import record
-from .looks import asked_for, lock, rows
+from .looks import asked_for, lock, rows, wanted_of
 from .outbox import Wanted
-from .prefixes import prefixes_of_table
 from .transaction import recorder_for
 
 Perform = Callable[[], int]
@@ -30,7 +27,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     """What `perform` returns, which is Django's ``queryset.update(**values)``, and record what it changes."""
     written = _written_fields(queryset.model, values)
     using = queryset.db
-    wanted = None if written is None else _wanted(queryset.model)
+    wanted = None if written is None else wanted_of(queryset.model)
     if written is None or wanted is None:
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
@@ -60,7 +57,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
 def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     """What `perform` returns, which is Django's delete of the rows in one statement, and record what it removes."""
     model = queryset.model
-    wanted = _wanted(model) if recorder_for(using).in_transaction else None
+    wanted = wanted_of(model) if recorder_for(using).in_transaction else None
     if wanted is None or not _is_plain(queryset):
         return perform()
     old = _locked_rows(queryset.using(using), _own_names(model, wanted))
@@ -82,7 +79,7 @@ def look_at(model: type[Model], keys: Collection[Any], using: str) -> list[Chang
     """
     if len(keys) > MAX_CHANGES_PER_TABLE or not hasattr(model._meta.pk, "column"):
         return None
-    wanted = _wanted(model)
+    wanted = wanted_of(model)
     if wanted is None:
         return None
     locked = lock(model, using)
@@ -131,12 +128,6 @@ def _written_fields(model: type[Model], values: Mapping[str, Any]) -> list[Field
     touched = {field.model for field in written}
     generated = [each for each in model._meta.concrete_fields if isinstance(each, GeneratedField)]
     return written + [field for field in generated if field.model in touched]
-
-
-def _wanted(model: type[Model]) -> Wanted | None:
-    """What the schemes of `model`'s tables ask for; None if Redis is away."""
-    prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
-    return tolerate(lambda: outbox.wanted(prefixes), None)
 
 
 def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tuple[Any, str]]:

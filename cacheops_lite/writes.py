@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from django.db import connections
-from django.db.models import GeneratedField, Model
+from django.db.models import Field, GeneratedField, Model
 
+from . import columns
 from .changes import Change, Work
-from .images import (
-    Snapshot,
-    own_key,
-    row_came,
-    row_changed,
-    snapshot,
-    tables_of,
-)
+from .columns import is_ours_to_read
+from .images import Snapshot, own_key, put, row_came, row_changed, snapshot, tables_of
 from .invalidation import record
-from .looks import Look
+from .looks import Look, wanted_of
+from .signals import cache_invalidated
 
 
 def saved(instance: Model, found: Look | None, created: bool, written: Collection[str] | None, using: str) -> None:
@@ -64,16 +61,37 @@ def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str
     return written
 
 
-def created(model: type[Model], instances: Iterable[Model], using: str) -> None:
+def created(model: type[Model], instances: Sequence[Model], using: str) -> None:
     """Record that rows were, or may have been, inserted in bulk."""
     vendor = connections[using].vendor
-    key = model._meta.pk.attname
-    for instance in instances:
-        held = snapshot(instance)
-        if held.get(key, MISSING) is None:
-            # What the database gave it is not known, as where conflicts were ignored.
-            del held[key]
-        record(model, using, Work(changes=row_came(model, held, vendor)), held)
+    wanted = wanted_of(model)
+    if wanted is None:
+        record(model, using, Work(tables={table.name for table in tables_of(model)}))
+        return
+    work = Work()
+    for table in tables_of(model):
+        asked_for = [
+            (column, field) for column, field in table.fields.items() if column in wanted.conditions[table.name]
+        ]
+        # Of a row that comes its conditions matter, and many rows meet the same ones.
+        images = {tuple(_tokens(instance, asked_for, vendor)) for instance in instances}
+        work.changes += [Change(table.name, old=None, new=dict(image)) for image in images]
+    obj_dicts = map(snapshot, instances) if cache_invalidated.has_listeners() else ()
+    record(model, using, work, *obj_dicts)
 
 
-MISSING = object()
+def _tokens(
+    instance: Model, columns_asked_for: Iterable[tuple[str, Field[Any, Any]]], vendor: str
+) -> Iterator[tuple[str, str]]:
+    """The tokens of some columns, as far as the instance knows them."""
+    held: dict[str, Any] = {}
+    for column, field in columns_asked_for:
+        value = instance.__dict__.get(field.attname, field)
+        # A key that is still missing the database gave, where it told none.
+        unknown = value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key)
+        if not unknown and is_ours_to_read(field):
+            put(held, field, value)
+        if field.attname in held:
+            token = columns.token(field, vendor, held[field.attname])
+            if token is not None:
+                yield column, token
