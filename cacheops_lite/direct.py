@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import connections
@@ -15,6 +15,7 @@ from django.db.models import Field, Model, Q, QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.signals import class_prepared
 from django.db.models.sql.query import Query
+from django.utils.inspect import func_supports_parameter
 
 from . import columns
 from .caching import Caching
@@ -109,6 +110,7 @@ def get(
         token = None
     if token is None:
         return MISS
+    from_db = _maker(model, queryset)
     target = _target(entrance, field, token, using, caching)
 
     absent = queryset.model.DoesNotExist
@@ -123,12 +125,21 @@ def get(
         return found, MISS if capture.rows is None else capture.rows
 
     def revive(kept: Any) -> Any:
-        return stand_in(queryset.model).from_db(using, entrance.attnames, kept[0]) if kept else None
+        return from_db(using, entrance.attnames, kept[0]) if kept else None
 
     found = read_through(target, compute, revive)
     if found is None:
         raise absent(f"{queryset.model._meta.object_name} matching query does not exist.")
     return found
+
+
+def _maker(model: type[Model], queryset: Any) -> Callable[..., Model]:
+    from_db = stand_in(model).from_db
+    # Since Django 6.1; an older override of from_db() may not take it.
+    mode = getattr(queryset, "_fetch_mode", None)
+    if mode is None or not func_supports_parameter(from_db, "fetch_mode"):
+        return from_db
+    return partial(from_db, fetch_mode=mode)
 
 
 def _is_untouched(queryset: Any) -> bool:
