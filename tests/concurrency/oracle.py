@@ -1,4 +1,8 @@
-"""What was begun and what was acknowledged, in a Redis of its own that the cache knows nothing of."""
+"""What was begun, acknowledged and settled, in a Redis of its own that the cache knows nothing of.
+
+A version is *settled* when it is acknowledged and so is every write of the same row that was under way then.  Before, a
+reader may still find what that other write replaced: it may have been committed first, and its flush is yet to come.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,25 @@ from dataclasses import dataclass
 
 import redis
 
-from tests.concurrency.rows import PERIOD
+from tests.concurrency.rows import PERIOD, other
+
+
+# A row has two lanes at most, each of one writer; ARGV are lanes, their versions and their rows' other lanes in turn.
+ACKNOWLEDGE = """
+for i = 1, #ARGV, 3 do
+    redis.call('hset', 'acknowledged', ARGV[i], ARGV[i + 1])
+end
+for i = 1, #ARGV, 3 do
+    local lane, version, other = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local acknowledged = redis.call('hget', 'acknowledged', other)
+    if redis.call('hget', 'begun', other) == acknowledged then
+        redis.call('hset', 'settled', lane, version)
+    end
+    if acknowledged then
+        redis.call('hset', 'settled', other, acknowledged)
+    end
+end
+"""
 
 
 class Oracle:
@@ -14,18 +36,22 @@ class Oracle:
 
     def __init__(self, url):
         self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._acknowledge = self._redis.register_script(ACKNOWLEDGE)
 
     def begin(self, versions):
         self._redis.hset("begun", mapping=versions)
 
     def acknowledge(self, versions):
-        self._redis.hset("acknowledged", mapping=versions)
+        self._acknowledge(args=[each for lane, version in versions.items() for each in (lane, version, other(lane))])
 
     def begun(self):
         return _numbers(self._redis.hgetall("begun"))
 
     def acknowledged(self):
         return _numbers(self._redis.hgetall("acknowledged"))
+
+    def settled(self):
+        return _numbers(self._redis.hgetall("settled"))
 
     def stop(self):
         """Ask all workers to come to an end."""
@@ -41,7 +67,7 @@ def _numbers(found):
 
 @dataclass
 class Bounds:
-    """Between these versions a read may find each lane: acknowledged before it, and begun until after it."""
+    """Between these versions a read may find each lane: settled before it, and begun until after it."""
 
     least: dict[str, int]
     most: dict[str, int]

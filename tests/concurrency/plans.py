@@ -17,17 +17,26 @@ def divided(writers):
     return shares
 
 
-def contested(writers):
-    """Only the rows that two share."""
-    return [
-        [name for name in share if name.startswith("p") and int(name[1:-1]) in rows.SHARED]
-        for share in divided(writers)
-    ]
+PRECISE = ("save_fields", "save_fields_atomic", "save_deferred", "invalidated_update")
+
+
+def contested(ways=PRECISE):
+    """One row that two writers share, described precisely by both: nothing else drops what one of them forgets."""
+    pk = rows.SHARED[0]
+    return {
+        "lanes": [[rows.lane(pk, "a")], [rows.lane(pk, "b")]],
+        "ways": list(ways),
+        "shapes": ["values", "days"],
+        "delayed": ["writer"],
+    }
 
 
 @dataclass
 class Plan:
-    """`lanes` of each writer; `pause` and `delays` are the longest ones, in seconds; `kills` are how many at most."""
+    """`lanes` of each writer; `pause` and `delays` are the longest ones, in seconds; `kills` are how many at most.
+
+    `ways` and `shapes` are the names of writes and reads, all by default; `delayed` the roles that have delays.
+    """
 
     name: str
     lanes: list[list[str]] = field(default_factory=lambda: divided(2))
@@ -35,6 +44,9 @@ class Plan:
     snapshot_readers: int = 0
     pause: float = 0.02
     delays: float = 0.0
+    delayed: list[str] = field(default_factory=lambda: ["writer", "reader"])
+    ways: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
     breakage: str = ""
     wide: bool = False
     width: int = 0

@@ -27,6 +27,11 @@ def lane(pk, letter):
     return f"p{pk}{letter}"
 
 
+def other(lane):
+    """The row's other lane, of which nothing is known where it has none."""
+    return lane[:-1] + ("b" if lane.endswith("a") else "a")
+
+
 def category_lane(pk):
     return f"c{pk}"
 

@@ -41,7 +41,7 @@ def test_rows_that_two_writers_move_at_once_leave_nothing_stale():
     """What the state between a look and its update matched falls too."""
     if connection.vendor == "sqlite":
         pytest.skip("it has one writer at a time")
-    never_stale(Plan("contested rows", lanes=plans.contested(2), pause=0.005, delays=0.005))
+    never_stale(Plan("contested rows", **plans.contested(), pause=0.005, delays=0.02))
 
 
 def test_killed_writers_leave_nothing_of_theirs_that_was_acknowledged_stale():

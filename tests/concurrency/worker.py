@@ -56,11 +56,11 @@ def work(order):
 
     oracle = Oracle(order["oracle"])
     if order["role"] == "writer":
-        writer = Writer(oracle, order["lanes"], order["seed"], order["pause"])
+        writer = Writer(oracle, order["lanes"], order["seed"], order["pause"], order["ways"])
         writer.take_over()
         writer.run()
         return writer.figures, []
-    reader = Reader(oracle, order["seed"], order["wide"], order["stops"])
+    reader = Reader(oracle, order["seed"], order["shapes"], order["wide"], order["stops"])
     (reader.run_on_snapshots if order.get("isolation") else reader.run)()
     return reader.figures, reader.problems
 

@@ -22,9 +22,12 @@ class Undone(Exception):
 class Writer:
     """`lanes` are its own: nobody else writes them."""
 
-    def __init__(self, oracle, lanes, seed, pause):
+    def __init__(self, oracle, lanes, seed, pause, ways=()):
         self.oracle, self.lanes, self.pause = oracle, set(lanes), pause
         self.rng = random.Random(seed)
+        self.of_lanes, self.of_rows = (
+            [way for way in found if not ways or way.__name__ in ways] for found in (writes.OF_LANES, writes.OF_ROWS)
+        )
         self.figures = Counter()
         self.begun = oracle.begun()
 
@@ -55,6 +58,8 @@ class Writer:
     def _has_some(self, step):
         if step == self._flicker:
             return bool(self._own(rows.FLICKERING))
+        if step == self._change_two:
+            return len(self._own([*rows.SHARED, *rows.SOLE])) > 1
         if step == self._rename:
             return any(rows.category_lane(pk) in self.lanes for pk in rows.CATEGORIES)
         return bool(self._own([*rows.SHARED, *rows.SOLE]))
@@ -90,14 +95,14 @@ class Writer:
 
     def _change_product(self):
         pk = self.rng.choice(self._own([*rows.SHARED, *rows.SOLE]))
-        ways = writes.OF_ROWS if len(self._letters(pk)) == 2 else writes.OF_LANES
+        ways = self.of_rows if len(self._letters(pk)) == 2 else self.of_lanes
         versions, values = self._turn(pk)
         self._write(versions, self.rng.choice(ways), pk, values)
 
     def _change_two(self):
         """Two rows in one transaction, which locks them in the order that all others do."""
         pks = self._own([*rows.SHARED, *rows.SOLE])
-        turns = {pk: self._turn(pk) for pk in sorted(self.rng.sample(pks, min(2, len(pks))))}
+        turns = {pk: self._turn(pk) for pk in sorted(self.rng.sample(pks, 2))}
         versions = {lane: version for found, _ in turns.values() for lane, version in found.items()}
 
         def write():
@@ -113,7 +118,7 @@ class Writer:
         _, values = self._turn(pk)
         try:
             with transaction.atomic():
-                self.rng.choice(writes.OF_LANES)(pk, values)
+                self.rng.choice(self.of_lanes)(pk, values)
                 Product.objects.filter(category=values.get("category_id", 1)).count()
                 raise Undone
         except Undone:
