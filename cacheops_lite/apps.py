@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import adminsite, checks, conf, guard, operations, queryset, receivers, transaction
+from . import adminsite, checks, conf, guard, operations, queryset, rawqueries, receivers, transaction
 
 
 class CacheopsConfig(AppConfig):
@@ -21,6 +21,7 @@ def install() -> None:
     conf.check_profiles()
     checks.install()
     queryset.install()
+    rawqueries.install()
     guard.install()
     operations.install()
     receivers.install()
@@ -33,6 +34,7 @@ def uninstall() -> None:
     receivers.uninstall()
     operations.uninstall()
     guard.uninstall()
+    rawqueries.uninstall()
     queryset.uninstall()
     checks.uninstall()
     transaction.forget_all()

@@ -111,7 +111,7 @@ def _compile(kind: str, query: Query, using: str, aggregates: Mapping[str, Aggre
 def _converted(compiler: SQLCompiler, query: Query) -> Iterable[str]:
     """What turns columns into values: the same SQL with other fields gives other results."""
     yield f"{FORMAT_VERSION} {compiler.connection.vendor}"
-    yield "" if query.model is None else _layout(query.model)
+    yield "" if query.model is None else model_layout(query.model)
     for expression, _, alias in compiler.select or ():
         yield f"{alias or ''} {_conversion(expression)}"
 
@@ -136,7 +136,8 @@ def _bound_field_identity(field: Field[Any, Any]) -> str:
 
 
 @cache
-def _layout(model: type[Model]) -> str:
+def model_layout(model: type[Model]) -> str:
+    """A text that changes when the model or its fields do."""
     fields = [_bound_field_identity(field) for field in model._meta.concrete_fields]
     return " ".join([model.__module__, model.__qualname__, *fields])
 

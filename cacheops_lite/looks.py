@@ -9,14 +9,14 @@ changed drops the generation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
 from django.db.models import Model, OneToOneField, QuerySet
 
 from . import outbox
-from .changes import Mark, Work
+from .changes import Mark
 from .failure import tolerate
 from .images import Table, own_key, put, tables_of
 from .prefixes import prefixes_of_table
@@ -35,8 +35,6 @@ class Look:
     held: dict[str, Any] | None
     keys: Mapping[str, str | None]
     marks: Mapping[str, Mapping[str, Mark]]
-    # What else changes with the row.
-    more: Work = field(default_factory=Work)
 
 
 def look(model: type[Model], pk: Any, using: str) -> Look:
@@ -52,7 +50,7 @@ def look(model: type[Model], pk: Any, using: str) -> Look:
     glance = tolerate(lambda: outbox.look(keys, prefixes), None)
     if glance is None:
         return Look(pk, None, {}, {})
-    attnames = list(_wanted(tables, glance))
+    attnames = list(asked_for(tables, glance.wanted))
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.
     found = held(queryset.filter(pk=pk), attnames) if attnames else None
@@ -96,12 +94,11 @@ def _keys_from(model: type[Model], tables: Iterable[Table], pk: Any, vendor: str
     return keys
 
 
-def _wanted(tables: Iterable[Table], glance: outbox.Glance) -> Iterable[str]:
+def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
     """The attnames that the tables' schemes ask for."""
     for table in tables:
-        conditions, reads = glance.condition_columns[table.name], glance.read_columns[table.name]
         for column, each in table.fields.items():
-            if column in conditions or reads is None or column in reads:
+            if wanted.names(table.name, column):
                 yield each.attname
 
 

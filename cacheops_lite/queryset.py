@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -14,13 +14,14 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 
-from . import compiled, conf, local, writes
+from . import compiled, conf, local, mass, writes
 from .caching import Caching, caches, caching_of, fetch, require_caching, value
 from .conf import ALL_OPS
 from .images import tables_of
 from .invalidation import is_active
 from .prefixes import prefix_of
 from .scope import is_watched
+from .signals import post_update, pre_update
 from .store import MISS
 from .transaction import recorder_for
 
@@ -71,13 +72,38 @@ class QuerySetMixin(QuerySet[Any]):
         clone._for_write = True
         if not is_active():
             return clone.update(**kwargs)
-        return writes.update_invalidated(clone.nocache(), kwargs)
+        update = original(QuerySet, "update")
+        return _signalled(
+            clone, kwargs, lambda: mass.update_invalidated(clone.nocache(), kwargs, lambda rows: update(rows, **kwargs))
+        )
+
+    invalidated_update.alters_data = True  # type: ignore[attr-defined]
+
+    def update(self, **kwargs: Any) -> int:
+        self._for_write = True
+        update = original(QuerySet, "update")
+
+        def perform() -> int:
+            return update(self, **kwargs)
+
+        model: Any = self.model
+        is_refused = self.query.combinator or self.query.is_sliced
+        if is_refused or not is_watched(model) or not is_active():
+            return _signalled(self, kwargs, perform)
+        return _signalled(self, kwargs, lambda: mass.update(self, kwargs, perform))
+
+    def _raw_delete(self, using: Any) -> int:
+        raw_delete = original(QuerySet, "_raw_delete")
+        model: Any = self.model
+        if not is_watched(model) or not is_active():
+            return raw_delete(self, using)
+        return mass.delete(self, using, lambda: raw_delete(self, using))
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         bulk_create = original(QuerySet, "bulk_create")
-        conflicts = len(args) > 1 or kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts")
+        updates = len(args) > 2 or kwargs.get("update_conflicts")
         model: Any = self.model
-        if conflicts or not is_watched(model) or not is_active():
+        if updates or not is_watched(model) or not is_active():
             return bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         using = self.db
@@ -167,6 +193,15 @@ class QuerySetMixin(QuerySet[Any]):
         return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
 
 
+def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
+    """What `perform` returns, which updates the queryset, between the signals that say so."""
+    sender, using = queryset.model, queryset.db
+    pre_update.send(sender=sender, queryset=queryset, values=values, using=using)
+    rows = perform()
+    post_update.send(sender=sender, queryset=queryset, values=values, using=using, rows=rows)
+    return rows
+
+
 def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     """The aggregates by alias; None for what Django will refuse, so that its own error comes."""
     named = dict(kwargs)
@@ -249,6 +284,10 @@ def install() -> None:
         methods = {name: each for name, each in vars(mixin).items() if callable(each)}
         _originals[django_class] = {name: vars(django_class).get(name) for name in methods}
         for name, method in methods.items():
+            # What keeps templates from calling it, and managers from having it.
+            for mark in ("alters_data", "queryset_only"):
+                if hasattr(_originals[django_class][name], mark):
+                    setattr(method, mark, getattr(_originals[django_class][name], mark))
             setattr(django_class, name, method)
 
 

@@ -1,28 +1,23 @@
-"""What saves, deletes and mass updates changed, as work for the recorder."""
+"""What saves and inserts changed, as work for the recorder."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
-from django.db import connections, transaction
-from django.db.models import GeneratedField, Model, QuerySet
+from django.db import connections
+from django.db.models import GeneratedField, Model
 
-from .changes import MAX_CHANGES_PER_TABLE, Change, Work
+from .changes import Change, Work
 from .images import (
     Snapshot,
     own_key,
-    own_keys,
-    owners_of,
     row_came,
     row_changed,
-    row_went,
     snapshot,
     tables_of,
 )
 from .invalidation import record
-from .looks import Look, lock, readable, rows
-from .transaction import recorder_for
+from .looks import Look
 
 
 def saved(instance: Model, found: Look | None, created: bool, written: Collection[str] | None, using: str) -> None:
@@ -41,56 +36,9 @@ def saved(instance: Model, found: Look | None, created: bool, written: Collectio
         record(model, using, Work(changes=changes), found.held, new)
 
 
-def deleted(instance: Model, found: Look | None, using: str) -> None:
-    """Record that `instance` was deleted."""
-    model, vendor = type(instance), connections[using].vendor
-    if found is not None:
-        record(model, using, found.more)
-    if found is None or not found.held:
-        _record_unknown(model, snapshot(instance), vendor, using)
-        return
-    changes = row_went(model, found.held, vendor)
-    for change in changes:
-        change.pk = found.keys.get(change.table)
-        change.marks = found.marks.get(change.table, {})
-    record(model, using, Work(changes=changes), found.held)
-
-
-def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any]) -> int:
-    """``queryset.update(**values)``, invalidating by the rows' old and new images."""
-    model: type[Model] = queryset.model
-    using = queryset.db
-    with transaction.atomic(using=using):
-        locked = lock(model, using)
-        keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
-        if len(keys) > MAX_CHANGES_PER_TABLE or _changes_keys(model, values):
-            # Many or moving rows: the guard drops the tables.
-            return queryset.update(**values)
-        names = readable(model)
-        old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
-        # Only rows that are locked now: what came to match meanwhile is as if it came after.
-        with recorder_for(using).describing("update", *(owner._meta.db_table for owner in owners_of(model))):
-            updated = queryset.filter(pk__in=list(old)).update(**values)
-        new = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=list(old)), names)}
-        _record_updates(model, old, new, using)
-    return updated
-
-
-def _record_updates(model: type[Model], old: Mapping[Any, Snapshot], new: Mapping[Any, Snapshot], using: str) -> None:
-    vendor = connections[using].vendor
-    attnames = {field.attname for field in model._meta.concrete_fields}
-    for key, before in old.items():
-        after = new.get(key, {})
-        keys = own_keys(model, before, vendor)
-        changes = row_changed(model, before, after, attnames, vendor, keys, {})
-        record(model, using, Work(changes=changes), dict(before), dict(after))
-
-
-def _changes_keys(model: type[Model], values: dict[str, Any]) -> bool:
-    if not hasattr(model._meta.pk, "column"):
-        return True
-    keys = {name for table in tables_of(model) for name in (table.pk.name, table.pk.attname, "pk")}
-    return not keys.isdisjoint(values)
+def deleted(instance: Model, using: str) -> None:
+    """Record that the row of `instance` went, of which nothing else is known."""
+    _record_unknown(type(instance), snapshot(instance), connections[using].vendor, using)
 
 
 def _record_insert(model: type[Model], held: Snapshot, found: Look | None, using: str) -> None:
@@ -116,17 +64,16 @@ def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str
     return written
 
 
-def linked(through: type[Model], pairs: list[dict[str, Any]], using: str, *, came: bool) -> None:
-    """Record that rows of a many-to-many table, of which the two keys are known, came or went."""
-    vendor = connections[using].vendor
-    make = row_came if came else row_went
-    for held in pairs:
-        record(through, using, Work(changes=make(through, held, vendor)), held)
-
-
 def created(model: type[Model], instances: Iterable[Model], using: str) -> None:
-    """Record that rows were inserted in bulk."""
+    """Record that rows were, or may have been, inserted in bulk."""
     vendor = connections[using].vendor
+    key = model._meta.pk.attname
     for instance in instances:
         held = snapshot(instance)
+        if held.get(key, MISSING) is None:
+            # What the database gave it is not known, as where conflicts were ignored.
+            del held[key]
         record(model, using, Work(changes=row_came(model, held, vendor)), held)
+
+
+MISSING = object()
