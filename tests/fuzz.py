@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-
 # Of the time, for processes that write and read at once; each of their variants has a like part of it.
 SHARE_OF_CONCURRENCY = 0.3
 VARIANTS = 10

@@ -12,7 +12,6 @@ import redis
 
 from tests.concurrency.rows import PERIOD, other
 
-
 # A row has two lanes at most, each of one writer; ARGV are lanes, their versions and their rows' other lanes in turn.
 ACKNOWLEDGE = """
 for i = 1, #ARGV, 3 do

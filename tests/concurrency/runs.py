@@ -16,7 +16,7 @@ from tests.concurrency.oracle import Bounds
 from tests.concurrency.team import working
 from tests.property.differential import uncached
 
-SECONDS = float(os.environ.get("TEST_SECONDS", 3))
+SECONDS = float(os.environ.get("TEST_SECONDS", 2))
 SEED = int(os.environ.get("TEST_SEED", 0)) or random.randrange(10**9)
 # Between two troubles.
 INTERVAL = 0.35

@@ -47,7 +47,7 @@ def test_rows_that_two_writers_move_at_once_leave_nothing_stale():
 def test_killed_writers_leave_nothing_of_theirs_that_was_acknowledged_stale():
     """What was not acknowledged may be there or not; who takes over invalidates it by hand, as documented."""
     plan = Plan(
-        "killed writers", lanes=plans.divided(writers()), delays=0.02, pause=0.005, kills=round(1.5 * runs.SECONDS)
+        "killed writers", lanes=plans.divided(writers()), delays=0.02, pause=0.005, kills=round(2 * runs.SECONDS)
     )
     figures = never_stale(plan, lambda team, cache: team.kill_one())
     assert figures["killed"] > 2
