@@ -10,7 +10,7 @@ help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
-	@echo "make fuzz   random histories for as long as told: make fuzz SECONDS=600"
+	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make lint   ruff, mypy and the contract of layers"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make bench  beside django-cacheops and django-cachalot: make bench ARGS='--database postgresql'"
