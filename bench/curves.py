@@ -27,7 +27,7 @@ class Curve:
     unit: ClassVar[str] = "us"
     points: ClassVar[tuple[int, ...]]
     # Rounds over all points, of which medians are taken; each figure is itself the median of so many steps.
-    rounds: ClassVar[int] = 5
+    rounds: ClassVar[int] = 25
     steps: ClassVar[int] = 5
     only: ClassVar[frozenset[str]] = frozenset()
 
@@ -82,6 +82,7 @@ class Schemes(Curve):
     name, title = "schemes", "save, by schemes of the table"
     x = "schemes"
     points = (1, 2, 5, 10, 20, 50, 100, 200)
+    rounds, steps = 15, 2
 
     def arrange(self, x: int) -> None:
         super().arrange(x)
@@ -98,6 +99,7 @@ class Rows(Curve):
     name, title = "rows", "hit, by rows of the result"
     x = "rows"
     points = (1, 10, 100, 1_000, 10_000)
+    rounds, steps = 15, 3
 
     def arrange(self, x: int) -> None:
         super().arrange(x)

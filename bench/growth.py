@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import sys
 from pathlib import Path
@@ -69,9 +70,10 @@ def _curve(hands: list[Hand], curve: type[Curve], quick: bool, notes: list[str])
     doers = [hand for hand in hands if not curve.only or hand.peer.name in curve.only]
     points = curve.points[:2] if quick else curve.points
     found: dict[str, dict[int, list[float]]] = {hand.peer.name: {x: [] for x in points} for hand in doers}
+    chance = random.Random(1)
     for number in range(1 if quick else curve.rounds):
         for x in (x for x in points if number < curve.rounds_at(x)):
-            for hand, figure in _point(doers, curve, x).items():
+            for hand, figure in _point(doers, curve, x, chance).items():
                 if isinstance(figure, Failed):
                     notes.append(f"{hand.peer.title}: '{curve.title}' is left out, it failed at {x:,}\n{figure}")
                     doers.remove(hand)
@@ -85,8 +87,8 @@ def _curve(hands: list[Hand], curve: type[Curve], quick: bool, notes: list[str])
     return {**names, "points": list(points), "figures": figures}
 
 
-def _point(doers: list[Hand], curve: type[Curve], x: int) -> dict[Hand, float | Failed]:
-    """Arranged by all at once, measured one after the other."""
+def _point(doers: list[Hand], curve: type[Curve], x: int, chance: random.Random) -> dict[Hand, float | Failed]:
+    """Arranged by all at once, measured one after the other in random order."""
     found: dict[Hand, float | Failed] = {}
     for hand in doers:
         hand.tell("arrange", curve.name, x)
@@ -95,7 +97,8 @@ def _point(doers: list[Hand], curve: type[Curve], x: int) -> dict[Hand, float | 
             hand.answer()
         except Failed as failure:
             found[hand] = failure
-    for hand in (hand for hand in doers if hand not in found):
+    ready = [hand for hand in doers if hand not in found]
+    for hand in chance.sample(ready, len(ready)):
         try:
             found[hand] = hand.do("figure", curve.name, x)
         except Failed as failure:

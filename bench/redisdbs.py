@@ -11,44 +11,44 @@ from .peers import REDIS, REDIS_DATABASES
 
 # In each database that a run uses, and whose it is: a run that crashed leaves it, and the next may empty what it left.
 MARK = "cacheops_lite:bench"
+# How workers know the run that they are of.
+RUN = "BENCH_RUN"
 
 
 class Disturbed(Exception):
-    """Somebody else has emptied a database of ours meanwhile."""
+    """Somebody else uses a database of ours."""
 
 
 def claim() -> None:
     """Empty the databases.  Raises SystemExit if one of them is another's, or another run's."""
+    os.environ[RUN] = f"{platform.node()} {os.getpid()}"
     for client in _clients():
         if client.dbsize() and not _is_left_over(client.get(MARK)):
             number = client.connection_pool.connection_kwargs["db"]
             raise SystemExit(f"Redis database {number} is in use: empty it, or name others in BENCH_REDIS_DBS")
     for client in _clients():
-        _empty(client, f"{platform.node()} {os.getpid()}".encode())
+        client.flushdb()
+        client.set(MARK, os.environ[RUN])
 
 
 def empty(client: redis.Redis) -> None:
-    """Empty one database of ours.  Raises Disturbed."""
-    _empty(client, check(client))
+    """Empty one database of ours.  Raises Disturbed if it holds another's keys."""
+    if client.dbsize():
+        check(client)
+    client.flushdb()
+    client.set(MARK, os.environ[RUN])
 
 
-def check(client: redis.Redis) -> bytes:
-    """The mark, which is still there.  Raises Disturbed."""
-    mark = client.get(MARK)
-    if mark is None:
-        raise Disturbed("somebody else has emptied the Redis database meanwhile")
-    return mark  # type: ignore[return-value]
+def check(client: redis.Redis) -> None:
+    """Raises Disturbed if somebody else has emptied the database meanwhile."""
+    if client.get(MARK) != os.environ[RUN].encode():
+        raise Disturbed("somebody else uses the Redis database: name others in BENCH_REDIS_DBS")
 
 
 def release() -> None:
     """Leave nothing behind."""
     for client in _clients():
         client.flushdb()
-
-
-def _empty(client: redis.Redis, mark: bytes) -> None:
-    client.flushdb()
-    client.set(MARK, mark)
 
 
 def _is_left_over(mark: bytes | None) -> bool:
