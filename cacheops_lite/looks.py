@@ -112,14 +112,20 @@ def held(queryset: QuerySet[Any], attnames: Iterable[str]) -> dict[str, Any]:
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
+    for _, found in keyed_rows(queryset, attnames):
+        yield found
+
+
+def keyed_rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The same, each after its primary key as Python has it."""
     fields = [queryset.model._meta.get_field(name) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
-    for row in queryset.values_list(*(each.attname for each in fields)):
+    for key, *row in queryset.values_list("pk", *(each.attname for each in fields)):
         found: dict[str, Any] = {}
         for each, value in zip(fields, row, strict=True):
             put(found, each, value)
-        yield found
+        yield key, found
 
 
 def has_key(instance: Model) -> bool:

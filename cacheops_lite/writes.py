@@ -21,7 +21,7 @@ from .images import (
     tables_of,
 )
 from .invalidation import record
-from .looks import Look, lock, readable, rows
+from .looks import Look, keyed_rows, lock, readable
 from .transaction import recorder_for
 
 
@@ -67,11 +67,11 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any]) -> int:
             # Many or moving rows: the guard drops the tables.
             return queryset.update(**values)
         names = readable(model)
-        old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
+        old = dict(keyed_rows(locked.filter(pk__in=keys), names))
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
         with recorder_for(using).describing("update", *(owner._meta.db_table for owner in owners_of(model))):
             updated = queryset.filter(pk__in=list(old)).update(**values)
-        new = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=list(old)), names)}
+        new = dict(keyed_rows(locked.filter(pk__in=list(old)), names))
         _record_updates(model, old, new, using)
     return updated
 
@@ -87,9 +87,8 @@ def _record_updates(model: type[Model], old: Mapping[Any, Snapshot], new: Mappin
 
 
 def _changes_keys(model: type[Model], values: dict[str, Any]) -> bool:
-    if not hasattr(model._meta.pk, "column"):
-        return True
-    keys = {name for table in tables_of(model) for name in (table.pk.name, table.pk.attname, "pk")}
+    fields = [field for owner in owners_of(model) for field in owner._meta.pk_fields]
+    keys = {name for field in fields for name in (field.name, field.attname, "pk")}
     return not keys.isdisjoint(values)
 
 
