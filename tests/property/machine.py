@@ -23,7 +23,7 @@ from tests.property.differential import Figures, uncached
 from tests.property.plain import plain
 from tests.property.population import Population
 from tests.property.reads import READS
-from tests.property.writes import WRITES, deletes, inserts, mass_writes, raw_writes, related_writes, saves
+from tests.property.writes import WRITES, deletes, inserts, links, mass_writes, raw_writes, related_writes, saves
 
 POOL = 10
 PHASES = [Phase.generate, Phase.shrink] if os.environ.get("TEST_SHRINK", "1") == "1" else [Phase.generate]
@@ -95,7 +95,18 @@ class Read:
         machine.compare(self.text)
 
 
-STEPS = st.builds(Write, WRITES) | st.builds(Write, WRITES, st.booleans()) | st.builds(Read, READS)
+@dataclass
+class ReadPool:
+    """All of the pool's reads."""
+
+    def run(self, machine: HistoryMachine) -> None:
+        for text in machine.pool:
+            machine.compare(text)
+
+
+STEPS = (
+    st.builds(ReadPool) | st.builds(Write, WRITES) | st.builds(Write, WRITES, st.booleans()) | st.builds(Read, READS)
+)
 ENDS = st.sampled_from(["commit", "commit", "raise", "set_rollback", "commit on_commit"])
 BLOCKS = st.recursive(
     st.builds(Atomic, st.lists(STEPS, min_size=1, max_size=3), ENDS),
@@ -137,7 +148,8 @@ def attempt(text: str) -> None:
             except REFUSALS as refusal:
                 again = refusal
             raise Undo from again
-        assert type(again) is type(error), f"{text} is refused with the cache only: {error!r}, without it {again!r}"
+        if type(again) is not type(error):
+            raise AssertionError(f"{text} is refused with the cache only: {error!r}, without it {again!r}") from error
 
 
 class HistoryMachine(RuleBasedStateMachine):
@@ -147,7 +159,7 @@ class HistoryMachine(RuleBasedStateMachine):
     figures: Figures
     pool: dict[str, Known]
 
-    @initialize(reads=st.lists(READS, min_size=3, max_size=POOL))
+    @initialize(reads=st.lists(READS, min_size=6, max_size=POOL))
     def begin(self, reads):
         self.pool = {}
         namespace.kept.clear()
@@ -186,6 +198,11 @@ class HistoryMachine(RuleBasedStateMachine):
     @rule(text=related_writes())
     def related_write(self, text):
         """Managers of relations, and tables between."""
+        self.write(text)
+
+    @rule(text=links())
+    def link(self, text):
+        """Links of many-to-many relations."""
         self.write(text)
 
     @rule(text=raw_writes())
@@ -235,7 +252,7 @@ class HistoryMachine(RuleBasedStateMachine):
             raise AssertionError(f"stale: {text}\n  is {found}\n not {true}")
 
 
-def run(figures: Figures, examples: int, steps: int) -> None:
+def run(figures: Figures, examples: int, steps: int, **options: Any) -> None:
     """Run that many histories from the population that lies in the database."""
     machine = type("History", (HistoryMachine,), {"population": Population(), "figures": figures})
     run_state_machine_as_test(
@@ -247,7 +264,7 @@ def run(figures: Figures, examples: int, steps: int) -> None:
             database=None,
             print_blob=True,
             report_multiple_bugs=False,
-            phases=PHASES,
             suppress_health_check=list(HealthCheck),
+            **{"phases": PHASES, **options},
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.property.literals import ANY_MODEL, CONDITIONS, DAYS, KEYS, MODELS, PICKS, SMALL, TEXTS, VALUES
+from tests.property.literals import ANY_MODEL, CONDITIONS, DAYS, KEYS, PICKS, SMALL, TEXTS, VALUES, field_name
 
 RELATED = {
     "Owner": ["badge"],
@@ -44,7 +44,7 @@ ANNOTATIONS = {
         "n=Count('items__tags', distinct=True)",
         "n=Sum('items__number')",
         "n=Exists(Item.objects.filter(owner=OuterRef('pk'), title='a'))",
-        "n=Coalesce(Subquery(Item.objects.filter(owner=OuterRef('pk')).order_by('pk').values('title')[:1]), Value('-'))",
+        "n=Coalesce(Subquery(Item.objects.filter(owner=OuterRef('pk')).values('title').order_by('pk')[:1]), Value(''))",
         "n=FilteredRelation('items', condition=Q(items__number=1)), m=F('n__title')",
         "n=Count('friends')",
         "n=Case(When(items__title='a', then=Value(1)), default=Value(0))",
@@ -148,7 +148,34 @@ NAVIGATIONS = [
     "Sample.objects.filter(nocase={text}).values_list('pk', 'nocase')",
     "Sample.objects.values('flag').annotate(n=Count('pk'))",
 ]
+# No row at all is an answer too, which a row that comes changes.
+ABSENCES = [
+    "Owner.objects.filter(items__isnull=True)",
+    "Owner.objects.filter(badge__isnull=True).count()",
+    "Owner.objects.filter(friends__isnull=True)",
+    "Owner.objects.filter(Q(items__isnull=True) | Q(items__title={text}))",
+    "Owner.objects.filter(items__place__isnull=True)",
+    "Item.objects.filter(tags__isnull=True)",
+    "Item.objects.filter(tags__word=None).count()",
+    "Item.objects.filter(label__isnull=True)",
+    "Item.objects.filter(label=None, title={text})",
+    "Item.objects.filter(steps__isnull=True).exists()",
+    "Item.objects.filter(owner__badge__isnull=True)",
+    "Item.objects.filter(owner__badge__color=None)",
+    "Item.objects.filter(remarks__isnull=True)",
+    "Item.objects.filter(cells__item_id=None)",
+    "Place.objects.filter(venue__isnull=True)",
+    "Place.objects.filter(venue__hall=None)",
+    "Place.objects.filter(items__number=None).count()",
+    "Place.objects.filter(items__code=None)",
+    "Tag.objects.filter(items=None)",
+    "Tag.objects.exclude(items__isnull=True)",
+    "Venue.objects.filter(events__day=None)",
+]
 CODE = st.sampled_from(["'x'", "'y'", "'w'"])
+
+
+SHAPES = ["{}, {}", "Q({}) | Q({})", "~Q({})", "Q({}) & ~Q({})", "Q({}) ^ Q({})"]
 
 
 @st.composite
@@ -189,7 +216,7 @@ def decorated(draw: st.DrawFn, model: str) -> str:
             choice = draw(st.sampled_from(options[model]))
             text += f".{kind}({choice!r})" if kind == "select_related" else f".{kind}({choice})"
     if ".select_related" not in text and own and draw(st.sampled_from([False, False, False, True])):
-        name = draw(st.sampled_from(own)).removesuffix("_id")
+        name = field_name(draw(st.sampled_from(own)))
         text += draw(st.sampled_from([".only({!r})", ".defer({!r})"])).format(name)
     if draw(st.booleans()) and ORDERS.get(model):
         text += f".order_by({draw(st.sampled_from(ORDERS[model]))})"
@@ -201,7 +228,7 @@ def decorated(draw: st.DrawFn, model: str) -> str:
 def terminated(draw: st.DrawFn, model: str) -> str:
     """A queryset and what is asked of it."""
     text = draw(querysets(model))
-    own = [name.removesuffix("_id") for name in VALUES[model]]
+    own = [field_name(name) for name in VALUES[model]]
     # Those of which equal ones may look different give any one of them.
     columns = [name for name in own if name not in ("nocase", "facts")]
     column = draw(st.sampled_from(columns))
@@ -216,15 +243,21 @@ def terminated(draw: st.DrawFn, model: str) -> str:
                     "{q}.order_by('pk').first()",
                     "{q}.order_by('pk').last()",
                 ),
-                *("{q}.values('{c}')", "{q}.values_list('{c}', flat=True)", "{q}.values_list('pk', '{c}', named=True)"),
+                "{q}.values('{c}')",
+                "{q}.values_list('{c}', flat=True)",
+                "{q}.values_list('pk', '{c}', named=True)",
                 *(
                     "{q}.filter(pk={pk}).exists()",
                     "{q}.contains({m}(pk={pk}))",
                     "{q}.earliest('pk')",
                     "{q}.latest('pk')",
                 ),
-                *("{q}.distinct().count()", "{q}.values('{c}').distinct().count()", "{q}.order_by('pk')[:2]"),
-                *("{q}.aggregate(n=Count('{c}'))", "{q}.order_by('pk')[1:3].count()", "{q}.only('{c}')"),
+                "{q}.distinct().count()",
+                "{q}.values('{c}').distinct().count()",
+                "{q}.order_by('pk')[:2]",
+                "{q}.aggregate(n=Count('{c}'))",
+                "{q}.order_by('pk')[1:3].count()",
+                "{q}.only('{c}')",
                 *(
                     "{m}.objects.filter(pk__in={q}.values('pk')).count()",
                     "{m}.objects.exclude(pk__in={q}.values('pk'))",
@@ -233,17 +266,23 @@ def terminated(draw: st.DrawFn, model: str) -> str:
                     "{q}.values_list('pk').union({o}.values_list('pk'))",
                     "{q}.values_list('pk').intersection({o}.values_list('pk'))",
                 ),
-                *("{q}.values_list('pk').difference({o}.values_list('pk'))", "({q} | {o}).distinct().count()"),
+                "{q}.values_list('pk').difference({o}.values_list('pk'))",
+                "({q} | {o}).distinct().count()",
                 *(
                     "{q}.values_list('pk', flat=True).union({o}.values_list('pk', flat=True)).count()",
                     "({q} & {o}).exists()",
                 ),
-                *("{q}.values('{c}').annotate(total=Count('pk'))", "{q}.none()", "{q}.in_bulk([{pk}])", "like({q})"),
-                *("{m}.objects.get(pk={pk})", "{m}.objects.filter(pk={pk}).values()", "{m}.objects.get({c}={v})"),
+                "{q}.values('{c}').annotate(total=Count('pk'))",
+                "{q}.none()",
+                "{q}.in_bulk([{pk}])",
+                "like({q})",
+                "{m}.objects.get(pk={pk})",
+                "{m}.objects.filter(pk={pk}).values()",
+                "{m}.objects.get({c}={v})",
             ]
         )
     )
-    name = next(name for name in VALUES[model] if name.removesuffix("_id") == column)
+    name = next(name for name in VALUES[model] if field_name(name) == column)
     value = draw(VALUES[model][name])
     return end.format(q=text, o=other, c=column, m=model, pk=draw(PICKS[model]), v=value)
 
@@ -251,11 +290,10 @@ def terminated(draw: st.DrawFn, model: str) -> str:
 @st.composite
 def navigations(draw: st.DrawFn) -> str:
     """Reads that are worth a form of their own."""
-    form = draw(st.sampled_from(NAVIGATIONS))
+    form = draw(st.sampled_from(NAVIGATIONS) | st.sampled_from(ABSENCES))
     return form.format(key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE))
 
 
 READS = st.one_of(
     ANY_MODEL.flatmap(decorated), ANY_MODEL.flatmap(terminated), ANY_MODEL.flatmap(terminated), navigations()
 )
-__all__ = ["MODELS", "READS"]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.property.literals import ANY_MODEL, CODES, DAYS, FACTS, KEYS, MAYBE_KEYS, PICKS, SMALL, TEXTS, VALUES
+from tests.property.literals import (
+    ANY_MODEL,
+    KEYS,
+    PICKS,
+    SMALL,
+    TEXTS,
+    VALUES,
+    field_name,
+)
 from tests.property.reads import querysets
 
 # What a new row can't do without.
@@ -99,7 +107,7 @@ def saves(draw: st.DrawFn) -> str:
         set=assignments("o", held),
         set2=assignments("o", draw(values(model))),
         fields=fields,
-        first=first.removesuffix("_id"),
+        first=field_name(first),
         kw=keywords(held),
         expression=f"o.{name} = {value}",
     )
@@ -139,7 +147,7 @@ def inserts(draw: st.DrawFn) -> str:
         pk=pk,
         first=first,
         value=held[first],
-        field=draw(st.sampled_from(sorted(VALUES[model]))).removesuffix("_id"),
+        field=field_name(draw(st.sampled_from(sorted(VALUES[model])))),
         u=repr("row column" if model == "Cell" else "pk"),
     )
 
@@ -170,7 +178,7 @@ def mass_writes(draw: st.DrawFn) -> str:
         e=EXPRESSIONS.get(model, keywords(held)),
         pk=draw(PICKS[model]),
         first=first,
-        name=first.removesuffix("_id"),
+        name=field_name(first),
         value=held[first],
     )
 
@@ -220,6 +228,14 @@ MANY = {
 
 
 @st.composite
+def links(draw: st.DrawFn) -> str:
+    """Links of many-to-many relations that come and go."""
+    manager = draw(st.sampled_from([name for name in sorted(MANY) if MANY[name] in ("Tag", "Owner")]))
+    form = draw(st.sampled_from(["{r}.add({k})", "{r}.remove({k})", "{r}.set([{k}])", "{r}.clear()"]))
+    return form.format(r=manager.format(k=draw(SMALL)), k=draw(SMALL))
+
+
+@st.composite
 def related_writes(draw: st.DrawFn) -> str:
     """What managers of relations do, and rows of the tables between."""
     manager, model = draw(st.sampled_from(sorted(MANY.items())))
@@ -240,7 +256,7 @@ def related_writes(draw: st.DrawFn) -> str:
                 "Item.tags.through.objects.create(item_id={k}, tag_id={k2})",
                 "Item.tags.through.objects.filter(item={k}).delete()",
                 "Item.tags.through.objects.filter(tag={k}).update(tag={k2})",
-                "Item.tags.through.objects.bulk_create([Item.tags.through(item_id={k}, tag_id={k2})], ignore_conflicts=True)",
+                "L = Item.tags.through; L.objects.bulk_create([L(item_id={k}, tag_id={k2})], ignore_conflicts=True)",
                 "o = Item.tags.through.objects.order_by('pk').first(); o.tag_id = {k2}; o.save()",
                 "Owner.friends.through.objects.filter(from_owner={k}).delete()",
                 "Item.objects.get(pk={k}).helpers.add({k2}, through_defaults={{'level': 2}})",
@@ -296,6 +312,5 @@ def raw_writes(draw: st.DrawFn) -> str:
 
 
 WRITES = st.one_of(
-    saves(), saves(), inserts(), mass_writes(), deletes(), related_writes(), related_writes(), raw_writes()
+    saves(), saves(), inserts(), mass_writes(), deletes(), links(), related_writes(), related_writes(), raw_writes()
 )
-__all__ = ["CODES", "DAYS", "FACTS", "MAYBE_KEYS", "WRITES"]
