@@ -83,6 +83,26 @@ MODELS = sorted(VALUES)
 # Those that most relations start from come more often, so that reads meet writes.
 ANY_MODEL = st.sampled_from([*MODELS, *["Item"] * 5, *["Owner", "Place", "Hall", "Venue", "Tag", "Sample"]])
 
+# Half of all conditions and changes are of these, so that rows move in and out of what was read.
+HOT = {
+    "Item": ["number", "title", "owner_id"],
+    "Owner": ["name"],
+    "Place": ["area"],
+    "Venue": ["seats", "area"],
+    "Hall": ["seats", "area", "heated"],
+    "Sample": ["whole", "flag"],
+    "Help": ["level"],
+    "Step": ["text"],
+    "Cell": ["text"],
+}
+
+
+def some_field(draw: st.DrawFn, model: str, fields: dict[str, st.SearchStrategy[str]]) -> str:
+    """One of `fields`, often a hot one."""
+    hot = HOT.get(model)
+    return draw(st.sampled_from(hot if hot and draw(st.booleans()) else sorted(fields)))
+
+
 # What rows of each model can be picked by.
 PICKS = dict.fromkeys(MODELS, KEYS) | {
     "Event": TOKENS,

@@ -12,6 +12,7 @@ from tests.property.literals import (
     TEXTS,
     VALUES,
     field_name,
+    some_field,
 )
 from tests.property.reads import querysets
 
@@ -48,7 +49,8 @@ EXPRESSIONS = {
 @st.composite
 def values(draw: st.DrawFn, model: str, needed: bool = False) -> dict[str, str]:
     """Some fields and what they are set to."""
-    names = draw(st.lists(st.sampled_from(sorted(VALUES[model])), min_size=1, max_size=3, unique=True))
+    count = draw(st.integers(1, 3))
+    names = list(dict.fromkeys(some_field(draw, model, VALUES[model]) for _ in range(count)))
     names += [name for name in NEEDED.get(model, ()) if needed and name not in names]
     held = {name: draw(VALUES[model][name]) for name in names}
     if needed and model == "Remark":
