@@ -299,12 +299,16 @@ def terminated(draw: st.DrawFn, model: str) -> str:
 
 
 @st.composite
-def navigations(draw: st.DrawFn) -> str:
+def formed(draw: st.DrawFn, forms: list[str]) -> str:
     """Reads that are worth a form of their own."""
-    form = draw(st.sampled_from(NAVIGATIONS) | st.sampled_from(ABSENCES))
+    form = draw(st.sampled_from(forms))
     return form.format(key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE))
 
 
 READS = st.one_of(
-    ANY_MODEL.flatmap(decorated), ANY_MODEL.flatmap(terminated), ANY_MODEL.flatmap(terminated), navigations()
+    ANY_MODEL.flatmap(decorated),
+    ANY_MODEL.flatmap(terminated),
+    ANY_MODEL.flatmap(terminated),
+    formed(NAVIGATIONS),
+    formed(ABSENCES),
 )
