@@ -4,16 +4,17 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test lint fuzz docs bench clean
+.PHONY: help demo serve test lint fuzz docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
-	@echo "make fuzz   random histories for as long as told: make fuzz SECONDS=600"
+	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make lint   ruff, mypy and the contract of layers"
 	@echo "make docs   the documentation, in docs/_build/html"
-	@echo "make bench  what a hit costs beside a bare Redis GET"
+	@echo "make bench  beside django-cacheops and django-cachalot: make bench ARGS='--database postgresql'"
+	@echo "make bench-growth  how cost grows, beside django-cacheops"
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install -qq -e '.[test]' $(DJANGO)
 	@$(BIN)/python -m pip install -qq 'mysqlclient>=2.2.1' 2>/dev/null \
 		|| echo "mysqlclient can't be built here (it needs MariaDB's client library): no tests on MariaDB"
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install -qq -e '.[bench]' $(DJANGO)
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -56,8 +61,11 @@ docs: $(VENV)/.test
 	$(BIN)/python -m pip install -qq -e '.[docs]'
 	$(BIN)/python -m sphinx -W -q docs docs/_build/html
 
-bench: $(VENV)/.test
-	@$(BIN)/python bench/hits.py
+bench: $(VENV)/.bench
+	@$(BIN)/python -m bench --out docs/_static $(ARGS)
+
+bench-growth: $(VENV)/.bench
+	@$(BIN)/python -m bench.growth --out docs/_static $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

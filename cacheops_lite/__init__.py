@@ -1,9 +1,9 @@
 """An automatic, Redis-backed ORM query cache for Django that never serves stale data."""
 
 from .decorators import cached_as, cached_view_as
-from .filecache import file_cache
 from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
-from .simple import CacheMiss, cache, cached, cached_view
+from .reaper import reap_conjs
+from .simple import CacheMiss, FileCache, RedisCache, cache, cached, cached_view, file_cache
 from .templatetags.cacheops import CacheopsLibrary, invalidate_fragment
 
 __version__ = "0.1.0"
@@ -12,6 +12,8 @@ VERSION = tuple(int(part) for part in __version__.split("."))
 __all__ = [
     "CacheMiss",
     "CacheopsLibrary",
+    "FileCache",
+    "RedisCache",
     "cache",
     "cached",
     "cached_as",
@@ -23,4 +25,5 @@ __all__ = [
     "invalidate_model",
     "invalidate_obj",
     "no_invalidation",
+    "reap_conjs",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import adminsite, conf, guard, operations, queryset, receivers, transaction
+from . import adminsite, checks, conf, guard, operations, queryset, rawqueries, receivers, transaction
 
 
 class CacheopsConfig(AppConfig):
@@ -19,7 +19,9 @@ class CacheopsConfig(AppConfig):
 def install() -> None:
     """Make Django's querysets read through the cache and follow writes.  Idempotent."""
     conf.check_profiles()
+    checks.install()
     queryset.install()
+    rawqueries.install()
     guard.install()
     operations.install()
     receivers.install()
@@ -32,5 +34,7 @@ def uninstall() -> None:
     receivers.uninstall()
     operations.uninstall()
     guard.uninstall()
+    rawqueries.uninstall()
     queryset.uninstall()
+    checks.uninstall()
     transaction.forget_all()

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
 from django.db.models import QuerySet
+from django.db.models.sql.query import Query
 
-from . import compiled, rows
+from . import compiled, plans, rows
 from .compiled import Compiled
+from .conditions import Dependency
 from .conf import model_profile, settings
 from .dependencies import Uncacheable
-from .keys import digest, value_key
+from .keys import digest, name, value_key
+from .plans import Unplanned, plan_for
 from .prefixes import prefix_of, prefix_of_table
 from .reading import Target, read_through
+from .shapes import Shapeless, shape_of
 from .store import MISS, Basis
 from .transaction import recorder_for
+from .where import Tokens, own_tokens
+
+# Composes the SQL of a read of a query, with what makes the tokens of its conditions.
+CompileRead = Callable[[Query, Tokens], Compiled]
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -71,14 +79,13 @@ def caches(queryset: Any, op: str) -> Caching | None:
     return caching
 
 
-def target_of(queryset: QuerySet[Any], read: Compiled, caching: Caching) -> Target:
+def target_of(queryset: QuerySet[Any], read: Read, caching: Caching) -> Target:
     """Where the result of `read` is kept."""
     using = queryset.db
     name = read.name if caching.db_agnostic else digest(read.name, using)
-    tables = sorted({dependency.table for dependency in read.dependencies})
     return Target(
-        key=value_key(prefix_of(dbs=[using], tables=tables), name),
-        basis=Basis(lambda table: prefix_of_table(table, using), read.dependencies),
+        key=value_key(prefix_of(dbs=[using], tables=read.tables), name),
+        basis=read.basis(using),
         databases=(using,),
         timeout=caching.timeout,
         lock=caching.lock,
@@ -86,10 +93,54 @@ def target_of(queryset: QuerySet[Any], read: Compiled, caching: Caching) -> Targ
     )
 
 
-def _compiled(queryset: QuerySet[Any], caching: Caching, compile_read: Callable[[], Compiled]) -> Compiled | None:
-    """The read, or None if it can't or should not be cached."""
+@dataclass(slots=True)
+class Read:
+    """A read that can be cached: `replay` makes results of rows."""
+
+    name: str
+    dependencies: Collection[Dependency]
+    volatile: bool
+    replay: Callable[[QuerySet[Any], Any], list[Any]]
+    # Where what is made of the dependencies may be kept for the next time.
+    kept: dict[Hashable, Any] | None = None
+
+    @property
+    def tables(self) -> list[str]:
+        return self._keep("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
+
+    def basis(self, using: str) -> Basis:
+        """What its result rests on, as Redis keys."""
+        prefixes = tuple(prefix_of_table(name(table), using) for table in self.tables)
+        by_table = dict(zip(map(name, self.tables), prefixes, strict=True))
+        return self._keep(("basis", prefixes), lambda: Basis(by_table.__getitem__, self.dependencies))
+
+    def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if self.kept is None:
+            return make()
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
+
+
+def _read(
+    queryset: QuerySet[Any],
+    caching: Caching,
+    kind: Hashable,
+    compile_read: CompileRead,
+    limits: tuple[Any, Any] | None = None,
+) -> Read | None:
+    """The read of some `kind` (None: one that has no plans), or None if it can't or should not be cached.
+
+    With `limits`, those of the query, their change makes no other kind of read.
+    """
     try:
-        read = compile_read()
+        read = None if kind is None else _planned(queryset, kind, compile_read, limits)
+        if read is None:
+            found = compile_read(queryset.query, own_tokens)
+            compiler = found.compiler
+            read = Read(
+                found.name, found.dependencies, found.volatile, lambda qs, kept: rows.replay(qs, compiler, kept)
+            )
     except EmptyResultSet:
         return None
     except Uncacheable as reason:
@@ -98,15 +149,44 @@ def _compiled(queryset: QuerySet[Any], caching: Caching, compile_read: Callable[
     return read if caching.asked_for or not read.volatile else None
 
 
+def _planned(
+    queryset: QuerySet[Any], kind: Hashable, compile_read: CompileRead, limits: tuple[Any, Any] | None
+) -> Read | None:
+    """The read by a plan, None if there is none."""
+    if not plans.ENABLED:
+        return None
+    query = queryset.query
+    try:
+        shape = shape_of(query, limits=limits is None)
+        plan = plan_for(
+            (kind, queryset.db, shape.key), shape, lambda tokens: compile_read(_unlimited(query, limits), tokens)
+        )
+    except (Shapeless, Unplanned):
+        return None
+    dependencies = plan.dependencies(shape.values)
+    if dependencies is None:
+        return None
+    kept = None if plan.fixed is None else plan.kept
+    return Read(plan.name(shape.values, limits or (0, None)), dependencies, plan.volatile, plan.composed.replay, kept)
+
+
+def _unlimited(query: Query, limits: tuple[Any, Any] | None) -> Query:
+    clone = query.clone()
+    if limits is not None:
+        clone.clear_limits()
+    return clone
+
+
 def value(
     queryset: QuerySet[Any],
     op: str,
-    compile_read: Callable[[], Compiled],
+    compile_read: CompileRead,
     compute: Callable[[], Any],
+    kind: Hashable,
 ) -> Any:
     """The single value that `compute` gets from the database, through the cache."""
     caching = caches(queryset, op)
-    read = _compiled(queryset, caching, compile_read) if caching else None
+    read = _read(queryset, caching, kind, compile_read) if caching else None
     if caching is None or read is None:
         return compute()
 
@@ -122,7 +202,7 @@ def fetch(queryset: QuerySet[Any]) -> list[Any] | None:
     caching = caches(queryset, "fetch")
     if caching is None:
         return None
-    read = _compiled(queryset, caching, lambda: compiled.compile_rows(queryset))
+    read = _read_of_rows(queryset, caching)
     if read is None:
         return None
 
@@ -131,8 +211,15 @@ def fetch(queryset: QuerySet[Any]) -> list[Any] | None:
         results = capture.results(queryset)
         return results, MISS if capture.rows is None else capture.rows
 
-    return read_through(
-        target_of(queryset, read, caching),
-        compute,
-        lambda stored: rows.replay(queryset, read.compiler, stored),
-    )
+    replay = read.replay
+    return read_through(target_of(queryset, read, caching), compute, lambda kept: replay(queryset, kept))
+
+
+def _read_of_rows(queryset: QuerySet[Any], caching: Caching) -> Read | None:
+    def compile_read(query: Query, tokens: Tokens) -> Compiled:
+        return compiled.compile_rows(queryset, query, tokens)
+
+    query: Any = queryset.query
+    # An iterable that is not Django's may ask for more than a plan has.
+    kind: Any = queryset._iterable_class if rows.is_replayable(queryset) else None
+    return _read(queryset, caching, kind, compile_read, (query.low_mark, query.high_mark))

@@ -20,6 +20,7 @@ from django.db.models.sql.query import Query
 from .conditions import Dependency
 from .dependencies import QueryWalk, Uncacheable, dependencies_of
 from .keys import FORMAT_VERSION, digest
+from .where import Tokens, own_tokens
 
 # What is not a function of the data: the clock, chance, sequences.
 VOLATILE = re.compile(
@@ -44,30 +45,41 @@ class Compiled:
     sql: str
     name: str
     dependencies: set[Dependency]
+    # What does not depend on parameters, and how many of them there are.
+    static: list[str]
+    parameter_count: int
 
     @property
     def volatile(self) -> bool:
         return VOLATILE.search(self.sql) is not None
 
 
-def compile_rows(queryset: QuerySet[Any]) -> Compiled:
-    """The read that evaluates `queryset`.  Raises Uncacheable, or EmptyResultSet when there is nothing to ask."""
+def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: Tokens = own_tokens) -> Compiled:
+    """The read that evaluates `queryset`, or `query` in its place.
+
+    Raises Uncacheable, or EmptyResultSet when there is nothing to ask.
+    """
     iterable = queryset._iterable_class
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
-    return _compile(kind, queryset.query, queryset.db)
+    return _compile(kind, query or queryset.query, queryset.db, tokens)
 
 
-def compile_exists(query: Query, using: str) -> Compiled:
+def compile_exists(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:
     """The read of ``exists()``.  Raises Uncacheable or EmptyResultSet."""
-    return _compile("exists", query.exists(), using)
+    read = _compile("exists", query.exists(), using, tokens)
+    # What it selects is a parameter as well, and always the same.
+    read.parameter_count -= read.sql.startswith("SELECT %s")
+    return read
 
 
-def compile_count(query: Query, using: str) -> Compiled:
+def compile_count(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:
     """The read of ``count()``.  Raises Uncacheable or EmptyResultSet."""
-    return compile_aggregates(query, using, {"__count": Count("*")})
+    return compile_aggregates(query, using, {"__count": Count("*")}, tokens)
 
 
-def compile_aggregates(query: Query, using: str, aggregates: Mapping[str, Any]) -> Compiled:
+def compile_aggregates(
+    query: Query, using: str, aggregates: Mapping[str, Any], tokens: Tokens = own_tokens
+) -> Compiled:
     """The read of ``aggregate(**aggregates)``.  Raises Uncacheable or EmptyResultSet, and what Django raises."""
     query = query.clone()
     query.select_for_update = False
@@ -75,12 +87,12 @@ def compile_aggregates(query: Query, using: str, aggregates: Mapping[str, Any]) 
         isinstance(query.group_by, tuple) or query.is_sliced or query.distinct or query.combinator or query.annotations
     )
     if selects_rows:
-        return _compile("aggregate", query, using, _resolve(query, aggregates))
+        return _compile("aggregate", query, using, tokens, _resolve(query, aggregates))
     query.clear_select_clause()
     query.clear_ordering(force=True)
     for alias, aggregate in aggregates.items():
         query.add_annotation(aggregate, alias)
-    return _compile("aggregate", query, using)
+    return _compile("aggregate", query, using, tokens)
 
 
 def _resolve(query: Query, aggregates: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,22 +108,27 @@ def _resolve(query: Query, aggregates: Mapping[str, Any]) -> dict[str, Any]:
     return resolved_by_alias
 
 
-def _compile(kind: str, query: Query, using: str, aggregates: Mapping[str, Aggregate] | None = None) -> Compiled:
+def _compile(
+    kind: str, query: Query, using: str, tokens: Tokens, aggregates: Mapping[str, Aggregate] | None = None
+) -> Compiled:
     compiler = query.get_compiler(using)
-    walk = QueryWalk(compiler)
-    sql, params = walk.as_sql()
-    parts = [kind, sql, parameters(params), *_converted(compiler, query)]
+    walk = QueryWalk(compiler, tokens)
+    sql, own_params = walk.as_sql()
+    static = [kind, sql, *_converted(compiler, query)]
+    params = list(own_params)
     for alias, aggregate in (aggregates or {}).items():
         walk.note(aggregate)
         aggregate_sql, aggregate_params = compiler.compile(aggregate)
-        parts += [alias, aggregate_sql, parameters(aggregate_params), _conversion(aggregate)]
-    return Compiled(compiler, sql, digest(*parts), dependencies_of(walk, sql))
+        static += [alias, aggregate_sql, _conversion(aggregate)]
+        params += aggregate_params
+    name = digest(*static, parameters(params))
+    return Compiled(compiler, sql, name, dependencies_of(walk, sql), static, len(params))
 
 
 def _converted(compiler: SQLCompiler, query: Query) -> Iterable[str]:
     """What turns columns into values: the same SQL with other fields gives other results."""
     yield f"{FORMAT_VERSION} {compiler.connection.vendor}"
-    yield "" if query.model is None else _layout(query.model)
+    yield "" if query.model is None else model_layout(query.model)
     for expression, _, alias in compiler.select or ():
         yield f"{alias or ''} {_conversion(expression)}"
 
@@ -136,7 +153,8 @@ def _bound_field_identity(field: Field[Any, Any]) -> str:
 
 
 @cache
-def _layout(model: type[Model]) -> str:
+def model_layout(model: type[Model]) -> str:
+    """A text that changes when the model or its fields do."""
     fields = [_bound_field_identity(field) for field in model._meta.concrete_fields]
     return " ".join([model.__module__, model.__qualname__, *fields])
 

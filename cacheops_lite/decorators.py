@@ -66,6 +66,8 @@ def cached_view_as(
     Django's cache middleware would not keep is not kept.  The view gets ``invalidate(request or absolute URI)`` and
     ``ainvalidate(...)``, which forget all pages of a URL.  Raises what `cached_as` does.
     """
+    if len(samples) == 1 and isinstance(samples[0], list):
+        return lambda func: func
     like = Samples.of(samples, timeout, lock, "cached_view_as()")
     return view_decorator(_PagesLike(like), extra)
 

@@ -20,7 +20,7 @@ from django.db.models.sql.where import ExtraWhere
 from .conditions import Conjunction, Dependency, Term
 from .scope import watched_columns
 from .values import NULL
-from .where import formula
+from .where import Tokens, formula, own_tokens
 
 Columns = dict[str, "set[str]"]
 
@@ -32,7 +32,8 @@ class Uncacheable(Exception):
 class QueryWalk:
     """Composes a compiler's SQL and notes its live tables, its conditions and the columns that it reads."""
 
-    def __init__(self, compiler: SQLCompiler):
+    def __init__(self, compiler: SQLCompiler, tokens: Tokens = own_tokens):
+        self.tokens = tokens
         # Its attributes are Django's inner matters, which type stubs leave out.
         self.compiler: Any = compiler
         self.query: Query = compiler.query
@@ -164,7 +165,7 @@ def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:
     for alias, columns in walk.columns.items():
         if alias not in query.alias_map:
             foreign[alias] = columns
-    conjunctions = formula(walk.compiler.where, walk.compiler.connection.vendor)
+    conjunctions = formula(walk.compiler.where, walk.compiler.connection.vendor, walk.tokens)
     conjunctions = frozenset(_with_joined_terms(walk, conjunction) for conjunction in conjunctions)
     for alias in walk.live:
         found |= _alias_dependencies(walk, alias, conjunctions)

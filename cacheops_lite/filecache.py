@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 from django.conf import settings as django_settings
 from django.utils.encoding import force_bytes
 
+from .basecache import BaseCache
 from .lowlevel import LONGEST_TIMEOUT, checked_timeout
 from .payloads import SAME
-from .simple import BaseCache
 
 try:
     import fcntl

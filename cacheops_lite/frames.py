@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import Model
+
 from .statements import Write
 
 
@@ -24,10 +26,6 @@ class Frame:
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
         """The statement, which has been executed, is part of the operation."""
         return write.verb == self.verb and write.table in self.tables
-
-    def is_over(self, blocks: list[Any]) -> bool:
-        """It ended without saying so; `blocks` are the connection's atomic blocks."""
-        return False
 
 
 class SaveFrame(Frame):
@@ -63,41 +61,24 @@ class SaveFrame(Frame):
 
 
 class DeleteFrame(Frame):
-    """A delete, of rows by their keys: no more of them than were looked at.
+    """A delete of collected rows by their keys: no more of them than were looked at; of `models`, looked at or not.
 
-    What it does not claim may be of the `outer` operation, which deletes by way of this one.
+    Where constraints can't be deferred, such rows lose their references first.
     """
 
-    def __init__(self, outer: Frame | None = None) -> None:
+    def __init__(self, models: Iterable[type[Model]]) -> None:
         super().__init__("delete", ())
-        self._outer = outer
-        self._expected: Counter[str] = Counter()
+        self.models = frozenset(models)
+        self._expected: Counter[tuple[str, str]] = Counter()
 
-    def expect(self, table: str, rows: int = 1) -> None:
+    def expect(self, verb: str, table: str, rows: int) -> None:
         """Claim as many rows more of `table`."""
-        self._expected[table] += rows
+        self._expected[verb, table] += rows
 
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
-        rows = len(parameters or ())
-        if write.verb != "delete" or not 0 < rows <= self._expected[write.table or ""]:
-            return self._outer is not None and self._outer.claims(write, sql, parameters)
-        self._expected[write.table or ""] -= rows
-        return True
-
-
-class LinkFrame(Frame):
-    """Rows of a many-to-many table that come or go, in an atomic block of Django's own: one statement."""
-
-    def __init__(self, verb: str, table: str, block: Any):
-        super().__init__(verb, [table])
-        self._block = block
-        self._done = False
-
-    def claims(self, write: Write, sql: str, parameters: Any) -> bool:
-        if self._done or not super().claims(write, sql, parameters):
+        # Each parameter is a key: what is set is NULL.
+        rows, statement = len(parameters or ()), (write.verb, write.table or "")
+        if not 0 < rows <= self._expected[statement] or (" SET " in sql and " = NULL WHERE " not in sql):
             return False
-        self._done = True
+        self._expected[statement] -= rows
         return True
-
-    def is_over(self, blocks: list[Any]) -> bool:
-        return not any(block is self._block for block in blocks)

@@ -1,21 +1,23 @@
 """The statement guard: sees each statement that Django sends to a database.
 
-A write that no frame claims, such as ``update()``, ``bulk_create()`` or raw SQL, drops its tables' generations.
+A write that no frame claims, such as raw SQL, drops its tables' generations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from . import cursors
 from .changes import Work
 from .invalidation import is_active
-from .scope import watched_columns
-from .statements import Write, asks_for_snapshot, mentioned, parse
+from .scope import deleted_along, known_tables, watched_columns
+from .statements import Write, asks_for_snapshot, may_write_anything, mentioned, parse, temporary_table, writes_rows
 from .transaction import Recorder, recorder_of
 from .values import name
 
@@ -25,6 +27,7 @@ HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
 def install() -> None:
     """Put the guard on all connections, those of the future included."""
+    cursors.install(_enclose)
     connection_created.connect(_on_connection, dispatch_uid="cacheops_lite.guard")
     for connection in connections.all(initialized_only=True):
         _on_connection(connection=connection)
@@ -32,6 +35,7 @@ def install() -> None:
 
 def uninstall() -> None:
     """Take the guard off this task's connections and those of the future."""
+    cursors.uninstall()
     connection_created.disconnect(dispatch_uid="cacheops_lite.guard")
     for connection in connections.all(initialized_only=True):
         if guard in connection.execute_wrappers:
@@ -41,6 +45,7 @@ def uninstall() -> None:
 def _on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if guard not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, guard)
+    cursors.watch_debug_cursors(connection)
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -64,19 +69,51 @@ def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
     frame = recorder.frame
     if many or frame is None or not frame.claims(write, text, params):
         _drop(recorder, text, write)
+    elif write.verb == "delete" and write.table is not None:
+        _drop_tables(recorder, deleted_along(write.table))
     return result
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:
-    if not is_active():
-        return
-    watched = watched_columns()
-    if write.table is None:
-        tables = mentioned(text, watched)
-    else:
-        tables = {write.table} if write.table in watched else mentioned(write.table, watched)
-    if tables:
+    if temporary := temporary_table(text):
+        recorder.temporary_tables.add(temporary)
+    tables = set() if (write.table or "").lower() in recorder.temporary_tables else set(_written(text, write))
+    if write.verb in ("delete", ""):
+        named = {write.table} if write.table is not None else mentioned(text, known_tables())
+        tables = tables.union(*(deleted_along(table) for table in named))
+    _drop_tables(recorder, tables)
+
+
+def _drop_tables(recorder: Recorder, tables: Collection[str]) -> None:
+    if tables and is_active():
         recorder.record(Work(tables=set(map(name, tables))))
+
+
+def _written(text: str, write: Write) -> Collection[str]:
+    """The watched tables that a statement may write."""
+    watched = watched_columns()
+    if write.table in watched:
+        return {write.table}
+    if may_write_anything(text):
+        return set(watched)
+    text = text if write.table is None else write.table
+    if found := mentioned(text, watched):
+        return found
+    # Rows of what Django does not know: it may be a view or a partition of what it does.
+    is_foreign = (write.table is not None or writes_rows(text)) and not mentioned(text, known_tables())
+    return set(watched) if is_foreign else set()
+
+
+@contextmanager
+def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None]:
+    """What a cursor does past the wrappers; its text says which tables it may write, None any."""
+    recorder = recorder_of(connection)
+    recorder.touch()
+    try:
+        yield
+    finally:
+        watched = watched_columns()
+        _drop_tables(recorder, set(watched) if text is None else mentioned(text, watched) or set(watched))
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:

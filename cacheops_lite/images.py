@@ -144,6 +144,12 @@ def row_went(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
     ]
 
 
+def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
+    """The change that deleting the row from the model's own table makes."""
+    table = tables_of(model)[0]
+    return Change(table.name, old=image(table, held, vendor), new=None, pk=own_key(table, held, vendor))
+
+
 def own_keys(model: type[Model], held: Snapshot, vendor: str) -> dict[str, str | None]:
     """The tokens of the row's own key, by table."""
     return {table.name: own_key(table, held, vendor) for table in tables_of(model)}

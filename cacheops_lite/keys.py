@@ -67,6 +67,11 @@ def fresh_token() -> str:
     return base64.urlsafe_b64encode(os.urandom(TOKEN_LENGTH * 3 // 4)).decode()
 
 
+def escape_glob(text: str) -> str:
+    """A pattern of Redis that matches `text` alone."""
+    return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
+
+
 def value_key(prefix: str, name: str) -> str:
     return f"{prefix}{NAMESPACE}v:{name}"
 

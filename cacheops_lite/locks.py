@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from . import keys
 from .redis import get_client, run_script
-from .store import MISS, Basis, Lookup, read
+from .store import MISS, Lookup, read
 
 # Seconds after which a holder counts as dead, and for which others wait.
 LOCK_TIMEOUT = 60
@@ -29,37 +29,42 @@ def release_lock(key: str, token: str) -> None:
     run_script("unlock", [keys.lock_key(key)], [token])
 
 
-def wait_for_value(key: str, basis: Basis) -> Lookup:
-    """Wait while somebody else computes `key`, at most LOCK_TIMEOUT seconds: the value, or MISS when there is none."""
-    for pause in _pauses():
-        lookup = _peek(key, basis)
+def deadline() -> float:
+    """Until when to wait at most, on the monotonic clock: by then whoever holds the lock now has lost it."""
+    return time.monotonic() + LOCK_TIMEOUT
+
+
+def wait_for_value(missed: Lookup, until: float) -> Lookup:
+    """Wait while somebody else computes what `missed` lacks, `until` then: the value, or MISS when there is none."""
+    for pause in _pauses(until):
+        lookup = _peek(missed)
         if lookup is not None:
             return lookup
         time.sleep(pause)
-    return read(key, basis)
+    return read(missed.key, missed.basis)
 
 
-async def await_value(key: str, basis: Basis) -> Lookup:
+async def await_value(missed: Lookup, until: float) -> Lookup:
     """`wait_for_value` for coroutines."""
     from asgiref.sync import sync_to_async
 
-    for pause in _pauses():
-        lookup = await sync_to_async(_peek)(key, basis)
+    for pause in _pauses(until):
+        lookup = await sync_to_async(_peek)(missed)
         if lookup is not None:
             return lookup
         await asyncio.sleep(pause)
-    return await sync_to_async(read)(key, basis)
+    return await sync_to_async(read)(missed.key, missed.basis)
 
 
-def _peek(key: str, basis: Basis) -> Lookup | None:
-    locked = get_client().exists(keys.lock_key(key))
-    lookup = read(key, basis)
-    return None if locked and lookup.payload is MISS else lookup
+def _peek(missed: Lookup) -> Lookup | None:
+    locked = get_client().exists(keys.lock_key(missed.key))
+    lookup = read(missed.key, missed.basis)
+    # What was there and yet missed does not decode: it is not what the holder computes.
+    return None if locked and lookup.payload in (MISS, missed.payload) else lookup
 
 
-def _pauses() -> Iterator[float]:
-    deadline = time.monotonic() + LOCK_TIMEOUT
+def _pauses(until: float) -> Iterator[float]:
     pause = 0.005
-    while time.monotonic() < deadline:
-        yield pause
+    while (left := until - time.monotonic()) > 0:
+        yield min(pause, left)
         pause = min(pause * 2, 0.1)

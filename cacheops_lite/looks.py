@@ -9,17 +9,18 @@ changed drops the generation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
 from django.db.models import Model, OneToOneField, QuerySet
 
 from . import outbox
-from .changes import Mark, Work
+from .changes import Mark
 from .failure import tolerate
 from .images import Table, own_key, put, tables_of
 from .prefixes import prefixes_of_table
+from .prepared import row_of
 from .transaction import recorder_for
 
 
@@ -35,8 +36,6 @@ class Look:
     held: dict[str, Any] | None
     keys: Mapping[str, str | None]
     marks: Mapping[str, Mapping[str, Mark]]
-    # What else changes with the row.
-    more: Work = field(default_factory=Work)
 
 
 def look(model: type[Model], pk: Any, using: str) -> Look:
@@ -45,17 +44,17 @@ def look(model: type[Model], pk: Any, using: str) -> Look:
     keys = _keys_from(model, tables, pk, connections[using].vendor)
     if recorder_for(using).in_transaction:
         locked = lock(model, using)
-        return Look(pk, held(locked.filter(pk=pk), readable(model)), keys or {}, {})
+        return Look(pk, _held(locked, pk, readable(model), "locked"), keys or {}, {})
     if keys is None:
         return Look(pk, None, {}, {})
     prefixes = {table: prefixes_of_table(table) for table in keys}
     glance = tolerate(lambda: outbox.look(keys, prefixes), None)
     if glance is None:
         return Look(pk, None, {}, {})
-    attnames = list(_wanted(tables, glance))
+    attnames = list(asked_for(tables, glance.wanted))
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.
-    found = held(queryset.filter(pk=pk), attnames) if attnames else None
+    found = _held(queryset, pk, attnames, "plain") if attnames else None
     return Look(pk, found, keys, glance.marks)
 
 
@@ -96,36 +95,43 @@ def _keys_from(model: type[Model], tables: Iterable[Table], pk: Any, vendor: str
     return keys
 
 
-def _wanted(tables: Iterable[Table], glance: outbox.Glance) -> Iterable[str]:
+def wanted_of(model: type[Model]) -> outbox.Wanted | None:
+    """What the schemes of `model`'s tables ask for; None if Redis is away."""
+    prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
+    return tolerate(lambda: outbox.wanted(prefixes), None)
+
+
+def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
     """The attnames that the tables' schemes ask for."""
     for table in tables:
-        conditions, reads = glance.condition_columns[table.name], glance.read_columns[table.name]
         for column, each in table.fields.items():
-            if column in conditions or reads is None or column in reads:
+            if wanted.names(table.name, column):
                 yield each.attname
 
 
-def held(queryset: QuerySet[Any], attnames: Iterable[str]) -> dict[str, Any]:
-    """The only row of `queryset` by attname, as the database gets it; empty if there is none."""
-    return next(rows(queryset, attnames), {})
+def _held(queryset: QuerySet[Any], pk: Any, attnames: list[str], kind: str) -> dict[str, Any]:
+    """The row of `queryset` with that key by attname, as the database gets it; empty if there is none."""
+    model, using = queryset.model, queryset.db
+    try:
+        row = row_of(model, pk, tuple(attnames), using, lambda: queryset, kind)
+    except LookupError:
+        return next(rows(queryset.filter(pk=pk), attnames), {})
+    found: dict[str, Any] = {}
+    for name, value in zip(attnames, row or (), strict=row is not None):
+        put(found, model._meta.get_field(name), value)
+    return found
 
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
-    for _, found in keyed_rows(queryset, attnames):
-        yield found
-
-
-def keyed_rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The same, each after its primary key as Python has it."""
     fields = [queryset.model._meta.get_field(name) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
-    for key, *row in queryset.values_list("pk", *(each.attname for each in fields)):
+    for row in queryset.values_list(*(each.attname for each in fields)):
         found: dict[str, Any] = {}
         for each, value in zip(fields, row, strict=True):
             put(found, each, value)
-        yield key, found
+        yield found
 
 
 def has_key(instance: Model) -> bool:

@@ -10,14 +10,17 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections
-from django.db.models import Model
+from django.db import connections, transaction
+from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
+from django.db.models.signals import post_delete, pre_delete
 
 from .changes import Work
-from .frames import DeleteFrame, LinkFrame, SaveFrame
-from .invalidation import is_active
+from .frames import DeleteFrame, SaveFrame
+from .images import snapshot
+from .invalidation import is_active, record
 from .looks import Look, has_key, is_surely_new, look
+from .mass import look_at
 from .scope import is_watched
 from .transaction import Recorder, recorder_for
 from .values import name
@@ -29,8 +32,14 @@ def install() -> None:
     """Wrap saves and deletes."""
     if _originals:
         return
-    # `_save_table` is private; without it saves would drop their tables instead of only what their rows meet.
-    for owner, method in ((Model, save_base), (Model, _save_table), (Collector, delete)):
+    # Two are private.  Without `_save_table` saves would drop their tables instead of only what their rows meet; and
+    # without `_has_signal_listeners` deletes in one statement would become deletes of one row each.
+    for owner, method in (
+        (Model, save_base),
+        (Model, _save_table),
+        (Collector, delete),
+        (Collector, _has_signal_listeners),
+    ):
         _originals[owner, method.__name__] = getattr(owner, method.__name__)
         setattr(owner, method.__name__, method)
 
@@ -127,30 +136,54 @@ def _save_table(self: Model, raw: bool = False, cls: type[Model] | None = None, 
 
 
 def delete(self: Collector) -> Any:
-    """`Collector.delete` within a frame."""
-    recorder = recorder_for(self.using)
-    outer = recorder.frame
-    with recorder.within(DeleteFrame(outer if isinstance(outer, LinkFrame) else None)):
-        return _originals[Collector, "delete"](self)
+    """`Collector.delete`, whose rows are looked at in bulk before they go."""
+    original = _originals[Collector, "delete"]
+    watched = [model for model in self.data if is_watched(model)]
+    if not watched or not is_active():
+        return original(self)
+    using = self.using
+    frame = DeleteFrame(watched)
+    with transaction.atomic(using=using, savepoint=False), recorder_for(using).within(frame):
+        works = [_look_before_delete(model, self.data[model], frame, using) for model in watched]
+        _expect_lost_references(self, frame)
+        result = original(self)
+        for model, (work, obj_dicts) in zip(watched, works, strict=True):
+            record(model, using, work, *obj_dicts)
+    return result
 
 
-def begin_linking(verb: str, through: type[Model], keys: Collection[Any], using: str) -> None:
-    """Before rows of a many-to-many table, for some `keys`, come or go in an atomic block of Django's own."""
-    recorder = recorder_for(using)
-    blocks = connections[using].atomic_blocks
-    if blocks and keys:
-        recorder.frames.append(LinkFrame(verb, through._meta.db_table, blocks[-1]))
+def _look_before_delete(
+    model: type[Model], instances: Collection[Model], frame: DeleteFrame, using: str
+) -> tuple[Work, list[dict[str, Any]]]:
+    """What deleting the instances' own rows will change, and whom to tell of; none of what the guard is to drop."""
+    changes = look_at(model, [instance.pk for instance in instances], using)
+    if changes is None:
+        return Work(), []
+    table = model._meta.db_table
+    frame.expect("delete", table, len(instances))
+    # Rows that were not there, or not yet.
+    unseen = {name(table)} if len(changes) != len(instances) else set()
+    return Work(changes, unseen), list(map(snapshot, instances))
 
 
-def end_linking(through: type[Model], using: str) -> None:
-    """After that."""
-    recorder = recorder_for(using)
-    frame = recorder.frame
-    if isinstance(frame, LinkFrame) and through._meta.db_table in frame.tables:
-        recorder.frames.remove(frame)
+def _expect_lost_references(collector: Collector, frame: DeleteFrame) -> None:
+    """Claim the updates of rows that are deleted right after, of which the look tells all that others can see."""
+    field_updates: Any = collector.field_updates
+    for (_field, value), updates in field_updates.items():
+        for rows in updates:
+            if value is None and not (isinstance(rows, QuerySet) and rows._result_cache is None):
+                doomed = [row for row in rows if row in collector.data.get(type(row), ())]
+                if doomed and len(doomed) == len(rows):
+                    frame.expect("update", doomed[0]._meta.db_table, len(doomed))
 
 
-def deletion(using: str) -> DeleteFrame | None:
-    """The delete that is going on, None if signals were sent by hand."""
-    frame = recorder_for(using).frame
-    return frame if isinstance(frame, DeleteFrame) else None
+def _has_signal_listeners(self: Collector, model: type[Model]) -> bool:
+    """`Collector._has_signal_listeners`, other than ours: for our sake rows need not be deleted one by one."""
+    receivers = [receiver for each in post_delete._live_receivers(model) for receiver in each]
+    return pre_delete.has_listeners(model) or any(not getattr(each, "is_ours", False) for each in receivers)
+
+
+def is_being_deleted(instance: Model, using: str) -> bool:
+    """A delete that looked at its rows is going on; if not, signals were sent by hand."""
+    model = type(instance)
+    return any(isinstance(frame, DeleteFrame) and model in frame.models for frame in recorder_for(using).frames)

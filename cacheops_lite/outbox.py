@@ -124,7 +124,7 @@ def _deliver_at_last() -> None:
 def clear(prefix: str) -> None:
     """Remove all of our keys under `prefix`, and no others, without blocking Redis."""
     client = get_client()
-    pattern = _escape_glob(prefix + keys.NAMESPACE) + "*"
+    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + "*"
     cursor = 0
     while True:
         cursor, found = client.scan(cursor, match=pattern, count=1000)
@@ -134,20 +134,57 @@ def clear(prefix: str) -> None:
             break
 
 
-def _escape_glob(text: str) -> str:
-    return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
+@dataclass(slots=True)
+class Wanted:
+    """What the schemes of some tables ask for, by table: columns of conditions, and columns that are read.
+
+    A table whose `reads` are None has a scheme that reads all columns.
+    """
+
+    conditions: dict[str, set[str]]
+    reads: dict[str, set[str] | None]
+
+    def note(self, table: str, members: Iterable[bytes]) -> None:
+        """Add the schemes of a registry."""
+        conditions = self.conditions.setdefault(table, set())
+        reads: set[str] | None = self.reads.get(table, set())
+        for member in members:
+            columns, _, rest = member.decode().partition("|")
+            conditions.update(filter(None, columns.split(",")))
+            if rest == "*":
+                reads = None
+            elif rest and reads is not None:
+                reads.update(rest.rpartition("|")[2].split(","))
+        self.reads[table] = reads
+
+    def asks_for(self, table: str, column: str) -> bool:
+        """Some result rests on the column."""
+        reads = self.reads[table]
+        return reads is None or column in reads
+
+    def names(self, table: str, column: str) -> bool:
+        """Some scheme needs the column in row images."""
+        return column in self.conditions[table] or self.asks_for(table, column)
+
+
+def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
+    """What the schemes of tables ask for, under each of their prefixes; in one round trip."""
+    places = [(prefix, table) for table in prefixes for prefix in prefixes[table]]
+    pipeline = get_client().pipeline(transaction=False)
+    for prefix, table in places:
+        pipeline.smembers(keys.registry_key(prefix, table))
+    found = Wanted({}, {})
+    for (_, table), members in zip(places, pipeline.execute(), strict=True):
+        found.note(table, members)
+    return found
 
 
 @dataclass(slots=True)
 class Glance:
-    """What `look` found: marks by table and prefix, and for each table the columns that its schemes name or read.
-
-    A table that maps to None has a scheme that reads all columns.
-    """
+    """What `look` found: marks by table and prefix, and what the tables' schemes ask for."""
 
     marks: dict[str, dict[str, Mark]]
-    condition_columns: dict[str, set[str]]
-    read_columns: dict[str, set[str] | None]
+    wanted: Wanted
 
 
 def look(rows: Mapping[str, str], prefixes: Mapping[str, Sequence[str]]) -> Glance:
@@ -165,24 +202,11 @@ def look(rows: Mapping[str, str], prefixes: Mapping[str, Sequence[str]]) -> Glan
         pipeline.get(keys.generation_key(prefix, table))
         pipeline.smembers(keys.registry_key(prefix, table))
     replies = pipeline.execute()
-    glance = Glance({}, {}, {})
+    glance = Glance({}, Wanted({}, {}))
     for i, (prefix, table) in enumerate(places):
         _, token, generation, members = replies[4 * i : 4 * i + 4]
         # Lost at once, it fits no later one, so that the flush drops the generation.
         mark = LOST if token is None else Mark(token.decode(), None if generation is None else generation.decode())
         glance.marks.setdefault(table, {})[prefix] = mark
-        _note_columns(glance, table, members)
+        glance.wanted.note(table, members)
     return glance
-
-
-def _note_columns(glance: Glance, table: str, members: Iterable[bytes]) -> None:
-    conditions = glance.condition_columns.setdefault(table, set())
-    reads: set[str] | None = glance.read_columns.get(table, set())
-    for member in members:
-        columns, _, rest = member.decode().partition("|")
-        conditions.update(filter(None, columns.split(",")))
-        if rest == "*":
-            reads = None
-        elif rest and reads is not None:
-            reads.update(rest.rpartition("|")[2].split(","))
-    glance.read_columns[table] = reads

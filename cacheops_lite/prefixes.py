@@ -7,6 +7,7 @@ table alone gets, which is all that a write can know.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
@@ -44,10 +45,14 @@ class PrefixQuery:
         return _only("table", self.tables)
 
 
+class NotSingle(ImproperlyConfigured):
+    """A prefix function asked for the only database or table of a query that has none or several."""
+
+
 def _only(what: str, names: Sequence[str]) -> str:
     if len(names) != 1:
         used = f"several are used: {', '.join(names)}" if names else "none is used"
-        raise ImproperlyConfigured(f"CACHEOPS_PREFIX asks for the single {what} of a query, but {used}")
+        raise NotSingle(f"CACHEOPS_PREFIX asks for the single {what} of a query, but {used}")
     return names[0]
 
 
@@ -74,7 +79,17 @@ def all_prefixes() -> list[str]:
     if _function() is None:
         return [""]
     tables = [prefix for table in watched_columns() for prefix in prefixes_of_table(name(table))]
-    return list(dict.fromkeys([prefix_of(), *tables]))
+    # Where it can't be told, the simple cache can't be used either.
+    with suppress(NotSingle):
+        tables.insert(0, prefix_of())
+    return list(dict.fromkeys(tables))
+
+
+def prefixes_of_database(using: str) -> list[str]:
+    """The prefixes that reads on a database have for its tables."""
+    if _function() is None:
+        return [""]
+    return list(dict.fromkeys(prefix_of_table(name(table), using) for table in watched_columns()))
 
 
 def by_prefix(work: Work) -> dict[str, Work]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -14,13 +14,15 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 
-from . import compiled, conf, local, writes
+from . import compiled, conf, direct, local, mass, writes
 from .caching import Caching, caches, caching_of, fetch, require_caching, value
 from .conf import ALL_OPS
 from .images import tables_of
 from .invalidation import is_active
 from .prefixes import prefix_of
 from .scope import is_watched
+from .shapes import Shapeless, identity_of
+from .signals import post_update, pre_update
 from .store import MISS
 from .transaction import recorder_for
 
@@ -71,13 +73,38 @@ class QuerySetMixin(QuerySet[Any]):
         clone._for_write = True
         if not is_active():
             return clone.update(**kwargs)
-        return writes.update_invalidated(clone.nocache(), kwargs)
+        update = original(QuerySet, "update")
+        return _signalled(
+            clone, kwargs, lambda: mass.update_invalidated(clone.nocache(), kwargs, lambda rows: update(rows, **kwargs))
+        )
+
+    invalidated_update.alters_data = True  # type: ignore[attr-defined]
+
+    def update(self, **kwargs: Any) -> int:
+        self._for_write = True
+        update = original(QuerySet, "update")
+
+        def perform() -> int:
+            return update(self, **kwargs)
+
+        model: Any = self.model
+        is_refused = self.query.combinator or self.query.is_sliced
+        if is_refused or not is_watched(model) or not is_active():
+            return _signalled(self, kwargs, perform)
+        return _signalled(self, kwargs, lambda: mass.update(self, kwargs, perform))
+
+    def _raw_delete(self, using: Any) -> int:
+        raw_delete = original(QuerySet, "_raw_delete")
+        model: Any = self.model
+        if not is_watched(model) or not is_active():
+            return raw_delete(self, using)
+        return mass.delete(self, using, lambda: raw_delete(self, using))
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         bulk_create = original(QuerySet, "bulk_create")
-        conflicts = len(args) > 1 or kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts")
+        updates = len(args) > 2 or kwargs.get("update_conflicts")
         model: Any = self.model
-        if conflicts or not is_watched(model) or not is_active():
+        if updates or not is_watched(model) or not is_active():
             return bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         using = self.db
@@ -88,24 +115,22 @@ class QuerySetMixin(QuerySet[Any]):
             writes.created(self.model, created, using)
         return created
 
+    def clone(self) -> QuerySet[Any]:
+        """A copy, also of a queryset that changes in place; the copy then does so, too."""
+        return _copy(self)
+
     def _clone(self) -> QuerySet[Any]:
-        cloning = self.__dict__.get("_cacheops_cloning")
-        if cloning == 0:
-            self._result_cache = None
-            self._prefetch_done = False
-            return self
-        clone = original(QuerySet, "_clone")(self)
-        if cloning is not None:
-            clone._cacheops_cloning = cloning - 1
-        caching = self.__dict__.get("_cacheops_caching")
-        if caching is not None:
-            clone._cacheops_caching = caching
-        return clone
+        if self.__dict__.get("_cacheops_cloning") != 0:
+            return _copy(self)
+        self._result_cache = None
+        self._prefetch_done = False
+        return self
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
+            capture = self.__dict__.get("_cacheops_capture")
             # None, if it is not to be cached, leaves it to Django.
-            self._result_cache = fetch(self)
+            self._result_cache = fetch(self) if capture is None else capture.results(self)
         original(QuerySet, "_fetch_all")(self)
 
     def count(self) -> int:
@@ -115,8 +140,9 @@ class QuerySetMixin(QuerySet[Any]):
         return value(
             self,
             "count",
-            lambda: compiled.compile_count(self.query, self.db),
+            lambda query, tokens: compiled.compile_count(query, self.db, tokens),
             lambda: count(self),
+            "count",
         )
 
     def exists(self) -> bool:
@@ -126,8 +152,9 @@ class QuerySetMixin(QuerySet[Any]):
         return value(
             self,
             "exists",
-            lambda: compiled.compile_exists(self.query, self.db),
+            lambda query, tokens: compiled.compile_exists(query, self.db, tokens),
             lambda: exists(self),
+            "exists",
         )
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -138,18 +165,18 @@ class QuerySetMixin(QuerySet[Any]):
         return value(
             self,
             "aggregate",
-            lambda: compiled.compile_aggregates(self.query, self.db, named),
+            lambda query, tokens: compiled.compile_aggregates(query, self.db, named, tokens),
             lambda: aggregate(self, *args, **kwargs),
+            _kind_of(named),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        get = original(QuerySet, "get")
         key = _local_key(self, args, kwargs)
         if key is None:
-            return get(_fetching_as_get(self), *args, **kwargs)
+            return _get(self, args, kwargs)
         found, since = local.recall(key), local.version()
         if found is MISS:
-            found = get(_fetching_as_get(self), *args, **kwargs)
+            found = _get(self, args, kwargs)
             model: Any = self.model
             tables = [table.name for table in tables_of(model)]
             local.remember(key, found, tables, require_caching(self).timeout, since)
@@ -167,6 +194,40 @@ class QuerySetMixin(QuerySet[Any]):
         return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
 
 
+def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    get = original(QuerySet, "get")
+    condition = direct.condition_of(args, kwargs)
+    caching = None if condition is None else caches(queryset, "get") or caches(queryset, "fetch")
+    if condition is not None and caching is not None:
+        found = direct.get(queryset, caching, condition, lambda clone: get(clone, *args, **kwargs))
+        if found is not MISS:
+            return found
+    return get(_fetching_as_get(queryset), *args, **kwargs)
+
+
+def _copy(queryset: Any) -> QuerySet[Any]:
+    copied = original(QuerySet, "_clone")(queryset)
+    cloning = queryset.__dict__.get("_cacheops_cloning")
+    if cloning is not None:
+        copied._cacheops_cloning = max(cloning - 1, 0)
+    caching = queryset.__dict__.get("_cacheops_caching")
+    if caching is not None:
+        copied._cacheops_caching = caching
+    capture = queryset.__dict__.get("_cacheops_capture")
+    if capture is not None:
+        copied._cacheops_capture = capture
+    return copied
+
+
+def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
+    """What `perform` returns, which updates the queryset, between the signals that say so."""
+    sender, using = queryset.model, queryset.db
+    pre_update.send(sender=sender, queryset=queryset, values=values, using=using)
+    rows = perform()
+    post_update.send(sender=sender, queryset=queryset, values=values, using=using, rows=rows)
+    return rows
+
+
 def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     """The aggregates by alias; None for what Django will refuse, so that its own error comes."""
     named = dict(kwargs)
@@ -178,6 +239,16 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
     if not all(hasattr(each, "resolve_expression") for each in named.values()):
         return None
     return named
+
+
+def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
+    """What tells these aggregates from others, None if there is more to them than is known."""
+    try:
+        kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
+        hash(kind)
+    except (Shapeless, TypeError):
+        return None
+    return "aggregate", kind
 
 
 def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable | None:
@@ -249,6 +320,10 @@ def install() -> None:
         methods = {name: each for name, each in vars(mixin).items() if callable(each)}
         _originals[django_class] = {name: vars(django_class).get(name) for name in methods}
         for name, method in methods.items():
+            # What keeps templates from calling it, and managers from having it.
+            for mark in ("alters_data", "queryset_only"):
+                if hasattr(_originals[django_class][name], mark):
+                    setattr(method, mark, getattr(_originals[django_class][name], mark))
             setattr(django_class, name, method)
 
 

@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from . import locks, store
 from .failure import forgiving, tolerate
-from .locks import LOCK_TIMEOUT
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
 from .store import MISS, Basis, Lookup
@@ -68,7 +68,8 @@ class Attempt:
 
     def acquire(self) -> bool:
         """Become the one who computes it, or find that the one before has just done so; False to wait."""
-        if self._lookup is None:
+        if self._lookup is None or not self.target.timeout or not may_fill(self.target.databases):
+            # Nobody would get what is not kept: all would compute it, one after the other.
             return True
         otherwise: str | None = NO_LOCK
         self._lock = tolerate(lambda: locks.acquire_lock(self.target.key), otherwise)
@@ -121,6 +122,12 @@ class Attempt:
         return MISS
 
     @property
+    def missed(self) -> Lookup:
+        """What the last look found, if not a value."""
+        assert self._lookup is not None
+        return self._lookup
+
+    @property
     def _name(self) -> str:
         return getattr(self.target.func, "__qualname__", None) or repr(self.target.sender)
 
@@ -148,9 +155,10 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
 
 
 def _lock_or_wait(attempt: Attempt) -> None:
-    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    deadline = locks.deadline()
     while not attempt.acquire() and time.monotonic() < deadline:
-        if attempt.accept(tolerate(lambda: locks.wait_for_value(target.key, target.basis), None)):
+        wait: Callable[[], Lookup | None] = partial(locks.wait_for_value, attempt.missed, deadline)
+        if attempt.accept(tolerate(wait, None)):
             return
 
 
@@ -173,10 +181,10 @@ async def aread_through(target: Target, compute: Callable[[], Awaitable[tuple[An
 
 
 async def _alock_or_wait(attempt: Attempt) -> None:
-    target, deadline = attempt.target, time.monotonic() + LOCK_TIMEOUT
+    deadline = locks.deadline()
     while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
         lookup = None
         with forgiving():
-            lookup = await locks.await_value(target.key, target.basis)
+            lookup = await locks.await_value(attempt.missed, deadline)
         if attempt.accept(lookup):
             return

@@ -1,7 +1,8 @@
-"""Signal handlers: saves, deletes and many-to-many changes of watched models, and of no others."""
+"""Signal handlers: saves of watched models, and deletes that are signalled by hand; of no other models."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -9,23 +10,16 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import transaction
-from django.db.models import ManyToManyField, Model
-from django.db.models.signals import (
-    ModelSignal,
-    class_prepared,
-    m2m_changed,
-    post_delete,
-    post_save,
-    pre_delete,
-    pre_save,
-)
+from django.db.models import Model
+from django.db.models.signals import ModelSignal, class_prepared, post_delete, post_save, pre_save
 
 from . import operations, writes
-from .cascades import links_of
 from .conf import model_profile, on_change
 from .invalidation import is_active
-from .looks import Look, has_key, look
 from .scope import is_watched, watched_models
+from .transaction import recorder_for
+
+logger = logging.getLogger("cacheops_lite")
 
 _connected: list[tuple[ModelSignal, type[Model]]] = []
 _installed = False
@@ -66,9 +60,7 @@ def _follow(model: type[Model]) -> None:
     handlers: list[tuple[ModelSignal, Callable[..., None]]] = [
         (pre_save, before_save),
         (post_save, after_save),
-        (pre_delete, before_delete),
         (post_delete, after_delete),
-        (m2m_changed, around_m2m),
     ]
     for signal, handler in handlers:
         _connect_first(signal, handler, model)
@@ -117,78 +109,20 @@ def _cache_on_save(instance: Model, using: str) -> None:
             objects.cache(ops="get").get(**condition)
 
     # What it raises is logged: the save is done.
-    transaction.on_commit(warm, using=using, robust=True)
-
-
-def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-    """Look at the row that is about to go."""
-    if not is_active() or not has_key(instance):
-        return
-    found = look(type(instance), instance.pk, using)
-    frame = operations.deletion(using)
-    if frame is not None and found.held:
-        frame.expect(sender._meta.db_table)
-        found.more = links_of(instance, using, frame)
-    _keep(instance, found)
+    recorder = recorder_for(using)
+    if recorder.in_transaction and not recorder.is_manual:
+        transaction.on_commit(warm, using=using, robust=True)
+    elif not recorder.in_transaction:
+        try:
+            warm()
+        except Exception:
+            logger.exception("Can't cache %s on save", instance._meta.label)
 
 
 def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-    """Record what delete() did."""
-    found = _kept(instance)
-    if is_active():
-        writes.deleted(instance, found, using)
+    """Of deletes `operations` knows more; this is for signals that are sent by hand."""
+    if is_active() and not operations.is_being_deleted(instance, using):
+        writes.deleted(instance, using)
 
 
-def around_m2m(
-    sender: type[Model],
-    instance: Model,
-    action: str,
-    reverse: bool,
-    model: type[Model],
-    pk_set: set[Any] | None,
-    using: str,
-    **kwargs: Any,
-) -> None:
-    """Record which rows of a many-to-many table came or went; of clear() nobody tells, so the guard drops the table."""
-    moment, _, verb = action.partition("_")
-    field = _m2m_field(sender, instance, model)
-    if not is_active() or verb not in ("add", "remove") or field is None:
-        return
-    if moment == "pre":
-        operations.begin_linking("insert" if verb == "add" else "delete", sender, pk_set or (), using)
-    else:
-        operations.end_linking(sender, using)
-        pairs = _pairs(field, sender, instance, reverse, pk_set or set())
-        writes.linked(sender, pairs, using, came=verb == "add")
-
-
-def _m2m_field(through: type[Model], instance: Model, model: type[Model]) -> ManyToManyField[Any, Any] | None:
-    fields = (*instance._meta.many_to_many, *model._meta.many_to_many)
-    return next((field for field in fields if field.remote_field.through is through), None)
-
-
-def _pairs(
-    field: ManyToManyField[Any, Any],
-    through: type[Model],
-    instance: Model,
-    reverse: bool,
-    keys: set[Any],
-) -> list[dict[str, Any]]:
-    source: Any = through._meta.get_field(field.m2m_field_name())
-    target: Any = through._meta.get_field(field.m2m_reverse_field_name())
-    near, far = (target, source) if reverse else (source, target)
-    own = getattr(instance, near.target_field.attname)
-    pairs = [{near.attname: own, far.attname: key} for key in keys]
-    if field.remote_field.symmetrical:
-        # The mirrored rows come and go without a signal.
-        pairs += [{near.attname: key, far.attname: own} for key in keys]
-    return pairs
-
-
-# The look rides on the instance from the one signal to the other.
-def _keep(instance: Model, found: Look) -> None:
-    instance._state._cacheops_look = found  # type: ignore[attr-defined]
-
-
-def _kept(instance: Model) -> Look | None:
-    return instance._state.__dict__.pop("_cacheops_look", None)
+after_delete.is_ours = True  # type: ignore[attr-defined]

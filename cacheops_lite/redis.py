@@ -35,6 +35,16 @@ def get_client() -> redis.Redis:
     return _client
 
 
+class _TheClient:
+    """Whatever `get_client` returns when it is used: it may be imported before the settings are there."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(get_client(), name)
+
+
+redis_client = _TheClient()
+
+
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
     """Run ``lua/{name}.lua`` and return its reply."""
     script = _scripts.get(name)

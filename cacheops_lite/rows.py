@@ -6,11 +6,13 @@ nothing that is stored names a class or is shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
+
+from .hydration import hydrated
 
 Row = tuple[Any, ...]
 
@@ -40,14 +42,47 @@ class Capture:
         return _iterate(queryset, compiler)
 
 
-def replay(queryset: QuerySet[Any], compiler: Any, rows: Iterable[Row]) -> list[Any]:
+class Composed:
+    """What Django's own iterables ask of a compiler that has composed its SQL, for as many replays as one likes."""
+
+    def __init__(
+        self, select: Any, klass_info: dict[str, Any] | None, annotation_col_map: Any, rows: Sequence[Row] = ()
+    ):
+        self.select, self.annotation_col_map, self._klass_info = select, annotation_col_map, klass_info
+        self._rows = rows
+
+    @classmethod
+    def of(cls, compiler: Any) -> Composed:
+        return cls(compiler.select, compiler.klass_info, compiler.annotation_col_map)
+
+    @property
+    def klass_info(self) -> dict[str, Any] | None:
+        return None if self._klass_info is None else hydrated(self._klass_info)
+
+    def execute_sql(self, *args: Any, **kwargs: Any) -> Sequence[Row]:
+        return self._rows
+
+    def results_iter(self, *args: Any, **kwargs: Any) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def replay(self, queryset: QuerySet[Any], rows: Sequence[Row]) -> list[Any]:
+        """The results of `queryset`, from `rows` instead of the database."""
+        return _iterate(queryset, Composed(self.select, self._klass_info, self.annotation_col_map, rows))
+
+
+def is_replayable(queryset: QuerySet[Any]) -> bool:
+    """Its iterable is Django's own, which asks a compiler for no more than `Composed` has."""
+    return queryset._iterable_class.__module__ == "django.db.models.query"
+
+
+def replay(queryset: QuerySet[Any], compiler: Any, rows: Sequence[Row]) -> list[Any]:
     """The results of `queryset`, from `rows` instead of the database.  `compiler` has composed its SQL already."""
     compiler.execute_sql = lambda *args, **kwargs: rows
     compiler.results_iter = lambda *args, **kwargs: iter(rows)
     return _iterate(queryset, compiler)
 
 
-def _iterate(queryset: QuerySet[Any], compiler: SQLCompiler) -> list[Any]:
+def _iterate(queryset: QuerySet[Any], compiler: SQLCompiler | Composed) -> list[Any]:
     iterable: Any = queryset._iterable_class
     return list(iterable(_Seen(queryset, _SeenQuery(queryset.query, compiler))))
 
@@ -66,9 +101,9 @@ class _Seen:
 class _SeenQuery:
     """A query that has its compiler already."""
 
-    def __init__(self, query: Any, compiler: SQLCompiler):
+    def __init__(self, query: Any, compiler: Any):
         self._cacheops_query = query
-        self.get_compiler: Callable[..., SQLCompiler] = lambda *args, **kwargs: compiler
+        self.get_compiler: Callable[..., Any] = lambda *args, **kwargs: compiler
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cacheops_query, name)

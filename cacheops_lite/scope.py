@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
@@ -41,6 +42,37 @@ def watched_models() -> list[type[Model]]:
     return [model for model in apps.get_models(include_auto_created=True) if is_watched(model)]
 
 
+@lru_cache(maxsize=1)
+def known_tables() -> frozenset[str]:
+    """The tables of all models, and Django's own."""
+    models = apps.get_models(include_auto_created=True, include_swapped=True)
+    return frozenset({model._meta.db_table for model in models} | {"django_migrations"})
+
+
+@lru_cache(maxsize=256)
+def deleted_along(table: str) -> frozenset[str]:
+    """The watched tables whose rows a database deletes or changes by itself when rows of `table` are deleted."""
+    found: set[str] = set()
+    todo = [table]
+    while todo:
+        for follower in _database_cascades().get(todo.pop(), set()) - found:
+            found.add(follower)
+            todo.append(follower)
+    return frozenset(found & set(watched_columns()))
+
+
+@lru_cache(maxsize=1)
+def _database_cascades() -> dict[str, set[str]]:
+    """Tables that refer to others by ``DB_CASCADE`` and the like, which came with Django 6.1."""
+    cascades: dict[str, set[str]] = {}
+    for model in apps.get_models(include_auto_created=True, include_swapped=True):
+        for field in model._meta.local_fields:
+            related: Any = field.related_model
+            if related is not None and hasattr(getattr(field.remote_field, "on_delete", None), "on_delete_sql"):
+                cascades.setdefault(related._meta.db_table, set()).add(model._meta.db_table)
+    return cascades
+
+
 def _relatives(model: type[Model]) -> set[type[Model]]:
     """`model`, its multi-table parents and children, and proxies of any: what one write may touch together."""
     roots = {model._meta.concrete_model, *model._meta.all_parents} - {None}
@@ -64,7 +96,8 @@ def _forget(setting: str) -> None:
 def forget(**kwargs: object) -> None:
     """Find out anew what is watched, after models or settings changed."""
     is_watched.cache_clear()
-    watched_columns.cache_clear()
+    for cached in (watched_columns, known_tables, deleted_along, _database_cascades):
+        cached.cache_clear()
 
 
 class_prepared.connect(forget, dispatch_uid="cacheops_lite.scope")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import sqlparse
 
 # After comments and brackets: the word that says what a statement does.
 FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w+)", re.DOTALL)
@@ -19,6 +21,13 @@ READING = frozenset(
     for word in line.split()
 )
 WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
+# What runs other code, and what writes rows.
+BLIND = frozenset({"CALL", "DO", "EXECUTE", "EXEC"})
+CASCADE = re.compile(r"\bCASCADE\b", re.IGNORECASE)
+TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w\"`]+)", re.IGNORECASE)
+ROWS = re.compile(
+    r"^[\s(]*(?:WITH\b.*\b)?(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOAD)\b", re.IGNORECASE | re.DOTALL
+)
 # Quoted names; and FOR UPDATE, which only locks.
 HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
 SNAPSHOT = re.compile(
@@ -68,6 +77,25 @@ def mentioned(sql: str, tables: Iterable[str]) -> set[str]:
     return {table for table in tables if table.lower() in text}
 
 
+def may_write_anything(sql: str) -> bool:
+    """The statement runs what its text does not tell, or goes on to tables that refer to the one it names."""
+    found = FIRST_WORD.match(sql)
+    word = found.group(1).upper() if found else ""
+    return word in BLIND or (word in ("TRUNCATE", "DROP") and CASCADE.search(sql) is not None)
+
+
+@lru_cache(maxsize=1024)
+def temporary_table(sql: str) -> str | None:
+    """The name of the temporary table that a statement makes."""
+    found = TEMPORARY.match(sql)
+    return None if found is None else found[1].strip('"`').lower()
+
+
+def writes_rows(sql: str) -> bool:
+    """The statement is for changing rows, not the schema."""
+    return ROWS.search(sql) is not None
+
+
 def may_write(sql: str) -> bool:
     """The statement is not known to only read."""
     found = FIRST_WORD.match(sql)
@@ -76,6 +104,47 @@ def may_write(sql: str) -> bool:
         # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE.
         return bool(WRITES_WITHIN.search(HARMLESS.sub("", sql)))
     return word not in READING
+
+
+@lru_cache(maxsize=1024)
+def tables_read(sql: str, known: Collection[str]) -> set[str] | None:
+    """The tables of `known` that a query reads; None if it may read others."""
+    names, own = _names_after_from(sql)
+    by_name = {table.lower(): table for table in known}
+    foreign = {each for each in names if each.lower() not in by_name} - own
+    if foreign or may_write(sql):
+        return None
+    # Whatever else names a table may be it: better one too many.
+    words = set(re.findall(r"\w+", sql.lower()))
+    return {table for table in known if table.lower() in words or table.lower() in {each.lower() for each in names}}
+
+
+def _names_after_from(sql: str) -> tuple[set[str], set[str]]:
+    """Names of tables after FROM and JOIN, and names that the query gives itself by WITH."""
+    tokens = [token for token in sqlparse.parse(sql)[0].flatten() if not _is_blank(token)] if sql.strip() else []
+    names, own = set(), set()
+    expecting = listing = False
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        word = token.normalized.upper()
+        if token.is_keyword and (word == "FROM" or word.endswith("JOIN") or word == "TABLE"):
+            expecting, listing = True, word == "FROM"
+        elif expecting and word not in ("ONLY", "LATERAL"):
+            is_qualifier = following is not None and following.value == "."
+            if token.value != "." and not is_qualifier:
+                expecting = False
+                if word != "(":
+                    names.add(token.value.strip('"`[]'))
+        elif listing and word == ",":
+            expecting = True
+        elif token.is_keyword and word != "AS":
+            listing = False
+        if following is not None and following.value.upper() == "AS" and word not in (")",):
+            own.add(token.value.strip('"`[]'))
+    return names, own if re.match(r"\s*WITH\b", sql, re.IGNORECASE) else set()
+
+
+def _is_blank(token: Any) -> bool:
+    return token.is_whitespace or token.ttype in sqlparse.tokens.Comment
 
 
 @lru_cache(maxsize=1024)

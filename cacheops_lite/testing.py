@@ -23,8 +23,8 @@ def as_autocommit() -> Iterator[None]:
     """
     recorders = [recorder_of(connection) for connection in connections.all()]
     before = [recorder.hide() for recorder in recorders]
-    _clear()
     try:
+        _clear()
         yield
     finally:
         for recorder, state in zip(recorders, before, strict=True):

@@ -50,14 +50,14 @@ class Recorder:
         self.hidden_blocks = 0
         # A statement asked for a snapshot of its own.
         self.asked_for_snapshot = False
+        # Names of temporary tables, in lower case: no views nor partitions.
+        self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
         self.frames: list[Frame] = []
 
     @property
     def frame(self) -> Frame | None:
         """The operation that statements now may belong to."""
-        while self.frames and self.frames[-1].is_over(self._connection.atomic_blocks):
-            self.frames.pop()
         return self.frames[-1] if self.frames else None
 
     @contextmanager

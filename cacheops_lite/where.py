@@ -14,27 +14,35 @@ from .conditions import ANY, NONE, Formula, Term, all_of, any_of, one_of
 from .conf import settings
 from .values import NULL
 
+# Makes the token of one value of a lookup's right hand side, at its position there, for the database of a vendor.
+Tokens = Callable[[Any, str, Any, int], "str | None"]
 
-def formula(where: Any, vendor: str) -> Formula:
+
+def own_tokens(lookup: Any, vendor: str, value: Any, position: int) -> str | None:
+    """The token of the value itself."""
+    return token(lookup.lhs.target, vendor, value)
+
+
+def formula(where: Any, vendor: str, tokens: Tokens = own_tokens) -> Formula:
     """What rows must meet to pass `where` (a WhereNode or None), as seen by the database of `vendor`."""
-    return ANY if where is None else _node(where, False, vendor)
+    return ANY if where is None else _node(where, False, vendor, tokens)
 
 
-def _node(node: Any, negated: bool, vendor: str) -> Formula:
+def _node(node: Any, negated: bool, vendor: str, tokens: Tokens) -> Formula:
     if isinstance(node, WhereNode):
-        return _tree(node, negated, vendor)
+        return _tree(node, negated, vendor, tokens)
     if isinstance(node, NothingNode):
         return ANY if negated else NONE
     if isinstance(node, Lookup) and _is_plain(node):
-        return _lookup(node, negated, vendor)
+        return _lookup(node, negated, vendor, tokens)
     return ANY
 
 
-def _tree(node: WhereNode, negated: bool, vendor: str) -> Formula:
+def _tree(node: WhereNode, negated: bool, vendor: str, tokens: Tokens) -> Formula:
     negated = negated != node.negated
     if node.connector not in (AND, OR):
         return ANY
-    children = [_node(child, negated, vendor) for child in node.children]
+    children = [_node(child, negated, vendor, tokens) for child in node.children]
     if not children:
         return ANY
     combine: Callable[[list[Formula]], Formula] = all_of
@@ -54,35 +62,35 @@ def _is_plain(node: Lookup[Any]) -> bool:
     )
 
 
-def _lookup(node: Lookup[Any], negated: bool, vendor: str) -> Formula:
+def _lookup(node: Lookup[Any], negated: bool, vendor: str, tokens: Tokens) -> Formula:
     column = node.lhs
     if isinstance(node, IsNull):
-        if bool(node.rhs) == negated or token(column.target, vendor, None) is None:
+        if bool(node.rhs) == negated or tokens(node, vendor, None, 0) is None:
             return ANY
         return one_of([_term(column, NULL)])
     if negated:
         return ANY
     if isinstance(node, In):
-        return _in(node, vendor)
+        return _in(node, vendor, tokens)
     if _is_expression(node.rhs):
         return ANY
-    return _terms(column, [node.rhs], vendor)
+    return _terms(node, [node.rhs], vendor, tokens)
 
 
-def _in(node: In, vendor: str) -> Formula:
+def _in(node: In, vendor: str, tokens: Tokens) -> Formula:
     if isinstance(node.rhs, str) or _is_expression(node.rhs):
         return ANY
     options = list(node.rhs)
     if len(options) >= settings.CACHEOPS_LONG_DISJUNCTION or any(map(_is_expression, options)):
         return ANY
-    return _terms(node.lhs, [option for option in options if option is not None], vendor)
+    return _terms(node, [option for option in options if option is not None], vendor, tokens)
 
 
-def _terms(column: Any, options: list[Any], vendor: str) -> Formula:
-    tokens = [token(column.target, vendor, option) for option in options]
-    if None in tokens:
+def _terms(node: Any, options: list[Any], vendor: str, tokens: Tokens) -> Formula:
+    found = [tokens(node, vendor, option, position) for position, option in enumerate(options)]
+    if None in found:
         return ANY
-    return one_of(_term(column, each) for each in tokens if each is not None)
+    return one_of(_term(node.lhs, each) for each in found if each is not None)
 
 
 def _term(column: Any, each: str) -> Term:

@@ -1,28 +1,20 @@
-"""What saves, deletes and mass updates changed, as work for the recorder."""
+"""What saves and inserts changed, as work for the recorder."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from django.db import connections, transaction
-from django.db.models import GeneratedField, Model, QuerySet
+from django.db import connections
+from django.db.models import Field, GeneratedField, Model
 
-from .changes import MAX_CHANGES_PER_TABLE, Change, Work
-from .images import (
-    Snapshot,
-    own_key,
-    own_keys,
-    owners_of,
-    row_came,
-    row_changed,
-    row_went,
-    snapshot,
-    tables_of,
-)
+from . import columns
+from .changes import Change, Work
+from .columns import is_ours_to_read
+from .images import Snapshot, own_key, put, row_came, row_changed, snapshot, tables_of
 from .invalidation import record
-from .looks import Look, keyed_rows, lock, readable
-from .transaction import recorder_for
+from .looks import Look, wanted_of
+from .signals import cache_invalidated
 
 
 def saved(instance: Model, found: Look | None, created: bool, written: Collection[str] | None, using: str) -> None:
@@ -41,55 +33,9 @@ def saved(instance: Model, found: Look | None, created: bool, written: Collectio
         record(model, using, Work(changes=changes), found.held, new)
 
 
-def deleted(instance: Model, found: Look | None, using: str) -> None:
-    """Record that `instance` was deleted."""
-    model, vendor = type(instance), connections[using].vendor
-    if found is not None:
-        record(model, using, found.more)
-    if found is None or not found.held:
-        _record_unknown(model, snapshot(instance), vendor, using)
-        return
-    changes = row_went(model, found.held, vendor)
-    for change in changes:
-        change.pk = found.keys.get(change.table)
-        change.marks = found.marks.get(change.table, {})
-    record(model, using, Work(changes=changes), found.held)
-
-
-def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any]) -> int:
-    """``queryset.update(**values)``, invalidating by the rows' old and new images."""
-    model: type[Model] = queryset.model
-    using = queryset.db
-    with transaction.atomic(using=using):
-        locked = lock(model, using)
-        keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
-        if len(keys) > MAX_CHANGES_PER_TABLE or _changes_keys(model, values):
-            # Many or moving rows: the guard drops the tables.
-            return queryset.update(**values)
-        names = readable(model)
-        old = dict(keyed_rows(locked.filter(pk__in=keys), names))
-        # Only rows that are locked now: what came to match meanwhile is as if it came after.
-        with recorder_for(using).describing("update", *(owner._meta.db_table for owner in owners_of(model))):
-            updated = queryset.filter(pk__in=list(old)).update(**values)
-        new = dict(keyed_rows(locked.filter(pk__in=list(old)), names))
-        _record_updates(model, old, new, using)
-    return updated
-
-
-def _record_updates(model: type[Model], old: Mapping[Any, Snapshot], new: Mapping[Any, Snapshot], using: str) -> None:
-    vendor = connections[using].vendor
-    attnames = {field.attname for field in model._meta.concrete_fields}
-    for key, before in old.items():
-        after = new.get(key, {})
-        keys = own_keys(model, before, vendor)
-        changes = row_changed(model, before, after, attnames, vendor, keys, {})
-        record(model, using, Work(changes=changes), dict(before), dict(after))
-
-
-def _changes_keys(model: type[Model], values: dict[str, Any]) -> bool:
-    fields = [field for owner in owners_of(model) for field in owner._meta.pk_fields]
-    keys = {name for field in fields for name in (field.name, field.attname, "pk")}
-    return not keys.isdisjoint(values)
+def deleted(instance: Model, using: str) -> None:
+    """Record that the row of `instance` went, of which nothing else is known."""
+    _record_unknown(type(instance), snapshot(instance), connections[using].vendor, using)
 
 
 def _record_insert(model: type[Model], held: Snapshot, found: Look | None, using: str) -> None:
@@ -115,17 +61,37 @@ def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str
     return written
 
 
-def linked(through: type[Model], pairs: list[dict[str, Any]], using: str, *, came: bool) -> None:
-    """Record that rows of a many-to-many table, of which the two keys are known, came or went."""
+def created(model: type[Model], instances: Sequence[Model], using: str) -> None:
+    """Record that rows were, or may have been, inserted in bulk."""
     vendor = connections[using].vendor
-    make = row_came if came else row_went
-    for held in pairs:
-        record(through, using, Work(changes=make(through, held, vendor)), held)
+    wanted = wanted_of(model)
+    if wanted is None:
+        record(model, using, Work(tables={table.name for table in tables_of(model)}))
+        return
+    work = Work()
+    for table in tables_of(model):
+        asked_for = [
+            (column, field) for column, field in table.fields.items() if column in wanted.conditions[table.name]
+        ]
+        # Of a row that comes its conditions matter, and many rows meet the same ones.
+        images = {tuple(_tokens(instance, asked_for, vendor)) for instance in instances}
+        work.changes += [Change(table.name, old=None, new=dict(image)) for image in images]
+    obj_dicts = map(snapshot, instances) if cache_invalidated.has_listeners() else ()
+    record(model, using, work, *obj_dicts)
 
 
-def created(model: type[Model], instances: Iterable[Model], using: str) -> None:
-    """Record that rows were inserted in bulk."""
-    vendor = connections[using].vendor
-    for instance in instances:
-        held = snapshot(instance)
-        record(model, using, Work(changes=row_came(model, held, vendor)), held)
+def _tokens(
+    instance: Model, columns_asked_for: Iterable[tuple[str, Field[Any, Any]]], vendor: str
+) -> Iterator[tuple[str, str]]:
+    """The tokens of some columns, as far as the instance knows them."""
+    held: dict[str, Any] = {}
+    for column, field in columns_asked_for:
+        value = instance.__dict__.get(field.attname, field)
+        # A key that is still missing the database gave, where it told none.
+        unknown = value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key)
+        if not unknown and is_ours_to_read(field):
+            put(held, field, value)
+        if field.attname in held:
+            token = columns.token(field, vendor, held[field.attname])
+            if token is not None:
+                yield column, token

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -36,6 +38,14 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def hang(self, seconds):
+        """Take connections and commands, but answer none for a while; it does what was sent meanwhile afterwards."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def client(self):
         return redis.Redis(port=self.port)

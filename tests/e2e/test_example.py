@@ -64,6 +64,8 @@ def test_airports_are_added_and_deleted(client):
     assert "ZZZZ" in client.get("/countries/LU/").content.decode()
     assert client.get("/airports/ZZZZ/delete/").status_code == 200
     assert client.post("/airports/ZZZZ/delete/").status_code == 302
+    # The first page says that it was deleted.
+    client.get("/")
     assert "ZZZZ" not in client.get("/countries/LU/").content.decode()
     assert client.get("/airports/ZZZZ/").status_code == 404
 

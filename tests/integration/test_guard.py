@@ -423,3 +423,142 @@ def test_several_writes_of_which_one_fails_are_noticed():
     with pytest.raises(IntegrityError), connection.cursor() as cursor:
         cursor.executemany("INSERT INTO shop_label (text) VALUES (%s)", [["a"], ["a"]])
     assert count() == Label.objects.nocache().count()
+
+
+def texts():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+@pytest.fixture
+def labels():
+    Label.objects.bulk_create(Label(text=text) for text in "ab")
+    return texts()
+
+
+def check_seen(write, before):
+    """`write` is seen in autocommit and in a transaction, where a read does not fill meanwhile."""
+    write()
+    assert texts() == sorted(Label.objects.nocache().values_list("text", flat=True)) != before
+
+
+@pytest.fixture
+def procedure():
+    """A stored procedure that renames labels, behind the database's own language."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no procedures")
+    update = "UPDATE shop_label SET text = concat('new ', text)"
+    if connection.vendor == "postgresql":
+        raw(f"CREATE OR REPLACE PROCEDURE rename_all() LANGUAGE SQL AS $$ {update} $$")
+        raw(f"CREATE OR REPLACE FUNCTION rename_all_too() RETURNS void LANGUAGE SQL AS $$ {update} $$")
+    else:
+        raw("DROP PROCEDURE IF EXISTS rename_all")
+        raw(f"CREATE PROCEDURE rename_all() {update}")
+    yield "rename_all_too" if connection.vendor == "postgresql" else "rename_all"
+    raw("DROP PROCEDURE rename_all")
+    if connection.vendor == "postgresql":
+        raw("DROP FUNCTION rename_all_too")
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_a_procedure_writes_is_noticed(labels, procedure, in_transaction):
+    """Nobody can tell what it does: every table falls."""
+    before = texts()
+    if in_transaction:
+        with transaction.atomic():
+            raw("CALL rename_all()")
+            assert texts() != before
+    else:
+        raw("CALL rename_all()")
+    assert texts() == sorted(f"new {text}" for text in before)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_callproc_does_is_noticed(labels, procedure, in_transaction):
+    """It passes no execute wrapper."""
+
+    def call():
+        with connection.cursor() as cursor:
+            cursor.callproc(procedure)
+
+    before = texts()
+    if in_transaction:
+        with transaction.atomic():
+            call()
+            assert texts() != before
+    else:
+        call()
+    assert texts() == sorted(f"new {text}" for text in before)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_copy_brings_is_noticed(labels, settings, in_transaction, debug):
+    """By psycopg's own method, also through the cursors of DEBUG."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's")
+    settings.DEBUG = debug
+
+    def copy():
+        with connection.cursor() as cursor, cursor.copy("COPY shop_label (text) FROM STDIN") as copying:
+            copying.write_row(["copied"])
+
+    before = texts()
+    if in_transaction:
+        with transaction.atomic():
+            copy()
+            assert "copied" in texts()
+    else:
+        copy()
+    assert texts() == sorted([*before, "copied"])
+
+
+def test_a_write_through_a_view_is_noticed(labels):
+    """Django does not know it, so that every table falls."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite's views are read-only")
+    raw("CREATE VIEW shop_of_labels AS SELECT id, text FROM shop_label")
+    try:
+        raw("CREATE OR REPLACE VIEW l AS SELECT id, text FROM shop_label")
+        raw("UPDATE l SET text = 'x' WHERE text = 'a'")
+        assert texts() == ["b", "x"]
+    finally:
+        raw("DROP VIEW l")
+        raw("DROP VIEW shop_of_labels")
+
+
+def test_a_truncation_that_goes_on_to_other_tables_is_noticed(labels):
+    """CASCADE empties those that refer to it."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's")
+    assert len(state()) == 2
+    raw("TRUNCATE shop_category CASCADE")
+    assert state() == []
+
+
+def test_writes_of_foreign_tables_leave_ours_alone(is_hit, labels):
+    """Those of models without a profile, and of migrations."""
+    texts()
+    raw("UPDATE django_migrations SET app = 'x' WHERE app = 'nobody'")
+    raw("UPDATE shop_unwatched SET name = 'x'")
+    assert is_hit(texts)
+
+
+def test_what_the_database_deletes_by_itself_is_noticed(store):
+    """DB_CASCADE, DB_SET_NULL: of Django 6.1, by every kind of delete."""
+    from tests.shop import models
+
+    if not hasattr(models, "Shelf"):
+        pytest.skip("this Django has no cascades in the database")
+    for delete in (
+        lambda shelf: shelf.delete(),
+        lambda shelf: models.Shelf.objects.filter(pk=shelf.pk).delete(),
+        lambda shelf: raw("DELETE FROM shop_shelf"),
+    ):
+        shelf = models.Shelf.objects.create(name="s")
+        box = models.Box.objects.create(shelf=shelf, name="b")
+        models.Note.objects.create(box=box, text="n")
+        read = lambda: (models.Box.objects.count(), list(models.Note.objects.values_list("text", "box")))
+        assert read() == read() == (1, [("n", box.pk)])
+        delete(shelf)
+        assert read() == (0, [("n", None)])
+        models.Note.objects.all().delete()

@@ -52,9 +52,9 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
     """And what is patched of Django's own is on this list."""
     assert set(queryset._originals[BaseManager]) == {"cache", "nocache", "inplace", "invalidated_update"}
     assert set(queryset._originals[QuerySet]) == {
-        *("cache", "nocache", "cloning", "inplace", "invalidated_update"),
+        *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
-        "bulk_create",
+        *("bulk_create", "update", "_raw_delete"),
     }
 
 

@@ -281,3 +281,74 @@ def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
     assert func() == 1
     assert late.to_its_end() == 1
     assert len(calls) == 1
+
+
+@pytest.fixture
+def held(store, monkeypatch):
+    """Somebody else holds all locks, and who waits says so; waiting takes no longer than a second."""
+    from cacheops_lite import locks
+
+    waits = []
+    wait = locks.wait_for_value
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(locks, "acquire_lock", lambda key: store.set(locks.keys.lock_key(key), "other") and None)
+    monkeypatch.setattr(locks, "wait_for_value", lambda *args: waits.append(1) or wait(*args))
+    return waits
+
+
+def test_what_is_not_kept_is_not_waited_for(held):
+    """Else all would compute it, one after the other, as nobody gets another one's value."""
+    assert list(Label.objects.cache(lock=True, timeout=0)) == []
+    if connection.vendor == "sqlite":
+        with transaction.atomic():
+            assert list(Label.objects.cache(lock=True)) == []
+    assert not held
+    assert list(Label.objects.cache(lock=True)) == []
+    assert held
+
+
+def test_who_waits_for_what_replaces_an_undecodable_value_is_patient(store, monkeypatch):
+    """A value of a class that is gone must not make its readers ask Redis without a pause."""
+    from cacheops_lite import locks
+
+    list(Label.objects.all())
+    (key,) = store.scan_iter(match="@col:v:*")
+    value = store.get(key)
+    store.set(key, value[: protocol.DIGEST_LENGTH] + b"no pickle")
+    looks = []
+    peek = locks._peek
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(locks, "_peek", lambda *args: looks.append(1) or peek(*args))
+    store.set(locks.keys.lock_key(key.decode()), "other")
+    assert list(Label.objects.cache(lock=True)) == []
+    assert 1 < len(looks) < 50
+
+
+def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch):
+    """It is bounded as a whole."""
+    from cacheops_lite import locks, reading
+
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+    clock, taken_anew = Clock(), []
+
+    def peek(missed):
+        if clock.now > 50 and not taken_anew:
+            taken_anew.append(1)
+            return missed
+        return None
+
+    for module in (locks, reading):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(locks, "acquire_lock", lambda key: None)
+    monkeypatch.setattr(locks, "_peek", peek)
+    assert cached_as(Label, lock=True)(lambda: 1)() == 1
+    assert taken_anew
+    assert 50 < clock.now <= 60.1

@@ -305,7 +305,7 @@ def caches(read):
 @pytest.mark.parametrize(
     ("ops", "cached", "uncached_reads"),
     [
-        ("get", ["get", "first", "in_bulk", "earliest"], ["fetch", "count", "exists", "aggregate"]),
+        ("get", ["get", "first", "last", "in_bulk", "earliest", "latest"], ["fetch", "count", "exists", "aggregate"]),
         ("fetch", ["fetch", "slice", "values"], ["count", "exists", "aggregate"]),
         ("count", ["count"], ["fetch", "get", "exists"]),
         ("exists", ["exists", "contains"], ["fetch", "count"]),

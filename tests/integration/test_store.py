@@ -1,12 +1,14 @@
 """The store's contract, on both modes and both kinds of Redis: a value is valid while all its stamps stand."""
 
+import time
+
 import pytest
 
 from cacheops_lite import keys, outbox
 from cacheops_lite import store as protocol
 from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
 from cacheops_lite.conditions import Dependency
-from cacheops_lite.locks import acquire_lock, release_lock, wait_for_value
+from cacheops_lite.locks import acquire_lock, deadline, release_lock, wait_for_value
 from cacheops_lite.store import MISS, Basis
 
 ANY = Dependency("t", (), None)
@@ -359,10 +361,22 @@ def test_a_lock_is_never_read_as_a_value(store):
 def test_waiting_ends_with_the_value_or_with_the_lock(store):
     """Who waits gets what was computed, or a miss when the holder gave up."""
     key = keys.value_key("", "one")
-    assert wait_for_value(key, Basis("", [ONE])).payload is MISS
+    missed = protocol.read(key, Basis("", [ONE]))
+    assert wait_for_value(missed, deadline()).payload is MISS
     acquire_lock(key)
     keep("one", ONE)
-    assert wait_for_value(key, Basis("", [ONE])).payload == b"value"
+    assert wait_for_value(missed, deadline()).payload == b"value"
+
+
+def test_waiting_goes_on_while_a_payload_that_was_no_use_stays(store):
+    """One that does not decode is not what the holder computes; and at the deadline waiting ends."""
+    key = keys.value_key("", "one")
+    keep("one", ONE)
+    useless = protocol.read(key, Basis("", [ONE]))
+    acquire_lock(key)
+    before = time.monotonic()
+    assert wait_for_value(useless, before + 0.1).payload == b"value"
+    assert time.monotonic() >= before + 0.1
 
 
 def test_work_that_can_not_be_delivered_is_delivered_before_the_next_read(store, monkeypatch):

@@ -71,3 +71,17 @@ class Unwatched(models.Model):
 
     product = models.ForeignKey(Product, models.CASCADE, null=True)
     name = models.CharField(max_length=50)
+
+
+if hasattr(models, "DB_CASCADE"):
+
+    class Shelf(models.Model):
+        name = models.CharField(max_length=50)
+
+    class Box(models.Model):
+        shelf = models.ForeignKey(Shelf, models.DB_CASCADE)
+        name = models.CharField(max_length=50)
+
+    class Note(models.Model):
+        box = models.ForeignKey(Box, models.DB_SET_NULL, null=True)
+        text = models.CharField(max_length=50)

@@ -1,17 +1,21 @@
 """Calls that differ have different names, whatever their arguments."""
 
 import datetime
-import decimal
 import enum
 import functools
+import inspect
 import uuid
 
 import pytest
-from django.http import QueryDict
-from hypothesis import given
-from hypothesis import strategies as st
+from django.http import HttpResponse, QueryDict
+from django.test import RequestFactory, override_settings
+from hypothesis import given, settings
 
-from cacheops_lite.calls import call_name
+from cacheops_lite import cached, cached_as, cached_view
+from cacheops_lite.calls import Callee, call_name
+from cacheops_lite.redis import get_client
+from tests.arguments import CALLS, SAMPLES, canonical, family, lookalikes, merged
+from tests.conftest import FLAVOURS
 from tests.shop.models import Category, Product
 
 
@@ -27,45 +31,83 @@ def name(*args, extra=None, **kwargs):
     return call_name(func, args, kwargs, extra)
 
 
-ARGUMENTS = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary()
-    | st.decimals(allow_nan=False)
-    | st.dates()
-    | st.datetimes()
-    | st.uuids()
-    | st.builds(lambda pk: Product(pk=pk), st.integers(1, 3))
-    | st.builds(lambda pk: f"shop.Product.{pk}", st.integers(1, 3)),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
-    max_leaves=6,
+def test_no_argument_passes_for_another():
+    """Nor does any for what looks like it, wherever it is passed: as an argument, by name or as extra."""
+    values = [each for sample in SAMPLES for each in (sample, *lookalikes(sample))]
+    calls = [((value,), {}) for value in values] + [((), {"a": value}) for value in values]
+    names = [call_name(func, args, kwargs, None) for args, kwargs in calls]
+    assert merged(calls, names) == []
+    extras = [call_name(func, (), {}, value) for value in values]
+    assert merged(values, extras) == []
+    assert not set(names) & set(extras)
+
+
+@settings(max_examples=100, deadline=None)
+@given(CALLS)
+def test_two_calls_share_a_name_only_if_they_are_the_same(call):
+    """Types are told apart, also deep within, and so are ways to pass arguments."""
+    calls = list(family(*call))
+    assert merged(calls, [call_name(func, args, kwargs, None) for args, kwargs in calls]) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(CALLS)
+def test_bound_to_a_signature_two_calls_share_a_name_only_if_they_are_the_same(call):
+    """Defaults and keywords make no difference, and nothing passes for them."""
+
+    def function(a=1, b=None, *rest, c="1", **more):
+        pass
+
+    calls, names = [], []
+    for args, kwargs in [((), {}), *family(*call)]:
+        try:
+            bound = inspect.signature(function).bind(*args, **kwargs)
+        except TypeError:
+            continue
+        bound.apply_defaults()
+        calls.append(dict(bound.arguments))
+        names.append(Callee(function).name(args, kwargs, None))
+    assert merged(calls, names) == []
+
+
+def as_view(function):
+    view = cached_view(60)(lambda request, *args, **kwargs: HttpResponse(function(*args, **kwargs)))
+    return lambda *args, **kwargs: view(RequestFactory().get("/"), *args, **kwargs).content.decode()
+
+
+WAYS = {"cached": cached(60), "cached_as": cached_as(Product), "cached_view": as_view}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "decorate", [cached(60), cached_as(Product), as_view], ids=["cached", "cached_as", "cached_view"]
 )
+def test_each_call_gets_its_own_result(decorate):
+    """Whatever was called before, with whatever looks like its arguments."""
+    computed = []
 
+    @decorate
+    def function(*args, **kwargs):
+        computed.append(1)
+        return canonical((args, kwargs))
 
-def same(one, other):
-    """Equal and of equal types, all the way down."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        found = {(type(k), k): v for k, v in one.items()}
-        wanted = {(type(k), k): v for k, v in other.items()}
-        return found.keys() == wanted.keys() and all(same(found[k], wanted[k]) for k in found)
-    if isinstance(one, float):
-        return repr(one) == repr(other)
-    if isinstance(one, decimal.Decimal):
-        return one.as_tuple() == other.as_tuple()
-    return one == other
+    def check(calls):
+        for args, kwargs in calls:
+            assert function(*args, **kwargs) == canonical((args, kwargs))
 
+    @settings(max_examples=25, deadline=None)
+    @given(CALLS)
+    def check_family(call):
+        check(family(*call))
 
-@given(ARGUMENTS, ARGUMENTS)
-def test_two_calls_share_a_name_only_if_they_are_the_same(one, other):
-    """Types are told apart, also deep within."""
-    assert (name(one) == name(other)) == same(one, other)
+    with override_settings(**FLAVOURS["embedded"]):
+        get_client().flushdb()
+        for _ in range(2):
+            before = len(computed)
+            check(call for sample in SAMPLES for call in family((sample,), {"a": sample}))
+        assert before == len(computed), "not all is cached"
+        check_family()
+        get_client().flushdb()
 
 
 PAIRS = [
@@ -108,7 +150,7 @@ def test_functions_are_told_apart_through_wrappers():
         pass
 
     assert call_name(wrapper, (), {}, None) == call_name(func, (), {}, None)
-    assert call_name(same, (), {}, None) != call_name(func, (), {}, None)
+    assert call_name(name, (), {}, None) != call_name(func, (), {}, None)
 
 
 def test_enum_members_and_picklable_objects_are_arguments():

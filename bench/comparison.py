@@ -1,0 +1,85 @@
+"""From figures of rounds to medians and ratios."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from .operations import Operation
+from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, GET, OURS, OURS_INSIDEOUT
+from .rounds import Figures
+
+# Pairs that ratios are printed of.
+PAIRS = (
+    (OURS, CACHEOPS),
+    (OURS_INSIDEOUT, CACHEOPS),
+    (OURS_INSIDEOUT, CACHEOPS_INSIDEOUT),
+    (OURS, BARE),
+    (OURS_INSIDEOUT, BARE),
+    (OURS, GET),
+    (OURS_INSIDEOUT, GET),
+)
+# The bare query is over loopback there, as it would be at the least in production.
+BARE_IS_A_BOUND = "postgresql"
+
+
+def compared(operation: type[Operation], figures: Figures, database: str) -> dict[str, Any]:
+    """One row of the tables."""
+    costs = costs_of(operation, figures.rounds.get(operation.name, {}))
+    ratios = {f"{a.name}:{b.name}": ratio(costs.get(a.name), costs.get(b.name), operation.adds) for a, b in PAIRS}
+    return {
+        "name": operation.name,
+        "title": operation.title,
+        "unit": operation.unit,
+        "adds": operation.adds,
+        "is_hit": operation.is_hit,
+        "medians": {peer: statistics.median(each) for peer, each in costs.items()},
+        "quartiles": {peer: quartiles(each) for peer, each in costs.items()},
+        "ratios": {pair: each for pair, each in ratios.items() if each is not None},
+        "bounds": bounds(operation, database),
+        "bound_in_units": operation.bound_in_units,
+    }
+
+
+def bounds(operation: type[Operation], database: str) -> dict[str, float]:
+    """By pair, the most that its ratio may be."""
+    found = {}
+    if operation.bound is not None:
+        found[f"{OURS.name}:{CACHEOPS.name}"] = operation.bound
+        found[f"{OURS_INSIDEOUT.name}:{CACHEOPS.name}"] = operation.insideout_bound or operation.bound
+    if operation.is_hit and database == BARE_IS_A_BOUND:
+        found[f"{OURS.name}:{BARE.name}"] = found[f"{OURS_INSIDEOUT.name}:{BARE.name}"] = 1.0
+    return found
+
+
+def costs_of(operation: type[Operation], rounds: dict[str, list[float]]) -> dict[str, list[float]]:
+    """By peer, the cost in each round: what it took, or what it took more than the one without a cache."""
+    bare = rounds.get(BARE.name)
+    if not operation.adds:
+        return rounds
+    if bare is None:
+        return {}
+    added = {peer: [a - b for a, b in zip(each, bare, strict=True)] for peer, each in rounds.items()}
+    # Itself it adds nothing: there the whole of it is of interest.
+    return {**added, BARE.name: bare}
+
+
+def ratio(ours: list[float] | None, theirs: list[float] | None, adds: bool) -> float | None:
+    """The median of the ratios of rounds, None where they can't be compared.
+
+    Of what is added it is the ratio of the medians: in a noisy round a peer may seem to add less than nothing.
+    """
+    if ours is None or theirs is None:
+        return None
+    if adds:
+        median = statistics.median(theirs)
+        return statistics.median(ours) / median if median > 0 else None
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def quartiles(each: list[float]) -> list[float]:
+    """The first and third."""
+    if len(each) < 2:
+        return [each[0], each[0]]
+    first, _, third = statistics.quantiles(each, n=4, method="inclusive")
+    return [first, third]

@@ -1,0 +1,1 @@
+"""The app that benchmarks read from and write to."""

@@ -1,0 +1,100 @@
+"""What is measured.  An operation is prepared once per process; then each block of calls gives one figure."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .peers import Peer
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much there is of what."""
+
+    books: int = 10_000
+    # Results that rest on the row that is changed.
+    dependents: int = 50_000
+    # Rows that are cached one by one, to see how much memory they take.
+    singles: int = 10_000
+
+
+FULL, QUICK = Scale(), Scale(books=4_000, dependents=300, singles=300)
+
+
+class Operation:
+    """One row of the table."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    unit: ClassVar[str] = "us"
+    # The most that ours may take, as a ratio to django-cacheops' or in units.
+    bound: ClassVar[float | None] = None
+    insideout_bound: ClassVar[float | None] = None
+    bound_in_units: ClassVar[float | None] = None
+    # The figure is what a peer adds to the same without a cache.
+    adds: ClassVar[bool] = False
+    # The second of two calls runs no SQL.
+    is_hit: ClassVar[bool] = False
+    # Calls in one block; a block in every so many rounds, 0 for one in all.
+    calls: ClassVar[int] = 5
+    every: ClassVar[int] = 1
+    warmups: ClassVar[int] = 1
+    # Whom it makes sense for, if not for all with an ORM.
+    only: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, peer: Peer, scale: Scale):
+        self.peer = peer
+        self.scale = scale
+
+    @classmethod
+    def applies_to(cls, peer: Peer) -> bool:
+        if peer.floor:
+            return cls.is_hit
+        return not cls.only or peer.name in cls.only
+
+    def prepare(self) -> None:
+        """Once, before anything is measured."""
+
+    def before(self) -> None:
+        """Before each call, not measured."""
+
+    def call(self) -> Any:
+        """What is measured."""
+        raise NotImplementedError
+
+    def after(self) -> None:
+        """After each call, not measured."""
+
+    def step(self) -> tuple[float, Any]:
+        """One call: how many microseconds it took, and its result."""
+        self.before()
+        start = time.perf_counter()
+        result = self.call()
+        taken = time.perf_counter() - start
+        self.after()
+        return taken * 1e6, result
+
+    def block(self) -> float:
+        """The figure of one block."""
+        for _ in range(self.warmups):
+            self.step()
+        return statistics.median(self.step()[0] for _ in range(self.calls))
+
+
+def plain(result: Any) -> Any:
+    """A result of any kind as nested tuples: to be compared, and to be kept by the floors."""
+    from django.db.models import Model
+
+    if isinstance(result, Model):
+        fields = tuple(getattr(result, field.attname) for field in result._meta.concrete_fields)
+        related = tuple((name, plain(each)) for name, each in sorted(result._state.fields_cache.items()))
+        prefetched = getattr(result, "_prefetched_objects_cache", {})
+        return fields + related + tuple((name, plain(list(each))) for name, each in sorted(prefetched.items()))
+    if isinstance(result, dict):
+        return tuple((name, plain(each)) for name, each in result.items())
+    if isinstance(result, (list, tuple)):
+        return tuple(map(plain, result))
+    return result

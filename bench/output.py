@@ -1,0 +1,22 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def write(
+    directory: Path, name: str, results: dict[str, Any], printed: str, draw: Callable[[dict[str, Any], Path], None]
+) -> None:
+    """The table, the figures and the drawing, which takes matplotlib."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    (directory / f"{name}.txt").write_text(printed)
+    if find_spec("matplotlib") is None:
+        print("No drawing: matplotlib is not installed")
+    else:
+        draw(results, directory / f"{name}.svg")

@@ -1,0 +1,11 @@
+"""All operations, in the order of the table."""
+
+from __future__ import annotations
+
+from .off import OFF
+from .operations import Operation
+from .reads import READS
+from .resources import RESOURCES
+from .writes import WRITES
+
+OPERATIONS: dict[str, type[Operation]] = {each.name: each for each in (*READS, *OFF, *WRITES, *RESOURCES)}

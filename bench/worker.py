@@ -1,0 +1,128 @@
+"""A peer in its process: does what the parent says."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import signal
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .databases import DATABASES
+from .peers import PEERS, Peer
+
+
+def serve(pipe: Connection, peer_name: str, database: str, run: str, scale: Any) -> None:
+    """Answer the parent until it says stop."""
+    # Interrupting is the parent's business: it cleans up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = None
+    while (message := pipe.recv()) is not None:
+        try:
+            if worker is None:
+                worker = Worker(PEERS[peer_name], database, run, scale)
+            verb, *arguments = message
+            pipe.send((True, getattr(worker, verb)(*arguments)))
+        except Exception:
+            pipe.send((False, traceback.format_exc()))
+    pipe.close()
+
+
+def configure(peer: Peer, database: dict[str, Any]) -> None:
+    """Set Django up as `peer` wants it."""
+    import django
+    from django.conf import settings
+
+    settings.configure(
+        INSTALLED_APPS=[*([peer.app] if peer.app else []), "bench.library"],
+        DATABASES={"default": database},
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+        **peer.settings(peer.redis_url),
+    )
+    django.setup()
+
+
+class Worker:
+    """Its public methods are what the parent may ask for."""
+
+    def __init__(self, peer: Peer, database: str, run: str, scale: Any):
+        source = DATABASES[database](run)
+        configure(peer, source.settings(peer.name))
+        source.connected()
+        self.peer = peer
+        self.scale = scale
+        self._operations: dict[str, Any] = {}
+        self._curves: dict[str, Any] = {}
+
+    def prepare(self, name: str) -> tuple[bytes | None, int]:
+        """Prepare an operation; for a hit, return a digest of its result and how many queries its second call ran."""
+        from .floors import FLOORS
+        from .suite import OPERATIONS
+
+        operation = OPERATIONS[name](self.peer, self.scale)
+        operation.prepare()
+        if self.peer.floor:
+            operation = FLOORS[self.peer.floor](operation)
+        self._operations[name] = operation
+        if not operation.is_hit:
+            return None, 0
+        first = digest(operation.step()[1])
+        with CountedQueries() as queries:
+            second = digest(operation.step()[1])
+        if first != second:
+            raise AssertionError("the cached result is not equal to the first")
+        return second, queries.count
+
+    def settle(self) -> None:
+        """Keep what is there by now out of garbage collections."""
+        gc.collect()
+        gc.freeze()
+
+    def block(self, name: str) -> tuple[float, int]:
+        """The figure of one block; and, if it is a hit, how many queries one more call ran."""
+        operation = self._operations[name]
+        figure = operation.block()
+        if not operation.is_hit:
+            return figure, 0
+        with CountedQueries() as queries:
+            operation.step()
+        return figure, queries.count
+
+    def arrange(self, name: str, x: int) -> None:
+        """Get the figure of a curve at `x` ready."""
+        from .curves import CURVES
+
+        self._curves[name] = self._curves.get(name) or CURVES[name](self.peer)
+        self._curves[name].arrange(x)
+
+    def figure(self, name: str, x: int) -> float:
+        """The figure of a curve at `x`."""
+        return self._curves[name].figure(x)
+
+
+def digest(result: Any) -> bytes:
+    """Equal for equal results."""
+    from .operations import plain
+
+    return hashlib.blake2b(repr(plain(result)).encode()).digest()
+
+
+class CountedQueries:
+    """Counts SQL queries within."""
+
+    def __enter__(self) -> CountedQueries:
+        from django.db import connection
+
+        self.count = 0
+        self._wrapper = connection.execute_wrapper(self._note)
+        self._wrapper.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._wrapper.__exit__(*exc_info)
+
+    def _note(self, execute: Any, *arguments: Any) -> Any:
+        self.count += 1
+        return execute(*arguments)

@@ -1,0 +1,191 @@
+"""The direct path of ``get()`` by primary key or another unique column, and so of foreign keys: it builds no SQL.
+
+Only for querysets to which nothing was added, of models whose rows lie in one table; all else goes the usual way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from django.db import connections
+from django.db.models import Field, Model, Q, QuerySet
+from django.db.models.query import ModelIterable
+from django.db.models.signals import class_prepared
+from django.db.models.sql.query import Query
+from django.utils.inspect import func_supports_parameter
+
+from . import columns
+from .caching import Caching
+from .compiled import model_layout
+from .conditions import Dependency
+from .conf import on_change
+from .hydration import stand_in
+from .keys import digest, value_key
+from .keys import name as name_in_keys
+from .prefixes import prefix_of, prefix_of_table
+from .reading import Target, read_through
+from .rows import Capture
+from .store import MISS, Basis
+
+# For tests that see no difference.
+ENABLED = True
+
+# What a subclass of QuerySet may override that has a say in what get() finds.
+STEPS = (
+    "filter",
+    "_filter_or_exclude",
+    "_filter_or_exclude_inplace",
+    "_chain",
+    "_clone",
+    "_fetch_all",
+    "iterator",
+    "order_by",
+)
+KEYS = (int, str, uuid.UUID)
+
+
+class Entrance:
+    """A model whose rows can be got directly: its unique columns by the names that get() may be given."""
+
+    def __init__(self, model: type[Model]):
+        options = model._meta
+        self.model = model
+        self.fields: dict[str, Field[Any, Any]] = {}
+        for field in options.concrete_fields:
+            if field.primary_key or (field.unique and not field.is_relation):
+                names = {field.name, field.attname} | ({"pk"} if field.primary_key else set())
+                self.fields.update({spelling: field for each in names for spelling in (each, f"{each}__exact")})
+        self.attnames = [field.attname for field in options.concrete_fields]
+        self.table = options.db_table
+        self.static = digest("get", model_layout(model))
+
+
+@lru_cache(maxsize=1024)
+def _entrance(model: type[Model]) -> Entrance | None:
+    concrete: Any = model._meta.concrete_model
+    is_simple = concrete is not None and not concrete._meta.parents and hasattr(concrete._meta.pk, "column")
+    return Entrance(model) if is_simple else None
+
+
+@lru_cache(maxsize=1024)
+def _is_plain_class(queryset_class: type[QuerySet[Any]]) -> bool:
+    """Nothing of the way of get() is overridden."""
+    return all(getattr(queryset_class, name) is getattr(QuerySet, name) for name in STEPS)
+
+
+def condition_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+    """The only condition that get() is given; None if there is none or more."""
+    if kwargs:
+        return next(iter(kwargs.items())) if len(kwargs) == 1 and not args else None
+    if len(args) == 1 and type(args[0]) is Q:
+        # What foreign keys ask for.
+        q = args[0]
+        if len(q.children) == 1 and not q.negated and type(q.children[0]) is tuple:
+            return q.children[0]
+    return None
+
+
+def get(
+    queryset: QuerySet[Any],
+    caching: Caching,
+    condition: tuple[str, Any],
+    usual: Callable[[QuerySet[Any]], Any],
+) -> Any:
+    """The object that meets the condition, by the direct path; MISS if it can't be taken.
+
+    `usual` is Django's own get() of a queryset; what it raises is raised.
+    """
+    name, value = condition
+    model: Any = queryset.model
+    entrance = _entrance(model) if ENABLED and type(value) in KEYS else None
+    if entrance is None or name not in entrance.fields or not _is_untouched(queryset):
+        return MISS
+    field, using = entrance.fields[name], queryset.db
+    try:
+        token = columns.token(field, connections[using].vendor, field.get_prep_value(value))
+    except (TypeError, ValueError, ArithmeticError):
+        token = None
+    if token is None:
+        return MISS
+    from_db = _maker(model, queryset)
+    target = _target(entrance, field, token, using, caching)
+
+    absent = queryset.model.DoesNotExist
+
+    def compute() -> tuple[Any, Any]:
+        clone: Any = queryset.all()
+        capture = clone._cacheops_capture = Capture()
+        try:
+            found = usual(clone)
+        except absent:
+            found = None
+        return found, MISS if capture.rows is None else capture.rows
+
+    def revive(kept: Any) -> Any:
+        return from_db(using, entrance.attnames, kept[0]) if kept else None
+
+    found = read_through(target, compute, revive)
+    if found is None:
+        raise absent(f"{queryset.model._meta.object_name} matching query does not exist.")
+    return found
+
+
+def _maker(model: type[Model], queryset: Any) -> Callable[..., Model]:
+    from_db = stand_in(model).from_db
+    # Since Django 6.1; an older override of from_db() may not take it.
+    mode = getattr(queryset, "_fetch_mode", None)
+    if mode is None or not func_supports_parameter(from_db, "fetch_mode"):
+        return from_db
+    return partial(from_db, fetch_mode=mode)
+
+
+def _is_untouched(queryset: Any) -> bool:
+    query = queryset.query
+    queryset_class: Any = type(queryset)
+    return (
+        type(query) is Query
+        and not query.where.children
+        and queryset._iterable_class is ModelIterable
+        and not queryset._prefetch_related_lookups
+        and not queryset._known_related_objects
+        and query.default_cols
+        and not (query.annotations or query.extra or query.extra_tables or query.select_related or query.combinator)
+        and query.high_mark is None
+        and not query.low_mark
+        and not (
+            query.distinct
+            or query.select_for_update
+            or getattr(query, "_filtered_relations", None)
+            or query.explain_info
+        )
+        and query.deferred_loading == Query.deferred_loading
+        and query.group_by is None
+        and _is_plain_class(queryset_class)
+        and getattr(getattr(queryset, "_fetch_mode", None), "track_peers", False) is False
+    )
+
+
+def _target(entrance: Entrance, field: Field[Any, Any], token: str, using: str, caching: Caching) -> Target:
+    column = str(field.column)
+    alias = "" if caching.db_agnostic else using
+    name = digest(entrance.static, connections[using].vendor, alias, column, token)
+    table = entrance.table
+    return Target(
+        key=value_key(prefix_of(dbs=[using], tables=[table]), name),
+        basis=Basis(prefix_of_table(name_in_keys(table), using), [Dependency(table, ((column, token),), None)]),
+        databases=(using,),
+        timeout=caching.timeout,
+        lock=caching.lock,
+        sender=entrance.model,
+    )
+
+
+def _forget(*args: Any, **kwargs: Any) -> None:
+    _entrance.cache_clear()
+
+
+on_change(_forget)
+class_prepared.connect(_forget, dispatch_uid="cacheops_lite.direct")

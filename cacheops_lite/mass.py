@@ -1,0 +1,223 @@
+"""Mass writes: ``update()``, and deletes in one statement, of which nobody sends a signal.
+
+They are precise while that is cheap: of a bounded number of rows, the columns that some scheme asks for are read before
+the statement, and after it where only the database knows what it made.  Beyond that the guard drops the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import connections, transaction
+from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
+
+from .changes import MAX_CHANGES_PER_TABLE, Change, Work
+from .images import Snapshot, own_keys, own_row_went, owners_of, put, row_changed, tables_of
+from .invalidation import record
+from .looks import asked_for, lock, rows, wanted_of
+from .outbox import Wanted
+from .transaction import recorder_for
+
+Perform = Callable[[], int]
+
+
+def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform) -> int:
+    """What `perform` returns, which is Django's ``queryset.update(**values)``, and record what it changes."""
+    written = _written_fields(queryset.model, values)
+    using = queryset.db
+    wanted = None if written is None else wanted_of(queryset.model)
+    if written is None or wanted is None:
+        return perform()
+    tables = sorted({field.model._meta.db_table for field in written})
+    if not any(wanted.asks_for(table.name, column) for table, column in _columns(queryset.model, written)):
+        with recorder_for(using).describing("update", *tables):
+            updated = perform()
+        # Should a scheme come meanwhile that reads one of these columns, it finds no image, and drops the table.
+        _record_blindly(queryset.model, written, using)
+        return updated
+    if not _is_plain(queryset):
+        return perform()
+    with transaction.atomic(using=using, savepoint=False):
+        names = _names(queryset.model, wanted)
+        old = _locked_rows(queryset, names)
+        if old is None:
+            return perform()
+        with recorder_for(using).describing("update", *tables):
+            updated = perform()
+        new = _updated_rows(queryset.model, old, names, written, values, using)
+        _record_updates(queryset.model, old, new, written, using)
+        # Rows that came to match after the look.
+        if updated != len(old):
+            _record_tables(queryset.model, using)
+    return updated
+
+
+def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
+    """What `perform` returns, which is Django's delete of the rows in one statement, and record what it removes."""
+    model = queryset.model
+    wanted = wanted_of(model) if recorder_for(using).in_transaction else None
+    if wanted is None or not _is_plain(queryset):
+        return perform()
+    old = _locked_rows(queryset.using(using), _own_names(model, wanted))
+    if old is None:
+        return perform()
+    with recorder_for(using).describing("delete", model._meta.db_table):
+        deleted = perform()
+    vendor = connections[using].vendor
+    record(model, using, Work(changes=[own_row_went(model, held, vendor) for held in old.values()]))
+    if deleted != len(old):
+        _record_tables(model, using)
+    return deleted
+
+
+def look_at(model: type[Model], keys: Collection[Any], using: str) -> list[Change] | None:
+    """What deleting the rows of those keys from the table of `model` will change; None of too many, or if unknown.
+
+    To be called within a transaction; the rows are locked.
+    """
+    if len(keys) > MAX_CHANGES_PER_TABLE or not hasattr(model._meta.pk, "column"):
+        return None
+    wanted = wanted_of(model)
+    if wanted is None:
+        return None
+    locked = lock(model, using)
+    vendor = connections[using].vendor
+    names = _own_names(model, wanted)
+    return [own_row_went(model, held, vendor) for held in rows(locked.filter(pk__in=list(keys)), names)]
+
+
+def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform: Callable[[QuerySet[Any]], int]) -> int:
+    """``queryset.update(**values)`` by `perform`, of the rows that match now, invalidating by their images.
+
+    Unlike `update` it is precise for querysets of any kind.
+    """
+    model: type[Model] = queryset.model
+    using = queryset.db
+    written = _written_fields(model, values)
+    with transaction.atomic(using=using):
+        locked = lock(model, using)
+        keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
+        if len(keys) > MAX_CHANGES_PER_TABLE or written is None:
+            # Many or moving rows: the guard drops the tables.
+            return perform(queryset)
+        names = list(dict.fromkeys([model._meta.pk.attname, *(each.attname for each in model._meta.concrete_fields)]))
+        old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
+        # Only rows that are locked now: what came to match meanwhile is as if it came after.
+        with recorder_for(using).describing("update", *{field.model._meta.db_table for field in written}):
+            updated = perform(queryset.filter(pk__in=list(old)))
+        new = _updated_rows(model, old, names, written, values, using)
+        _record_updates(model, old, new, written, using, tell=True)
+    return updated
+
+
+def _written_fields(model: type[Model], values: Mapping[str, Any]) -> list[Field[Any, Any]] | None:
+    """The concrete fields that an update of `values` writes, generated ones too; None if rows get other keys by it."""
+    # Of a composite key the parts.
+    keys = {field for owner in owners_of(model) for field in owner._meta.pk_fields}
+    written: list[Field[Any, Any]] = []
+    for name in values:
+        try:
+            field = model._meta.pk if name == "pk" else model._meta.get_field(name)
+        except FieldDoesNotExist:
+            return None
+        if not isinstance(field, Field) or field.primary_key or field in keys or not field.concrete:
+            return None
+        written.append(field)
+    touched = {field.model for field in written}
+    generated = [each for each in model._meta.concrete_fields if isinstance(each, GeneratedField)]
+    return written + [field for field in generated if field.model in touched]
+
+
+def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tuple[Any, str]]:
+    return [(table, column) for table in tables_of(model) for column, field in table.fields.items() if field in fields]
+
+
+def _names(model: type[Model], wanted: Wanted) -> list[str]:
+    """The attnames of what schemes ask for, and of the primary key, which comes first."""
+    return list(dict.fromkeys([model._meta.pk.attname, *asked_for(tables_of(model), wanted)]))
+
+
+def _own_names(model: type[Model], wanted: Wanted) -> list[str]:
+    own = tables_of(model)[0]
+    return list(dict.fromkeys([own.pk.attname, *asked_for([own], wanted)]))
+
+
+def _is_plain(queryset: QuerySet[Any]) -> bool:
+    """Its rows can be locked as they are found: they are of one table, each by itself."""
+    query = queryset.query
+    return not (
+        query.combinator
+        or query.distinct
+        or query.annotations
+        or query.is_sliced
+        or query.group_by
+        or query.extra
+        or query.extra_tables
+        or sum(1 for alias in query.alias_map if query.alias_refcount[alias]) > 1
+    )
+
+
+def _locked_rows(queryset: QuerySet[Any], names: list[str]) -> dict[Any, Snapshot] | None:
+    """The rows of `queryset` by key, locked; None of too many."""
+    locked = lock(queryset.model, queryset.db)
+    locked.query = queryset.query.chain()
+    locked.query.clear_ordering(force=True)
+    if connections[queryset.db].features.has_select_for_update:
+        locked = locked.select_for_update()
+    found = list(rows(locked[: MAX_CHANGES_PER_TABLE + 1], names))
+    key = queryset.model._meta.pk.attname
+    return {held[key]: held for held in found} if len(found) <= MAX_CHANGES_PER_TABLE else None
+
+
+def _updated_rows(
+    model: type[Model],
+    old: Mapping[Any, Snapshot],
+    names: list[str],
+    written: Collection[Field[Any, Any]],
+    values: Mapping[str, Any],
+    using: str,
+) -> dict[Any, Snapshot]:
+    """What an update made of the `old` rows: as told by its `values`, else as read from the database."""
+    told: dict[str, Any] = {}
+    for field in written:
+        value = values.get(field.name, values.get(field.attname))
+        if isinstance(value, Model) and isinstance(field, ForeignKey):
+            value = getattr(value, field.target_field.attname)
+        if not isinstance(field, GeneratedField) and not hasattr(value, "resolve_expression"):
+            put(told, field, value)
+    if all(field.attname in told or field.attname not in names for field in written):
+        return {key: {name: {**held, **told}[name] for name in held} for key, held in old.items()}
+    found = rows(lock(model, using).filter(pk__in=list(old)), names)
+    return {held[model._meta.pk.attname]: held for held in found}
+
+
+def _record_updates(
+    model: type[Model],
+    old: Mapping[Any, Snapshot],
+    new: Mapping[Any, Snapshot],
+    written: Collection[Field[Any, Any]],
+    using: str,
+    tell: bool = False,
+) -> None:
+    vendor = connections[using].vendor
+    attnames = {field.attname for field in written}
+    for key, before in old.items():
+        after = new.get(key, {})
+        keys = own_keys(model, before, vendor)
+        work = Work(changes=row_changed(model, before, after, attnames, vendor, keys, {}))
+        record(model, using, work, *((dict(before), dict(after)) if tell else ()))
+
+
+def _record_blindly(model: type[Model], written: Collection[Field[Any, Any]], using: str) -> None:
+    """Record that columns changed in rows of which nothing is known."""
+    columns: dict[str, list[str]] = {}
+    for table, column in _columns(model, written):
+        columns.setdefault(table.name, []).append(column)
+    changes = [Change(table, old={}, new={}, changed=changed) for table, changed in columns.items()]
+    record(model, using, Work(changes=changes))
+
+
+def _record_tables(model: type[Model], using: str) -> None:
+    record(model, using, Work(tables={table.name for table in tables_of(model)}))

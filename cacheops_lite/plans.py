@@ -1,0 +1,168 @@
+"""Plans: what is found out once for each shape of a query, so that its next reads compose no SQL.
+
+A plan tells the name of a result and what it rests on from the values of the conditions, and which columns of its rows
+are what.  It is kept in the process; names are the same in all of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Field
+from django.db.models.signals import class_prepared
+from django.db.models.sql.compiler import SQLCompiler
+
+from . import columns
+from .compiled import Compiled
+from .conditions import Dependency
+from .conf import on_change
+from .dependencies import Uncacheable
+from .keys import digest
+from .rows import Composed
+from .shapes import Shape, Shapeless
+from .values import NULL
+
+# For tests that see no difference.
+ENABLED = True
+
+MAX_PLANS = 2000
+
+
+@dataclass(slots=True)
+class Plan:
+    """The reads of one shape.
+
+    In `recipes` a token may be an index into the values, with the field whose token it is.
+    """
+
+    static: str
+    vendor: str
+    volatile: bool
+    composed: Composed
+    recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
+    fixed: frozenset[Dependency] | None = None
+    # Whatever is made of `fixed` dependencies, kept by its maker.
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+    def name(self, values: list[Any], limits: tuple[Any, Any]) -> str:
+        return digest("plan", self.static, repr((values, limits)))
+
+    def dependencies(self, values: list[Any]) -> frozenset[Dependency] | None:
+        """What the result rests on; None if one of the values has no token."""
+        if self.fixed is not None:
+            return self.fixed
+        found = set()
+        for table, terms, read in self.recipes:
+            told = set()
+            for column, source in terms:
+                token = source
+                if not isinstance(source, str):
+                    token = columns.token(source[0], self.vendor, values[source[1]])
+                    if token is None:
+                        return None
+                told.add((column, token))
+            found.add(Dependency(table, tuple(sorted(told)), read))
+        return frozenset(found)
+
+
+class Unplanned(Exception):
+    """There is no plan for this query: it is to be compiled each time."""
+
+
+# {key: Plan, or why there is none}, the least recently used first.
+_plans: OrderedDict[Hashable, Plan | Exception] = OrderedDict()
+
+
+def plan_for(key: Hashable, shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan:
+    """The plan of `key`, which `shape` belongs to, made by `compile_shape` if there is none yet.
+
+    Raises Unplanned, and Uncacheable if its results can't be cached.
+    """
+    found = _plans.get(key)
+    if found is None:
+        found = _make(shape, compile_shape)
+        _plans[key] = found
+        while len(_plans) > MAX_PLANS:
+            _plans.popitem(last=False)
+    else:
+        # Another thread may have dropped it just now.
+        with suppress(KeyError):
+            _plans.move_to_end(key)
+    if isinstance(found, Plan):
+        return found
+    raise found
+
+
+class Tokens:
+    """Stands in for `columns.token` while a shape is compiled: gives marks that say which value a token is of."""
+
+    def __init__(self, shape: Shape):
+        self.sources: dict[str, tuple[Field[Any, Any], int]] = {}
+        self._shape = shape
+        self._columns: dict[tuple[str, str], int] = {}
+
+    def __call__(self, lookup: Any, vendor: str, option: Any, position: int) -> str | None:
+        target, alias = lookup.lhs.target, lookup.lhs.alias
+        if columns.tokenizer(target, vendor) is None:
+            return None
+        if option is None:
+            return NULL
+        start = self._shape.starts.get(id(lookup))
+        if start is None:
+            raise Unplanned
+        # Whether two conditions on one column go together depends on their values.
+        if self._columns.setdefault((alias, target.column), id(lookup)) != id(lookup):
+            raise Unplanned
+        if type(option) is bool:
+            # A part of the shape.
+            return columns.token(target, vendor, option)
+        mark = f"?{len(self.sources)}"
+        self.sources[mark] = target, start + position
+        return mark
+
+
+def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | Exception:
+    tokens = Tokens(shape)
+    try:
+        read = compile_shape(tokens)
+    except (Unplanned, Shapeless):
+        return Unplanned()
+    except Uncacheable as reason:
+        return Uncacheable(*reason.args)
+    except EmptyResultSet:
+        # That depends on values.
+        raise Unplanned from None
+    flags = sum(text.endswith((" True", " False")) for text in shape.text)
+    # Every parameter is one of the values: nothing else can differ.
+    if not len(shape.values) <= read.parameter_count <= len(shape.values) + flags:
+        return Unplanned()
+    recipes = [
+        (each.table, tuple((column, tokens.sources.get(token, token)) for column, token in each.terms), each.columns)
+        for each in read.dependencies
+    ]
+    compiler: SQLCompiler = read.compiler
+    return Plan(
+        static=digest(*read.static, *shape.text),
+        vendor=compiler.connection.vendor,
+        volatile=read.volatile,
+        composed=Composed.of(compiler),
+        recipes=recipes,
+        fixed=None if tokens.sources else frozenset(read.dependencies),
+    )
+
+
+@on_change
+def _forget(setting: str) -> None:
+    _plans.clear()
+
+
+def _on_class_prepared(**kwargs: Any) -> None:
+    _plans.clear()
+
+
+class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.plans")

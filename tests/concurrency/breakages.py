@@ -1,0 +1,97 @@
+"""Deliberate defects of the cache, each of which the tests of concurrency must find."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from cacheops_lite import changes, looks, operations, outbox, reading, receivers, store, transaction
+
+
+def losing_invalidations():
+    """Now and then what a write drops stays."""
+    run_script, rng = outbox.run_script, random.Random(0)
+
+    def run(name, *args):
+        return None if name == "invalidate" and rng.random() < 0.2 else run_script(name, *args)
+
+    outbox.run_script = run
+
+
+def forgetting_old_images():
+    """Only what a row matches after a write falls."""
+    as_json = changes.Change.as_json
+
+    def without(self, prefix):
+        return {name: value for name, value in as_json(self, prefix).items() if name != "old"}
+
+    changes.Change.as_json = without
+
+
+def stamping_late():
+    """Stamps are taken after the read."""
+    fill = reading.Attempt.fill
+
+    def fill_late(self, storable):
+        if self._lookup is not None and reading.may_fill(self.target.databases):
+            self._lookup.stamps = self._lookup.basis.register(self.target.timeout)
+        fill(self, storable)
+
+    reading.Attempt.fill = fill_late
+
+
+def keeping_dead_fills():
+    """A value is kept though a stamp fell meanwhile, and read without a look at which it carries."""
+
+    def fill(lookup, payload, timeout, key=None):
+        if lookup.stamps is not None:
+            store.get_client().set(key or lookup.key, bytes(store.DIGEST_LENGTH) + payload, ex=timeout)
+
+    store._digest = lambda stamps: bytes(store.DIGEST_LENGTH)
+    store.fill = fill
+
+
+def looking_without_marks():
+    """In autocommit nobody notices another writer between look and write."""
+    look = looks.look
+
+    def look_only(*args):
+        return replace(look(*args), marks={})
+
+    operations.look = receivers.look = look_only
+
+
+def looking_without_locks():
+    """In a transaction others may move the row between look and write."""
+    looks.lock = lambda model, using: looks.QuerySet(model, using=using).nocache()
+
+
+def flushing_before_the_commit():
+    """What falls is filled anew from the old state while the transaction is still open."""
+
+    def record(self, work, by_hand=False):
+        if work:
+            transaction.deliver(transaction.by_prefix(work))
+
+    transaction.Recorder.record = record
+
+
+def filling_from_snapshots():
+    """Reads in REPEATABLE READ fill."""
+    reading.may_fill = lambda databases: True
+
+
+BREAKAGES = [
+    losing_invalidations,
+    forgetting_old_images,
+    stamping_late,
+    keeping_dead_fills,
+    looking_without_marks,
+    looking_without_locks,
+    flushing_before_the_commit,
+    filling_from_snapshots,
+]
+
+
+def install(name):
+    next(each for each in BREAKAGES if each.__name__ == name)()

@@ -1,0 +1,40 @@
+"""Short pauses where others may come between: read and fill, look and write, commit and flush."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from cacheops_lite import operations, outbox, receivers, store
+
+SHARE = 0.3
+
+
+def install(seed, longest):
+    """Have a share of these steps wait for up to `longest` seconds."""
+    rng = random.Random(seed)
+
+    def pause():
+        if rng.random() < SHARE:
+            time.sleep(rng.uniform(0, longest))
+
+    for owner, name in ((store, "fill"), (outbox, "invalidate"), (store, "read")):
+        setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
+    operations.look = receivers.look = _pausing_after(pause, operations.look)
+
+
+def _pausing_before(pause, function):
+    def wrapped(*args, **kwargs):
+        pause()
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _pausing_after(pause, function):
+    def wrapped(*args, **kwargs):
+        result = function(*args, **kwargs)
+        pause()
+        return result
+
+    return wrapped

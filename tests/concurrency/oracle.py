@@ -1,0 +1,83 @@
+"""What was begun, acknowledged and settled, in a Redis of its own that the cache knows nothing of.
+
+A version is *settled* when it is acknowledged and so is every write of the same row that was under way then.  Before, a
+reader may still find what that other write replaced: it may have been committed first, and its flush is yet to come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from tests.concurrency.rows import PERIOD, other
+
+# A row has two lanes at most, each of one writer; ARGV are lanes, their versions and their rows' other lanes in turn.
+ACKNOWLEDGE = """
+for i = 1, #ARGV, 3 do
+    redis.call('hset', 'acknowledged', ARGV[i], ARGV[i + 1])
+end
+for i = 1, #ARGV, 3 do
+    local lane, version, other = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local acknowledged = redis.call('hget', 'acknowledged', other)
+    if redis.call('hget', 'begun', other) == acknowledged then
+        redis.call('hset', 'settled', lane, version)
+    end
+    if acknowledged then
+        redis.call('hset', 'settled', other, acknowledged)
+    end
+end
+"""
+
+
+class Oracle:
+    """Versions of lanes: `begin` before a write, `acknowledge` after its commit and its flush."""
+
+    def __init__(self, url):
+        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._acknowledge = self._redis.register_script(ACKNOWLEDGE)
+
+    def begin(self, versions):
+        self._redis.hset("begun", mapping=versions)
+
+    def acknowledge(self, versions):
+        self._acknowledge(args=[each for lane, version in versions.items() for each in (lane, version, other(lane))])
+
+    def begun(self):
+        return _numbers(self._redis.hgetall("begun"))
+
+    def acknowledged(self):
+        return _numbers(self._redis.hgetall("acknowledged"))
+
+    def settled(self):
+        return _numbers(self._redis.hgetall("settled"))
+
+    def stop(self):
+        """Ask all workers to come to an end."""
+        self._redis.set("stop", 1)
+
+    def stopped(self):
+        return bool(self._redis.exists("stop"))
+
+
+def _numbers(found):
+    return {name: int(version) for name, version in found.items()}
+
+
+@dataclass
+class Bounds:
+    """Between these versions a read may find each lane: settled before it, and begun until after it."""
+
+    least: dict[str, int]
+    most: dict[str, int]
+
+    def holds(self, lane, version):
+        return self.least.get(lane, 0) <= version <= self.most.get(lane, 0)
+
+    def versions(self, lane):
+        """Possible versions, each state once."""
+        least = self.least.get(lane, 0)
+        return range(least, min(self.most.get(lane, 0), least + PERIOD) + 1)
+
+    def __getitem__(self, lane):
+        return self.least.get(lane, 0), self.most.get(lane, 0)

@@ -1,0 +1,84 @@
+"""A reader: notes what is settled, reads through the cache, and judges what it got."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+
+from django.db import connection, transaction
+
+from cacheops_lite import store
+from cacheops_lite.signals import cache_read
+from tests.concurrency import reads
+from tests.concurrency.oracle import Bounds
+from tests.shop.models import Category
+
+
+class Reader:
+    """`wide` has it read many large results too; `stops` has all stop at the first stale one."""
+
+    def __init__(self, oracle, seed, shapes=(), wide=False, stops=False):
+        self.oracle, self.stops = oracle, stops
+        self.rng = random.Random(seed)
+        self.shapes = [shape() for shape in reads.SHAPES if not shapes or shape.__name__ in shapes]
+        if wide:
+            self.shapes += [reads.wide()] * len(self.shapes)
+        self.figures = Counter()
+        self.problems = []
+        # What each read found last, and what was settled then.
+        self._last = {}
+        self._misses = 0
+        cache_read.connect(self._note)
+
+    def _note(self, hit, **kwargs):
+        self._misses += not hit
+
+    def run(self):
+        """Reads in autocommit, and some in transactions where these see what is committed."""
+        while not self.oracle.stopped():
+            if connection.vendor != "sqlite" and self.rng.random() < 0.2:
+                with transaction.atomic():
+                    self.read_one(self.oracle.settled())
+            else:
+                self.read_one(self.oracle.settled())
+
+    def run_on_snapshots(self):
+        """Reads in transactions that pin what they see, by now older than the stamps: none may fill."""
+        fill = store.fill
+
+        def counted(*args, **kwargs):
+            self.figures["fills from snapshots"] += 1
+            return fill(*args, **kwargs)
+
+        store.fill = counted
+        while not self.oracle.stopped():
+            with transaction.atomic():
+                settled = self.oracle.settled()
+                Category.objects.nocache().count()
+                for _ in range(4):
+                    time.sleep(self.rng.uniform(0, 0.02))
+                    self.read_one(settled)
+
+    def read_one(self, settled):
+        read = self.rng.choice(self.rng.choice(self.shapes))
+        self._misses = 0
+        found = read.read()
+        hit = not self._misses
+        bounds = Bounds(settled, self.oracle.begun())
+        self.figures["reads"] += 1
+        self.figures["hits"] += hit
+        self._note_kept(read, found, settled, hit)
+        if problem := read.judge(found, bounds):
+            self.figures["stale"] += 1
+            source = "from the cache" if hit else "from the database"
+            self.problems = [*self.problems, f"{read.name}, {source}: {problem}; found {found}"][:5]
+            if self.stops:
+                self.oracle.stop()
+
+    def _note_kept(self, read, found, settled, hit):
+        """Count the results that writes left as they were, and that were still hits."""
+        before, self._last[read.name] = self._last.get(read.name), (found, settled)
+        if before is not None and before[0] == found and before[1] != settled:
+            self.figures["unchanged"] += 1
+            self.figures["kept"] += hit

@@ -1,0 +1,166 @@
+"""The workers of one test: starting, killing and replacing them, and what they report."""
+
+from __future__ import annotations
+
+import json
+import random
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.db import connection
+
+from tests.concurrency.oracle import Oracle
+
+PATIENCE = 60
+ROOT = Path(__file__).parents[2]
+
+
+class Worker:
+    """One process; `tell` it to begin once it is `ready`."""
+
+    def __init__(self, order):
+        self.role = order["role"]
+        self.lanes, self.session = [], None
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        command = [sys.executable, "-m", "tests.concurrency.worker"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
+        self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+        self.tell(order)
+
+    def tell(self, order):
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+
+    def ready(self):
+        found, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if found else ""
+        assert line, f"a {self.role} did not get ready: {self.errors()}"
+        self.session = json.loads(line)["session"]
+
+    def begin(self, lanes=()):
+        self.lanes = list(lanes)
+        self.tell({"lanes": self.lanes})
+
+    def report(self):
+        """Its figures and problems, once it came to its end."""
+        output, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, f"a {self.role} failed: {self.errors()}"
+        return json.loads(output)
+
+    def kill(self):
+        """End it wherever it is, and wait until the database has noticed: its last statement may still be running."""
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while self.session is not None and _is_open(self.session):
+            assert time.monotonic() < deadline, "a killed writer's session does not end"
+            time.sleep(0.005)
+
+    def errors(self):
+        self._errors.seek(0)
+        return self._errors.read()[-3000:]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self._errors.close()
+
+
+def _is_open(session):
+    table, key = {
+        "postgresql": ("pg_stat_activity", "pid"),
+        "mysql": ("information_schema.processlist", "id"),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {table} WHERE {key} = %s", [session])
+        return cursor.fetchone() is not None
+
+
+class Team:
+    """Workers on the parent's database, a cache in Redis and an oracle in another one."""
+
+    def __init__(self, plan, cache_url, oracle_url, settings, seed):
+        self.plan, self.settings, self.rng = plan, {**settings, "CACHEOPS_REDIS": cache_url}, random.Random(seed)
+        self.oracle_url, self.oracle = oracle_url, Oracle(oracle_url)
+        self.workers, self.spare, self.killed = [], [], 0
+
+    def hire(self, role, **more):
+        plan = self.plan
+        order = {
+            "role": role,
+            "database": connection.settings_dict["NAME"],
+            "settings": self.settings,
+            "oracle": self.oracle_url,
+            "seed": self.rng.randrange(10**9),
+            "delays": plan.delays if role in plan.delayed else 0,
+            "ways": plan.ways,
+            "shapes": plan.shapes,
+            "breakage": plan.breakage,
+            "pause": plan.pause,
+            "wide": plan.wide,
+            "stops": bool(plan.breakage),
+            **more,
+        }
+        worker = Worker(order)
+        self.workers.append(worker)
+        return worker
+
+    def begin(self):
+        """Start all at once, when the slowest of them is ready."""
+        writers = [self.hire("writer") for _ in self.plan.lanes]
+        readers = [self.hire("reader") for _ in range(self.plan.readers)]
+        readers += [self.hire("reader", isolation=True) for _ in range(self.plan.snapshot_readers)]
+        self.spare = [self.hire("writer") for _ in range(self.plan.kills)]
+        for worker in self.workers:
+            worker.ready()
+        for writer, lanes in zip(writers, self.plan.lanes, strict=True):
+            writer.begin(lanes)
+        for reader in readers:
+            reader.begin()
+
+    def kill_one(self):
+        """Kill a writer at whatever it is doing; another one takes over its lanes."""
+        if not self.spare:
+            return
+        victim = self.rng.choice([each for each in self.workers if each.role == "writer" and each.lanes])
+        victim.kill()
+        self.killed += 1
+        self.workers.remove(victim)
+        victim.close()
+        self.spare.pop().begin(victim.lanes)
+
+    def end(self):
+        """The sum of all figures, and all problems."""
+        self.oracle.stop()
+        for worker in self.spare:
+            worker.begin()
+        figures, problems = Counter(), []
+        for worker in self.workers:
+            if worker in self.spare:
+                continue
+            report = worker.report()
+            figures.update(report["figures"])
+            problems += report["problems"]
+        return figures, problems
+
+    def close(self):
+        for worker in self.workers:
+            worker.close()
+
+
+@contextmanager
+def working(*args):
+    """A team at work, of which nothing is left afterwards."""
+    team = Team(*args)
+    try:
+        team.begin()
+        yield team
+    finally:
+        team.close()

@@ -1,0 +1,36 @@
+"""The test of the tests of concurrency: a cache that is broken on purpose makes them report stale reads."""
+
+import pytest
+from django.db import connection
+
+from tests.concurrency import plans, runs
+from tests.concurrency.breakages import BREAKAGES
+from tests.concurrency.plans import Plan
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+# It ends with the first stale read.
+LONGEST = 30
+PLANS = {
+    "stamping_late": {"shapes": ["fetches", "days", "counts"]},
+    "looking_without_marks": {**plans.contested(["save_fields", "save_deferred"]), "pause": 0.03},
+    "looking_without_locks": {**plans.contested(["save_fields_atomic"]), "pause": 0.03},
+    "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "pause": 0.002},
+}
+NOT_ON_SQLITE = {
+    "looking_without_marks",
+    "looking_without_locks",
+    "flushing_before_the_commit",
+    "filling_from_snapshots",
+}
+
+
+@pytest.mark.parametrize("breakage", [each.__name__ for each in BREAKAGES])
+def test_stale_reads_of_a_broken_cache_are_found(breakage):
+    """Each invariant that is dropped shows."""
+    if connection.vendor == "sqlite" and breakage in NOT_ON_SQLITE:
+        pytest.skip("its one writer at a time leaves no room for it")
+    writers = 1 if connection.vendor == "sqlite" else 2
+    options = {"lanes": plans.divided(writers), "delays": 0.02, **PLANS.get(breakage, {})}
+    plan = Plan(f"broken: {breakage}", **options, breakage=breakage)
+    figures, problems = runs.run(plan, seconds=LONGEST)
+    assert figures["stale"] or problems

@@ -1,0 +1,59 @@
+"""The benchmarks run; what they measure is not for tests to say."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests import services
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Runs a benchmark of this library alone on the tests' Redis; returns what it printed and wrote."""
+    if not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    redis.Redis.from_url(services.REDIS_URL).flushdb()
+    server, _, number = services.REDIS_URL.rpartition("/")
+    environment = {**os.environ, "BENCH_REDIS": server, "BENCH_REDIS_DBS": number}
+
+    def run(name, module, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--quick", "--out", tmp_path, *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (tmp_path / f"{name}.svg").exists() == (find_spec("matplotlib") is not None)
+        assert (tmp_path / f"{name}.txt").read_text() in done.stdout
+        assert not redis.Redis.from_url(services.REDIS_URL).dbsize()
+        return json.loads((tmp_path / f"{name}.json").read_text())
+
+    return run
+
+
+def test_the_comparison_measures_every_operation(bench):
+    """Here of no cache and this library only."""
+    results = bench("bench", "bench", "--peers", "bare", "ours")
+    assert results["notes"] == []
+    assert len(results["operations"]) > 20
+    assert all("ours" in each["medians"] for each in results["operations"])
+    assert all(set(each["medians"]) >= {"bare", "ours"} for each in results["operations"] if each["is_hit"])
+
+
+def test_growth_measures_every_curve(bench):
+    """At two points each."""
+    results = bench("growth", "bench.growth", "--peers", "ours")
+    assert results["notes"] == []
+    assert all(len(each["figures"]["ours"]) == 2 for each in results["curves"])
+    assert len(results["curves"]) > 5

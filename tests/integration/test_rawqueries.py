@@ -1,0 +1,132 @@
+"""raw() querysets that are cached where asked for."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+
+from tests.conftest import counted_reads
+from tests.shop.models import Category, Label, Product, Unwatched
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ALL = "SELECT p.id, p.name, p.views, p.price, p.blob, p.facts FROM shop_product p ORDER BY p.name"
+
+
+@pytest.fixture(autouse=True)
+def shop(store):
+    pens = Category.objects.create(name="pens")
+    Product.objects.create(sku="a", name="a", category=pens, price="1.50", blob=b"x", facts={"a": [1]})
+    Product.objects.create(sku="b", name="b", views=5)
+
+
+def names(sql=ALL, params=(), **options):
+    return [product.name for product in Product.objects.raw(sql, params).cache(**options)]
+
+
+def test_a_raw_query_is_cached_until_its_table_is_written(queries):
+    """Any write of it, by whatever way."""
+    assert names() == ["a", "b"]
+    with queries() as found:
+        assert names() == ["a", "b"]
+    assert not found
+    Product.objects.filter(name="a").update(name="c")
+    assert names() == names() == ["b", "c"]
+    Label.objects.create(text="other")
+    with queries() as found:
+        names()
+    assert not found
+
+
+def test_instances_are_as_without_a_cache():
+    """Types, deferred fields, annotations, state."""
+    sql = "SELECT p.id, p.price, p.blob, p.facts, p.views * 2 AS twice FROM shop_product p ORDER BY p.name"
+
+    def seen(queryset):
+        return [
+            (each.pk, each.price, bytes(each.blob or b""), each.facts, each.twice, each.get_deferred_fields())
+            for each in queryset
+        ]
+
+    true = seen(Product.objects.raw(sql))
+    for _ in range(2):
+        assert seen(Product.objects.raw(sql).cache()) == true
+    kept = Product.objects.raw(sql).cache()[0]
+    assert (kept._state.db, kept._state.adding, kept.name) == ("default", False, "a")
+
+
+def test_parameters_translations_and_prefetches_work():
+    """As with Django's own."""
+    sql = "SELECT id, sku AS label FROM shop_product WHERE views >= %s ORDER BY id"
+    for least, expected in ((0, ["a", "b"]), (5, ["b"]), (0, ["a", "b"])):
+        found = Product.objects.raw(sql, [least], translations={"label": "sku"}).cache()
+        assert [product.sku for product in found] == expected
+    found = Product.objects.raw("SELECT * FROM shop_product ORDER BY id").prefetch_related("labels").cache()
+    assert [list(product.labels.all()) for product in found] == [[], []]
+    if connection.vendor != "sqlite":
+        named = "SELECT * FROM shop_product WHERE name = %(name)s"
+        assert names(named, {"name": "b"}) == names(named, {"name": "b"}) == ["b"]
+        assert names(named, {"name": "a"}) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT p.* FROM shop_product p JOIN shop_category c ON c.id = p.category_id WHERE c.name = 'pens'",
+        "SELECT p.* FROM shop_product p, shop_category c WHERE c.id = p.category_id AND c.name = 'pens'",
+        "SELECT * FROM shop_product WHERE category_id IN (SELECT id FROM shop_category WHERE name = 'pens')",
+        "WITH c AS (SELECT id FROM shop_category WHERE name = 'pens') "
+        "SELECT p.* FROM shop_product p JOIN c ON c.id = p.category_id",
+        "SELECT p.* /* FROM nowhere */ FROM shop_product AS p -- FROM nothing\n"
+        "LEFT OUTER JOIN shop_category AS c ON c.id = p.category_id WHERE c.name = 'pens'",
+    ],
+)
+def test_all_its_tables_are_found(sql):
+    """Of joins, subqueries and common table expressions."""
+    assert names(sql) == names(sql) == ["a"]
+    Category.objects.update(name="inks")
+    assert names(sql) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        ("SELECT * FROM shop_view", "name the tables that it reads"),
+        ("SELECT p.* FROM shop_product p, somewhere s", "name the tables that it reads"),
+        ("SELECT * FROM shop_unwatched", "no profile covers the tables shop_unwatched"),
+        ("UPDATE shop_product SET name = 'x'", "what may write can't be cached"),
+        ("WITH x AS (DELETE FROM shop_product RETURNING *) SELECT * FROM x", "what may write can't be cached"),
+    ],
+)
+def test_what_can_not_be_told_is_refused(sql, error):
+    """The error says what would be right."""
+    with pytest.raises(ImproperlyConfigured, match=error):
+        Product.objects.raw(sql).cache()
+    with pytest.raises(ImproperlyConfigured, match="no profile"):
+        Unwatched.objects.raw(ALL).cache()
+
+
+def test_tables_can_be_named():
+    """By name or model, for what the SQL does not tell."""
+    assert names(tables=["shop_product", Category]) == ["a", "b"]
+    with counted_reads() as reads:
+        names(tables=["shop_product", "shop_category"])
+        Category.objects.create(name="new")
+        names(tables=[Category, Product])
+    assert (reads.hits, reads.misses) == (1, 1)
+
+
+def test_in_a_transaction_that_wrote_it_is_not_cached():
+    """It sees what the transaction made."""
+    assert names() == ["a", "b"]
+    with transaction.atomic():
+        Product.objects.filter(name="a").update(name="c")
+        assert names() == ["b", "c"]
+    assert names() == ["b", "c"]
+
+
+def test_without_asking_it_is_not_cached():
+    """Nor after nocache()."""
+    with counted_reads() as reads:
+        list(Product.objects.raw(ALL))
+        list(Product.objects.raw(ALL).cache().nocache())
+    assert reads.hits + reads.misses == 0
