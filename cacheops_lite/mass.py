@@ -14,7 +14,7 @@ from django.db import connections, transaction
 from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
 from .changes import MAX_CHANGES_PER_TABLE, Change, Work
-from .images import Snapshot, own_keys, own_row_went, put, row_changed, tables_of
+from .images import Snapshot, own_keys, own_row_went, owners_of, put, row_changed, tables_of
 from .invalidation import record
 from .looks import asked_for, lock, rows, wanted_of
 from .outbox import Wanted
@@ -102,7 +102,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
         if len(keys) > MAX_CHANGES_PER_TABLE or written is None:
             # Many or moving rows: the guard drops the tables.
             return perform(queryset)
-        names = [field.attname for field in model._meta.concrete_fields]
+        names = list(dict.fromkeys([model._meta.pk.attname, *(each.attname for each in model._meta.concrete_fields)]))
         old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
         with recorder_for(using).describing("update", *{field.model._meta.db_table for field in written}):
@@ -114,15 +114,15 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
 
 def _written_fields(model: type[Model], values: Mapping[str, Any]) -> list[Field[Any, Any]] | None:
     """The concrete fields that an update of `values` writes, generated ones too; None if rows get other keys by it."""
-    if not hasattr(model._meta.pk, "column"):
-        return None
+    # Of a composite key the parts.
+    keys = {field for owner in owners_of(model) for field in owner._meta.pk_fields}
     written: list[Field[Any, Any]] = []
     for name in values:
         try:
             field = model._meta.pk if name == "pk" else model._meta.get_field(name)
         except FieldDoesNotExist:
             return None
-        if not isinstance(field, Field) or field.primary_key or not field.concrete:
+        if not isinstance(field, Field) or field.primary_key or field in keys or not field.concrete:
             return None
         written.append(field)
     touched = {field.model for field in written}

@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "cacheops_lite",
+    "tests.rich",
     "tests.shop",
     "airports",
 ]
@@ -50,5 +51,6 @@ CACHEOPS_DEFAULTS = {"timeout": 600}
 CACHEOPS = {
     "shop.unwatched": None,
     "shop.*": {"ops": "all"},
+    "rich.*": {"ops": "all"},
     "airports.*": {"ops": "all"},
 }

@@ -9,6 +9,7 @@ from django.db.models.signals import post_save
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_invalidated
 from tests.conftest import run_async
+from tests.rich.models import Cell
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -373,6 +374,19 @@ def test_invalidated_update_drops_by_old_and_new_state(is_hit):
     assert pens() == [("pens", "pens", 3)]
     assert Product.objects.invalidated_update(category=None) == 2
     assert (pens(), inks(), len(none())) == ([], [], 2)
+
+
+def test_invalidated_update_takes_rows_with_composite_keys(is_hit):
+    """Rows are told by all parts of their key; changing a part of it drops the table."""
+    for column in (1, 2):
+        Cell.objects.create(row=1, column=column, text="a")
+    one, other = (lambda column=column: Cell.objects.filter(row=1, column=column).first() for column in (1, 2))
+    one(), other()
+    assert Cell.objects.filter(column=1).invalidated_update(text="b") == 1
+    assert is_hit(other)
+    assert one().text == "b"
+    assert Cell.objects.filter(column=1).invalidated_update(row=2) == 1
+    assert one() is None
 
 
 def test_invalidated_update_of_very_many_rows_drops_the_table(monkeypatch):

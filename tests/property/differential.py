@@ -15,7 +15,7 @@ from tests.conftest import counted_reads
 class Figures:
     """What a run did.  `kept` are results whose true value a write left alone and that were still hits."""
 
-    seed: int
+    seed: int = 0
     writes: int = 0
     reads: int = 0
     hits: int = 0

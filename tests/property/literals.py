@@ -1,0 +1,266 @@
+"""Values of each field of the rich schema, as text: for conditions and for what is written."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+# Few, so that histories meet their own rows again.
+TEXTS = st.sampled_from(["'a'", "'b'", "'A'", "''", "'a '", "'a=b&c'", "'50%'", "'é'"])
+LONG = st.sampled_from(["'a'", "'x' * 65", "'x' * 66", "'!'", "'A'"])
+SMALL = st.sampled_from(["0", "1", "2", "3"])
+KEYS = st.sampled_from(["1", "2", "3", "4", "5", "1000", "1001"])
+MAYBE_KEYS = KEYS | st.just("None")
+CODES = st.sampled_from(["'x'", "'y'", "'z'", "'w'"])
+SLUGS = st.sampled_from(["'i1'", "'i2'", "'i3'", "None"])
+DAYS = st.sampled_from(["date1", "date2"])
+MOMENTS = st.sampled_from(["moment1", "moment2", "moment3"])
+TOKENS = st.sampled_from(["uuid1", "uuid2"])
+FACTS = st.sampled_from(["{'a': 1}", "{'a': True}", "[1, 'b']", "1", "'a'", "{'a': {'b': None}}"])
+
+
+TRUE = st.just("True")
+
+
+def maybe(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.none().map(str) | values
+
+
+STAMPED = {"note": TEXTS, "moment": maybe(MOMENTS)}
+# What each field may be set to.
+VALUES: dict[str, dict[str, st.SearchStrategy[str]]] = {
+    "Owner": {"name": TEXTS, "code": CODES, **STAMPED},
+    "Badge": {"color": TEXTS},
+    "Place": {"name": TEXTS, "area": SMALL, "inside_id": MAYBE_KEYS, **STAMPED},
+    "Tag": {"word": TEXTS},
+    "Item": {
+        "title": TEXTS,
+        "code": SLUGS,
+        "number": SMALL,
+        "status": st.sampled_from(["'new'", "'old'", "Item.Status.OLD"]),
+        "level": st.sampled_from(["1", "2", "Item.Level.LOW", "None"]),
+        "owner_id": MAYBE_KEYS,
+        "place_id": MAYBE_KEYS,
+        "fallback_id": MAYBE_KEYS,
+        "keeper_id": MAYBE_KEYS,
+        "warden_id": MAYBE_KEYS,
+        "nick_id": maybe(CODES),
+        **STAMPED,
+    },
+    "Help": {"item_id": KEYS, "owner_id": KEYS, "level": SMALL},
+    "Label": {"item_id": KEYS, "text": TEXTS},
+    "Step": {"item_id": KEYS, "text": TEXTS},
+    "Event": {"day": DAYS, "venue_id": MAYBE_KEYS, "hall_id": maybe(st.sampled_from(["5", "6"]))},
+    "Remark": {"text": TEXTS, "object_id": KEYS},
+    "Cell": {"text": TEXTS, "item_id": MAYBE_KEYS},
+    "Sample": {
+        "item_id": MAYBE_KEYS,
+        "whole": maybe(SMALL),
+        "big": st.sampled_from(["2**53", "2**53 + 1", "2**63 - 1", "-1", "None"]),
+        "amount": st.sampled_from(["Decimal('1')", "Decimal('1.00')", "Decimal('2.5')", "3", "'1.000'", "None"]),
+        "long_amount": st.sampled_from(["Decimal('1')", "Decimal('123456789012345.0000000001')", "None"]),
+        "ratio": st.sampled_from(["0.0", "-0.0", "0.5", "1", "1e300", "None"]),
+        "flag": st.sampled_from(["True", "False", "1", "0", "None"]),
+        "day": maybe(DAYS),
+        "moment": maybe(MOMENTS),
+        "clock": st.sampled_from(["time1", "time2", "None"]),
+        "span": st.sampled_from(["span1", "span2", "None"]),
+        "token": st.sampled_from(["uuid1", "uuid2", "str(uuid1)", "uuid1.hex", "None"]),
+        "blob": st.sampled_from([r"b'\0'", "b''", r"b'\xff a'", "None"]),
+        "facts": maybe(FACTS),
+        "text": LONG,
+        "short": LONG,
+        "nocase": TEXTS,
+        "secret": st.sampled_from(["'ab'", "'ba'", "None"]),
+        "odd": maybe(SMALL),
+        "fresh": SMALL,
+    },
+}
+VENUE = {"seats": SMALL, "kind": st.sampled_from(["'k'", "''"])}
+VALUES["Venue"] = VALUES["OpenVenue"] = {**VALUES["Place"], **VENUE}
+VALUES["Hall"] = {**VALUES["Venue"], "heated": st.sampled_from(["True", "False"])}
+VALUES["NewItem"] = VALUES["Item"]
+MODELS = sorted(VALUES)
+# Those that most relations start from come more often, so that reads meet writes.
+ANY_MODEL = st.sampled_from([*MODELS, *["Item"] * 5, *["Owner", "Place", "Hall", "Venue", "Tag", "Sample"]])
+
+# Half of all conditions and changes are of these, so that rows move in and out of what was read.
+HOT = {
+    "Item": ["number", "title", "owner_id"],
+    "Owner": ["name"],
+    "Place": ["area"],
+    "Venue": ["seats", "area"],
+    "Hall": ["seats", "area", "heated"],
+    "Sample": ["whole", "flag"],
+    "Help": ["level"],
+    "Step": ["text"],
+    "Cell": ["text"],
+}
+
+
+def some_field(draw: st.DrawFn, model: str, fields: dict[str, st.SearchStrategy[str]]) -> str:
+    """One of `fields`, often a hot one."""
+    hot = HOT.get(model)
+    return draw(st.sampled_from(hot if hot and draw(st.booleans()) else sorted(fields)))
+
+
+# What rows of each model can be picked by.
+PICKS = dict.fromkeys(MODELS, KEYS) | {
+    "Event": TOKENS,
+    "Cell": st.sampled_from(["(1, 1)", "(1, 2)", "(2, 1)", "(2, 2)"]),
+    "Hall": st.just("5") | KEYS,
+    "Venue": st.sampled_from(["3", "4", "5"]),
+    "OpenVenue": st.sampled_from(["3", "4", "5"]),
+}
+
+# Further conditions that each model knows; those of its own fields come from above.
+CONDITIONS: dict[str, dict[str, st.SearchStrategy[str]]] = {
+    "Owner": {
+        "items__title": TEXTS,
+        "items__isnull": st.sampled_from(["True", "False"]),
+        "items": KEYS,
+        "friends": KEYS,
+        "friends__name": TEXTS,
+        "followers": KEYS,
+        "follows__code": CODES,
+        "badge__color": TEXTS,
+        "badge__isnull": TRUE,
+        "helped": KEYS,
+        "help__level": SMALL,
+        "nicked__number": SMALL,
+        "items__tags__word": TEXTS,
+        "kept__isnull": TRUE,
+        "warded__place": KEYS,
+    },
+    "Badge": {"owner__name": TEXTS, "owner": KEYS, "owner__items__number": SMALL},
+    "Place": {
+        **{
+            "inside__name": TEXTS,
+            "inside__isnull": TRUE,
+            "parts__area": SMALL,
+            "parts__isnull": TRUE,
+        },
+        **{
+            "items__title": TEXTS,
+            "items__isnull": TRUE,
+            "venue__seats": SMALL,
+            "venue__isnull": st.just("False"),
+        },
+        "venue__hall__heated": TRUE,
+        "remarks__text": TEXTS,
+        "remarks__isnull": TRUE,
+        "fallen__number": SMALL,
+        "inside__inside__area": SMALL,
+        "items__owner__name": TEXTS,
+    },
+    "Tag": {"items": KEYS, "items__title": TEXTS, "items__owner__code": CODES, "items__isnull": TRUE},
+    "Item": {
+        "owner__name": TEXTS,
+        "owner": KEYS,
+        "owner__isnull": TRUE,
+        "owner__badge__color": TEXTS,
+        "place__name": TEXTS,
+        "place__venue__seats": SMALL,
+        "place__isnull": st.just("False"),
+        "place__area": SMALL,
+        "tags": KEYS,
+        "tags__word": TEXTS,
+        "tags__isnull": TRUE,
+        "helpers": KEYS,
+        "help__level": SMALL,
+        "helpers__name": TEXTS,
+        "label__text": TEXTS,
+        "label__isnull": TRUE,
+        "steps__text": TEXTS,
+        "steps__isnull": TRUE,
+        "nick__name": TEXTS,
+        "nick": CODES,
+        "keeper__code": CODES,
+        **{
+            "remarks__text": TEXTS,
+            "remarks__isnull": TRUE,
+            "cells__text": TEXTS,
+            "samples__flag": TRUE,
+        },
+        **{
+            "title__startswith": TEXTS,
+            "number__gt": SMALL,
+            "number__in": st.just("[1, 2]"),
+            "title__in": st.just("['a', None]"),
+        },
+        **{
+            "code__isnull": st.sampled_from(["True", "False"]),
+            "number": st.just("F('level')"),
+            "owner__friends__name": TEXTS,
+        },
+        **{
+            "moment__year": st.just("2026"),
+            "pk__in": st.just("[1, 2, 1000]"),
+            "pk": KEYS,
+            "owner__items__number": SMALL,
+        },
+        "fallback__inside__isnull": TRUE,
+        "samples__whole": SMALL,
+    },
+    "Help": {"item__title": TEXTS, "owner__name": TEXTS},
+    "Label": {"item__title": TEXTS, "item__owner__name": TEXTS},
+    "Step": {"item__title": TEXTS, "item__number": SMALL},
+    "Event": {
+        "venue__name": TEXTS,
+        "venue__isnull": TRUE,
+        "hall__heated": TRUE,
+        "hall__name": TEXTS,
+        "pk": TOKENS,
+    },
+    "Remark": {"content_type": st.just("ContentType.objects.get_for_model(Item)")},
+    "Cell": {
+        "pk": PICKS["Cell"],
+        "row": SMALL,
+        "item__title": TEXTS,
+        "pk__in": st.just("[(1, 1), (2, 2)]"),
+        "item__isnull": TRUE,
+    },
+    "Sample": {
+        **{
+            "whole__isnull": TRUE,
+            "double": SMALL,
+            "double__gt": SMALL,
+            "facts__a": st.sampled_from(["1", "True"]),
+        },
+        "facts__has_key": st.just("'a'"),
+        "item__title": TEXTS,
+        "day__year": st.just("2026"),
+        "moment__date": DAYS,
+        **{
+            "short__iexact": TEXTS,
+            "odd__in": st.just("[1, None, 2]"),
+            "amount__gte": st.just("1"),
+            "flag__isnull": TRUE,
+        },
+        **{
+            "secret__in": st.just("['ab']"),
+            "span__gt": st.just("span2"),
+            "clock__hour": st.just("1"),
+            "ratio__lt": st.just("0.5"),
+        },
+    },
+}
+CONDITIONS["Venue"] = CONDITIONS["OpenVenue"] = {
+    **{name: CONDITIONS["Place"][name] for name in ("inside__name", "items__title", "remarks__text", "parts__area")},
+    **{
+        "events__day": DAYS,
+        "events__isnull": TRUE,
+        "hall__heated": TRUE,
+        "hall__isnull": TRUE,
+    },
+}
+CONDITIONS["Hall"] = {**CONDITIONS["Venue"], "events__venue": KEYS}
+del CONDITIONS["Hall"]["hall__heated"], CONDITIONS["Hall"]["hall__isnull"]
+CONDITIONS["NewItem"] = CONDITIONS["Item"]
+for name in MODELS:
+    own = {key: value for key, value in VALUES[name].items() if key not in ("facts", "blob")}
+    CONDITIONS[name] = {**own, "pk": PICKS[name], **CONDITIONS[name]}
+
+
+def field_name(attname: str) -> str:
+    """The name of the field that an attribute holds the value of."""
+    return attname if attname == "object_id" else attname.removesuffix("_id")

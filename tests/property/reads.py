@@ -1,0 +1,314 @@
+"""Reads of the rich schema, as text: querysets of every kind that Django composes, drawn at random."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from tests.property.literals import (
+    ANY_MODEL,
+    CONDITIONS,
+    DAYS,
+    KEYS,
+    PICKS,
+    SMALL,
+    TEXTS,
+    VALUES,
+    field_name,
+    some_field,
+)
+
+RELATED = {
+    "Owner": ["badge"],
+    "Badge": ["owner"],
+    "Place": ["inside", "venue", "venue__hall", "inside__inside"],
+    "Venue": ["inside", "hall"],
+    "OpenVenue": ["inside"],
+    "Hall": ["inside__inside"],
+    "Item": ["owner", "owner__badge", "place", "label", "nick", "place__venue", "fallback__inside", "keeper"],
+    "NewItem": ["owner", "place__inside"],
+    "Help": ["item__owner", "owner"],
+    "Label": ["item", "item__place"],
+    "Step": ["item", "item__owner"],
+    "Event": ["venue", "hall", "venue__inside"],
+    "Cell": ["item", "item__owner"],
+    "Sample": ["item", "item__place__venue"],
+}
+PREFETCHED = {
+    "Owner": [
+        "'items'",
+        "'friends'",
+        "'followers__items'",
+        "'helped'",
+        "Prefetch('items', Item.objects.filter(number=1), 'some')",
+    ],
+    "Place": ["'items'", "'parts'", "'remarks'", "'items__tags'"],
+    "Venue": ["'items'", "'events'", "'remarks'"],
+    "Hall": ["'events'", "'parts'"],
+    "Item": ["'tags'", "'helpers'", "'steps'", "'remarks'", "'owner__friends'", "'place'", "'label'", "'samples'"],
+    "NewItem": ["'tags'", "'owner'"],
+    "Remark": ["'target'"],
+    "Tag": ["'items'", "Prefetch('items', Item.objects.exclude(title='a').select_related('owner'))"],
+}
+ANNOTATIONS = {
+    "Owner": [
+        "n=Count('items')",
+        "n=Count('items__tags', distinct=True)",
+        "n=Sum('items__number')",
+        "n=Exists(Item.objects.filter(owner=OuterRef('pk'), title='a'))",
+        "n=Coalesce(Subquery(Item.objects.filter(owner=OuterRef('pk')).values('title').order_by('pk')[:1]), Value(''))",
+        "n=FilteredRelation('items', condition=Q(items__number=1)), m=F('n__title')",
+        "n=Count('friends')",
+        "n=Case(When(items__title='a', then=Value(1)), default=Value(0))",
+    ],
+    "Place": [
+        "n=Count('items')",
+        "n=Max('items__number')",
+        "n=Count('parts')",
+        "n=F('inside__name')",
+        "n=F('venue__seats')",
+        "n=Count('remarks')",
+        "n=Subquery(Venue.objects.filter(pk=OuterRef('pk')).values('seats'))",
+    ],
+    "Venue": ["n=Count('events')", "n=F('area') + F('seats')", "n=Concat('name', Value('-'), 'kind')"],
+    "Hall": ["n=Count('items')", "n=F('seats') * 2"],
+    "Item": [
+        "n=Count('tags')",
+        "n=F('owner__name')",
+        "n=Window(RowNumber(), partition_by='title', order_by='pk')",
+        "n=Window(Sum('number'), partition_by='owner')",
+        "n=Upper('title')",
+        "n=Exists(Tag.objects.filter(items=OuterRef('pk'), word='a'))",
+        "n=Subquery(Label.objects.filter(item=OuterRef('pk')).values('text'))",
+        "n=Coalesce('owner__badge__color', 'title')",
+        "n=Count('steps', filter=Q(steps__text='s'))",
+        "n=FilteredRelation('help', condition=Q(help__level=1)), m=F('n__owner__name')",
+        "n=Avg('samples__whole')",
+        "n=Q(number=1) & Q(owner__name='a')",
+    ],
+    "Tag": ["n=Count('items')", "n=Max('items__owner__name')"],
+    "Sample": ["n=F('whole') + F('odd')", "n=TruncMonth('moment')", "n=Cast('whole', CharField())", "n=F('facts__a')"],
+    "Step": ["n=Window(Rank(), partition_by='item', order_by='text')"],
+    "Event": ["n=F('venue__seats')", "n=F('hall__heated')"],
+    "Cell": ["n=F('item__title')"],
+}
+ORDERS = {
+    "Owner": ["'name', 'pk'", "'-code'", "'badge__color', 'pk'"],
+    "Place": ["'inside__name', 'pk'", "'area', '-pk'", "'venue__seats', 'pk'"],
+    "Venue": ["'seats', 'pk'", "'name'"],
+    "Hall": ["'seats', 'pk'"],
+    "Item": ["'owner__name', 'pk'", "'-number', 'pk'", "'place__area', 'pk'", "F('level').desc(nulls_last=True), 'pk'"],
+    "Step": ["'item', '_order', 'pk'", "'item__number', 'pk'"],
+    "Cell": ["'-row', 'column'"],
+}
+NAVIGATIONS = [
+    "[each.owner and each.owner.name for each in Item.objects.order_by('pk')]",
+    "[each.place for each in Item.objects.order_by('pk')]",
+    "Item.objects.get(pk={key}).tags.all()",
+    "Item.objects.get(pk={key}).tags.filter(word={text}).count()",
+    "Item.objects.get(pk={key}).helpers.all()",
+    "Item.objects.get(pk={key}).label",
+    "Item.objects.get(pk={key}).get_step_order()",
+    "Item.objects.get(pk={key}).remarks.all()",
+    "Item.objects.get(pk={key}).steps.filter(text={text}).exists()",
+    "Step.objects.get(pk={key}).get_next_in_order()",
+    "Owner.objects.get(pk={key}).items.filter(number={small})",
+    "Owner.objects.get(pk={key}).friends.all()",
+    "Owner.objects.get(pk={key}).followers.all()",
+    "Owner.objects.get(pk={key}).badge",
+    "Owner.objects.get(pk={key}).items.contains(Item(pk={key}))",
+    "Tag.objects.get(pk={key}).items.order_by('pk').first()",
+    "Place.objects.get(pk={key}).items.all()",
+    "Place.objects.get(pk={key}).venue.hall",
+    "Place.objects.get(pk={key}).parts.count()",
+    "Venue.objects.get(pk={key}).place_ptr",
+    "Hall.objects.get(pk={key}).venue_ptr.place_ptr",
+    "Hall.objects.get(pk={key}).events.all()",
+    "[each.target for each in Remark.objects.order_by('pk')]",
+    "Remark.objects.get(pk={key}).target",
+    "Event.objects.dates('day', 'month')",
+    "Event.objects.filter(day={day}).dates('day', 'day')",
+    "Item.objects.datetimes('moment', 'day')",
+    "Event.objects.earliest('day', 'pk')",
+    "Event.objects.latest('day', 'pk').venue",
+    "Item.objects.extra(where=['rich_item.number = %s'], params=[{small}])",
+    "Item.objects.extra(select={{'n': 'number + 1'}}).filter(title={text})",
+    "Item.objects.extra(tables=['rich_tag'], where=['rich_tag.id = rich_item.id']).values_list('pk')",
+    "Item.objects.values('owner').annotate(n=Count('pk'), m=Max('number')).order_by('owner')",
+    "Item.objects.values('owner__name').annotate(n=Sum('number')).filter(n__gt={small}).order_by('owner__name')",
+    "Item.objects.aggregate(n=Count('pk', filter=Q(title={text})), m=Sum('number'))",
+    "Item.objects.filter(title={text}).aggregate(Max('number'), Min('place__area'))",
+    "Item.objects.annotate(n=Count('tags')).aggregate(Sum('n'))",
+    "Item.objects.order_by('pk')[:{small}].aggregate(Count('owner__name'))",
+    "Sample.objects.aggregate(Sum('amount'), Avg('whole'), Max('moment'), Min('ratio'))",
+    "Owner.objects.filter(pk__in=Item.objects.filter(number={small}).values('owner'))",
+    "Owner.objects.filter(items__in=Item.objects.filter(title={text}))",
+    "Owner.objects.exclude(items__title={text})",
+    "Item.objects.exclude(tags__word={text}).exclude(owner__name={text})",
+    "Item.objects.filter(tags=1).filter(tags=2)",
+    "Item.objects.filter(Q(owner__name={text}) | Q(tags__word={text})).distinct().count()",
+    "Owner.objects.filter(Exists(Item.objects.filter(owner=OuterRef('pk'), place__area={small})))",
+    "Owner.objects.alias(n=Count('items')).filter(n={small}).values_list('name', flat=True)",
+    "Item.objects.values_list('title', flat=True).distinct()",
+    "Item.objects.filter(place__in=Venue.objects.filter(seats={small}))",
+    "Item.objects.filter(place__in=Hall.objects.all()).select_related('place')",
+    "Place.objects.filter(venue__in=OpenVenue.objects.filter(kind='k'))",
+    "Cell.objects.get(pk=({small}, {small}))",
+    "Cell.objects.in_bulk([(1, 1), (2, 1)])",
+    "Cell.objects.filter(item__in=Item.objects.filter(title={text})).count()",
+    "Owner.objects.in_bulk([{code}], field_name='code')",
+    "Sample.objects.filter(nocase={text}).values_list('pk', 'nocase')",
+    "Sample.objects.values('flag').annotate(n=Count('pk'))",
+]
+# No row at all is an answer too, which a row that comes changes.
+ABSENCES = [
+    "Owner.objects.filter(items__isnull=True)",
+    "Owner.objects.filter(badge__isnull=True).count()",
+    "Owner.objects.filter(friends__isnull=True)",
+    "Owner.objects.filter(Q(items__isnull=True) | Q(items__title={text}))",
+    "Owner.objects.filter(items__place__isnull=True)",
+    "Item.objects.filter(tags__isnull=True)",
+    "Item.objects.filter(tags__word=None).count()",
+    "Item.objects.filter(label__isnull=True)",
+    "Item.objects.filter(label=None, title={text})",
+    "Item.objects.filter(steps__isnull=True).exists()",
+    "Item.objects.filter(owner__badge__isnull=True)",
+    "Item.objects.filter(owner__badge__color=None)",
+    "Item.objects.filter(remarks__isnull=True)",
+    "Item.objects.filter(cells__item_id=None)",
+    "Place.objects.filter(venue__isnull=True)",
+    "Place.objects.filter(venue__hall=None)",
+    "Place.objects.filter(items__number=None).count()",
+    "Place.objects.filter(items__code=None)",
+    "Tag.objects.filter(items=None)",
+    "Tag.objects.exclude(items__isnull=True)",
+    "Venue.objects.filter(events__day=None)",
+]
+CODE = st.sampled_from(["'x'", "'y'", "'w'"])
+
+
+SHAPES = ["{}, {}", "Q({}) | Q({})", "~Q({})", "Q({}) & ~Q({})", "Q({}) ^ Q({})"]
+
+
+@st.composite
+def conditions(draw: st.DrawFn, model: str) -> str:
+    """Arguments of a filter: keywords or a combination of Q."""
+
+    def one() -> str:
+        name = some_field(draw, model, CONDITIONS[model])
+        return f"{name}={draw(CONDITIONS[model][name])}"
+
+    shape = draw(
+        st.sampled_from(["{}", "{}", "{}", "{}, {}", "Q({}) | Q({})", "~Q({})", "Q({}) & ~Q({})", "Q({}) ^ Q({})"])
+    )
+    parts = [one() for _ in range(shape.count("{}"))]
+    if len({part.partition("=")[0] for part in parts}) < len(parts):
+        parts = parts[:1]
+        shape = "{}"
+    return shape.format(*parts)
+
+
+@st.composite
+def querysets(draw: st.DrawFn, model: str) -> str:
+    """A queryset of some model, filtered once, twice or not at all."""
+    text = f"{model}.objects"
+    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
+        verb = draw(st.sampled_from(["filter", "filter", "filter", "exclude"]))
+        text += f".{verb}({draw(conditions(model))})"
+    return f"{text}.all()" if text.endswith("objects") else text
+
+
+@st.composite
+def decorated(draw: st.DrawFn, model: str) -> str:
+    """A queryset with what adds to its rows."""
+    text = draw(querysets(model))
+    own = [name for name in VALUES[model] if name in CONDITIONS[model]]
+    for kind, options in (("annotate", ANNOTATIONS), ("select_related", RELATED), ("prefetch_related", PREFETCHED)):
+        if model in options and draw(st.sampled_from([False, False, True])):
+            choice = draw(st.sampled_from(options[model]))
+            text += f".{kind}({choice!r})" if kind == "select_related" else f".{kind}({choice})"
+    if ".select_related" not in text and own and draw(st.sampled_from([False, False, False, True])):
+        name = field_name(draw(st.sampled_from(own)))
+        text += draw(st.sampled_from([".only({!r})", ".defer({!r})"])).format(name)
+    if draw(st.booleans()) and ORDERS.get(model):
+        text += f".order_by({draw(st.sampled_from(ORDERS[model]))})"
+        text += draw(st.sampled_from(["", "", "[:2]", "[1:3]", ".reverse()"]))
+    return text
+
+
+@st.composite
+def terminated(draw: st.DrawFn, model: str) -> str:
+    """A queryset and what is asked of it."""
+    text = draw(querysets(model))
+    own = [field_name(name) for name in VALUES[model]]
+    # Those of which equal ones may look different give any one of them.
+    columns = [name for name in own if name not in ("nocase", "facts")]
+    column = draw(st.sampled_from(columns))
+    other = draw(querysets(model))
+    end = draw(
+        st.sampled_from(
+            [
+                *(
+                    "{q}.count()",
+                    "{q}.exists()",
+                    "{q}.get()",
+                    "{q}.order_by('pk').first()",
+                    "{q}.order_by('pk').last()",
+                ),
+                "{q}.values('{c}')",
+                "{q}.values_list('{c}', flat=True)",
+                "{q}.values_list('pk', '{c}', named=True)",
+                *(
+                    "{q}.filter(pk={pk}).exists()",
+                    "{q}.contains({m}(pk={pk}))",
+                    "{q}.earliest('pk')",
+                    "{q}.latest('pk')",
+                ),
+                "{q}.distinct().count()",
+                "{q}.values('{c}').distinct().count()",
+                "{q}.order_by('pk')[:2]",
+                "{q}.aggregate(n=Count('{c}'))",
+                "{q}.order_by('pk')[1:3].count()",
+                "{q}.only('{c}')",
+                *(
+                    "{m}.objects.filter(pk__in={q}.values('pk')).count()",
+                    "{m}.objects.exclude(pk__in={q}.values('pk'))",
+                ),
+                *(
+                    "{q}.values_list('pk').union({o}.values_list('pk'))",
+                    "{q}.values_list('pk').intersection({o}.values_list('pk'))",
+                ),
+                "{q}.values_list('pk').difference({o}.values_list('pk'))",
+                "({q} | {o}).distinct().count()",
+                *(
+                    "{q}.values_list('pk', flat=True).union({o}.values_list('pk', flat=True)).count()",
+                    "({q} & {o}).exists()",
+                ),
+                "{q}.values('{c}').annotate(total=Count('pk'))",
+                "{q}.none()",
+                "{q}.in_bulk([{pk}])",
+                "like({q})",
+                "{m}.objects.get(pk={pk})",
+                "{m}.objects.filter(pk={pk}).values()",
+                "{m}.objects.get({c}={v})",
+            ]
+        )
+    )
+    name = next(name for name in VALUES[model] if field_name(name) == column)
+    value = draw(VALUES[model][name])
+    return end.format(q=text, o=other, c=column, m=model, pk=draw(PICKS[model]), v=value)
+
+
+@st.composite
+def formed(draw: st.DrawFn, forms: list[str]) -> str:
+    """Reads that are worth a form of their own."""
+    form = draw(st.sampled_from(forms))
+    return form.format(key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE))
+
+
+READS = st.one_of(
+    ANY_MODEL.flatmap(decorated),
+    ANY_MODEL.flatmap(terminated),
+    ANY_MODEL.flatmap(terminated),
+    formed(NAVIGATIONS),
+    formed(ABSENCES),
+)

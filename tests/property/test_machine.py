@@ -1,0 +1,117 @@
+"""No random history of the rich schema leaves a stale read; the machine finds those of a broken cache."""
+
+import os
+
+import pytest
+from hypothesis import Phase
+
+from cacheops_lite import compiled, dependencies, guard, outbox, transaction, where, writes
+from cacheops_lite.changes import Change
+from tests.property import machine
+from tests.property.differential import Figures
+from tests.property.population import populate
+
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 100))
+STEPS = int(os.environ.get("TEST_HISTORY", 8))
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_no_random_history_of_the_rich_schema_leaves_a_stale_read(store, capsys):
+    """Whatever is written, however, each read that was cached equals what the database says."""
+    populate()
+    figures = Figures()
+    try:
+        machine.run(figures, EXAMPLES, STEPS)
+    finally:
+        with capsys.disabled():
+            print(f"\n{figures}")
+
+
+def no_saves_of_items(monkeypatch):
+    """Saves of one model go by unnoticed."""
+    saved = writes.saved
+
+    def broken(instance, *args):
+        if instance._meta.model_name != "item":
+            saved(instance, *args)
+
+    monkeypatch.setattr(writes, "saved", broken)
+
+
+def no_new_images(monkeypatch):
+    """Only what a row matched before a write falls."""
+    as_json = Change.as_json
+    monkeypatch.setattr(Change, "as_json", lambda self, prefix: {**as_json(self, prefix), "new": self.old or {}})
+
+
+def no_old_images(monkeypatch):
+    """Only what a row matches after a write falls."""
+    as_json = Change.as_json
+    monkeypatch.setattr(Change, "as_json", lambda self, prefix: {**as_json(self, prefix), "old": self.new or {}})
+
+
+def no_guard(monkeypatch):
+    """What no signal tells of goes by unnoticed."""
+    monkeypatch.setattr(guard, "_drop", lambda *args: None)
+
+
+def no_links(monkeypatch):
+    """Links that are added to or removed from a many-to-many relation go by unnoticed."""
+    monkeypatch.setattr(writes, "linked", lambda *args, **kwargs: None)
+
+
+def no_joins(monkeypatch):
+    """A result rests on one table only."""
+    dependencies_of = compiled.dependencies_of
+
+    def broken(walk, sql):
+        table = walk.query.model._meta.db_table
+        return {each for each in dependencies_of(walk, sql) if each.table == table}
+
+    monkeypatch.setattr(compiled, "dependencies_of", broken)
+
+
+def no_dirtiness(monkeypatch):
+    """What is read in a transaction that wrote is kept."""
+    monkeypatch.setattr(transaction.Recorder, "is_dirty", False)
+    monkeypatch.setattr(transaction.Recorder, "pins_snapshot", False)
+
+
+def no_null_rows(monkeypatch):
+    """The null row of an outer join is taken for a row."""
+    monkeypatch.setattr(dependencies, "LOUTER", "never")
+
+
+def no_columns(monkeypatch):
+    """Only changes of the columns of conditions count."""
+    monkeypatch.setattr(dependencies, "_columns_read", lambda walk, alias: ())
+
+
+def no_negation(monkeypatch):
+    """What is excluded is taken for what is asked for."""
+    node = where._node
+    monkeypatch.setattr(where, "_node", lambda each, negated, vendor: node(each, False, vendor))
+
+
+def no_invalidation(monkeypatch):
+    """Nothing ever falls."""
+    monkeypatch.setattr(outbox, "invalidate", lambda work: None)
+
+
+BREAKS = [
+    *(no_saves_of_items, no_new_images, no_old_images, no_guard, no_links, no_joins, no_dirtiness),
+    *(no_null_rows, no_columns, no_negation, no_invalidation),
+]
+
+
+@pytest.mark.parametrize("store", ["redis-sets"], indirect=True)
+@pytest.mark.parametrize("break_it", BREAKS, ids=lambda each: each.__name__)
+def test_the_machine_finds_what_a_broken_cache_leaves_stale(store, break_it, monkeypatch):
+    """A test of the test: each of many ways to be wrong is found."""
+    populate()
+    break_it(monkeypatch)
+    figures = Figures()
+    with pytest.raises(AssertionError, match="stale: "):
+        machine.run(figures, 2000, STEPS, phases=[Phase.generate], derandomize=True)
+    assert figures.stale

@@ -1,0 +1,21 @@
+from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import pre_migrate
+
+
+class RichConfig(AppConfig):
+    name = "tests.rich"
+    label = "rich"
+
+    def ready(self):
+        pre_migrate.connect(create_collation, sender=self)
+
+
+def create_collation(using, **kwargs):
+    """SQLite has a collation NOCASE of its own, PostgreSQL gets one; MariaDB's own are of that kind anyway."""
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                """CREATE COLLATION IF NOT EXISTS "NOCASE"
+                (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"""
+            )
