@@ -7,11 +7,12 @@ from hypothesis import Phase
 
 from cacheops_lite import compiled, dependencies, guard, outbox, transaction, where, writes
 from cacheops_lite.changes import Change
+from tests import services
 from tests.property import machine
 from tests.property.differential import Figures
 from tests.property.population import populate
 
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 100))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,8 +58,14 @@ def no_guard(monkeypatch):
 
 
 def no_links(monkeypatch):
-    """Links that are added to or removed from a many-to-many relation go by unnoticed."""
-    monkeypatch.setattr(writes, "linked", lambda *args, **kwargs: None)
+    """Links that are added to a many-to-many relation go by unnoticed."""
+    created = writes.created
+
+    def broken(model, *args):
+        if not model._meta.auto_created:
+            created(model, *args)
+
+    monkeypatch.setattr(writes, "created", broken)
 
 
 def no_joins(monkeypatch):
@@ -105,6 +112,7 @@ BREAKS = [
 ]
 
 
+@pytest.mark.skipif(services.DATABASE != "sqlite", reason="once is enough")
 @pytest.mark.parametrize("store", ["redis-sets"], indirect=True)
 @pytest.mark.parametrize("break_it", BREAKS, ids=lambda each: each.__name__)
 def test_the_machine_finds_what_a_broken_cache_leaves_stale(store, break_it, monkeypatch):
