@@ -17,7 +17,7 @@ from django.db.models import Field, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from . import columns
-from .changes import Change, Mark
+from .changes import Change
 from .values import name
 
 # {attname: value as the database gets it}; what is not known is not there.
@@ -95,13 +95,6 @@ def image(table: Table, held: Snapshot, vendor: str) -> dict[str, str]:
     return tokens
 
 
-def own_key(table: Table, held: Snapshot, vendor: str) -> str | None:
-    """The token of the row's own key, None when it has none."""
-    if table.pk.attname not in held or held[table.pk.attname] is None:
-        return None
-    return columns.token(table.pk, vendor, held[table.pk.attname])
-
-
 def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[str]) -> list[str]:
     """The columns of `table` that may differ: of the `written` attnames those not known to be equal."""
     return [
@@ -130,57 +123,26 @@ def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
 
 def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
     """The changes that inserting the row makes, one for each of its tables."""
-    return [
-        Change(table.name, old=None, new=image(table, held, vendor), pk=own_key(table, held, vendor))
-        for table in tables_of(model)
-    ]
+    return [Change(table.name, old=None, new=image(table, held, vendor)) for table in tables_of(model)]
 
 
 def row_went(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
     """The changes that deleting the row makes, one for each of its tables."""
-    return [
-        Change(table.name, old=image(table, held, vendor), new=None, pk=own_key(table, held, vendor))
-        for table in tables_of(model)
-    ]
+    return [Change(table.name, old=image(table, held, vendor), new=None) for table in tables_of(model)]
 
 
 def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
     """The change that deleting the row from the model's own table makes."""
     table = tables_of(model)[0]
-    return Change(table.name, old=image(table, held, vendor), new=None, pk=own_key(table, held, vendor))
-
-
-def own_keys(model: type[Model], held: Snapshot, vendor: str) -> dict[str, str | None]:
-    """The tokens of the row's own key, by table."""
-    return {table.name: own_key(table, held, vendor) for table in tables_of(model)}
+    return Change(table.name, old=image(table, held, vendor), new=None)
 
 
 def row_changed(
-    model: type[Model],
-    old: Snapshot,
-    new: Snapshot,
-    written: Collection[str],
-    vendor: str,
-    keys: Mapping[str, str | None],
-    marks: Mapping[str, Mapping[str, Mark]],
+    model: type[Model], old: Snapshot, new: Snapshot, written: Collection[str], vendor: str
 ) -> list[Change]:
-    """The changes that updating the `written` attnames of the row makes; none where it is locked and nothing differs.
-
-    `keys` are the tokens of the row's own key by table, `marks` what a look left there.
-    """
-    changes = []
-    for table in tables_of(model):
-        changed = differing(table, old, new, written)
-        found = marks.get(table.name, {})
-        if changed or found:
-            changes.append(
-                Change(
-                    table.name,
-                    old=image(table, old, vendor),
-                    new=image(table, new, vendor),
-                    changed=changed,
-                    pk=keys.get(table.name),
-                    marks=found,
-                )
-            )
-    return changes
+    """The changes that updating the `written` attnames of the row makes; none where nothing differs."""
+    return [
+        Change(table.name, old=image(table, old, vendor), new=image(table, new, vendor), changed=changed)
+        for table in tables_of(model)
+        if (changed := differing(table, old, new, written))
+    ]

@@ -5,7 +5,6 @@
     {prefix}@col:r:{table}          the registry of its schemes, a set of "columns|id[|columns read]"
     {prefix}@col:s:{table}:{dep}    a stamp, dep being "column=token&...|id"
     {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
-    {prefix}@col:w:{table}:{pk}     the mark of writers that look at a row
     {prefix}@col:l:{hash}           a lock
     {prefix}@col:c:{name}           a value of the simple cache, see `simple`
 
@@ -63,7 +62,7 @@ def digest(*parts: str) -> str:
 
 
 def fresh_token() -> str:
-    """A random token of TOKEN_LENGTH characters, for generations, stamps, marks and locks."""
+    """A random token of TOKEN_LENGTH characters, for generations, stamps and locks."""
     return base64.urlsafe_b64encode(os.urandom(TOKEN_LENGTH * 3 // 4)).decode()
 
 
@@ -90,10 +89,6 @@ def stamp_key(prefix: str, stamp: str) -> str:
 
 def dependents_key(prefix: str, stamp: str) -> str:
     return f"{prefix}{NAMESPACE}d:{stamp}"
-
-
-def mark_key(prefix: str, table: str, pk: str) -> str:
-    return f"{prefix}{NAMESPACE}w:{table}:{pk}"
 
 
 def simple_key(prefix: str, name: str) -> str:

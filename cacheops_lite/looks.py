@@ -1,24 +1,23 @@
 """Looks: reading the old image of a row so that it is the one that the write replaces.
 
-Between our look and the write another writer may move the row; what that state matched must fall too.  So within a
-transaction the row is locked when looking.  In autocommit the look leaves a mark in Redis: whoever else flushes a
-change of the row ends the mark, or drops the table's generation if it describes none; the flush that finds either
-changed drops the generation.
+Between our look and the write another writer might move the row, and what that state matched would have to fall, too.
+So the row is locked when looking, in the transaction that then writes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, OneToOneField, QuerySet
+from django.db.models import Model, QuerySet
+from redis import RedisError
 
 from . import outbox
-from .changes import Mark
-from .failure import tolerate
-from .images import Table, own_key, put, tables_of
+from .failure import call
+from .images import Table, put, tables_of
 from .prefixes import prefixes_of_table
 from .prepared import row_of
 from .transaction import recorder_for
@@ -26,36 +25,15 @@ from .transaction import recorder_for
 
 @dataclass(slots=True)
 class Look:
-    """What a row was: `held` by attname, empty if there was none; None where it was not read.
-
-    `keys` are the tokens of its own key by table, if they can be told; `marks` what the look left there, empty for a
-    row that is locked.
-    """
+    """What the row with key `pk` was: `held` by attname, empty if there was none."""
 
     pk: Any
-    held: dict[str, Any] | None
-    keys: Mapping[str, str | None]
-    marks: Mapping[str, Mapping[str, Mark]]
+    held: dict[str, Any]
 
 
 def look(model: type[Model], pk: Any, using: str) -> Look:
-    """Look at the row of `model` with primary key `pk`, before it is changed."""
-    tables = tables_of(model)
-    keys = _keys_from(model, tables, pk, connections[using].vendor)
-    if recorder_for(using).in_transaction:
-        locked = lock(model, using)
-        return Look(pk, _held(locked, pk, readable(model), "locked"), keys or {}, {})
-    if keys is None:
-        return Look(pk, None, {}, {})
-    prefixes = {table: prefixes_of_table(table) for table in keys}
-    glance = tolerate(lambda: outbox.look(keys, prefixes), None)
-    if glance is None:
-        return Look(pk, None, {}, {})
-    attnames = list(asked_for(tables, glance.wanted))
-    queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
-    # Without a scheme nothing can rest on the row, and what is registered meanwhile finds no image: generation.
-    found = _held(queryset, pk, attnames, "plain") if attnames else None
-    return Look(pk, found, keys, glance.marks)
+    """Look at the row of `model` with primary key `pk`, before it is changed; to be called within a transaction."""
+    return Look(pk, _held(lock(model, using), pk, readable(model)))
 
 
 def readable(model: type[Model]) -> list[str]:
@@ -79,26 +57,12 @@ def lock(model: type[Model], using: str) -> QuerySet[Any]:
     return queryset
 
 
-def _keys_from(model: type[Model], tables: Iterable[Table], pk: Any, vendor: str) -> dict[str, str] | None:
-    """The tokens of the row's own key in each of its tables, None if one can't be told from `pk`."""
-    chain = [model._meta.pk]
-    while isinstance(chain[-1], OneToOneField) and chain[-1].remote_field.parent_link:
-        chain.append(chain[-1].target_field)
-    keys = {}
-    for table in tables:
-        key: dict[str, Any] = {}
-        put(key, table.pk, pk)
-        token = own_key(table, key, vendor) if table.pk in chain else None
-        if token is None:
-            return None
-        keys[table.name] = token
-    return keys
-
-
 def wanted_of(model: type[Model]) -> outbox.Wanted | None:
-    """What the schemes of `model`'s tables ask for; None if Redis is away."""
+    """What the schemes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
-    return tolerate(lambda: outbox.wanted(prefixes), None)
+    with suppress(RedisError):
+        return call(lambda: outbox.wanted(prefixes))
+    return None
 
 
 def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
@@ -109,11 +73,11 @@ def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
                 yield each.attname
 
 
-def _held(queryset: QuerySet[Any], pk: Any, attnames: list[str], kind: str) -> dict[str, Any]:
+def _held(queryset: QuerySet[Any], pk: Any, attnames: list[str]) -> dict[str, Any]:
     """The row of `queryset` with that key by attname, as the database gets it; empty if there is none."""
-    model, using = queryset.model, queryset.db
+    model = queryset.model
     try:
-        row = row_of(model, pk, tuple(attnames), using, lambda: queryset, kind)
+        row = row_of(queryset, pk, tuple(attnames))
     except LookupError:
         return next(rows(queryset.filter(pk=pk), attnames), {})
     found: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from django.db import connections, transaction
 from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
 from .changes import MAX_CHANGES_PER_TABLE, Change, Work
-from .images import Snapshot, own_keys, own_row_went, owners_of, put, row_changed, tables_of
+from .images import Snapshot, own_row_went, owners_of, put, row_changed, tables_of
 from .invalidation import record
 from .looks import asked_for, lock, rows, wanted_of
 from .outbox import Wanted
@@ -205,8 +205,7 @@ def _record_updates(
     attnames = {field.attname for field in written}
     for key, before in old.items():
         after = new.get(key, {})
-        keys = own_keys(model, before, vendor)
-        work = Work(changes=row_changed(model, before, after, attnames, vendor, keys, {}))
+        work = Work(changes=row_changed(model, before, after, attnames, vendor))
         record(model, using, work, *((dict(before), dict(after)) if tell else ()))
 
 

@@ -75,6 +75,12 @@ class Saving:
         if not self._looked:
             self._looked = True
             if has_key(instance) and not is_surely_new(instance):
+                if not recorder.in_transaction:
+                    # Nobody may move the row between the look and the write.
+                    self._looked = False
+                    with transaction.atomic(recorder.using), self.writing(instance, owner):
+                        yield
+                    return
                 self.look = look(type(instance), instance.pk, recorder.using)
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, recorder.using))
         self._frames.append(frame)

@@ -1,4 +1,4 @@
-"""The side of a write: looks at rows before they change, and invalidations after."""
+"""The side of a write: what schemes ask for, before it; invalidations after."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from threading import Lock, RLock, Thread
 
 from . import keys
-from .changes import LOST, MAX_CHANGES_PER_TABLE, Mark, Work
+from .changes import MAX_CHANGES_PER_TABLE, Work
 from .failure import call
 from .redis import get_client, run_script
-
-# A writer that takes longer from its look to its flush finds its mark gone and drops the generation.
-MARK_TIMEOUT = 300
 
 # Keys that wait to be removed; of more everything is.
 MAX_KEYS = 1000
@@ -77,7 +74,7 @@ def _send(work_by_prefix: Mapping[str, Work]) -> None:
         if work.keys:
             get_client().unlink(*work.keys)
         if work.changes or work.tables:
-            run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(prefix)])
+            run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json()])
 
 
 def postpone(owed: Mapping[str, Work]) -> None:
@@ -177,36 +174,3 @@ def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
     for (_, table), members in zip(places, pipeline.execute(), strict=True):
         found.note(table, members)
     return found
-
-
-@dataclass(slots=True)
-class Glance:
-    """What `look` found: marks by table and prefix, and what the tables' schemes ask for."""
-
-    marks: dict[str, dict[str, Mark]]
-    wanted: Wanted
-
-
-def look(rows: Mapping[str, str], prefixes: Mapping[str, Sequence[str]]) -> Glance:
-    """Mark the rows {table: token of the row's own key} as looked at under their tables' prefixes, before they change.
-
-    For writes in autocommit; plain commands in one round trip.  Whoever else flushes a change of such a row ends its
-    mark, or drops the generation, which `invalidate` then notices.
-    """
-    places = [(prefix, table) for table in rows for prefix in prefixes[table]]
-    pipeline = get_client().pipeline(transaction=False)
-    for prefix, table in places:
-        key = keys.mark_key(prefix, table, rows[table])
-        pipeline.set(key, keys.fresh_token(), nx=True, ex=MARK_TIMEOUT)
-        pipeline.get(key)
-        pipeline.get(keys.generation_key(prefix, table))
-        pipeline.smembers(keys.registry_key(prefix, table))
-    replies = pipeline.execute()
-    glance = Glance({}, Wanted({}, {}))
-    for i, (prefix, table) in enumerate(places):
-        _, token, generation, members = replies[4 * i : 4 * i + 4]
-        # Lost at once, it fits no later one, so that the flush drops the generation.
-        mark = LOST if token is None else Mark(token.decode(), None if generation is None else generation.decode())
-        glance.marks.setdefault(table, {})[prefix] = mark
-        glance.wanted.note(table, members)
-    return glance

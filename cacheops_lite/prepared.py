@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import ForeignKey, Model, QuerySet
+from django.db.models import ForeignKey, QuerySet
 from django.db.models.signals import class_prepared
 
 # Types of keys whose adaption to the database is their field's matter alone.
@@ -39,21 +39,20 @@ class Prepared:
         return next(iter(self._compiler.apply_converters([found], self._converters)))
 
 
-def row_of(
-    model: type[Model], pk: Any, attnames: tuple[str, ...], using: str, make: Callable[[], QuerySet[Any]], kind: str
-) -> Sequence[Any] | None:
-    """The attnames of the row with that key, of a queryset of some `kind` that `make` makes; None if there is none.
+def row_of(queryset: QuerySet[Any], pk: Any, attnames: tuple[str, ...]) -> Sequence[Any] | None:
+    """The attnames of the row with that key in `queryset`, which has no conditions; None if there is none.
 
     Raises LookupError for a key of another type than is known here.
     """
     if type(pk) not in KEYS:
         raise LookupError
-    key = model, attnames, using, kind
+    using = queryset.db
+    key = queryset.model, attnames, using, queryset.query.select_for_update
     prepared = _prepared.get(key)
     if prepared is None:
         if len(_prepared) >= MAX_PREPARED:
             _prepared.clear()
-        prepared = _prepared[key] = Prepared(make(), pk, attnames)
+        prepared = _prepared[key] = Prepared(queryset, pk, attnames)
     if not prepared.is_usable:
         raise LookupError
     return prepared.row(pk, using)

@@ -11,7 +11,7 @@ from django.db.models import Field, GeneratedField, Model
 from . import columns
 from .changes import Change, Work
 from .columns import is_ours_to_read
-from .images import Snapshot, own_key, put, row_came, row_changed, snapshot, tables_of
+from .images import Snapshot, put, row_came, row_changed, snapshot, tables_of
 from .invalidation import record
 from .looks import Look, wanted_of
 from .signals import cache_invalidated
@@ -24,18 +24,18 @@ def saved(instance: Model, found: Look | None, created: bool, written: Collectio
     if created:
         _record_insert(model, held, found, using)
     elif found is None or found.pk != instance.pk or not found.held:
-        _record_unknown(model, held, vendor, using)
+        _record_unknown(model, held, using)
     else:
         attnames = _written_attnames(instance, written)
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
-        changes = row_changed(model, found.held, new, attnames, vendor, found.keys, found.marks)
+        changes = row_changed(model, found.held, new, attnames, vendor)
         record(model, using, Work(changes=changes), found.held, new)
 
 
 def deleted(instance: Model, using: str) -> None:
     """Record that the row of `instance` went, of which nothing else is known."""
-    _record_unknown(type(instance), snapshot(instance), connections[using].vendor, using)
+    _record_unknown(type(instance), snapshot(instance), using)
 
 
 def _record_insert(model: type[Model], held: Snapshot, found: Look | None, using: str) -> None:
@@ -45,11 +45,9 @@ def _record_insert(model: type[Model], held: Snapshot, found: Look | None, using
     record(model, using, Work(changes=changes, tables=tables), dict(held))
 
 
-def _record_unknown(model: type[Model], held: Snapshot, vendor: str, using: str) -> None:
-    """What the row was is not known: drop the generations, and end the marks of others who look at it."""
-    tables = tables_of(model)
-    ends = [Change(table.name, old=None, new=None, changed=[], pk=own_key(table, held, vendor)) for table in tables]
-    record(model, using, Work(changes=ends, tables={table.name for table in tables}), dict(held))
+def _record_unknown(model: type[Model], held: Snapshot, using: str) -> None:
+    """What the row was is not known: drop the generations."""
+    record(model, using, Work(tables={table.name for table in tables_of(model)}), dict(held))
 
 
 def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str]:

@@ -4,13 +4,10 @@
 -- ARGV   [1] JSON: {table: {"all": true} or {"rows": [change, ...]}}, a change being
 --            old, new   row images {column: token}; absent: there was, or is, no such row
 --            changed    columns that may differ between both; absent where a row came or went
---            marks      tokens of the row's own key whose marks end here
---            mark       what the writer found when it looked at the row (absent: it held a lock)
---            generation that of the table at that moment (absent: there was none)
 -- Reply  the number of stamps and generations dropped
 --
--- Not knowing means dropping: with the registry missing, a column missing from an image, or mark or generation not as the
--- writer found them (another one came between its look and its update), the table starts a new generation.
+-- Not knowing means dropping: with the registry missing, or a column missing from an image, the table starts a new
+-- generation.
 
 -- Cached results freed at once, at most; the rest are invalid already and die by their timeout.
 local FREED_AT_ONCE = 256
@@ -84,22 +81,6 @@ local function meet(name, schemes, change, stamps)
     return true
 end
 
--- End the row's marks; false when somebody wrote since the writer looked.
-local function end_marks(name, change)
-    local undisturbed = true
-    if change.mark and redis.call('get', root .. 'g:' .. name) ~= (change.generation or false) then
-        undisturbed = false
-    end
-    for _, token in ipairs(change.marks or {}) do
-        local key = root .. 'w:' .. name .. ':' .. token
-        if change.mark and redis.call('get', key) ~= change.mark then
-            undisturbed = false
-        end
-        redis.call('del', key)
-    end
-    return undisturbed
-end
-
 local function drop_stamp(stamp)
     dropped = dropped + redis.call('del', root .. 's:' .. stamp)
     local set = root .. 'd:' .. stamp
@@ -124,9 +105,6 @@ for name, work in pairs(tables) do
     end
     local stamps = {}
     for _, change in ipairs(work.rows or {}) do
-        if not end_marks(name, change) then
-            known = false
-        end
         known = known and meet(name, schemes, change, stamps)
     end
     if known then

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import replace
 
-from cacheops_lite import changes, looks, operations, outbox, reading, receivers, store, transaction
+from cacheops_lite import changes, looks, outbox, reading, store, transaction
 
 
 def losing_invalidations():
@@ -23,8 +22,8 @@ def forgetting_old_images():
     """Only what a row matches after a write falls."""
     as_json = changes.Change.as_json
 
-    def without(self, prefix):
-        return {name: value for name, value in as_json(self, prefix).items() if name != "old"}
+    def without(self):
+        return {name: value for name, value in as_json(self).items() if name != "old"}
 
     changes.Change.as_json = without
 
@@ -52,18 +51,8 @@ def keeping_dead_fills():
     store.fill = fill
 
 
-def looking_without_marks():
-    """In autocommit nobody notices another writer between look and write."""
-    look = looks.look
-
-    def look_only(*args):
-        return replace(look(*args), marks={})
-
-    operations.look = receivers.look = look_only
-
-
 def looking_without_locks():
-    """In a transaction others may move the row between look and write."""
+    """Others may move the row between look and write."""
     looks.lock = lambda model, using: looks.QuerySet(model, using=using).nocache()
 
 
@@ -89,7 +78,6 @@ BREAKAGES = [
     forgetting_old_images,
     stamping_late,
     keeping_dead_fills,
-    looking_without_marks,
     looking_without_locks,
     flushing_before_the_commit,
     filling_from_snapshots,

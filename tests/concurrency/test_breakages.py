@@ -16,12 +16,10 @@ FEW = ["fetches", "days", "counts"]
 PLANS = {
     "stamping_late": {"shapes": FEW},
     "flushing_before_the_commit": {"shapes": FEW, "ways": ["save_fields_atomic", "save_locked", "save_in_savepoint"]},
-    "looking_without_marks": {**plans.contested(["save_fields", "save_deferred"]), "pause": 0.03},
     "looking_without_locks": {**plans.contested(["save_fields_atomic"]), "pause": 0.03},
     "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "shapes": FEW},
 }
 NOT_ON_SQLITE = {
-    "looking_without_marks",
     "looking_without_locks",
     "flushing_before_the_commit",
     "filling_from_snapshots",

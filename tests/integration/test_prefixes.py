@@ -51,7 +51,7 @@ def rename(product, **options):
 
 
 def test_every_key_begins_with_the_prefix(asked, store):
-    """Values, generations, registries, stamps, sets, marks, locks and the simple cache's."""
+    """Values, generations, registries, stamps, sets, locks and the simple cache's."""
     pen = Product.objects.create(sku="pen", name="pen")
     assert is_kept_until(lambda: rename(pen), lambda: Product.objects.get(pk=pen.pk).name)
     list(Product.objects.cache(lock=True))

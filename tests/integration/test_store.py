@@ -172,81 +172,30 @@ def fill(lookup, payload=b"value"):
     return protocol.fill(lookup, payload, 60)
 
 
-def glimpse(prefix=""):
-    return outbox.look({"t": "7"}, {"t": [prefix]})
+def wanted():
+    return outbox.wanted({"t": [""]})
 
 
-def noted(glance):
-    return {"marks": glance.marks["t"]}
-
-
-def test_a_writer_that_dropped_the_table_between_look_and_change_is_noticed(store):
-    """It describes no row and so ends no mark; the generation shows it."""
-    keep("one", ONE)
-    for cached_meanwhile in (True, False):
-        glance = glimpse()
-        outbox.invalidate({"": Work(tables={"t"})})
-        if cached_meanwhile:
-            keep("two", TWO)
-        changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
-        assert kept("two", TWO) is MISS
-
-
-def test_a_look_that_nobody_disturbs_lets_the_change_be_precise(store):
-    """The mark is as the writer left it."""
-    keep("one", ONE)
-    keep("two", TWO)
-    glance = glimpse()
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
-    assert kept("two", TWO) == b"value"
-    assert kept("one", ONE) is MISS
-
-
-def test_a_writer_that_came_between_look_and_change_drops_the_table(store):
-    """The row was moved to where the first writer did not see it: what that matched must fall."""
-    glance = glimpse()
-    changed({"a": "1"}, {"a": "2"}, ["a"], pk="7")
-    keep("two", TWO)
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
-    assert kept("two", TWO) is MISS
-
-
-def test_a_lost_mark_drops_the_table(store):
-    """Evicted, it might have been ended."""
-    glance = glimpse()
-    keep("two", TWO)
-    store.delete(keys.mark_key("", "t", "7"))
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(glance))
-    assert kept("two", TWO) is MISS
-
-
-def test_two_writers_that_look_at_once_are_both_noticed(store):
-    """They share a mark, which the first flush ends."""
-    one, two = (glimpse() for _ in range(2))
-    changed({"a": "1"}, {"a": "2"}, ["a"], pk="7", **noted(one))
-    keep("two", TWO)
-    changed({"a": "1"}, {"a": "3"}, ["a"], pk="7", **noted(two))
-    assert kept("two", TWO) is MISS
-
-
-def test_a_look_tells_which_columns_schemes_need(store):
-    """So that the old image reads no others; None stands for all of them."""
-    assert glimpse().condition_columns["t"] == set()
+def test_the_registry_tells_which_columns_schemes_need(store):
+    """So that images read no others; None stands for all of them."""
+    assert wanted().conditions["t"] == set()
     keep("narrow", NARROW)
-    glance = glimpse()
-    assert glance.condition_columns["t"] == {"a"}
-    assert glance.read_columns["t"] == {"a", "x"}
+    found = wanted()
+    assert (found.conditions["t"], found.reads["t"]) == ({"a"}, {"a", "x"})
+    assert [found.asks_for("t", column) for column in "axz"] == [True, True, False]
+    assert [found.names("t", column) for column in "axz"] == [True, True, False]
     keep("one", ONE)
-    assert glimpse().read_columns["t"] is None
+    assert wanted().reads["t"] is None
+    assert wanted().asks_for("t", "z")
 
 
 def test_too_many_changes_drop_the_table_in_one_small_call(store):
     """More images than is sensible."""
     keep("one", ONE)
     keep("other", OTHER)
-    changes = [Change("t", None, {"a": "5"}, pk=str(i)) for i in range(MAX_CHANGES_PER_TABLE + 1)]
+    changes = [Change("t", None, {"a": str(i)}) for i in range(MAX_CHANGES_PER_TABLE + 1)]
     work = Work(changes=changes)
-    assert '"new"' not in work.as_json("")
+    assert '"new"' not in work.as_json()
     outbox.invalidate({"": work})
     assert kept("one", ONE) is MISS
     assert kept("other", OTHER) == b"value"
@@ -288,7 +237,6 @@ def store_in(prefix, name):
 def test_everything_we_write_expires(store):
     """Memory does not grow without end: no key of ours lives forever."""
     keep("one", ONE, NARROW, OTHER, timeout=30)
-    glimpse()
     assert acquire_lock("@col:v:one")
     for key in store.scan_iter():
         assert 0 < store.ttl(key) <= 300, key

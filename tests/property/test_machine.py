@@ -43,13 +43,13 @@ def no_saves_of_items(monkeypatch):
 def no_new_images(monkeypatch):
     """Only what a row matched before a write falls."""
     as_json = Change.as_json
-    monkeypatch.setattr(Change, "as_json", lambda self, prefix: {**as_json(self, prefix), "new": self.old or {}})
+    monkeypatch.setattr(Change, "as_json", lambda self: {**as_json(self), "new": self.old or {}})
 
 
 def no_old_images(monkeypatch):
     """Only what a row matches after a write falls."""
     as_json = Change.as_json
-    monkeypatch.setattr(Change, "as_json", lambda self, prefix: {**as_json(self, prefix), "old": self.new or {}})
+    monkeypatch.setattr(Change, "as_json", lambda self: {**as_json(self), "old": self.new or {}})
 
 
 def no_guard(monkeypatch):

@@ -17,7 +17,6 @@ def test_the_names_of_keys_are_golden():
     assert keys.registry_key("", "t") == "@col:r:t"
     assert keys.stamp_key("", "t:a=1|*") == "@col:s:t:a=1|*"
     assert keys.dependents_key("", "t:a=1|*") == "@col:d:t:a=1|*"
-    assert keys.mark_key("", "t", "5") == "@col:w:t:5"
     assert keys.lock_key("p:@col:v:x") == "p:@col:l:x"
 
 
