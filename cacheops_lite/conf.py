@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -83,6 +83,7 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
     settings.__dict__.clear()
     if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
         _profiles.cache_clear()
+        _profile_of.cache_clear()
     for observer in _observers:
         observer(setting)
 
@@ -109,8 +110,11 @@ def model_profile(model: type[Model]) -> Profile | None:
     Raises ImproperlyConfigured when ``CACHEOPS`` makes no sense.
     """
     # Historical models of migrations come and go with other columns than the real ones.
-    if model.__module__ == "__fake__":
-        return None
+    return None if model.__module__ == "__fake__" else _profile_of(model)
+
+
+@cache
+def _profile_of(model: type[Model]) -> Profile | None:
     profiles = _profiles()
     label = model._meta.app_label.lower()
     for name in (f"{label}.{model._meta.model_name}", f"{label}.*", "*.*"):

@@ -5,8 +5,10 @@ A write that no frame claims, such as raw SQL, drops its tables' generations.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.db import DataError, IntegrityError, ProgrammingError, connections
@@ -21,6 +23,8 @@ from .statements import Write, asks_for_snapshot, may_write_anything, mentioned,
 from .transaction import Recorder, recorder_of
 from .values import name
 
+# Methods of connections by which a transaction ends that no atomic block began.
+FOLLOWED = ("commit", "set_autocommit", "close")
 # After these a single write has surely changed nothing.
 HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
@@ -40,12 +44,30 @@ def uninstall() -> None:
     for connection in connections.all(initialized_only=True):
         if guard in connection.execute_wrappers:
             connection.execute_wrappers.remove(guard)
+            for method in FOLLOWED:
+                delattr(connection, method)
 
 
 def _on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if guard not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, guard)
+        _follow_commits(connection)
     cursors.watch_debug_cursors(connection)
+
+
+def _follow_commits(connection: BaseDatabaseWrapper) -> None:
+    """Of commits outside of atomic blocks no hook of Django's tells: on this connection these methods do."""
+    # Not the connection itself, which would then outlive its thread.
+    reference = weakref.ref(connection)
+
+    def followed(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(reference(), *args, **kwargs)
+        finally:
+            recorder_of(reference()).committed()  # type: ignore[arg-type]
+
+    for method in FOLLOWED:
+        setattr(connection, method, partial(followed, getattr(type(connection), method)))
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -56,7 +57,10 @@ class QuerySetMixin(QuerySet[Any]):
 
     def nocache(self) -> QuerySetMixin:
         """Don't cache this queryset and those made from it."""
-        return self if caching_of(self) is None else self.cache(ops=())
+        caching = caching_of(self)
+        if caching is not None:
+            self._cacheops_caching = _uncached(caching)
+        return self
 
     def cloning(self, cloning: int = 1000) -> QuerySetMixin:
         """Make the next `cloning` methods clone as usual; 0 makes this queryset change in place."""
@@ -194,11 +198,18 @@ class QuerySetMixin(QuerySet[Any]):
         return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
 
 
+@cache
+def _uncached(caching: Caching) -> Caching:
+    return replace(caching, ops=frozenset(), asked_for=True)
+
+
 def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     get = original(QuerySet, "get")
+    caching = caches(queryset, "get") or caches(queryset, "fetch")
+    if caching is None:
+        return get(queryset, *args, **kwargs)
     condition = direct.condition_of(args, kwargs)
-    caching = None if condition is None else caches(queryset, "get") or caches(queryset, "fetch")
-    if condition is not None and caching is not None:
+    if condition is not None:
         found = direct.get(queryset, caching, condition, lambda clone: get(clone, *args, **kwargs))
         if found is not MISS:
             return found

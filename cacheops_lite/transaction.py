@@ -50,6 +50,10 @@ class Recorder:
         self.hidden_blocks = 0
         # A statement asked for a snapshot of its own.
         self.asked_for_snapshot = False
+        # In manual transaction management: what is to be done again at the commit, of which nobody tells.
+        self._uncommitted: dict[str, Work] = {}
+        # What the server does by default, by the identity of the driver's connection.
+        self._server_pins: tuple[int, bool] | None = None
         # Names of temporary tables, in lower case: no views nor partitions.
         self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
@@ -111,7 +115,27 @@ class Recorder:
             return True
         level = getattr(self._connection, "isolation_level", None)
         name = getattr(level, "name", level)
-        return not isinstance(name, str) or name.lower() not in READ_COMMITTED
+        if not isinstance(name, str) or name.lower() not in READ_COMMITTED:
+            return True
+        return self._connection.vendor == "postgresql" and self._server_pins_snapshots
+
+    @property
+    def _server_pins_snapshots(self) -> bool:
+        """The PostgreSQL server has a default of its own, which Django does not ask for."""
+        driver: Any = self._connection.connection
+        if driver is None:
+            return False
+        if self._server_pins is None or self._server_pins[0] != id(driver):
+            try:
+                # By the driver: it is no query of the project's.
+                with driver.cursor() as cursor:
+                    cursor.execute("SHOW default_transaction_isolation")
+                    (level,) = cursor.fetchone()
+            except Exception:
+                # The transaction is broken: its reads are no good anyway.
+                return True
+            self._server_pins = id(driver), level.lower() not in READ_COMMITTED
+        return self._server_pins[1]
 
     def touch(self) -> None:
         """Note that the transaction wrote something."""
@@ -128,7 +152,11 @@ class Recorder:
             return
         if not self.in_transaction or self.is_manual:
             self._settle()
-            (deliver if by_hand else _deliver_surely)(by_prefix(work))
+            parts = by_prefix(work)
+            if self.is_manual:
+                for prefix, part in parts.items():
+                    self._uncommitted.setdefault(prefix, Work()).add(Work(part.changes, set(part.tables)))
+            (deliver if by_hand else _deliver_surely)(parts)
         else:
             batch = self._batch()
             # The prefix is that of now: at the commit it may be another host's.
@@ -150,6 +178,12 @@ class Recorder:
                 merged.setdefault(prefix, Work()).add(work)
             batch.work = {}
         _deliver_surely(merged)
+
+    def committed(self) -> None:
+        """To be called after a commit in manual transaction management: what others read before it falls again."""
+        if self._uncommitted:
+            work, self._uncommitted = self._uncommitted, {}
+            _deliver_surely(work)
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""

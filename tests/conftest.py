@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -21,6 +22,8 @@ FLAVOURS = {
 }
 MODES = {"sets": {"CACHEOPS_INSIDEOUT": False}, "insideout": {"CACHEOPS_INSIDEOUT": True}}
 STORES = [f"{flavour}-{mode}" for flavour in FLAVOURS for mode in MODES]
+# Some of them will do where the same tests run elsewhere on all.
+STORES = [store for store in STORES if store in os.environ.get("TEST_STORES", " ".join(STORES)).split()]
 
 
 def pytest_report_header(config):

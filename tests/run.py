@@ -19,8 +19,10 @@ from tests import services
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-# What does not depend on the database runs once.
-EVERYWHERE = ["tests/integration", "tests/property"]
+# What does not depend on the database runs once, and the embedded Redis on one database.
+ONCE = ["tests/unit", "tests/e2e", "tests/integration", "tests/property"]
+EVERYWHERE = ["tests/integration", "tests/property", "tests/concurrency"]
+REAL_STORES = "redis-sets redis-insideout"
 
 
 def missing(database: str) -> str | None:
@@ -78,7 +80,9 @@ def run_all(arguments: list[str]) -> int:
     for database in (name for name, reason in reasons.items() if reason is None):
         print(f"\n--- tests on {database}", flush=True)
         environment["TEST_DATABASE"] = database
-        where = arguments or ([] if database == "sqlite" else EVERYWHERE)
+        if database != "sqlite":
+            environment.setdefault("TEST_STORES", REAL_STORES)
+        where = arguments or (ONCE if database == "sqlite" else EVERYWHERE)
         if run("coverage", "run", "-m", "pytest", "-q", *where, env=environment):
             failed.append(f"tests on {database}")
     if not arguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 
 from cacheops_lite import changes, looks, operations, outbox, reading, receivers, store, transaction
@@ -72,6 +73,8 @@ def flushing_before_the_commit():
     def record(self, work, by_hand=False):
         if work:
             transaction.deliver(transaction.by_prefix(work))
+            # Give others the time to fill, as a longer transaction would.
+            time.sleep(0.02)
 
     transaction.Recorder.record = record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from cacheops_lite import operations, outbox, receivers, store
+from cacheops_lite import operations, outbox, reading, receivers, store
 
 SHARE = 0.3
 
@@ -18,7 +18,7 @@ def install(seed, longest):
         if rng.random() < SHARE:
             time.sleep(rng.uniform(0, longest))
 
-    for owner, name in ((store, "fill"), (outbox, "invalidate"), (store, "read")):
+    for owner, name in ((reading.Attempt, "fill"), (outbox, "invalidate"), (store, "read")):
         setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
     operations.look = receivers.look = _pausing_after(pause, operations.look)
 

@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 
+from tests import services
 from tests.concurrency import plans, runs
 from tests.concurrency.breakages import BREAKAGES
 from tests.concurrency.plans import Plan
@@ -10,11 +11,14 @@ from tests.concurrency.plans import Plan
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 # It ends with the first stale read.
 LONGEST = 30
+# Reads that writers drop and readers fill again and again.
+FEW = ["fetches", "days", "counts"]
 PLANS = {
-    "stamping_late": {"shapes": ["fetches", "days", "counts"]},
+    "stamping_late": {"shapes": FEW},
+    "flushing_before_the_commit": {"shapes": FEW, "ways": ["save_fields_atomic", "save_locked", "save_in_savepoint"]},
     "looking_without_marks": {**plans.contested(["save_fields", "save_deferred"]), "pause": 0.03},
     "looking_without_locks": {**plans.contested(["save_fields_atomic"]), "pause": 0.03},
-    "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "pause": 0.002},
+    "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "shapes": FEW},
 }
 NOT_ON_SQLITE = {
     "looking_without_marks",
@@ -29,6 +33,8 @@ def test_stale_reads_of_a_broken_cache_are_found(breakage):
     """Each invariant that is dropped shows."""
     if connection.vendor == "sqlite" and breakage in NOT_ON_SQLITE:
         pytest.skip("its one writer at a time leaves no room for it")
+    if connection.vendor == "mysql" and services.IN_CI:
+        pytest.skip("in CI once is enough, on PostgreSQL")
     writers = 1 if connection.vendor == "sqlite" else 2
     options = {"lanes": plans.divided(writers), "delays": 0.02, **PLANS.get(breakage, {})}
     plan = Plan(f"broken: {breakage}", **options, breakage=breakage)

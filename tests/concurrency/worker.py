@@ -70,10 +70,10 @@ def main():
     set_up(order)
     from tests.concurrency import breakages, delays
 
-    if order["delays"]:
-        delays.install(order["seed"], order["delays"])
     if order["breakage"]:
         breakages.install(order["breakage"])
+    if order["delays"]:
+        delays.install(order["seed"], order["delays"])
     print(json.dumps({"session": session()}), flush=True)
     order.update(json.loads(sys.stdin.readline()))
     figures, problems = work(order)

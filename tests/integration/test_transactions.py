@@ -1,9 +1,12 @@
 """Transactions: invalidation comes with the commit, and nobody sees what is not committed."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from cacheops_lite.transaction import recorder_of
 from tests.shop.models import Label, Product
@@ -179,3 +182,64 @@ def test_recorders_hold_nothing_after_their_transaction(label):
         except Undo:
             pass
         assert not recorder_of(connection).is_dirty
+
+
+@pytest.mark.parametrize("end", ["commit", "set_autocommit", "close"])
+def test_what_others_read_before_a_manual_commit_falls_with_it(label, end):
+    """They cached what was true until then."""
+    if connection.vendor == "sqlite" or (end != "commit" and connection.vendor != "mysql"):
+        pytest.skip("this database refuses it, or has its readers wait")
+    transaction.set_autocommit(False)
+    try:
+        rename(label, "new")
+        assert in_thread(texts) == in_thread(texts) == ["old"]
+        if end == "commit":
+            transaction.commit()
+        elif end == "set_autocommit":
+            transaction.set_autocommit(True)
+        else:
+            connection.commit()
+            connection.close()
+        assert in_thread(texts) == ["new"]
+    finally:
+        transaction.set_autocommit(True)
+
+
+def test_a_server_that_pins_snapshots_by_default_stops_filling(label, reads):
+    """PostgreSQL's own default counts, not only what Django's OPTIONS say; asking it is no query of the project's."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's")
+    user = connection.settings_dict["USER"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER ROLE \"{user}\" SET default_transaction_isolation = 'repeatable read'")
+    connection.close()
+    try:
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            texts()
+            texts()
+        assert reads.hits == 0
+        assert len([query for query in queries if "SELECT" in query["sql"]]) == 2
+        assert not [query for query in queries if "SHOW" in query["sql"]]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER ROLE "{user}" RESET default_transaction_isolation')
+        connection.close()
+    with transaction.atomic():
+        texts()
+        texts()
+    assert reads.hits == 1
+
+
+def test_connections_of_threads_are_closed_with_them():
+    """What follows their commits does not keep them alive."""
+    references = []
+
+    def use():
+        texts()
+        references.append(weakref.ref(connections["default"]))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert references[0]() is None

@@ -12,7 +12,7 @@ from tests.property import machine
 from tests.property.differential import Figures
 from tests.property.population import populate
 
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 100))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))
 
 pytestmark = pytest.mark.django_db(transaction=True)
