@@ -106,16 +106,7 @@ def no_invalidation(monkeypatch):
 
 
 BREAKS = [
-    *(
-        no_saves_of_items,
-        no_new_images,
-        no_old_images,
-        no_guard,
-        no_bulk_inserts,
-        no_mass_writes,
-        no_joins,
-        no_dirtiness,
-    ),
+    *(no_saves_of_items, no_new_images, no_old_images, no_guard, no_bulk_inserts, no_mass_writes, no_joins),
     *(no_dirtiness, no_null_rows, no_columns, no_negation, no_invalidation),
 ]
 
