@@ -8,30 +8,29 @@ from django.apps import apps
 from django.db.models import QuerySet
 
 from .conf import settings
+from .patches import Patches
 
-_originals: dict[type, Any] = {}
+_patches = Patches()
 
 
 def install() -> None:
     """Wrap the querysets of model admins and inlines, if the admin is installed."""
-    if _originals or not apps.is_installed("django.contrib.admin"):
+    if not apps.is_installed("django.contrib.admin"):
         return
     from django.contrib.admin.options import BaseModelAdmin
 
-    _originals[BaseModelAdmin] = BaseModelAdmin.get_queryset
     # There is no hook that serves admins which are registered before and after us alike.
-    BaseModelAdmin.get_queryset = get_queryset  # type: ignore[method-assign]
+    _patches.put(BaseModelAdmin, "get_queryset", get_queryset)
 
 
 def uninstall() -> None:
     """Leave them to Django."""
-    for admin_class, original in _originals.items():
-        admin_class.get_queryset = original  # type: ignore[attr-defined]
-    _originals.clear()
+    _patches.undo()
 
 
 def get_queryset(self: Any, request: Any) -> QuerySet[Any]:
     """`BaseModelAdmin.get_queryset`, uncached: who edits wants to see what is there, of other programs' writes too."""
-    ((_, original),) = _originals.items()
-    queryset = original(self, request)
+    from django.contrib.admin.options import BaseModelAdmin
+
+    queryset = _patches.original(BaseModelAdmin, "get_queryset")(self, request)
     return queryset if settings.CACHEOPS_CACHE_ADMIN else queryset.nocache()

@@ -10,67 +10,58 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from .patches import Patches
+
 COPIES = ("copy", "copy_expert", "copy_from")
 
 # Called with a connection and what says which tables are written, before and after; None: any.
 Around = Callable[[BaseDatabaseWrapper, "str | None"], Any]
 
-_originals: dict[tuple[type, str], Any] = {}
+_patches = Patches()
 _around: list[Around] = []
 
 
 def install(around: Around) -> None:
     """Have `around`, a context manager's factory, enclose such writes."""
-    if not _originals:
-        _around[:] = [around]
-        # Execute wrappers don't see these, and no signal tells of them.
-        _patch(CursorWrapper, "callproc", callproc)
-        _patch(CursorWrapper, "__getattr__", get_attribute)
+    _around[:] = [around]
+    # Execute wrappers don't see these, and no signal tells of them.
+    _patches.put(CursorWrapper, "callproc", callproc)
+    _patches.put(CursorWrapper, "__getattr__", get_attribute)
 
 
 def uninstall() -> None:
     """Leave cursors as they were."""
-    for (owner, method), original in _originals.items():
-        setattr(owner, method, original)
-    _originals.clear()
+    _patches.undo()
 
 
 def watch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
     """The cursors that Django's PostgreSQL backend uses for DEBUG have methods of their own for COPY."""
-    if connection.vendor != "postgresql" or not _originals:
+    if connection.vendor != "postgresql" or not _patches:
         return
     from django.db.backends.postgresql.base import CursorDebugWrapper
 
     for method in COPIES:
-        if method in vars(CursorDebugWrapper) and (CursorDebugWrapper, method) not in _originals:
-            _patch(CursorDebugWrapper, method, partial(_debug_copy, vars(CursorDebugWrapper)[method]))
-
-
-def _patch(owner: type, method: str, replacement: Any) -> None:
-    _originals[owner, method] = getattr(owner, method)
-    if isinstance(replacement, partial):
-        function = replacement
-
-        def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return function(self, *args, **kwargs)
-
-    setattr(owner, method, replacement)
+        if method in vars(CursorDebugWrapper) and method not in _patches.names(CursorDebugWrapper):
+            _patches.put(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
 
 
 def callproc(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
     """`CursorWrapper.callproc`, which may write any table."""
     with _around[0](self.db, None):
-        return _originals[CursorWrapper, "callproc"](self, *args, **kwargs)
+        return _patches.original(CursorWrapper, "callproc")(self, *args, **kwargs)
 
 
 def get_attribute(self: CursorWrapper, name: str) -> Any:
     """`CursorWrapper.__getattr__`, by which a driver's methods are got at."""
-    found = _originals[CursorWrapper, "__getattr__"](self, name)
+    found = _patches.original(CursorWrapper, "__getattr__")(self, name)
     return partial(_copied, self.db, found) if name in COPIES else found
 
 
-def _debug_copy(method: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-    return _copied(self.db, partial(method, self), *args, **kwargs)
+def _debug_copy(original: Callable[..., Any]) -> Callable[..., Any]:
+    def copy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _copied(self.db, partial(original, self), *args, **kwargs)
+
+    return copy
 
 
 def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

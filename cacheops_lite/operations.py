@@ -21,17 +21,16 @@ from .images import snapshot
 from .invalidation import is_active, record
 from .looks import Look, has_key, is_surely_new, look
 from .mass import look_at
+from .patches import Patches
 from .scope import is_watched
 from .transaction import Recorder, recorder_for
 from .values import name
 
-_originals: dict[tuple[type, str], Any] = {}
+_patches = Patches()
 
 
 def install() -> None:
     """Wrap saves and deletes."""
-    if _originals:
-        return
     # Two are private.  Without `_save_table` saves would drop their tables instead of only what their rows meet; and
     # without `_has_signal_listeners` deletes in one statement would become deletes of one row each.
     for owner, method in (
@@ -40,15 +39,12 @@ def install() -> None:
         (Collector, delete),
         (Collector, _has_signal_listeners),
     ):
-        _originals[owner, method.__name__] = getattr(owner, method.__name__)
-        setattr(owner, method.__name__, method)
+        _patches.put(owner, method.__name__, method)
 
 
 def uninstall() -> None:
     """Leave them to Django."""
-    for (owner, name_of_method), method in _originals.items():
-        setattr(owner, name_of_method, method)
-    _originals.clear()
+    _patches.undo()
 
 
 class Saving:
@@ -119,7 +115,7 @@ def saving(instance: Model) -> Saving | None:
 
 def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
     """`Model.save_base`, at whose end all that was written is described."""
-    original = _originals[Model, "save_base"]
+    original = _patches.original(Model, "save_base")
     if not is_watched(type(self)) or not is_active():
         return original(self, *args, **kwargs)
     current = Saving()
@@ -133,7 +129,7 @@ def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
 
 def _save_table(self: Model, raw: bool = False, cls: type[Model] | None = None, *args: Any, **kwargs: Any) -> Any:
     """`Model._save_table` within a frame."""
-    original = _originals[Model, "_save_table"]
+    original = _patches.original(Model, "_save_table")
     current = saving(self)
     if current is None:
         return original(self, raw, cls, *args, **kwargs)
@@ -143,7 +139,7 @@ def _save_table(self: Model, raw: bool = False, cls: type[Model] | None = None, 
 
 def delete(self: Collector) -> Any:
     """`Collector.delete`, whose rows are looked at in bulk before they go."""
-    original = _originals[Collector, "delete"]
+    original = _patches.original(Collector, "delete")
     watched = [model for model in self.data if is_watched(model)]
     if not watched or not is_active():
         return original(self)

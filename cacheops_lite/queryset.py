@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
-from urllib.parse import unquote
 
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
-from django.db.models.query import ModelIterable
-from django.db.models.sql.query import Query
 
-from . import compiled, conf, direct, local, mass, writes
-from .caching import Caching, caches, caching_of, fetch, require_caching, value
+from . import compiled, conf, gets, mass, writes
+from .caching import Caching, caching_of, fetch, require_caching, value
 from .conf import ALL_OPS
-from .images import tables_of
+from .gets import fetching_as_get
 from .invalidation import is_active
-from .prefixes import prefix_of
+from .patches import Patches
 from .scope import is_watched
 from .shapes import Shapeless, identity_of
 from .signals import post_update, pre_update
-from .store import MISS
 from .transaction import recorder_for
 
 
@@ -175,45 +170,23 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        key = _local_key(self, args, kwargs)
-        if key is None:
-            return _get(self, args, kwargs)
-        found, since = local.recall(key), local.version()
-        if found is MISS:
-            found = _get(self, args, kwargs)
-            model: Any = self.model
-            tables = [table.name for table in tables_of(model)]
-            local.remember(key, found, tables, require_caching(self).timeout, since)
-        # What a caller changes on his one is not for others.
-        return copy.copy(found)
+        get = original(QuerySet, "get")
+        return gets.get(self, args, kwargs, lambda queryset: get(queryset, *args, **kwargs))
 
     def first(self) -> Any:
-        return original(QuerySet, "first")(_fetching_as_get(self))
+        return original(QuerySet, "first")(fetching_as_get(self))
 
     def last(self) -> Any:
-        return original(QuerySet, "last")(_fetching_as_get(self))
+        return original(QuerySet, "last")(fetching_as_get(self))
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
         in_bulk = original(QuerySet, "in_bulk")
-        return in_bulk(_fetching_as_get(self), id_list, field_name=field_name)
+        return in_bulk(fetching_as_get(self), id_list, field_name=field_name)
 
 
 @cache
 def _uncached(caching: Caching) -> Caching:
     return replace(caching, ops=frozenset(), asked_for=True)
-
-
-def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    get = original(QuerySet, "get")
-    caching = caches(queryset, "get") or caches(queryset, "fetch")
-    if caching is None:
-        return get(queryset, *args, **kwargs)
-    condition = direct.condition_of(args, kwargs)
-    if condition is not None:
-        found = direct.get(queryset, caching, condition, lambda clone: get(clone, *args, **kwargs))
-        if found is not MISS:
-            return found
-    return get(_fetching_as_get(queryset), *args, **kwargs)
 
 
 def _copy(queryset: Any) -> QuerySet[Any]:
@@ -262,42 +235,6 @@ def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
     return "aggregate", kind
 
 
-def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable | None:
-    """The key of a simple get in the memory of this process; None where there is none, or the get is not simple."""
-    caching = caching_of(queryset)
-    if caching is None or not caching.local_get or args or not kwargs or caches(queryset, "get") is None:
-        return None
-    query = queryset.query
-    is_simple = (
-        queryset._iterable_class is ModelIterable
-        and not (query.where.children or query.annotations or query.extra or queryset._prefetch_related_lookups)
-        and not (query.select_related or query.is_sliced or query.combinator or query.distinct)
-        and query.deferred_loading == Query.deferred_loading
-    )
-    conditions = tuple((name, type(kwargs[name]), kwargs[name]) for name in sorted(kwargs))
-    try:
-        hash(conditions)
-    except TypeError:
-        return None
-    if not is_simple:
-        return None
-    using = queryset.db
-    prefix = prefix_of(dbs=[using], tables=[unquote(table.name) for table in tables_of(queryset.model)])
-    return prefix, type(queryset), queryset.model, using, conditions
-
-
-def _fetching_as_get(queryset: Any) -> Any:
-    """`queryset`, or where ``get`` is cached and ``fetch`` is not, a clone that caches its fetch."""
-    caching = caching_of(queryset)
-    if caching is None or "get" not in caching.ops or "fetch" in caching.ops:
-        return queryset
-    if queryset._result_cache is not None:
-        return queryset
-    clone = queryset._clone()
-    clone._cacheops_caching = replace(caching, ops=caching.ops | {"fetch"})
-    return clone
-
-
 class ManagerMixin(BaseManager[Model]):
     """What managers get: the methods of querysets that steer caching."""
 
@@ -318,37 +255,16 @@ class ManagerMixin(BaseManager[Model]):
         return self.get_queryset().invalidated_update(**kwargs)  # type: ignore[attr-defined]
 
 
-# Django offers no hook into the reads of a queryset: these classes are patched.
-_PATCHED = ((QuerySet, QuerySetMixin), (BaseManager, ManagerMixin))
-_originals: dict[type, dict[str, Any]] = {}
-
-
 def install() -> None:
-    """Mix the mixins into Django's classes."""
-    for django_class, mixin in _PATCHED:
-        if django_class in _originals:
-            continue
-        methods = {name: each for name, each in vars(mixin).items() if callable(each)}
-        _originals[django_class] = {name: vars(django_class).get(name) for name in methods}
-        for name, method in methods.items():
-            # What keeps templates from calling it, and managers from having it.
-            for mark in ("alters_data", "queryset_only"):
-                if hasattr(_originals[django_class][name], mark):
-                    setattr(method, mark, getattr(_originals[django_class][name], mark))
-            setattr(django_class, name, method)
+    """Mix the mixins into Django's classes, which offer no hook into reads."""
+    patches.mix(QuerySet, QuerySetMixin)
+    patches.mix(BaseManager, ManagerMixin)
 
 
 def uninstall() -> None:
     """Give Django's classes their own methods back."""
-    for django_class, methods in _originals.items():
-        for name, method in methods.items():
-            if method is None:
-                delattr(django_class, name)
-            else:
-                setattr(django_class, name, method)
-    _originals.clear()
+    patches.undo()
 
 
-def original(django_class: type, name: str) -> Any:
-    """Django's own method, which one of ours stands before."""
-    return _originals[django_class][name]
+patches = Patches()
+original = patches.original

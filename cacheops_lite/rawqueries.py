@@ -17,6 +17,7 @@ from .compiled import model_layout, parameters
 from .conditions import Dependency
 from .conf import model_profile, settings
 from .keys import digest, value_key
+from .patches import Patches
 from .prefixes import prefix_of, prefix_of_table
 from .reading import Target, read_through
 from .scope import known_tables, watched_columns
@@ -74,7 +75,7 @@ class RawQuerySetMixin(RawQuerySet):
         return self
 
     def _clone(self) -> RawQuerySet:
-        clone = _originals["_clone"](self)
+        clone = _patches.original(RawQuerySet, "_clone")(self)
         clone._cacheops_raw = getattr(self, "_cacheops_raw", None)
         return clone
 
@@ -83,7 +84,7 @@ class RawQuerySetMixin(RawQuerySet):
         if self._result_cache is None and caching is not None and _may_read(self.db):
             target = _target(self, caching)
             self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
-        _originals["_fetch_all"](self)
+        _patches.original(RawQuerySet, "_fetch_all")(self)
 
 
 def _may_read(using: str) -> bool:
@@ -158,23 +159,14 @@ class _Replayed(RawQuery):
         return iter(self._rows)
 
 
-_originals: dict[str, Any] = {}
+_patches = Patches()
 
 
 def install() -> None:
     """Give raw querysets these methods: Django has no hook into their reads."""
-    if not _originals:
-        for name, method in vars(RawQuerySetMixin).items():
-            if callable(method):
-                _originals[name] = vars(RawQuerySet).get(name)
-                setattr(RawQuerySet, name, method)
+    _patches.mix(RawQuerySet, RawQuerySetMixin)
 
 
 def uninstall() -> None:
     """Give them their own back."""
-    for name, method in _originals.items():
-        if method is None:
-            delattr(RawQuerySet, name)
-        else:
-            setattr(RawQuerySet, name, method)
-    _originals.clear()
+    _patches.undo()

@@ -90,7 +90,7 @@ def test_a_setting_has_the_admin_cached(visit):
 
 def test_the_patch_has_an_undo():
     """Django's own method is back after it."""
-    original = adminsite._originals[admin.options.BaseModelAdmin]
+    original = adminsite._patches.original(admin.options.BaseModelAdmin, "get_queryset")
     assert admin.ModelAdmin.get_queryset is adminsite.get_queryset
     adminsite.uninstall()
     try:
@@ -98,4 +98,4 @@ def test_the_patch_has_an_undo():
     finally:
         adminsite.install()
     adminsite.install()
-    assert adminsite._originals == {admin.options.BaseModelAdmin: original}
+    assert adminsite._patches.original(admin.options.BaseModelAdmin, "get_queryset") is original

@@ -50,8 +50,8 @@ def test_installing_twice_is_as_installing_once(store, is_hit):
 
 def test_querysets_and_managers_get_exactly_the_documented_methods():
     """And what is patched of Django's own is on this list."""
-    assert set(queryset._originals[BaseManager]) == {"cache", "nocache", "inplace", "invalidated_update"}
-    assert set(queryset._originals[QuerySet]) == {
+    assert queryset.patches.names(BaseManager) == {"cache", "nocache", "inplace", "invalidated_update"}
+    assert queryset.patches.names(QuerySet) == {
         *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
         *("bulk_create", "update", "_raw_delete"),

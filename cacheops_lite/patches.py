@@ -1,0 +1,50 @@
+"""Patches of Django's classes, where it offers no hook: each keeps the original, and all of a module have an undo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ABSENT = object()
+
+
+class Patches:
+    """What one module puts in place of Django's own."""
+
+    def __init__(self) -> None:
+        self._originals: dict[tuple[type, str], Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._originals)
+
+    def put(self, owner: type, name: str, replacement: Any) -> None:
+        """Replace an attribute of a class, once."""
+        if (owner, name) not in self._originals:
+            self._originals[owner, name] = vars(owner).get(name, _ABSENT)
+            setattr(owner, name, replacement)
+
+    def mix(self, owner: type, mixin: type) -> None:
+        """Put all methods of `mixin` into a class."""
+        for name, method in vars(mixin).items():
+            if callable(method):
+                # What keeps templates from calling it, and managers from having it.
+                for flag in ("alters_data", "queryset_only"):
+                    if hasattr(getattr(owner, name, None), flag):
+                        setattr(method, flag, getattr(getattr(owner, name), flag))
+                self.put(owner, name, method)
+
+    def original(self, owner: type, name: str) -> Any:
+        """Django's own, which ours stands before."""
+        return self._originals[owner, name]
+
+    def names(self, owner: type) -> set[str]:
+        """What of a class is replaced."""
+        return {name for each, name in self._originals if each is owner}
+
+    def undo(self) -> None:
+        """Leave Django as it was."""
+        for (owner, name), original in self._originals.items():
+            if original is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+        self._originals.clear()
