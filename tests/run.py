@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from queue import Queue
 
 import redis
 
@@ -39,32 +41,33 @@ def missing(database: str) -> str | None:
 
 
 @contextmanager
-def redis_of_our_own() -> Iterator[None]:
-    """Use a Redis database that no other run on this machine uses: tests empty it."""
+def redis_of_our_own(count: int) -> Iterator[list[str]]:
+    """URLs of as many Redis databases that no other run on this machine uses: tests empty them."""
     if "TEST_REDIS_URL" in os.environ or not services.redis_answers():
-        yield
+        yield [services.REDIS_URL]
         return
     root = services.REDIS_URL.rpartition("/")[0]
     locks = redis.Redis.from_url(f"{root}/15")
-    for number in range(9, 15):
-        lock = f"cacheops_lite:tests:{number}"
-        if locks.set(lock, os.getpid(), nx=True, ex=3600):
-            break
-    else:
-        raise SystemExit("six runs at a time are too many: set TEST_REDIS_URL")
-    services.REDIS_URL = os.environ["TEST_REDIS_URL"] = f"{root}/{number}"
+    taken: list[int] = []
     try:
-        yield
+        for number in range(9, 15):
+            if len(taken) < count and locks.set(f"cacheops_lite:tests:{number}", os.getpid(), nx=True, ex=3600):
+                taken.append(number)
+        if not taken:
+            raise SystemExit("six runs at a time are too many: set TEST_REDIS_URL")
+        yield [f"{root}/{number}" for number in taken]
     finally:
-        locks.delete(lock)
+        for number in taken:
+            locks.delete(f"cacheops_lite:tests:{number}")
 
 
 def main(arguments: list[str]) -> int:
-    with redis_of_our_own():
-        return run_all(arguments)
+    # Half of the time is waiting, and most machines have two cores.
+    with redis_of_our_own(count=2) as urls:
+        return run_all(arguments, urls)
 
 
-def run_all(arguments: list[str]) -> int:
+def run_all(arguments: list[str], urls: list[str]) -> int:
     asked = os.environ.get("TEST_DATABASES", "sqlite postgresql mariadb").split()
     reasons = {database: missing(database) for database in asked}
     absent = [reason for reason in reasons.values() if reason]
@@ -76,19 +79,38 @@ def run_all(arguments: list[str]) -> int:
         return 1
     environment = {**os.environ, "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml")}
     run("coverage", "erase", env=environment)
-    failed = []
-    for database in (name for name, reason in reasons.items() if reason is None):
-        print(f"\n--- tests on {database}", flush=True)
-        environment["TEST_DATABASE"] = database
-        if database != "sqlite":
-            environment.setdefault("TEST_STORES", REAL_STORES)
-        where = arguments or (ONCE if database == "sqlite" else EVERYWHERE)
-        if run("coverage", "run", "-m", "pytest", "-q", *where, env=environment):
-            failed.append(f"tests on {database}")
+    free: Queue[str] = Queue()
+    for url in urls:
+        free.put(url)
+
+    def run_on(database: str) -> int:
+        url = free.get()
+        try:
+            return run_tests(database, arguments, {**environment, "TEST_DATABASE": database, "TEST_REDIS_URL": url})
+        finally:
+            free.put(url)
+
+    found = [database for database, reason in reasons.items() if reason is None]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        codes = list(pool.map(run_on, found))
+    failed = [f"tests on {database}" for database, code in zip(found, codes, strict=True) if code]
     if not arguments:
         failed += [name for name, command in CHECKS.items() if run(*command, env=environment)]
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall passed", flush=True)
     return bool(failed)
+
+
+def run_tests(database: str, arguments: list[str], environment: dict[str, str]) -> int:
+    """Run the tests on one database, and show what they said when they are done."""
+    if database != "sqlite":
+        environment.setdefault("TEST_STORES", REAL_STORES)
+    where = arguments or (ONCE if database == "sqlite" else EVERYWHERE)
+    command = [BIN / "coverage", "run", "-m", "pytest", "-q", *where]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    print(f"\n--- tests on {database}\n{done.stdout}", flush=True)
+    return done.returncode
 
 
 CHECKS = {
