@@ -87,6 +87,9 @@ def compile_aggregates(
         isinstance(query.group_by, tuple) or query.is_sliced or query.distinct or query.combinator or query.annotations
     )
     if selects_rows:
+        # As Django does: a combined query may have an order that it can't be in.
+        if getattr(query, "orderby_issubset_groupby", True):
+            query.clear_ordering(force=False)
         return _compile("aggregate", query, using, tokens, _resolve(query, aggregates))
     query.clear_select_clause()
     query.clear_ordering(force=True)

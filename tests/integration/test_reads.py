@@ -2,7 +2,7 @@
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import (
     Avg,
     Case,
@@ -30,6 +30,7 @@ from django.db.models.signals import post_init
 from cacheops_lite.signals import cache_read
 from tests.conftest import run_async
 from tests.property.differential import uncached
+from tests.rich.models import Step
 from tests.shop.models import Category, Customer, Label, Product, Unwatched, VisibleProduct, Warranty
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -451,3 +452,15 @@ def test_the_connection_is_not_asked_on_a_hit(shop, is_hit):
     connection.close()
     assert is_hit(lambda: Category.objects.get(pk=pk))
     assert connection.connection is None
+
+
+def test_a_union_of_a_model_in_some_order_is_counted_as_without_the_cache():
+    """Where Django leaves the model's own order out of what it counts, so do we."""
+
+    def count():
+        try:
+            return Step.objects.values_list("pk").union(Step.objects.filter(text="a").values_list("pk")).count()
+        except DatabaseError as error:
+            return type(error)
+
+    assert count() == count() == uncached(count)
