@@ -66,7 +66,7 @@ class Entrance:
 @lru_cache(maxsize=1024)
 def _entrance(model: type[Model]) -> Entrance | None:
     concrete: Any = model._meta.concrete_model
-    is_simple = concrete is not None and not concrete._meta.parents and hasattr(concrete._meta.pk, "column")
+    is_simple = concrete is not None and not concrete._meta.parents and concrete._meta.pk.column is not None
     return Entrance(model) if is_simple else None
 
 

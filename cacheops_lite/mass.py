@@ -106,7 +106,10 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
         old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
         with recorder_for(using).describing("update", *{field.model._meta.db_table for field in written}):
-            updated = perform(queryset.filter(pk__in=list(old)))
+            updated = perform(queryset.filter(pk__in=keys))
+        if updated > len(old):
+            # One of them was deleted before the look, and is there again.
+            _record_tables(model, using)
         new = _updated_rows(model, old, names, written, values, using)
         _record_updates(model, old, new, written, using, tell=True)
     return updated
