@@ -6,6 +6,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings as django_settings
 from django.db.models import Model
 from django.db.models.signals import class_prepared
 
@@ -44,9 +45,10 @@ def watched_models() -> list[type[Model]]:
 
 @lru_cache(maxsize=1)
 def known_tables() -> frozenset[str]:
-    """The tables of all models, and Django's own."""
+    """The tables of all models, and Django's own: of migrations and of caches."""
     models = apps.get_models(include_auto_created=True, include_swapped=True)
-    return frozenset({model._meta.db_table for model in models} | {"django_migrations"})
+    caches = {str(options.get("LOCATION", "")) for options in getattr(django_settings, "CACHES", {}).values()} - {""}
+    return frozenset({model._meta.db_table for model in models} | caches | {"django_migrations"})
 
 
 @lru_cache(maxsize=256)

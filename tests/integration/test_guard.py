@@ -1,12 +1,13 @@
 """Writes without signals drop their tables; those that signals describe stay precise, whatever happens around them."""
 
 import pytest
+from django.core.cache import caches
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from cacheops_lite import no_invalidation
+from cacheops_lite import no_invalidation, scope
 from cacheops_lite.transaction import recorder_of
 from tests.shop.models import Category, Customer, Label, Person, Product, Ticket
 
@@ -541,6 +542,24 @@ def test_writes_of_foreign_tables_leave_ours_alone(is_hit, labels):
     raw("UPDATE django_migrations SET app = 'x' WHERE app = 'nobody'")
     raw("UPDATE shop_unwatched SET name = 'x'")
     assert is_hit(texts)
+
+
+def test_a_cache_in_the_database_leaves_ours_alone(is_hit, labels, settings):
+    """Its table has no model, and is written all the time."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "of_django_s_cache"}
+    }
+    scope.known_tables.cache_clear()
+    call_command("createcachetable", verbosity=0)
+    try:
+        texts()
+        caches["default"].set("key", 1)
+        assert caches["default"].get("key") == 1
+        caches["default"].delete("key")
+        assert is_hit(texts)
+    finally:
+        raw("DROP TABLE of_django_s_cache")
+        scope.known_tables.cache_clear()
 
 
 def test_what_the_database_deletes_by_itself_is_noticed(store):
