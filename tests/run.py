@@ -21,10 +21,11 @@ from tests import services
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-# What does not depend on the database runs once, and the embedded Redis on one database.
+# What does not depend on the database runs once, and the embedded Redis on one database, in one mode.
 ONCE = ["tests/unit", "tests/e2e", "tests/integration", "tests/property"]
 EVERYWHERE = ["tests/integration", "tests/property", "tests/concurrency"]
 REAL_STORES = "redis-sets redis-insideout"
+ALL_STORES = f"{REAL_STORES} embedded-sets"
 
 
 def missing(database: str) -> str | None:
@@ -102,8 +103,7 @@ def run_all(arguments: list[str], urls: list[str]) -> int:
 
 def run_tests(database: str, arguments: list[str], environment: dict[str, str]) -> int:
     """Run the tests on one database, and show what they said when they are done."""
-    if database != "sqlite":
-        environment.setdefault("TEST_STORES", REAL_STORES)
+    environment.setdefault("TEST_STORES", ALL_STORES if database == "sqlite" else REAL_STORES)
     where = arguments or (ONCE if database == "sqlite" else EVERYWHERE)
     command = [BIN / "coverage", "run", "-m", "pytest", "-q", *where]
     done = subprocess.run(
