@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
-from django.db.models import QuerySet
+from django.db import connections
+from django.db.models import Model, QuerySet
 from django.db.models.sql.query import Query
 
-from . import compiled, plans, rows
+from . import compiled, narrowing, plans, rows
 from .compiled import Compiled
-from .conditions import Dependency
-from .conf import model_profile, settings
+from .conditions import Dependency, Narrowed
+from .conf import model_profile, on_change, settings
 from .dependencies import Uncacheable
 from .keys import digest, name, value_key
+from .narrowing import Narrowing
 from .plans import Unplanned, plan_for
 from .prefixes import prefix_of, prefix_of_table
 from .reading import Target, read_through
@@ -44,15 +47,30 @@ class Caching:
     asked_for: bool = False
 
 
-def caching_of(queryset: QuerySet[Any]) -> Caching | None:
+def caching_of(queryset: Any) -> Caching | None:
     """How `queryset` is cached, None for a model without a profile."""
-    caching = queryset.__dict__.get("_cacheops_caching")
-    if caching is None:
-        profile = model_profile(queryset.model)
-        if profile is None:
-            return None
-        caching = Caching(profile.ops, profile.timeout, profile.lock, profile.db_agnostic, profile.local_get)
-    return caching
+    # Decorators may ask before the app is there.
+    return getattr(queryset, "_cacheops_caching", None) or caching_of_model(queryset.model)
+
+
+@lru_cache(maxsize=1024)
+def caching_of_model(model: type[Model]) -> Caching | None:
+    """How querysets of `model` are cached if nothing else is said."""
+    profile = model_profile(model)
+    if profile is None:
+        return None
+    return Caching(profile.ops, profile.timeout, profile.lock, profile.db_agnostic, profile.local_get)
+
+
+@on_change
+def _forget(setting: str) -> None:
+    caching_of_model.cache_clear()
+
+
+def is_left_out(queryset: Any) -> bool:
+    """No op of `queryset` is cached: it should cost next to nothing that we are there."""
+    caching = caching_of(queryset)
+    return caching is None or not caching.ops
 
 
 def require_caching(queryset: QuerySet[Any]) -> Caching:
@@ -69,10 +87,8 @@ def require_caching(queryset: QuerySet[Any]) -> Caching:
 
 def caches(queryset: Any, op: str) -> Caching | None:
     """How to cache `op` of `queryset` here and now, None if not at all."""
-    if not settings.CACHEOPS_ENABLED:
-        return None
     caching = caching_of(queryset)
-    if caching is None or op not in caching.ops or queryset._for_write:
+    if caching is None or op not in caching.ops or queryset._for_write or not settings.CACHEOPS_ENABLED:
         return None
     if queryset.query.select_for_update or recorder_for(queryset.db).is_dirty:
         return None
@@ -90,6 +106,7 @@ def target_of(queryset: QuerySet[Any], read: Read, caching: Caching) -> Target:
         timeout=caching.timeout,
         lock=caching.lock,
         sender=queryset.model,
+        narrow=read.narrow(connections[using].vendor),
     )
 
 
@@ -101,18 +118,28 @@ class Read:
     dependencies: Collection[Dependency]
     volatile: bool
     replay: Callable[[QuerySet[Any], Any], list[Any]]
+    narrowings: Sequence[Narrowing] = ()
     # Where what is made of the dependencies may be kept for the next time.
     kept: dict[Hashable, Any] | None = None
+    tables: list[str] = field(init=False)
 
-    @property
-    def tables(self) -> list[str]:
-        return self._keep("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
+    def __post_init__(self) -> None:
+        self.tables = self._keep("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
 
     def basis(self, using: str) -> Basis:
         """What its result rests on, as Redis keys."""
-        prefixes = tuple(prefix_of_table(name(table), using) for table in self.tables)
-        by_table = dict(zip(map(name, self.tables), prefixes, strict=True))
-        return self._keep(("basis", prefixes), lambda: Basis(by_table.__getitem__, self.dependencies))
+        names = [*map(name, self.tables)]
+        prefixes = tuple([prefix_of_table(table, using) for table in names])
+        by_table = dict(zip(names, prefixes, strict=True))
+        narrowable = [narrowing.wide for narrowing in self.narrowings]
+        return self._keep(
+            ("basis", prefixes, len(narrowable)),
+            lambda: Basis(by_table.__getitem__, self.dependencies, narrowable=narrowable),
+        )
+
+    def narrow(self, vendor: str) -> Callable[[Any], Narrowed] | None:
+        """What tells, of the rows, what of the narrowable dependencies they rest on."""
+        return partial(narrowing.narrow, self.narrowings, vendor=vendor) if self.narrowings else None
 
     def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if self.kept is None:
@@ -139,7 +166,11 @@ def _read(
             found = compile_read(queryset.query, own_tokens)
             compiler = found.compiler
             read = Read(
-                found.name, found.dependencies, found.volatile, lambda qs, kept: rows.replay(qs, compiler, kept)
+                name=found.name,
+                dependencies=found.dependencies,
+                volatile=found.volatile,
+                replay=lambda qs, kept: rows.replay(qs, compiler, kept),
+                narrowings=narrowing.usable(found.narrowings, queryset.query.is_sliced),
             )
     except EmptyResultSet:
         return None
@@ -167,7 +198,14 @@ def _planned(
     if dependencies is None:
         return None
     kept = None if plan.fixed is None else plan.kept
-    return Read(plan.name(shape.values, limits or (0, None)), dependencies, plan.volatile, plan.composed.replay, kept)
+    return Read(
+        name=plan.name(shape.values, limits or (0, None)),
+        dependencies=dependencies,
+        volatile=plan.volatile,
+        replay=plan.composed.replay,
+        narrowings=narrowing.usable(plan.narrowings, query.is_sliced),
+        kept=kept,
+    )
 
 
 def _unlimited(query: Query, limits: tuple[Any, Any] | None) -> Query:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 # Past this many images of one table in one flush its generation is dropped instead.
 MAX_CHANGES_PER_TABLE = 1000
@@ -23,16 +24,56 @@ class Change:
     new: dict[str, str] | None
     changed: list[str] | None = None
 
+    @property
+    def weight(self) -> int:
+        """How many rows it is about."""
+        return 1
+
     def as_json(self) -> dict[str, Any]:
-        items = {"old": self.old, "new": self.new, "changed": self.changed}
-        return {name: value for name, value in items.items() if value is not None}
+        """What the script takes; what both images have in common is told once."""
+        old, new = self.old, self.new
+        if old is None or new is None:
+            items = {"old": old, "new": new, "changed": self.changed}
+            return {name: value for name, value in items.items() if value is not None}
+        both = {column: token for column, token in old.items() if new.get(column) == token}
+        items = {
+            "both": both,
+            "old": {column: token for column, token in old.items() if column not in both},
+            "new": {column: token for column, token in new.items() if column not in both},
+            "changed": self.changed,
+        }
+        if self.changed is None:
+            del items["changed"]
+        return items
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """Many rows that came to a table: by the (quoted) columns of a scheme, joined by commas, what any of them meets.
+
+    Of each ``"column=token&..."`` there is one, however many rows meet it.  A scheme that is not there is one of which
+    that can't be told.
+    """
+
+    table: str
+    met: dict[str, set[str]]
+
+    @property
+    def weight(self) -> int:
+        return max(map(len, self.met.values()), default=1)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"met": {columns: list(conditions) for columns, conditions in self.met.items()}}
+
+
+AnyChange: TypeAlias = Change | Arrivals
 
 
 @dataclass(slots=True)
 class Work:
     """Invalidations that belong together: changes of rows, and tables whose generation falls."""
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[AnyChange] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
     everything: bool = False
     # Keys of the simple cache to remove.
@@ -54,6 +95,11 @@ class Work:
         self.keys |= other.keys
         self.notices += other.notices
 
+    @property
+    def weight(self) -> int:
+        """How many rows it is about."""
+        return sum(change.weight for change in self.changes)
+
     def coarsen(self) -> None:
         """Drop whole tables instead of what single rows meet."""
         self.tables = self.all_tables()
@@ -61,12 +107,16 @@ class Work:
 
     def as_json(self) -> str:
         """What the script takes."""
-        document: dict[str, dict[str, Any]] = {}
+        weights: Counter[str] = Counter()
         for change in self.changes:
-            document.setdefault(change.table, {"rows": []})["rows"].append(change.as_json())
-        for table, work in document.items():
-            if len(work["rows"]) > MAX_CHANGES_PER_TABLE:
-                document[table] = {"all": True}
-        for table in self.tables:
-            document[table] = {"all": True}
-        return json.dumps(document, separators=(",", ":"))
+            weights[change.table] += change.weight
+        coarse = self.tables | {table for table, weight in weights.items() if weight > MAX_CHANGES_PER_TABLE}
+        document: dict[str, dict[str, Any]] = {table: {"all": True} for table in coarse}
+        for change in self.changes:
+            if change.table not in coarse:
+                document.setdefault(change.table, {"rows": []})["rows"].append(change.as_json())
+        return _ENCODER.encode(document)
+
+
+# Made once: json.dumps() makes one for each call that asks for other separators.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))

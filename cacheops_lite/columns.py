@@ -51,7 +51,7 @@ def tokenizer(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
     if kind in INTEGERS:
         return values.integer
     if kind in TEXTS:
-        return values.text if _compares_exactly(field, vendor) else None
+        return _text_tokenizer(getattr(field, "db_collation", None), vendor)
     if isinstance(field, DecimalField):
         return _decimal_tokenizer(field, vendor)
     return OTHERS.get(kind)
@@ -66,14 +66,36 @@ def _forget(setting: str) -> None:
 def token(field: Field[Any, Any], vendor: str, value: Any) -> str | None:
     """The token of one value of `field`, None when it has none."""
     tokenize = tokenizer(field, vendor)
-    if tokenize is None:
-        return None
+    return None if tokenize is None else token_by(tokenize, value)
+
+
+def token_by(tokenize: values.Tokenizer, value: Any) -> str | None:
+    """The token that `tokenize` gives a value, None when it has none."""
     if value is None:
         return values.NULL
     try:
         return tokenize(value)
     except (TypeError, ValueError, ArithmeticError, AttributeError):
         return None
+
+
+def token_of_condition(field: Field[Any, Any], vendor: str, value: Any) -> str | None:
+    """The token that rows have whose `field` equals `value`, None if they may have several.
+
+    Where `has_odd_ones` they may have `values.ODD` as well.
+    """
+    found = token(field, vendor, value)
+    return None if found == values.ODD else found
+
+
+def has_odd_ones(field: Field[Any, Any], vendor: str) -> bool:
+    """Some values of `field` have no token but `values.ODD`, and may equal any other."""
+    return tokenizer(field, vendor) is values.folded
+
+
+def is_loose(field: Field[Any, Any], vendor: str) -> bool:
+    """Values of `field` that differ may be equal."""
+    return tokenizer(field, vendor) in (values.folded, values.nocase, values.padded)
 
 
 def is_ours_to_read(field: Field[Any, Any]) -> bool:
@@ -90,14 +112,18 @@ def _is_django_s(field_class: type, method: str) -> bool:
     return function.__module__.startswith("django.db.models")
 
 
-def _compares_exactly(field: Field[Any, Any], vendor: str) -> bool:
-    """Text is equal only if its bytes are; unknown collations count as telling less apart."""
-    collation = getattr(field, "db_collation", None)
+def _text_tokenizer(collation: str | None, vendor: str) -> values.Tokenizer | None:
+    """As a collation compares, None being the database's default; unknown ones may tell anything apart."""
     if vendor == "postgresql":
-        return collation in (None, "C", "POSIX", "C.UTF-8", "ucs_basic")
+        return values.text if collation in (None, "C", "POSIX", "C.UTF-8", "ucs_basic") else None
     if vendor == "sqlite":
-        return collation is None or collation.upper() == "BINARY"
-    return False
+        return {"BINARY": values.text, "NOCASE": values.nocase, "RTRIM": values.padded}.get(
+            "BINARY" if collation is None else collation.upper()
+        )
+    if vendor == "mysql":
+        is_binary = collation is not None and collation.lower().endswith("_bin")
+        return values.padded if is_binary else values.folded
+    return None
 
 
 def _decimal_tokenizer(field: DecimalField[Any, Any], vendor: str) -> values.Tokenizer | None:

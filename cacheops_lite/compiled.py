@@ -20,6 +20,7 @@ from django.db.models.sql.query import Query
 from .conditions import Dependency
 from .dependencies import QueryWalk, Uncacheable, dependencies_of
 from .keys import FORMAT_VERSION, digest
+from .narrowing import Narrowing, narrowings_of
 from .where import Tokens, own_tokens
 
 # What is not a function of the data: the clock, chance, sequences.
@@ -48,6 +49,8 @@ class Compiled:
     # What does not depend on parameters, and how many of them there are.
     static: list[str]
     parameter_count: int
+    # What of the dependencies the rows that come back will narrow; nothing where a single value does.
+    narrowings: tuple[Narrowing, ...] = ()
 
     @property
     def volatile(self) -> bool:
@@ -61,7 +64,10 @@ def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: To
     """
     iterable = queryset._iterable_class
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
-    return _compile(kind, query or queryset.query, queryset.db, tokens)
+    walk = QueryWalk((query or queryset.query).get_compiler(queryset.db), tokens)
+    read = _compile_walk(kind, walk)
+    read.narrowings = narrowings_of(walk)
+    return read
 
 
 def compile_exists(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:
@@ -114,10 +120,13 @@ def _resolve(query: Query, aggregates: Mapping[str, Any]) -> dict[str, Any]:
 def _compile(
     kind: str, query: Query, using: str, tokens: Tokens, aggregates: Mapping[str, Aggregate] | None = None
 ) -> Compiled:
-    compiler = query.get_compiler(using)
-    walk = QueryWalk(compiler, tokens)
+    return _compile_walk(kind, QueryWalk(query.get_compiler(using), tokens), aggregates)
+
+
+def _compile_walk(kind: str, walk: QueryWalk, aggregates: Mapping[str, Aggregate] | None = None) -> Compiled:
+    compiler = walk.compiler
     sql, own_params = walk.as_sql()
-    static = [kind, sql, *_converted(compiler, query)]
+    static = [kind, sql, *_converted(compiler, walk.query)]
     params = list(own_params)
     for alias, aggregate in (aggregates or {}).items():
         walk.note(aggregate)

@@ -6,7 +6,7 @@ so is what would grow past the bound: terms are dropped, never exploded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 MAX_CONJUNCTIONS = 32
@@ -33,6 +33,10 @@ class Dependency(NamedTuple):
     table: str
     terms: tuple[tuple[str, str], ...]
     columns: tuple[str, ...] | None
+
+
+# {a dependency on any row: {column: tokens of the rows that matter}, None if any row does}
+Narrowed = Mapping[Dependency, "Mapping[str, set[str]] | None"]
 
 
 def one_of(terms: Iterable[Term]) -> Formula:

@@ -1,4 +1,4 @@
-"""What goes to a database past the execute wrappers: stored procedures, and COPY by a driver's own methods."""
+"""What goes to a database past the execute wrappers: stored procedures, and what a driver's own methods do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from django.db.backends.utils import CursorWrapper
 from .patches import Patches
 
 COPIES = ("copy", "copy_expert", "copy_from")
+# SQLite's, which commits and then runs several statements; and psycopg's, which runs one while its rows are fetched.
+SCRIPTS, STREAMS = "executescript", "stream"
+# By which MariaDB's goes on to what follows a first result.
+RESTS = ("nextset", "close")
 
 # Called with a connection and what says which tables are written, before and after; None: any.
 Around = Callable[[BaseDatabaseWrapper, "str | None"], Any]
@@ -26,7 +30,8 @@ def install(around: Around) -> None:
     _around[:] = [around]
     # Execute wrappers don't see these, and no signal tells of them.
     _patches.put(CursorWrapper, "callproc", callproc)
-    _patches.put(CursorWrapper, "__getattr__", get_attribute)
+    for method in (*COPIES, SCRIPTS, STREAMS, *RESTS):
+        _patches.put(CursorWrapper, method, property(partial(_method, name=method)))
 
 
 def uninstall() -> None:
@@ -47,14 +52,23 @@ def watch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
 
 def callproc(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
     """`CursorWrapper.callproc`, which may write any table."""
-    with _around[0](self.db, None):
-        return _patches.original(CursorWrapper, "callproc")(self, *args, **kwargs)
+    note_rest(self)
+    return _run(self.db, partial(_patches.original(CursorWrapper, "callproc"), self), *args, **kwargs)
 
 
-def get_attribute(self: CursorWrapper, name: str) -> Any:
-    """`CursorWrapper.__getattr__`, by which a driver's methods are got at."""
-    found = _patches.original(CursorWrapper, "__getattr__")(self, name)
-    return partial(_copied, self.db, found) if name in COPIES else found
+def note_rest(cursor: CursorWrapper) -> None:
+    """On MariaDB what runs several statements goes on after the first one's result, until the last one is fetched."""
+    if cursor.db.vendor == "mysql":
+        cursor.__dict__["_cacheops_rest"] = True
+
+
+def _method(self: CursorWrapper, name: str) -> Any:
+    """A driver's own method, or AttributeError: then Django looks for it, and raises it again."""
+    found = CursorWrapper.__getattr__(self, name)
+    if name in RESTS:
+        return partial(_run, self.db, found) if "_cacheops_rest" in self.__dict__ else found
+    around = {SCRIPTS: _run, STREAMS: _streamed}.get(name, _copied)
+    return partial(around, self.db, found)
 
 
 def _debug_copy(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,6 +76,18 @@ def _debug_copy(original: Callable[..., Any]) -> Callable[..., Any]:
         return _copied(self.db, partial(original, self), *args, **kwargs)
 
     return copy
+
+
+def _run(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with _around[0](connection, None):
+        return method(*args, **kwargs)
+
+
+def _streamed(
+    connection: BaseDatabaseWrapper, method: Callable[..., Any], query: Any, *args: Any, **kwargs: Any
+) -> Iterator[Any]:
+    with _around[0](connection, str(query)):
+        yield from method(query, *args, **kwargs)
 
 
 def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

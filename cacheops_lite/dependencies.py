@@ -19,10 +19,12 @@ from django.db.models.sql.where import ExtraWhere
 
 from .conditions import Conjunction, Dependency, Term
 from .scope import watched_columns
-from .values import NULL
+from .values import LOOSE, NULL
 from .where import Tokens, formula, own_tokens
 
 Columns = dict[str, "set[str]"]
+# A column and nothing else, its names free of quotes.
+COLUMN = re.compile(r"""\(?(["`])(?P<alias>[^"`]+)\1\.\1(?P<column>[^"`]+)\1\)?""")
 
 
 class Uncacheable(Exception):
@@ -41,6 +43,12 @@ class QueryWalk:
         self.columns: Columns = {}
         self.opaque = False
         self.inner: list[Query] = list(self.query.combined_queries)
+        self.order_by: Any = ()
+        self.group_by: Any = None
+        # Filled by `dependencies_of`: by alias, those found elsewhere, and the aliases that inner queries read.
+        self.by_alias: dict[str, set[Dependency]] = {}
+        self.others: set[Dependency] = set()
+        self.bound: set[str] = set()
 
     def as_sql(self) -> tuple[str, tuple[Any, ...]]:
         """The SQL and its parameters.  Raises EmptyResultSet like the compiler."""
@@ -50,6 +58,8 @@ class QueryWalk:
         def pre_sql_setup(*args: Any, **kwargs: Any) -> Any:
             parts = setup(*args, **kwargs)
             self._note_live()
+            _, self.order_by, _ = parts
+            self.group_by = self.query.group_by
             for expression in _expressions_of(compiler, *parts):
                 self.note(expression)
             return parts
@@ -98,6 +108,11 @@ class QueryWalk:
             self.note(right)
 
     def _note_raw(self, expression: RawSQL | ExtraWhere) -> None:
+        column = COLUMN.fullmatch(expression.sql) if isinstance(expression, RawSQL) and not expression.params else None
+        if column and column["alias"] in self.query.alias_map:
+            # As prefetching many-to-many relations has it.
+            self.columns.setdefault(column["alias"], set()).add(column["column"])
+            return
         texts = expression.sqls if isinstance(expression, ExtraWhere) else [expression.sql]
         if any(_reads_tables(str(text)) for text in texts):
             raise Uncacheable("raw SQL in it may read tables that can't be told")
@@ -129,11 +144,17 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
         raise Uncacheable(f"it refers to tables outside of itself: {', '.join(sorted(foreign))}")
     known = {dependency.table for dependency in found}
     # A second look, at the text: whatever an expression of somebody else's reads behind our back.
-    found |= {Dependency(table, (), None) for table in tables_in(sql) - known}
+    hidden = {Dependency(table, (), None) for table in tables_in(sql) - known}
     watched = watched_columns()
-    if unwatched := {dependency.table for dependency in found} - set(watched):
+    if unwatched := {dependency.table for dependency in found | hidden} - set(watched):
         raise Uncacheable(f"no profile covers the tables {', '.join(sorted(unwatched))}")
-    return {_with_all_columns(dependency, watched[dependency.table]) for dependency in found}
+
+    def whole(dependencies: Iterable[Dependency]) -> set[Dependency]:
+        return {_with_all_columns(dependency, watched[dependency.table]) for dependency in dependencies}
+
+    walk.by_alias = {alias: whole(dependencies) for alias, dependencies in walk.by_alias.items()}
+    walk.others = whole(walk.others | hidden)
+    return whole(found | hidden)
 
 
 def _with_all_columns(dependency: Dependency, columns: frozenset[str]) -> Dependency:
@@ -152,25 +173,25 @@ def tables_in(sql: str) -> set[str]:
 def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:
     """Dependencies of a query and its inner ones, and the columns of outer queries that it reads."""
     foreign: Columns = {}
-    found: set[Dependency] = set()
     query = walk.query
     if not query.combinator:
         _note_joins(walk)
     for inner in walk.inner:
         inner_found, inner_foreign = _inner_dependencies(walk, inner)
-        found |= inner_found
+        walk.others |= inner_found
+        walk.bound |= set(inner_foreign)
         _merge(walk.columns, inner_foreign)
     if query.combinator:
-        return found, foreign
+        return walk.others, foreign
     for alias, columns in walk.columns.items():
         if alias not in query.alias_map:
             foreign[alias] = columns
     conjunctions = formula(walk.compiler.where, walk.compiler.connection.vendor, walk.tokens)
     conjunctions = frozenset(_with_joined_terms(walk, conjunction) for conjunction in conjunctions)
     for alias in walk.live:
-        found |= _alias_dependencies(walk, alias, conjunctions)
-    found |= {Dependency(table, (), None) for table in query.extra_tables}
-    return found, foreign
+        walk.by_alias[alias] = _alias_dependencies(walk, alias, conjunctions)
+    walk.others |= {Dependency(table, (), None) for table in query.extra_tables}
+    return walk.others.union(*walk.by_alias.values()), foreign
 
 
 def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency], Columns]:
@@ -227,8 +248,12 @@ def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction
 
 
 def _carried(terms: set[Term], here: tuple[str, str], there: tuple[str, str]) -> set[Term]:
-    # NULL equals nothing, so that a join carries no term for it.
-    return {Term(*there, term.token) for term in terms if term[:2] == here and term.token != NULL}
+    # NULL equals nothing, so that a join carries no term for it; what else equals a loose one only its column tells.
+    return {
+        Term(*there, term.token)
+        for term in terms
+        if term[:2] == here and term.token != NULL and not term.token.startswith(LOOSE)
+    }
 
 
 def _alias_dependencies(walk: QueryWalk, alias: str, conjunctions: frozenset[Conjunction]) -> set[Dependency]:

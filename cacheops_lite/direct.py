@@ -5,7 +5,6 @@ Only for querysets to which nothing was added, of models whose rows lie in one t
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -23,12 +22,14 @@ from .compiled import model_layout
 from .conditions import Dependency
 from .conf import on_change
 from .hydration import stand_in
-from .keys import digest, value_key
+from .keys import Digest, digest, value_key
 from .keys import name as name_in_keys
 from .prefixes import prefix_of, prefix_of_table
+from .prepared import KEYS
 from .reading import Target, read_through
 from .rows import Capture
 from .store import MISS, Basis
+from .values import ODD, text
 
 # For tests that see no difference.
 ENABLED = True
@@ -44,7 +45,6 @@ STEPS = (
     "iterator",
     "order_by",
 )
-KEYS = (int, str, uuid.UUID)
 
 
 class Entrance:
@@ -101,17 +101,24 @@ def get(
     name, value = condition
     model: Any = queryset.model
     entrance = _entrance(model) if ENABLED and type(value) in KEYS else None
-    if entrance is None or name not in entrance.fields or not _is_untouched(queryset):
+    if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
     field, using = entrance.fields[name], queryset.db
+    vendor = connections[using].vendor
     try:
-        token = columns.token(field, connections[using].vendor, field.get_prep_value(value))
+        stored = field.get_prep_value(value)
+        token = columns.token_of_condition(field, vendor, stored)
     except (TypeError, ValueError, ArithmeticError):
         token = None
     if token is None:
         return MISS
     from_db = _maker(model, queryset)
-    target = _target(entrance, field, token, using, caching)
+    tokens, told = [token], token
+    if columns.is_loose(field, vendor):
+        told = text(stored)
+        if columns.has_odd_ones(field, vendor):
+            tokens.append(ODD)
+    target = _target(entrance, field, tokens, told, (using, vendor), caching)
 
     absent = queryset.model.DoesNotExist
 
@@ -142,7 +149,8 @@ def _maker(model: type[Model], queryset: Any) -> Callable[..., Model]:
     return partial(from_db, fetch_mode=mode)
 
 
-def _is_untouched(queryset: Any) -> bool:
+def is_untouched(queryset: Any) -> bool:
+    """Nothing was added to the queryset of all objects, nor to its class."""
     query = queryset.query
     queryset_class: Any = type(queryset)
     return (
@@ -168,14 +176,24 @@ def _is_untouched(queryset: Any) -> bool:
     )
 
 
-def _target(entrance: Entrance, field: Field[Any, Any], token: str, using: str, caching: Caching) -> Target:
-    column = str(field.column)
-    alias = "" if caching.db_agnostic else using
-    name = digest(entrance.static, connections[using].vendor, alias, column, token)
+def _target(
+    entrance: Entrance,
+    field: Field[Any, Any],
+    tokens: list[str],
+    told: str,
+    database: tuple[str, str],
+    caching: Caching,
+) -> Target:
+    """Where the row is kept that has one of `tokens` in the column of `field`; `told` tells the value from others."""
+    column, (using, vendor) = str(field.column), database
+    name = _names(entrance, vendor, "" if caching.db_agnostic else using, column).of(told)
     table = entrance.table
     return Target(
         key=value_key(prefix_of(dbs=[using], tables=[table]), name),
-        basis=Basis(prefix_of_table(name_in_keys(table), using), [Dependency(table, ((column, token),), None)]),
+        basis=Basis(
+            prefix_of_table(name_in_keys(table), using),
+            [Dependency(table, ((column, token),), None) for token in tokens],
+        ),
         databases=(using,),
         timeout=caching.timeout,
         lock=caching.lock,
@@ -183,8 +201,14 @@ def _target(entrance: Entrance, field: Field[Any, Any], token: str, using: str, 
     )
 
 
+@lru_cache(maxsize=1024)
+def _names(entrance: Entrance, vendor: str, alias: str, column: str) -> Digest:
+    return Digest(entrance.static, vendor, alias, column)
+
+
 def _forget(*args: Any, **kwargs: Any) -> None:
     _entrance.cache_clear()
+    _names.cache_clear()
 
 
 on_change(_forget)

@@ -100,9 +100,12 @@ def call(func: Callable[[], T]) -> T:
 
 def tolerate(func: Callable[[], T], otherwise: T) -> T:
     """What `func` returns; where reads degrade and Redis is away, `otherwise`."""
-    with forgiving():
+    try:
         return call(func)
-    return otherwise
+    except AWAY:
+        if not settings.CACHEOPS_DEGRADE_ON_FAILURE:
+            raise
+        return otherwise
 
 
 @contextmanager

@@ -8,39 +8,37 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from django.db.models.query import ModelIterable
-from django.db.models.sql.query import Query
-
 from . import direct, local
 from .caching import caches, caching_of, require_caching
-from .images import tables_of
+from .images import table_names
 from .prefixes import prefix_of
 from .store import MISS
 
-Usual = Callable[[Any], Any]
 
-
-def get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Usual) -> Any:
-    """The object that meets the conditions; `usual` is Django's own get() of a queryset, with the same conditions."""
+def get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Callable[..., Any]) -> Any:
+    """The object that meets the conditions; `usual` is Django's own get(), unbound."""
     key = _local_key(queryset, args, kwargs)
     if key is None:
         return _get(queryset, args, kwargs, usual)
     found, since = local.recall(key), local.version()
     if found is MISS:
         found = _get(queryset, args, kwargs, usual)
-        tables = [table.name for table in tables_of(queryset.model)]
+        tables = table_names(queryset.model)
         local.remember(key, found, tables, require_caching(queryset).timeout, since)
     # What a caller changes on his one is not for others.
     return copy.copy(found)
 
 
-def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Usual) -> Any:
+def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Callable[..., Any]) -> Any:
     caching = caches(queryset, "get") or caches(queryset, "fetch")
     if caching is None:
-        return usual(queryset)
+        return usual(queryset, *args, **kwargs)
     condition = direct.condition_of(args, kwargs)
-    found = MISS if condition is None else direct.get(queryset, caching, condition, usual)
-    return usual(fetching_as_get(queryset)) if found is MISS else found
+    if condition is not None:
+        found = direct.get(queryset, caching, condition, lambda clone: usual(clone, *args, **kwargs))
+        if found is not MISS:
+            return found
+    return usual(fetching_as_get(queryset), *args, **kwargs)
 
 
 def fetching_as_get(queryset: Any) -> Any:
@@ -60,20 +58,13 @@ def _local_key(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     caching = caching_of(queryset)
     if caching is None or not caching.local_get or args or not kwargs or caches(queryset, "get") is None:
         return None
-    query = queryset.query
-    is_simple = (
-        queryset._iterable_class is ModelIterable
-        and not (query.where.children or query.annotations or query.extra or queryset._prefetch_related_lookups)
-        and not (query.select_related or query.is_sliced or query.combinator or query.distinct)
-        and query.deferred_loading == Query.deferred_loading
-    )
     conditions = tuple((name, type(kwargs[name]), kwargs[name]) for name in sorted(kwargs))
     try:
         hash(conditions)
     except TypeError:
         return None
-    if not is_simple:
+    if not direct.is_untouched(queryset):
         return None
     using = queryset.db
-    prefix = prefix_of(dbs=[using], tables=[unquote(table.name) for table in tables_of(queryset.model)])
+    prefix = prefix_of(dbs=[using], tables=map(unquote, sorted(table_names(queryset.model))))
     return prefix, type(queryset), queryset.model, using, conditions

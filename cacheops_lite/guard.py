@@ -19,7 +19,18 @@ from . import cursors
 from .changes import Work
 from .invalidation import is_active
 from .scope import deleted_along, known_tables, watched_columns
-from .statements import Write, asks_for_snapshot, may_write_anything, mentioned, parse, temporary_table, writes_rows
+from .statements import (
+    Write,
+    asks_for_snapshot,
+    may_commit,
+    may_write_anything,
+    mentioned,
+    only_reads,
+    parse,
+    parts,
+    temporary_table,
+    writes_rows,
+)
 from .transaction import Recorder, recorder_of
 from .values import name
 
@@ -72,13 +83,27 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """An execute wrapper: before a statement that may write the transaction gets dirty, after it tables are dropped."""
+    if type(sql) is str and only_reads(sql, context["connection"].vendor):
+        return execute(sql, params, many, context)
+    text = _text(sql, context["connection"])
+    if not may_commit(text, context["connection"].vendor):
+        return _guard(execute, text, sql, params, many, context)
+    try:
+        return _guard(execute, text, sql, params, many, context)
+    finally:
+        # Also if it failed: it committed before.
+        _committed(recorder_of(context["connection"]))
+
+
+def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     connection = context["connection"]
-    text = _text(sql, connection)
+    if asks_for_snapshot(text):
+        recorder_of(connection).asked_for_snapshot = True
     write = parse(text)
     if write is None:
-        if asks_for_snapshot(text):
-            recorder_of(connection).asked_for_snapshot = True
         return execute(sql, params, many, context)
+    if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
+        cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
     recorder.touch()
     try:
@@ -106,6 +131,14 @@ def _drop(recorder: Recorder, text: str, write: Write) -> None:
     _drop_tables(recorder, tables)
 
 
+def _committed(recorder: Recorder) -> None:
+    """Django does not know that what was written may be committed by now."""
+    if recorder.frames:
+        # What is being written nobody described yet.
+        _drop_tables(recorder, watched_columns())
+    recorder.flush_early()
+
+
 def _drop_tables(recorder: Recorder, tables: Collection[str]) -> None:
     if tables and is_active():
         recorder.record(Work(tables=set(map(name, tables))))
@@ -113,9 +146,13 @@ def _drop_tables(recorder: Recorder, tables: Collection[str]) -> None:
 
 def _written(text: str, write: Write) -> Collection[str]:
     """The watched tables that a statement may write."""
-    watched = watched_columns()
-    if write.table in watched:
+    if write.table in watched_columns():
         return {write.table}
+    return set().union(*(_written_by(part, write) for part in parts(text)))
+
+
+def _written_by(text: str, write: Write) -> set[str]:
+    watched = watched_columns()
     if may_write_anything(text):
         return set(watched)
     text = text if write.table is None else write.table
@@ -128,7 +165,10 @@ def _written(text: str, write: Write) -> Collection[str]:
 
 @contextmanager
 def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None]:
-    """What a cursor does past the wrappers; its text says which tables it may write, None any."""
+    """What a cursor does past the wrappers; its text says which tables it may write, None any, and it may commit."""
+    if text is not None and parse(text) is None:
+        yield
+        return
     recorder = recorder_of(connection)
     recorder.touch()
     try:
@@ -136,6 +176,8 @@ def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None
     finally:
         watched = watched_columns()
         _drop_tables(recorder, set(watched) if text is None else mentioned(text, watched) or set(watched))
+        if text is None:
+            _committed(recorder)
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:

@@ -1,4 +1,4 @@
-"""Building instances directly, where that is indistinguishable from what Django does, in a third of the time.
+"""Building instances directly, where that is indistinguishable from what Django does, in half the time.
 
 Django's own iterables still make the results: they only get a stand-in for the model, whose ``from_db`` is ours.
 """

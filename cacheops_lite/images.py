@@ -10,23 +10,24 @@ import decimal
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.db.models import Field, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from . import columns
-from .changes import Change
-from .values import name
+from .changes import AnyChange, Change
+from .conf import on_change
+from .values import Tokenizer, name
 
 # {attname: value as the database gets it}; what is not known is not there.
 Snapshot = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table that holds a part of a model's rows; columns by their (quoted) name."""
+    """A table that holds a part of a model's rows; columns by their (quoted) name.  There is one of each."""
 
     name: str
     fields: Mapping[str, Field[Any, Any]]
@@ -54,24 +55,46 @@ def tables_of(model: type[Model]) -> tuple[Table, ...]:
     )
 
 
-def snapshot(instance: Model, attnames: Collection[str] | None = None) -> dict[str, Any]:
-    """What `instance` holds, of `attnames` or of everything that is loaded.
+def table_names(model: type[Model]) -> set[str]:
+    """The names in keys of the tables that `model`'s rows lie in."""
+    return {table.name for table in tables_of(model)}
+
+
+def snapshot(instance: Model) -> dict[str, Any]:
+    """What `instance` holds, of everything that is loaded.
 
     Left out is what only the database knows: deferred fields, expressions, generated columns.
     """
     held: dict[str, Any] = {}
-    for field in instance._meta.concrete_fields:
-        if attnames is not None and field.attname not in attnames:
-            continue
-        value = instance.__dict__.get(field.attname, _ABSENT)
-        if value is _ABSENT or isinstance(value, (BaseExpression, Combinable)):
-            continue
-        if columns.is_ours_to_read(field):
+    values = instance.__dict__
+    for attname, field in _told_by_instances(type(instance)):
+        value = values.get(attname, _ABSENT)
+        if value is not _ABSENT and not isinstance(value, _EXPRESSIONS):
             put(held, field, value)
     return held
 
 
 _ABSENT = object()
+_EXPRESSIONS = (BaseExpression, Combinable)
+
+
+@lru_cache(maxsize=1024)
+def _told_by_instances(model: type[Model]) -> tuple[tuple[str, Field[Any, Any]], ...]:
+    return tuple((field.attname, field) for field in model._meta.concrete_fields if columns.is_ours_to_read(field))
+
+
+def untold(instance: Model) -> list[str]:
+    """The attnames that only the database knows after a save: expressions, generated columns, what fields make up."""
+    values = instance.__dict__
+    told = _told_by_instances(type(instance))
+    computed = [attname for attname, _ in told if isinstance(values.get(attname), _EXPRESSIONS)]
+    return [*computed, *_untold_by_instances(type(instance))]
+
+
+@lru_cache(maxsize=1024)
+def _untold_by_instances(model: type[Model]) -> tuple[str, ...]:
+    told = {attname for attname, _ in _told_by_instances(model)}
+    return tuple(field.attname for field in model._meta.concrete_fields if field.attname not in told)
 
 
 def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
@@ -80,19 +103,44 @@ def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
         value = field.get_prep_value(value)
         # What PostgreSQL yields for bytes.
         held[field.attname] = bytes(value) if isinstance(value, memoryview) else value
-    except (TypeError, ValueError, ArithmeticError):
+    except Exception:
+        # ValidationError, or whatever a field of somebody else's raises: the write itself may be fine without it.
         held.pop(field.attname, None)
 
 
 def image(table: Table, held: Snapshot, vendor: str) -> dict[str, str]:
     """Tokens of those columns of `table` that `held` tells and that have some."""
     tokens = {}
-    for column, field in table.fields.items():
-        if field.attname in held:
-            token = columns.token(field, vendor, held[field.attname])
+    for column, attname, tokenize in _tokenizers(table, vendor):
+        if attname in held:
+            token = columns.token_by(tokenize, held[attname])
             if token is not None:
                 tokens[column] = token
     return tokens
+
+
+def _image_after(table: Table, old: Snapshot, new: Snapshot, tokens: dict[str, str], vendor: str) -> dict[str, str]:
+    """The image of `new`, of which most is as in `old`, whose image is `tokens`."""
+    after = {}
+    for column, attname, tokenize in _tokenizers(table, vendor):
+        if attname in new:
+            is_same = attname in old and _equal(attname, old, new)
+            token = tokens.get(column) if is_same else columns.token_by(tokenize, new[attname])
+            if token is not None:
+                after[column] = token
+    return after
+
+
+@cache
+def _tokenizers(table: Table, vendor: str) -> tuple[tuple[str, str, Tokenizer], ...]:
+    """The columns that have tokens, with their attnames."""
+    found = ((column, field.attname, columns.tokenizer(field, vendor)) for column, field in table.fields.items())
+    return tuple((column, attname, tokenize) for column, attname, tokenize in found if tokenize is not None)
+
+
+@on_change
+def _forget(setting: str) -> None:
+    _tokenizers.cache_clear()
 
 
 def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[str]) -> list[str]:
@@ -112,6 +160,9 @@ def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
     if attname not in old or attname not in new:
         return False
     before, after = old[attname], new[attname]
+    kind = type(before)
+    if kind is type(after) and kind in _PLAIN:
+        return bool(before == after)
     if before is None or after is None:
         return before is after
     # An enum's member is stored as the text or number that it is.
@@ -121,14 +172,9 @@ def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
     return type(before) is type(after) and repr(before) == repr(after)
 
 
-def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
+def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[AnyChange]:
     """The changes that inserting the row makes, one for each of its tables."""
     return [Change(table.name, old=None, new=image(table, held, vendor)) for table in tables_of(model)]
-
-
-def row_went(model: type[Model], held: Snapshot, vendor: str) -> list[Change]:
-    """The changes that deleting the row makes, one for each of its tables."""
-    return [Change(table.name, old=image(table, held, vendor), new=None) for table in tables_of(model)]
 
 
 def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
@@ -139,10 +185,11 @@ def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
 
 def row_changed(
     model: type[Model], old: Snapshot, new: Snapshot, written: Collection[str], vendor: str
-) -> list[Change]:
+) -> list[AnyChange]:
     """The changes that updating the `written` attnames of the row makes; none where nothing differs."""
-    return [
-        Change(table.name, old=image(table, old, vendor), new=image(table, new, vendor), changed=changed)
-        for table in tables_of(model)
-        if (changed := differing(table, old, new, written))
-    ]
+    changes: list[AnyChange] = []
+    for table in tables_of(model):
+        if changed := differing(table, old, new, written):
+            before = image(table, old, vendor)
+            changes.append(Change(table.name, before, _image_after(table, old, new, before, vendor), changed))
+    return changes

@@ -13,9 +13,10 @@ from django.db.models import Model
 
 from .changes import Work
 from .conf import settings
-from .images import row_came, snapshot, tables_of
+from .delivery import deliver
+from .images import row_came, snapshot, table_names
 from .prefixes import by_prefix
-from .transaction import deliver, recorder_for
+from .transaction import recorder_for
 
 __all__ = ["invalidate_all", "invalidate_model", "invalidate_obj", "no_invalidation"]
 
@@ -43,7 +44,7 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
-    record(model, using, Work(tables={table.name for table in tables_of(model)}), None, by_hand=True)
+    record(model, using, Work(tables=table_names(model)), None, by_hand=True)
 
 
 def invalidate_all() -> None:

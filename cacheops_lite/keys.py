@@ -16,13 +16,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from .conditions import Dependency
 from .values import name
 
 # To be raised when the layout of keys, stamps or payloads changes: old values then become unreachable.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NAMESPACE = "@col:"
 LONGEST_ID = 40
 TOKEN_LENGTH = 8
@@ -38,27 +40,71 @@ class Scheme(NamedTuple):
 
 def scheme(dependency: Dependency) -> Scheme:
     """The scheme that covers `dependency` and the name of its stamp."""
-    columns = ",".join(name(column) for column, _ in dependency.terms)
-    if dependency.columns is None:
+    terms = dependency.terms
+    columns, table, member, read_id = _names(dependency.table, tuple([each[0] for each in terms]), dependency.columns)
+    values = "&".join([f"{column}={token}" for column, (_, token) in zip(columns, terms, strict=True)])
+    return Scheme(table, member, f"{table}:{values}|{read_id}")
+
+
+@lru_cache(maxsize=4096)
+def _names(
+    table: str, columns: tuple[str, ...], read_columns: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], str, str, str]:
+    """What stands in keys for columns, a table, a scheme and the columns that it reads; whatever the values."""
+    names = tuple(map(name, columns))
+    if read_columns is None:
         read, read_id = "", "*"
     else:
-        read = read_id = ",".join(map(name, dependency.columns))
+        read = read_id = ",".join(map(name, read_columns))
         if len(read) > LONGEST_ID:
             read_id = "#" + hashlib.blake2b(read.encode(), digest_size=8).hexdigest()
-    member = f"{columns}|{read_id}" if read_id in ("*", read) else f"{columns}|{read_id}|{read}"
-    values = "&".join(f"{name(column)}={token}" for column, token in dependency.terms)
-    table = name(dependency.table)
-    return Scheme(table, member, f"{table}:{values}|{read_id}")
+    all_names = ",".join(names)
+    member = f"{all_names}|{read_id}" if read_id in ("*", read) else f"{all_names}|{read_id}|{read}"
+    return names, name(table), member, read_id
+
+
+class Family(NamedTuple):
+    """Dependencies on one column of a table that differ in its value: their stamps are ``head + token + tail``."""
+
+    member: str
+    head: str
+    tail: str
+
+
+def family(table: str, column: str, read: tuple[str, ...] | None) -> Family:
+    """That of ``Dependency(table, ((column, token),), read)``."""
+    _, member, stamp = scheme(Dependency(table, ((column, ""),), read))
+    head, separator, tail = stamp.partition("=")
+    return Family(member, head + separator, tail)
+
+
+class Digest:
+    """The beginning of many digests, which have their first parts in common."""
+
+    def __init__(self, *parts: str):
+        self._begun = hashlib.blake2b(digest_size=16)
+        _add(self._begun, parts)
+
+    def of(self, *parts: str) -> str:
+        """A short text that differs when any of all parts or their order does."""
+        md = self._begun.copy()
+        _add(md, parts)
+        return base64.urlsafe_b64encode(md.digest())[:-2].decode()
 
 
 def digest(*parts: str) -> str:
     """A short text that differs when any of `parts` or their order does."""
-    md = hashlib.blake2b(digest_size=16)
+    return _NOTHING.of(*parts)
+
+
+def _add(md: hashlib.blake2b, parts: Iterable[str]) -> None:
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         md.update(b"%d:" % len(encoded))
         md.update(encoded)
-    return base64.urlsafe_b64encode(md.digest())[:-2].decode()
+
+
+_NOTHING = Digest()
 
 
 def fresh_token() -> str:

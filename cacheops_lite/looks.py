@@ -6,7 +6,7 @@ So the row is locked when looking, in the transaction that then writes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,10 @@ from redis import RedisError
 
 from . import outbox
 from .failure import call
-from .images import Table, put, tables_of
+from .images import Table, put, tables_of, untold
 from .prefixes import prefixes_of_table
 from .prepared import row_of
-from .transaction import recorder_for
+from .transaction import recorder_of
 
 
 @dataclass(slots=True)
@@ -33,7 +33,29 @@ class Look:
 
 def look(model: type[Model], pk: Any, using: str) -> Look:
     """Look at the row of `model` with primary key `pk`, before it is changed; to be called within a transaction."""
-    return Look(pk, _held(lock(model, using), pk, readable(model)))
+    _take_write_lock(model, using)
+    return Look(pk, _row(model, pk, readable(model), using, _locking))
+
+
+def look_after(instance: Model, using: str) -> dict[str, Any]:
+    """What of the row that was just saved only the database knows, by attname."""
+    attnames = untold(instance)
+    if not attnames or not has_key(instance):
+        return {}
+    return _row(type(instance), instance.pk, attnames, using, _reading)
+
+
+def _row(
+    model: type[Model],
+    pk: Any,
+    attnames: list[str],
+    using: str,
+    queryset_of: Callable[[type[Model], str], QuerySet[Any]],
+) -> dict[str, Any]:
+    try:
+        return row_of(model, pk, tuple(attnames), using, queryset_of)
+    except LookupError:
+        return next(rows(queryset_of(model, using).filter(pk=pk), attnames), {})
 
 
 def readable(model: type[Model]) -> list[str]:
@@ -43,18 +65,34 @@ def readable(model: type[Model]) -> list[str]:
 
 def lock(model: type[Model], using: str) -> QuerySet[Any]:
     """A queryset of `model` that locks the rows it reads, for writes of the transaction that is open."""
-    connection = connections[using]
+    _take_write_lock(model, using)
+    return _locking(model, using)
+
+
+def _reading(model: type[Model], using: str) -> QuerySet[Any]:
     queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
     queryset._for_write = True
-    if connection.features.has_select_for_update:
-        return queryset.select_for_update()
-    if connection.vendor == "sqlite" and not recorder_for(using).is_dirty:
-        # A statement that writes nothing takes SQLite's one write lock, and waits for it.  A read first would
-        # pin a snapshot, from which SQLite refuses to go on to a write when another writer was faster.
-        table = connection.ops.quote_name(model._meta.db_table)
-        with recorder_for(using).describing("delete", model._meta.db_table), connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {table} WHERE 0")  # noqa: S608
     return queryset
+
+
+def _locking(model: type[Model], using: str) -> QuerySet[Any]:
+    queryset = _reading(model, using)
+    return queryset.select_for_update() if connections[using].features.has_select_for_update else queryset
+
+
+def _take_write_lock(model: type[Model], using: str) -> None:
+    """On SQLite, by a statement that writes nothing, and waits.
+
+    A read first would pin a snapshot, from which SQLite refuses to go on to a write when another writer was faster.
+    """
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        return
+    recorder = recorder_of(connection)
+    if not recorder.is_dirty:
+        table = model._meta.db_table
+        with recorder.describing("delete", table), connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
 
 
 def wanted_of(model: type[Model]) -> outbox.Wanted | None:
@@ -65,25 +103,14 @@ def wanted_of(model: type[Model]) -> outbox.Wanted | None:
     return None
 
 
-def asked_for(tables: Iterable[Table], wanted: outbox.Wanted) -> Iterable[str]:
-    """The attnames that the tables' schemes ask for."""
+def asked_for(tables: Iterable[Table], wanted: outbox.Wanted, written: Container[Any]) -> Iterable[str]:
+    """The attnames that images of a write need: of conditions in the tables' schemes, and of those `written` fields
+    that some result rests on."""
     for table in tables:
         for column, each in table.fields.items():
-            if wanted.names(table.name, column):
+            in_condition = column in wanted.conditions[table.name]
+            if in_condition or (each in written and wanted.asks_for(table.name, column)):
                 yield each.attname
-
-
-def _held(queryset: QuerySet[Any], pk: Any, attnames: list[str]) -> dict[str, Any]:
-    """The row of `queryset` with that key by attname, as the database gets it; empty if there is none."""
-    model = queryset.model
-    try:
-        row = row_of(queryset, pk, tuple(attnames))
-    except LookupError:
-        return next(rows(queryset.filter(pk=pk), attnames), {})
-    found: dict[str, Any] = {}
-    for name, value in zip(attnames, row or (), strict=row is not None):
-        put(found, model._meta.get_field(name), value)
-    return found
 
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -13,11 +13,12 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
-from .changes import MAX_CHANGES_PER_TABLE, Change, Work
-from .images import Snapshot, own_row_went, owners_of, put, row_changed, tables_of
+from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
+from .images import Snapshot, own_row_went, owners_of, put, row_changed, table_names, tables_of
 from .invalidation import record
-from .looks import asked_for, lock, rows, wanted_of
+from .looks import asked_for, lock, readable, rows, wanted_of
 from .outbox import Wanted
+from .signals import cache_invalidated
 from .transaction import recorder_for
 
 Perform = Callable[[], int]
@@ -40,7 +41,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     if not _is_plain(queryset):
         return perform()
     with transaction.atomic(using=using, savepoint=False):
-        names = _names(queryset.model, wanted)
+        names = _names(queryset.model, wanted, written)
         old = _locked_rows(queryset, names)
         if old is None:
             return perform()
@@ -72,7 +73,7 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     return deleted
 
 
-def look_at(model: type[Model], keys: Collection[Any], using: str) -> list[Change] | None:
+def look_at(model: type[Model], keys: Collection[Any], using: str) -> list[AnyChange] | None:
     """What deleting the rows of those keys from the table of `model` will change; None of too many, or if unknown.
 
     To be called within a transaction; the rows are locked.
@@ -96,13 +97,16 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     model: type[Model] = queryset.model
     using = queryset.db
     written = _written_fields(model, values)
+    # Receivers are told all that there is of a row.
+    tell = cache_invalidated.has_listeners(model._meta.concrete_model)
+    wanted = None if tell else wanted_of(model)
     with transaction.atomic(using=using):
         locked = lock(model, using)
         keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
         if len(keys) > MAX_CHANGES_PER_TABLE or written is None:
             # Many or moving rows: the guard drops the tables.
             return perform(queryset)
-        names = list(dict.fromkeys([model._meta.pk.attname, *(each.attname for each in model._meta.concrete_fields)]))
+        names = _names(model, wanted, written)
         old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
         with recorder_for(using).describing("update", *{field.model._meta.db_table for field in written}):
@@ -111,7 +115,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
             # One of them was deleted before the look, and is there again.
             _record_tables(model, using)
         new = _updated_rows(model, old, names, written, values, using)
-        _record_updates(model, old, new, written, using, tell=True)
+        _record_updates(model, old, new, written, using, tell)
     return updated
 
 
@@ -137,14 +141,16 @@ def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tu
     return [(table, column) for table in tables_of(model) for column, field in table.fields.items() if field in fields]
 
 
-def _names(model: type[Model], wanted: Wanted) -> list[str]:
-    """The attnames of what schemes ask for, and of the primary key, which comes first."""
-    return list(dict.fromkeys([model._meta.pk.attname, *asked_for(tables_of(model), wanted)]))
+def _names(model: type[Model], wanted: Wanted | None, written: Collection[Field[Any, Any]]) -> list[str]:
+    """The attnames of what an image needs, all if that is not known, and of the primary key, which comes first."""
+    if wanted is None:
+        return list(dict.fromkeys([model._meta.pk.attname, *readable(model)]))
+    return list(dict.fromkeys([model._meta.pk.attname, *asked_for(tables_of(model), wanted, written)]))
 
 
 def _own_names(model: type[Model], wanted: Wanted) -> list[str]:
     own = tables_of(model)[0]
-    return list(dict.fromkeys([own.pk.attname, *asked_for([own], wanted)]))
+    return list(dict.fromkeys([own.pk.attname, *asked_for([own], wanted, written=())]))
 
 
 def _is_plain(queryset: QuerySet[Any]) -> bool:
@@ -206,10 +212,13 @@ def _record_updates(
 ) -> None:
     vendor = connections[using].vendor
     attnames = {field.attname for field in written}
+    work, obj_dicts = Work(), []
     for key, before in old.items():
         after = new.get(key, {})
-        work = Work(changes=row_changed(model, before, after, attnames, vendor))
-        record(model, using, work, *((dict(before), dict(after)) if tell else ()))
+        if changes := row_changed(model, before, after, attnames, vendor):
+            work.changes += changes
+            obj_dicts += [dict(before), dict(after)] if tell else []
+    record(model, using, work, *obj_dicts)
 
 
 def _record_blindly(model: type[Model], written: Collection[Field[Any, Any]], using: str) -> None:
@@ -217,9 +226,9 @@ def _record_blindly(model: type[Model], written: Collection[Field[Any, Any]], us
     columns: dict[str, list[str]] = {}
     for table, column in _columns(model, written):
         columns.setdefault(table.name, []).append(column)
-    changes = [Change(table, old={}, new={}, changed=changed) for table, changed in columns.items()]
+    changes: list[AnyChange] = [Change(table, old={}, new={}, changed=changed) for table, changed in columns.items()]
     record(model, using, Work(changes=changes))
 
 
 def _record_tables(model: type[Model], using: str) -> None:
-    record(model, using, Work(tables={table.name for table in tables_of(model)}))
+    record(model, using, Work(tables=table_names(model)))

@@ -19,7 +19,7 @@ from .changes import Work
 from .frames import DeleteFrame, SaveFrame
 from .images import snapshot
 from .invalidation import is_active, record
-from .looks import Look, has_key, is_surely_new, look
+from .looks import Look, has_key, is_surely_new, look, look_after
 from .mass import look_at
 from .patches import Patches
 from .scope import is_watched
@@ -56,6 +56,8 @@ class Saving:
         self._looked = False
         # What the row was right before it was written, None if there was none or nobody looked.
         self.look: Look | None = None
+        # What of it only the database knows now.
+        self.told: dict[str, Any] = {}
 
     def begin(self, using: str) -> None:
         """To be called by the receiver of pre_save."""
@@ -82,6 +84,9 @@ class Saving:
         self._frames.append(frame)
         with recorder.within(frame):
             yield
+        if owner is type(instance)._meta.concrete_model:
+            # Of multi-table models the last one.
+            self.told = look_after(instance, recorder.using)
 
     def end(self, created: bool | None) -> None:
         """To be called by the receiver of post_save, which describes the row.

@@ -6,7 +6,7 @@ import atexit
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock, RLock, Thread
 
 from . import keys
@@ -90,8 +90,9 @@ def postpone(owed: Mapping[str, Work]) -> None:
 def _merge(owed: Mapping[str, Work]) -> None:
     for prefix, work in owed.items():
         merged = _overdue.setdefault(prefix, Work())
-        merged.add(work)
-        if len(merged.changes) > MAX_CHANGES_PER_TABLE:
+        # Whoever is to be told has been.
+        merged.add(replace(work, notices=[]))
+        if merged.weight > MAX_CHANGES_PER_TABLE:
             merged.coarsen()
         if len(merged.keys) > MAX_KEYS:
             merged.everything, merged.keys = True, set()
@@ -135,18 +136,22 @@ def clear(prefix: str) -> None:
 class Wanted:
     """What the schemes of some tables ask for, by table: columns of conditions, and columns that are read.
 
-    A table whose `reads` are None has a scheme that reads all columns.
+    A table whose `reads` are None has a scheme that reads all columns.  `schemes` are the columns of conditions that go
+    together, joined by commas.
     """
 
-    conditions: dict[str, set[str]]
-    reads: dict[str, set[str] | None]
+    conditions: dict[str, set[str]] = field(default_factory=dict)
+    reads: dict[str, set[str] | None] = field(default_factory=dict)
+    schemes: dict[str, set[str]] = field(default_factory=dict)
 
     def note(self, table: str, members: Iterable[bytes]) -> None:
         """Add the schemes of a registry."""
         conditions = self.conditions.setdefault(table, set())
+        schemes = self.schemes.setdefault(table, set())
         reads: set[str] | None = self.reads.get(table, set())
-        for member in members:
+        for member in filter(None, members):
             columns, _, rest = member.decode().partition("|")
+            schemes.add(columns)
             conditions.update(filter(None, columns.split(",")))
             if rest == "*":
                 reads = None
@@ -159,10 +164,6 @@ class Wanted:
         reads = self.reads[table]
         return reads is None or column in reads
 
-    def names(self, table: str, column: str) -> bool:
-        """Some scheme needs the column in row images."""
-        return column in self.conditions[table] or self.asks_for(table, column)
-
 
 def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
     """What the schemes of tables ask for, under each of their prefixes; in one round trip."""
@@ -170,7 +171,7 @@ def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
     pipeline = get_client().pipeline(transaction=False)
     for prefix, table in places:
         pipeline.smembers(keys.registry_key(prefix, table))
-    found = Wanted({}, {})
+    found = Wanted()
     for (_, table), members in zip(places, pipeline.execute(), strict=True):
         found.note(table, members)
     return found

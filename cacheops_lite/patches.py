@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 _ABSENT = object()
@@ -12,6 +13,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._originals: dict[tuple[type, str], Any] = {}
+        self._by_owner: dict[type, SimpleNamespace] = {}
 
     def __bool__(self) -> bool:
         return bool(self._originals)
@@ -19,13 +21,16 @@ class Patches:
     def put(self, owner: type, name: str, replacement: Any) -> None:
         """Replace an attribute of a class, once."""
         if (owner, name) not in self._originals:
-            self._originals[owner, name] = vars(owner).get(name, _ABSENT)
+            found = self._originals[owner, name] = vars(owner).get(name, _ABSENT)
+            setattr(self.originals(owner), name, found)
             setattr(owner, name, replacement)
 
     def mix(self, owner: type, mixin: type) -> None:
-        """Put all methods of `mixin` into a class."""
+        """Put all methods of `mixin` into a class, and defaults of ours."""
         for name, method in vars(mixin).items():
-            if callable(method):
+            if name.startswith("_cacheops_"):
+                self.put(owner, name, method)
+            elif callable(method):
                 # What keeps templates from calling it, and managers from having it.
                 for flag in ("alters_data", "queryset_only"):
                     if hasattr(getattr(owner, name, None), flag):
@@ -35,6 +40,10 @@ class Patches:
     def original(self, owner: type, name: str) -> Any:
         """Django's own, which ours stands before."""
         return self._originals[owner, name]
+
+    def originals(self, owner: type) -> Any:
+        """All originals of a class, as attributes; the object stays the same, so that it can be kept."""
+        return self._by_owner.setdefault(owner, SimpleNamespace())
 
     def names(self, owner: type) -> set[str]:
         """What of a class is replaced."""

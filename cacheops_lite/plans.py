@@ -23,9 +23,10 @@ from .conditions import Dependency
 from .conf import on_change
 from .dependencies import Uncacheable
 from .keys import digest
+from .narrowing import Narrowing
 from .rows import Composed
 from .shapes import Shape, Shapeless
-from .values import NULL
+from .values import LOOSE, NULL
 
 # For tests that see no difference.
 ENABLED = True
@@ -45,6 +46,7 @@ class Plan:
     volatile: bool
     composed: Composed
     recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
+    narrowings: tuple[Narrowing, ...]
     fixed: frozenset[Dependency] | None = None
     # Whatever is made of `fixed` dependencies, kept by its maker.
     kept: dict[Hashable, Any] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Plan:
             for column, source in terms:
                 token = source
                 if not isinstance(source, str):
-                    token = columns.token(source[0], self.vendor, values[source[1]])
+                    token = columns.token_of_condition(source[0], self.vendor, values[source[1]])
                     if token is None:
                         return None
                 told.add((column, token))
@@ -122,6 +124,8 @@ class Tokens:
             # A part of the shape.
             return columns.token(target, vendor, option)
         mark = f"?{len(self.sources)}"
+        if columns.is_loose(target, vendor):
+            mark = LOOSE + mark
         self.sources[mark] = target, start + position
         return mark
 
@@ -152,6 +156,7 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
         volatile=read.volatile,
         composed=Composed.of(compiler),
         recipes=recipes,
+        narrowings=read.narrowings,
         fixed=None if tokens.sources else frozenset(read.dependencies),
     )
 

@@ -64,6 +64,8 @@ def prefix_of(func: Callable[..., object] | None = None, dbs: Iterable[str] = ()
 
 def prefix_of_table(table: str, using: str) -> str:
     """The prefix that reads on the database `using` have for generations and stamps of a table, by its name in keys."""
+    if _function() is None:
+        return ""
     return prefix_of(dbs=[using], tables=[unquote(table)])
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import ForeignKey, QuerySet
+from django.db.models import ForeignKey, Model, QuerySet
 from django.db.models.signals import class_prepared
+
+from .images import put
 
 # Types of keys whose adaption to the database is their field's matter alone.
 KEYS = (int, str, uuid.UUID)
@@ -27,32 +29,42 @@ class Prepared:
         while isinstance(key, ForeignKey):
             key = key.target_field
         self._key = key
+        self._fields = [queryset.model._meta.get_field(name) for name in attnames]
 
-    def row(self, pk: Any, using: str) -> Sequence[Any] | None:
-        """The row of a key, None if there is none."""
+    def row(self, pk: Any, using: str) -> dict[str, Any]:
+        """The row of a key, empty if there is none."""
         connection = connections[using]
         with connection.cursor() as cursor:
             cursor.execute(self.sql, [self._key.get_db_prep_value(pk, connection)])
             found = cursor.fetchone()
-        if found is None or not self._converters:
-            return found
-        return next(iter(self._compiler.apply_converters([found], self._converters)))
+        if found is not None and self._converters:
+            found = next(iter(self._compiler.apply_converters([found], self._converters)))
+        held: dict[str, Any] = {}
+        for field, value in zip(self._fields, found or (), strict=found is not None):
+            put(held, field, value)
+        return held
 
 
-def row_of(queryset: QuerySet[Any], pk: Any, attnames: tuple[str, ...]) -> Sequence[Any] | None:
-    """The attnames of the row with that key in `queryset`, which has no conditions; None if there is none.
+def row_of(
+    model: type[Model],
+    pk: Any,
+    attnames: tuple[str, ...],
+    using: str,
+    queryset_of: Callable[[type[Model], str], QuerySet[Any]],
+) -> dict[str, Any]:
+    """The row of `model` with that key, by attname as the database gets it; empty if there is none.
 
-    Raises LookupError for a key of another type than is known here.
+    It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises LookupError for a key of
+    another type than is known here.
     """
     if type(pk) not in KEYS:
         raise LookupError
-    using = queryset.db
-    key = queryset.model, attnames, using, queryset.query.select_for_update
+    key = model, attnames, using, queryset_of
     prepared = _prepared.get(key)
     if prepared is None:
         if len(_prepared) >= MAX_PREPARED:
             _prepared.clear()
-        prepared = _prepared[key] = Prepared(queryset, pk, attnames)
+        prepared = _prepared[key] = Prepared(queryset_of(model, using), pk, attnames)
     if not prepared.is_usable:
         raise LookupError
     return prepared.row(pk, using)

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from . import compiled, conf, gets, mass, writes
-from .caching import Caching, caching_of, fetch, require_caching, value
+from .caching import Caching, caching_of, fetch, is_left_out, require_caching, value
 from .conf import ALL_OPS
 from .gets import fetching_as_get
 from .invalidation import is_active
@@ -25,6 +25,11 @@ from .transaction import recorder_for
 
 class QuerySetMixin(QuerySet[Any]):
     """What querysets get: caching of their reads, and the methods that steer it."""
+
+    # As defaults of the class: asking an instance for its ``__dict__`` makes Python slower at all its attributes.
+    _cacheops_caching: Caching | None = None
+    _cacheops_cloning: int | None = None
+    _cacheops_capture: Any = None
 
     def cache(
         self,
@@ -68,23 +73,23 @@ class QuerySetMixin(QuerySet[Any]):
 
     def invalidated_update(self, **kwargs: Any) -> int:
         """``update(**kwargs)`` that invalidates by the old and new state of each row; returns the number of rows."""
-        clone = original(QuerySet, "_clone")(self).select_related(None)
+        clone = django._clone(self).select_related(None)
         clone._for_write = True
         if not is_active():
             return clone.update(**kwargs)
-        update = original(QuerySet, "update")
-        return _signalled(
-            clone, kwargs, lambda: mass.update_invalidated(clone.nocache(), kwargs, lambda rows: update(rows, **kwargs))
-        )
+
+        def perform(rows: Any) -> int:
+            return django.update(rows, **kwargs)
+
+        return _signalled(clone, kwargs, lambda: mass.update_invalidated(clone.nocache(), kwargs, perform))
 
     invalidated_update.alters_data = True  # type: ignore[attr-defined]
 
     def update(self, **kwargs: Any) -> int:
         self._for_write = True
-        update = original(QuerySet, "update")
 
         def perform() -> int:
-            return update(self, **kwargs)
+            return django.update(self, **kwargs)
 
         model: Any = self.model
         is_refused = self.query.combinator or self.query.is_sliced
@@ -93,114 +98,108 @@ class QuerySetMixin(QuerySet[Any]):
         return _signalled(self, kwargs, lambda: mass.update(self, kwargs, perform))
 
     def _raw_delete(self, using: Any) -> int:
-        raw_delete = original(QuerySet, "_raw_delete")
         model: Any = self.model
         if not is_watched(model) or not is_active():
-            return raw_delete(self, using)
-        return mass.delete(self, using, lambda: raw_delete(self, using))
+            return django._raw_delete(self, using)
+        return mass.delete(self, using, lambda: django._raw_delete(self, using))
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        bulk_create = original(QuerySet, "bulk_create")
         updates = len(args) > 2 or kwargs.get("update_conflicts")
         model: Any = self.model
         if updates or not is_watched(model) or not is_active():
-            return bulk_create(self, objs, *args, **kwargs)
+            return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         using = self.db
         # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
         with transaction.atomic(using=using, savepoint=False):
             with recorder_for(using).describing("insert", self.model._meta.db_table):
-                created = bulk_create(self, objs, *args, **kwargs)
+                created = django.bulk_create(self, objs, *args, **kwargs)
             writes.created(self.model, created, using)
         return created
 
     def clone(self) -> QuerySet[Any]:
         """A copy, also of a queryset that changes in place; the copy then does so, too."""
-        return _copy(self)
+        copied = django._clone(self)
+        copied._cacheops_caching = self._cacheops_caching
+        copied._cacheops_capture = self._cacheops_capture
+        if self._cacheops_cloning is not None:
+            copied._cacheops_cloning = max(self._cacheops_cloning - 1, 0)
+        return copied
 
     def _clone(self) -> QuerySet[Any]:
-        if self.__dict__.get("_cacheops_cloning") != 0:
-            return _copy(self)
+        if self._cacheops_cloning is None and self._cacheops_capture is None:
+            # Most of them, and they are copied in each of their methods.
+            copied = django._clone(self)
+            if self._cacheops_caching is not None:
+                copied._cacheops_caching = self._cacheops_caching
+            return copied
+        if self._cacheops_cloning != 0:
+            return self.clone()
         self._result_cache = None
         self._prefetch_done = False
         return self
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
-            capture = self.__dict__.get("_cacheops_capture")
-            # None, if it is not to be cached, leaves it to Django.
-            self._result_cache = fetch(self) if capture is None else capture.results(self)
-        original(QuerySet, "_fetch_all")(self)
+            if self._cacheops_capture is not None:
+                self._result_cache = self._cacheops_capture.results(self)
+            elif not is_left_out(self):
+                # None, if it is not to be cached, leaves it to Django.
+                self._result_cache = fetch(self)
+        django._fetch_all(self)
 
     def count(self) -> int:
-        count = original(QuerySet, "count")
-        if self._result_cache is not None:
-            return count(self)
+        if self._result_cache is not None or is_left_out(self):
+            return django.count(self)
         return value(
             self,
             "count",
             lambda query, tokens: compiled.compile_count(query, self.db, tokens),
-            lambda: count(self),
+            lambda: django.count(self),
             "count",
         )
 
     def exists(self) -> bool:
-        exists = original(QuerySet, "exists")
-        if self._result_cache is not None:
-            return exists(self)
+        if self._result_cache is not None or is_left_out(self):
+            return django.exists(self)
         return value(
             self,
             "exists",
             lambda query, tokens: compiled.compile_exists(query, self.db, tokens),
-            lambda: exists(self),
+            lambda: django.exists(self),
             "exists",
         )
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        aggregate = original(QuerySet, "aggregate")
-        named = _named(args, kwargs)
+        named = None if is_left_out(self) else _named(args, kwargs)
         if not named:
-            return aggregate(self, *args, **kwargs)
+            return django.aggregate(self, *args, **kwargs)
         return value(
             self,
             "aggregate",
             lambda query, tokens: compiled.compile_aggregates(query, self.db, named, tokens),
-            lambda: aggregate(self, *args, **kwargs),
+            lambda: django.aggregate(self, *args, **kwargs),
             _kind_of(named),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        get = original(QuerySet, "get")
-        return gets.get(self, args, kwargs, lambda queryset: get(queryset, *args, **kwargs))
+        if is_left_out(self):
+            return django.get(self, *args, **kwargs)
+        return gets.get(self, args, kwargs, django.get)
 
     def first(self) -> Any:
-        return original(QuerySet, "first")(fetching_as_get(self))
+        return django.first(fetching_as_get(self))
 
     def last(self) -> Any:
-        return original(QuerySet, "last")(fetching_as_get(self))
+        return django.last(fetching_as_get(self))
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
-        in_bulk = original(QuerySet, "in_bulk")
-        return in_bulk(fetching_as_get(self), id_list, field_name=field_name)
+        return django.in_bulk(fetching_as_get(self), id_list, field_name=field_name)
 
 
 @cache
 def _uncached(caching: Caching) -> Caching:
     return replace(caching, ops=frozenset(), asked_for=True)
-
-
-def _copy(queryset: Any) -> QuerySet[Any]:
-    copied = original(QuerySet, "_clone")(queryset)
-    cloning = queryset.__dict__.get("_cacheops_cloning")
-    if cloning is not None:
-        copied._cacheops_cloning = max(cloning - 1, 0)
-    caching = queryset.__dict__.get("_cacheops_caching")
-    if caching is not None:
-        copied._cacheops_caching = caching
-    capture = queryset.__dict__.get("_cacheops_capture")
-    if capture is not None:
-        copied._cacheops_capture = capture
-    return copied
 
 
 def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
@@ -267,4 +266,5 @@ def uninstall() -> None:
 
 
 patches = Patches()
-original = patches.original
+# Django's own methods, while ours stand before them.
+django = patches.originals(QuerySet)

@@ -12,6 +12,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from . import locks, store
+from .conditions import Narrowed
 from .failure import forgiving, tolerate
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
@@ -24,7 +25,7 @@ logger = logging.getLogger("cacheops_lite")
 NO_LOCK = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """A result that may be cached: its key, what it rests on, for how many seconds and how it is kept."""
 
@@ -37,6 +38,8 @@ class Target:
     func: Callable[..., Any] | None = None
     dumps: Callable[[Any], bytes] = dumps_rows
     loads: Callable[[bytes], Any] = loads_rows
+    # What the result, which is known by then, rests on of the basis' narrowable dependencies.
+    narrow: Callable[[Any], Narrowed] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ class Attempt:
 
     def look(self) -> bool:
         """Look into the cache; True if `value` was there."""
-        return self.accept(tolerate(lambda: store.read(self.target.key, self.target.basis), None))
+        target = self.target
+        return self.accept(tolerate(lambda: store.read(target.key, target.basis, target.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
         """Take what a look found; None if Redis is away."""
@@ -100,7 +104,8 @@ class Attempt:
         except Exception:
             logger.exception("Can't cache %s: it does not serialize", self._name)
             return
-        tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key), False)
+        narrowed = None if self.target.narrow is None else self.target.narrow(storable)
+        tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key, narrowed), False)
 
     def close(self) -> None:
         """Let others compute."""

@@ -87,9 +87,9 @@ def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any)
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
     """Record what save() did."""
     current = operations.saving(instance)
-    found = None if current is None else current.look
+    found, told = (None, {}) if current is None else (current.look, current.told)
     if is_active():
-        writes.saved(instance, found, created, kwargs.get("update_fields"), using)
+        writes.saved(instance, found, told, created, kwargs.get("update_fields"), using)
     if current is not None:
         current.end(created)
     _cache_on_save(instance, using)

@@ -11,13 +11,16 @@ from typing import Any
 import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from redis.exceptions import NoScriptError
 from redis.sentinel import Sentinel
 
 from .conf import on_change, settings
+from .wire import Wire
 
 CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
 
 _client: Any = None
+_wire: Wire | None = None
 _scripts: dict[str, Any] = {}
 _lock = RLock()
 
@@ -45,13 +48,26 @@ class _TheClient:
 redis_client = _TheClient()
 
 
+def execute(*command: Any) -> Any:
+    """The reply to a command, which does no harm when it is done twice."""
+    global _wire
+    wire, client = _wire, get_client()
+    if wire is None or wire.client is not client:
+        wire = _wire = Wire(client)
+    return wire.execute(*command)
+
+
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Run ``lua/{name}.lua`` and return its reply."""
+    """Run ``lua/{name}.lua``, which does no harm when it is done twice, and return its reply."""
     script = _scripts.get(name)
     if script is None:
         with _lock:
             script = _scripts.setdefault(name, get_client().register_script(script_source(name)))
-    return script(keys=keys, args=args)
+    try:
+        return execute("EVALSHA", script.sha, len(keys), *keys, *args)
+    except NoScriptError:
+        # Loads it.
+        return script(keys=keys, args=args)
 
 
 @cache
@@ -62,10 +78,10 @@ def script_source(name: str) -> str:
 
 @on_change
 def _forget_client(setting: str) -> None:
-    global _client
+    global _client, _wire
     if setting in CLIENT_SETTINGS:
         with _lock:
-            _client = None
+            _client = _wire = None
             _scripts.clear()
 
 

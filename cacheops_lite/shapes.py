@@ -44,7 +44,7 @@ class Shape(NamedTuple):
 def shape_of(query: Query, limits: bool = False) -> Shape:
     """The shape of a query, of which its limits are a part where asked.  Raises Shapeless."""
     own: Any = query
-    if type(query) is not Query or own.combinator or own.extra or own.extra_tables or own.extra_order_by:
+    if type(query) is not Query or own.combinator or own.extra_tables or own.extra_order_by:
         raise Shapeless
     if own.select_for_update or own._filtered_relations or own.explain_info or own.subquery:
         raise Shapeless
@@ -68,6 +68,7 @@ def shape_of(query: Query, limits: bool = False) -> Shape:
         _frozen(own.select_related),
         own.values_select,
         _selected(own),
+        _extra(own),
         None if own.annotation_select_mask is None else tuple(own.annotation_select_mask),
         tuple((alias, identity_of(each)) for alias, each in own.annotations.items()),
         own.group_by if own.group_by is None or own.group_by is True else _expressions(own.group_by),
@@ -149,6 +150,16 @@ def identity_of(expression: Any) -> Any:
         return expression.identity
     except AttributeError:
         raise Shapeless from None
+
+
+def _extra(query: Any) -> Any:
+    """What ``extra(select=...)`` adds, as Django does to prefetch many-to-many relations; it has no values."""
+    if not query.extra:
+        return None
+    if any(params or type(sql) is not str for sql, params in query.extra.values()):
+        raise Shapeless
+    mask = query.extra_select_mask
+    return tuple((alias, sql) for alias, (sql, _) in query.extra.items()), None if mask is None else frozenset(mask)
 
 
 def _selected(query: Any) -> Any:

@@ -14,7 +14,7 @@ FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w+)", re.DOTALL
 READING = frozenset(
     word
     for line in (
-        "SELECT VALUES TABLE SHOW EXPLAIN DESCRIBE DESC PRAGMA SET RESET USE FETCH DECLARE CLOSE MOVE",
+        "SELECT WITH VALUES TABLE SHOW EXPLAIN DESCRIBE DESC PRAGMA SET RESET USE FETCH DECLARE CLOSE MOVE",
         "SAVEPOINT RELEASE ROLLBACK BEGIN START COMMIT END ABORT ANALYZE CHECKPOINT LISTEN UNLISTEN NOTIFY",
         "DISCARD DEALLOCATE PREPARE LOCK UNLOCK ATTACH DETACH",
     )
@@ -23,6 +23,18 @@ READING = frozenset(
 WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
 # What runs other code, and what writes rows.
 BLIND = frozenset({"CALL", "DO", "EXECUTE", "EXEC"})
+# MariaDB's, which begin like harmless ones.
+RUNS_OTHERS = re.compile(r"\b(?:SET\s+STATEMENT|BEGIN\s+NOT\s+ATOMIC)\b", re.IGNORECASE)
+# What commits by its very meaning, and what does not on databases that commit before they change a table's definition.
+COMMITTING = frozenset({"COMMIT", "END"})
+NOT_COMMITTING = frozenset(
+    word
+    for line in (
+        "SELECT WITH VALUES TABLE SHOW EXPLAIN DESCRIBE DESC SET USE INSERT REPLACE UPDATE DELETE",
+        "SAVEPOINT RELEASE ROLLBACK DEALLOCATE PREPARE",
+    )
+    for word in line.split()
+)
 CASCADE = re.compile(r"\bCASCADE\b", re.IGNORECASE)
 TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w\"`]+)", re.IGNORECASE)
 ROWS = re.compile(
@@ -52,6 +64,12 @@ class Write(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
+def only_reads(sql: str, vendor: str) -> bool:
+    """The statement is known to only read, and to leave its transaction and what that sees as they are."""
+    return parse(sql) is None and not asks_for_snapshot(sql) and not may_commit(sql, vendor)
+
+
+@lru_cache(maxsize=1024)
 def parse(sql: str) -> Write | None:
     """The write that a statement is, None if it is known to only read."""
     if not may_write(sql):
@@ -77,11 +95,31 @@ def mentioned(sql: str, tables: Iterable[str]) -> set[str]:
     return {table for table in tables if table.lower() in text}
 
 
+def parts(sql: str) -> list[str]:
+    """The statements that are sent as one; more than there are, where a text or comment has semicolons."""
+    return [part for part in sql.split(";") if part.strip()] or [sql] if ";" in sql else [sql]
+
+
 def may_write_anything(sql: str) -> bool:
-    """The statement runs what its text does not tell, or goes on to tables that refer to the one it names."""
+    """The single statement runs what its text does not tell, or goes on to tables that refer to the one it names."""
+    word = _first_word(sql)
+    if word in ("TRUNCATE", "DROP"):
+        return CASCADE.search(sql) is not None
+    return word in BLIND or RUNS_OTHERS.search(sql) is not None
+
+
+@lru_cache(maxsize=1024)
+def may_commit(sql: str, vendor: str) -> bool:
+    """The statement may have its transaction committed, as any that defines a table does on MariaDB."""
+    words = {_first_word(part) for part in parts(sql)}
+    if vendor in ("sqlite", "postgresql"):
+        return not words.isdisjoint(COMMITTING)
+    return not words <= NOT_COMMITTING or RUNS_OTHERS.search(sql) is not None
+
+
+def _first_word(sql: str) -> str:
     found = FIRST_WORD.match(sql)
-    word = found.group(1).upper() if found else ""
-    return word in BLIND or (word in ("TRUNCATE", "DROP") and CASCADE.search(sql) is not None)
+    return found.group(1).upper() if found else ""
 
 
 @lru_cache(maxsize=1024)
@@ -92,18 +130,20 @@ def temporary_table(sql: str) -> str | None:
 
 
 def writes_rows(sql: str) -> bool:
-    """The statement is for changing rows, not the schema."""
+    """The single statement is for changing rows, not the schema."""
     return ROWS.search(sql) is not None
 
 
 def may_write(sql: str) -> bool:
     """The statement is not known to only read."""
-    found = FIRST_WORD.match(sql)
-    word = found.group(1).upper() if found else ""
-    if word in ("SELECT", "WITH", "EXPLAIN"):
-        # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE.
-        return bool(WRITES_WITHIN.search(HARMLESS.sub("", sql)))
-    return word not in READING
+    return any(map(_may_write, parts(sql)))
+
+
+def _may_write(sql: str) -> bool:
+    if _first_word(sql) not in READING or RUNS_OTHERS.search(sql):
+        return True
+    # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE, ANALYZE UPDATE.
+    return bool(WRITES_WITHIN.search(HARMLESS.sub("", sql)))
 
 
 @lru_cache(maxsize=1024)
@@ -150,7 +190,4 @@ def _is_blank(token: Any) -> bool:
 @lru_cache(maxsize=1024)
 def asks_for_snapshot(sql: str) -> bool:
     """The statement chooses what its transaction sees: an isolation level, a snapshot."""
-    found = FIRST_WORD.match(sql)
-    return (
-        found is not None and found.group(1).upper() in ("SET", "BEGIN", "START") and SNAPSHOT.search(sql) is not None
-    )
+    return any(_first_word(part) in ("SET", "BEGIN", "START") and SNAPSHOT.search(part) for part in parts(sql))

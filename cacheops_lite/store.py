@@ -1,8 +1,8 @@
 """The store: the protocol that keeps cached values valid.
 
 A cached value carries the stamps that it was built under and is valid while every one of them still stands.  The steps,
-in the order that makes it so: `read` (stamps come with the value), `register` (what stamps lack), the database, `fill`;
-and on the side of a write, in `outbox`: `look`, the change, `invalidate`.
+in the order that makes it so: `read` (stamps come with the value), `take_stamps` (what of them is absent is made), the
+database, `fill`; and on the side of a write, in `outbox`: `invalidate`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from . import keys
-from .conditions import Dependency
+from .conditions import Dependency, Narrowed
 from .conf import settings
 from .outbox import deliver_overdue
-from .redis import get_client, run_script
+from .redis import execute, run_script
 
 DIGEST_LENGTH = 16
 
@@ -37,7 +37,8 @@ MISS = _Miss()
 class Basis:
     """What a result rests on, as Redis keys: generations of tables and stamps of dependencies.
 
-    `prefix` is that of all keys, or tells the one of each table.
+    `prefix` is that of all keys, or tells the one of each table.  The stamps of `narrowable` dependencies are what
+    narrower ones are made under at the fill; a value then carries these instead.
     """
 
     def __init__(
@@ -45,24 +46,34 @@ class Basis:
         prefix: str | Callable[[str], str],
         dependencies: Iterable[Dependency],
         tables: Iterable[str] = (),
+        narrowable: Iterable[Dependency] = (),
     ):
-        schemes = sorted({keys.scheme(dependency) for dependency in dependencies})
+        schemes = [keys.scheme(dependency) for dependency in dependencies]
+        if len(schemes) > 1:
+            schemes = sorted(set(schemes))
         self.tables = sorted({scheme.table for scheme in schemes} | set(map(keys.name, tables)))
         self.prefixes = [prefix if isinstance(prefix, str) else prefix(table) for table in self.tables]
+        self._schemes = schemes
         self.stamps = [scheme.stamp for scheme in schemes]
         self.owners = [self.tables.index(scheme.table) for scheme in schemes]
-        self._members = [
-            sorted({scheme.member for scheme in schemes if scheme.table == table}) for table in self.tables
+        self.narrowable = {each: self.stamps.index(keys.scheme(each).stamp) for each in narrowable}
+        # The keys that a value's digest is of: generations, then stamps.
+        self.checked_keys = [
+            *map(keys.generation_key, self.prefixes, self.tables),
+            *self._of_stamps(keys.stamp_key),
         ]
 
     @cached_property
-    def checked_keys(self) -> list[str]:
-        """The keys that a value's header is checked against: generations, then stamps."""
-        return [*map(keys.generation_key, self.prefixes, self.tables), *self._of_stamps(keys.stamp_key)]
+    def dependents_keys(self) -> list[str]:
+        """The sets of those stamps that a value itself carries."""
+        narrowable = set(self.narrowable.values())
+        return [key for i, key in enumerate(self._of_stamps(keys.dependents_key)) if i not in narrowable]
 
     @cached_property
-    def dependents_keys(self) -> list[str]:
-        return self._of_stamps(keys.dependents_key)
+    def carried(self) -> list[int]:
+        """Which of `checked_keys` a value itself carries."""
+        narrowable = {len(self.tables) + i for i in self.narrowable.values()}
+        return [i for i in range(len(self.checked_keys)) if i not in narrowable]
 
     def _of_stamps(self, key: Callable[[str, str], str]) -> list[str]:
         return [key(self.prefixes[owner], stamp) for owner, stamp in zip(self.owners, self.stamps, strict=True)]
@@ -77,17 +88,40 @@ class Basis:
             for i, owner in enumerate(self.owners)
         )
 
-    def register(self, timeout: int) -> list[bytes]:
-        """Make what is absent and return all of `checked_keys`' values."""
-        n = len(self.tables)
-        generations, stamps = self.checked_keys[:n], self.checked_keys[n:]
-        registries = [*map(keys.registry_key, self.prefixes, self.tables)]
-        plan = {"schemes": self._members, "owners": [owner + 1 for owner in self.owners]}
-        return run_script(
-            "register",
-            [*generations, *registries, *stamps],
-            [keys.fresh_token(), timeout, json.dumps(plan)],
-        )
+    @cached_property
+    def registry_keys(self) -> list[str]:
+        return [*map(keys.registry_key, self.prefixes, self.tables)]
+
+    @cached_property
+    def as_json(self) -> str:
+        """What ``read.lua`` registers."""
+        members = [
+            sorted({scheme.member for scheme in self._schemes if scheme.table == table}) for table in self.tables
+        ]
+        return json.dumps({"schemes": members, "owners": [owner + 1 for owner in self.owners]})
+
+    def groups(self, narrowed: Narrowed) -> list[dict[str, Any]]:
+        """What ``fill.lua`` is to put in the places of narrowable dependencies."""
+        found: list[dict[str, Any]] = []
+        for dependency, position in self.narrowable.items():
+            owner = self.owners[position]
+            prefix, table = self.prefixes[owner], self.tables[owner]
+            columns = narrowed.get(dependency)
+            if columns is None:
+                found.append(_group(owner, prefix, self.stamps[position], "", [""]))
+                continue
+            for column, tokens in columns.items():
+                family = keys.family(dependency.table, column, dependency.columns)
+                group = _group(owner, prefix, family.head, family.tail, sorted(tokens))
+                found.append({**group, "registry": keys.registry_key(prefix, table), "member": family.member})
+        return found
+
+
+def _group(owner: int, prefix: str, head: str, tail: str, values: list[str]) -> dict[str, Any]:
+    group = {"owner": owner + 1, "stamp": keys.stamp_key(prefix, head), "tail": tail, "values": values}
+    if not settings.CACHEOPS_INSIDEOUT:
+        group["set"] = keys.dependents_key(prefix, head)
+    return group
 
 
 @dataclass(slots=True)
@@ -100,10 +134,17 @@ class Lookup:
     stamps: list[bytes] | None
 
 
-def read(key: str, basis: Basis) -> Lookup:
-    """Look `key` up together with all that it rests on, in one round trip."""
+def read(key: str, basis: Basis, timeout: int = 0) -> Lookup:
+    """Look `key` up together with all that it rests on, in one round trip.
+
+    With a `timeout` in seconds what is absent, and will hardly be found, is made at once, to live as long at least.
+    """
     deliver_overdue()
-    value, *found = cast("list[Any]", get_client().mget([key, *basis.checked_keys]))
+    if timeout and not _known.has(key):
+        return _run_read(key, basis, timeout)
+    if basis.narrowable:
+        return _run_read(key, basis, 0)
+    value, *found = execute("MGET", key, *basis.checked_keys)
     if not basis.standing(found):
         return Lookup(key, basis, MISS, None)
     payload: bytes | _Miss = MISS
@@ -115,21 +156,61 @@ def read(key: str, basis: Basis) -> Lookup:
 def take_stamps(lookup: Lookup, timeout: int) -> None:
     """Make sure that `lookup` holds stamps.  To be called before the database is asked."""
     if lookup.stamps is None:
-        lookup.stamps = lookup.basis.register(timeout)
+        lookup.stamps = _run_read(lookup.key, lookup.basis, timeout).stamps
 
 
-def fill(lookup: Lookup, payload: bytes, timeout: int, key: str | None = None) -> bool:
-    """Store `payload` for `timeout` seconds, under `key` if it is another one; False when it was dead on arrival."""
+def _run_read(key: str, basis: Basis, timeout: int) -> Lookup:
+    """Read by script; with a timeout, make what is absent."""
+    args: list[Any] = [len(basis.tables), len(basis.stamps), int(bool(basis.narrowable))]
+    registries: list[str] = []
+    if timeout:
+        args += [keys.fresh_token(), timeout, basis.as_json]
+        registries = basis.registry_keys
+    digest, kept, *found = run_script("read", [key, *basis.checked_keys, *registries], args)
+    payload: bytes | _Miss = MISS
+    if digest and digest == _digest([found[i] or b"" for i in basis.carried]):
+        payload = kept
+        _known.add(key)
+    return Lookup(key, basis, payload, found if basis.standing(found) else None)
+
+
+def fill(
+    lookup: Lookup, payload: bytes, timeout: int, key: str | None = None, narrowed: Narrowed | None = None
+) -> bool:
+    """Store `payload` for `timeout` seconds, under `key` if it is another one; False when it was dead on arrival.
+
+    `narrowed` tells what it rests on of the basis' narrowable dependencies.
+    """
     if not timeout or lookup.stamps is None:
         return False
     basis = lookup.basis
     dependents = () if settings.CACHEOPS_INSIDEOUT else basis.dependents_keys
-    stored = run_script(
-        "fill",
-        [key or lookup.key, *basis.checked_keys, *dependents],
-        [_digest(lookup.stamps) + payload, timeout, len(lookup.stamps), *lookup.stamps],
-    )
-    return bool(stored)
+    args = [_digest([lookup.stamps[i] for i in basis.carried]), payload, timeout, len(lookup.stamps), *lookup.stamps]
+    if basis.narrowable:
+        args += [keys.fresh_token(), json.dumps(basis.groups(narrowed or {}))]
+    _known.add(lookup.key)
+    return bool(run_script("fill", [key or lookup.key, *basis.checked_keys, *dependents], args))
+
+
+class Known:
+    """Keys that this process has found or filled lately: at most twice `size`."""
+
+    def __init__(self, size: int):
+        self._size = size
+        self._recent: set[str] = set()
+        self._older: set[str] = set()
+
+    def has(self, key: str) -> bool:
+        return key in self._recent or key in self._older
+
+    def add(self, key: str) -> None:
+        if len(self._recent) >= self._size:
+            self._recent, self._older = set(), self._recent
+        self._recent.add(key)
+
+
+# Only a guess at whether a value will be found, which decides between a command and a script.
+_known = Known(4096)
 
 
 def _digest(stamps: Sequence[bytes]) -> bytes:

@@ -7,23 +7,19 @@ well.  A callback that is gone too late would invalidate too much, never too lit
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import local, outbox
 from .changes import Work
-from .failure import forgiving
+from .delivery import deliver, deliver_surely
 from .frames import Frame
 from .prefixes import by_prefix
-from .signals import cache_invalidated
-
-logger = logging.getLogger("cacheops_lite")
 
 READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
 
@@ -52,8 +48,10 @@ class Recorder:
         self.asked_for_snapshot = False
         # In manual transaction management: what is to be done again at the commit, of which nobody tells.
         self._uncommitted: dict[str, Work] = {}
-        # What the server does by default, by the identity of the driver's connection.
-        self._server_pins: tuple[int, bool] | None = None
+        # The same within an atomic block in which a statement may have committed: such blocks are torn.
+        self._is_torn = False
+        # What the server does by default, and the driver's connection that it was asked on.
+        self._server_pins: tuple[Any, bool] = (None, False)
         # Names of temporary tables, in lower case: no views nor partitions.
         self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
@@ -125,7 +123,7 @@ class Recorder:
         driver: Any = self._connection.connection
         if driver is None:
             return False
-        if self._server_pins is None or self._server_pins[0] != id(driver):
+        if self._server_pins[0] is not driver:
             try:
                 # By the driver: it is no query of the project's.
                 with driver.cursor() as cursor:
@@ -134,7 +132,7 @@ class Recorder:
             except Exception:
                 # The transaction is broken: its reads are no good anyway.
                 return True
-            self._server_pins = id(driver), level.lower() not in READ_COMMITTED
+            self._server_pins = driver, level.lower() not in READ_COMMITTED
         return self._server_pins[1]
 
     def touch(self) -> None:
@@ -154,14 +152,16 @@ class Recorder:
             self._settle()
             parts = by_prefix(work)
             if self.is_manual:
-                for prefix, part in parts.items():
-                    self._uncommitted.setdefault(prefix, Work()).add(Work(part.changes, set(part.tables)))
-            (deliver if by_hand else _deliver_surely)(parts)
+                _add(self._uncommitted, parts)
+            (deliver if by_hand else deliver_surely)(parts)
         else:
             batch = self._batch()
             # The prefix is that of now: at the commit it may be another host's.
-            for prefix, part in by_prefix(work).items():
+            parts = by_prefix(work)
+            for prefix, part in parts.items():
                 batch.work.setdefault(prefix, Work()).add(part)
+            if self._is_torn:
+                _add(self._uncommitted, parts)
 
     def _settle(self) -> None:
         """Commit what was written within blocks that ended inside of hidden ones, which Django keeps open."""
@@ -177,13 +177,27 @@ class Recorder:
             for prefix, work in batch.work.items():
                 merged.setdefault(prefix, Work()).add(work)
             batch.work = {}
-        _deliver_surely(merged)
+        deliver_surely(merged)
+
+    def flush_early(self) -> None:
+        """To be called after what may have committed without Django's knowing: it can't be undone any more.
+
+        In an atomic block it is all done once more at its end, whichever that is, and so is what comes after it: on
+        SQLite that is in no transaction.
+        """
+        for batch in self._alive():
+            _add(self._uncommitted, batch.work)
+        self._is_torn = self._connection.in_atomic_block
+        again: dict[str, Work] = {}
+        _add(again, self._uncommitted)
+        deliver_surely(again)
 
     def committed(self) -> None:
-        """To be called after a commit in manual transaction management: what others read before it falls again."""
+        """To be called when a transaction ended of which no block tells all: what others read before it falls again."""
+        self._is_torn = False
         if self._uncommitted:
             work, self._uncommitted = self._uncommitted, {}
-            _deliver_surely(work)
+            deliver_surely(work)
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""
@@ -222,28 +236,10 @@ class Recorder:
             connection.run_on_commit.insert(0, connection.run_on_commit.pop())
 
 
-def _deliver_surely(work_by_prefix: dict[str, Work]) -> None:
-    try:
-        deliver(work_by_prefix)
-    except Exception:
-        logger.exception("Can't invalidate what was written; it is tried again until it is done")
-
-
-def deliver(work_by_prefix: dict[str, Work]) -> None:
-    """Do the work now and tell receivers of ``cache_invalidated``.
-
-    Raises errors of Redis unless reads degrade; the work is not lost then.
-    """
-    try:
-        with forgiving():
-            outbox.invalidate(work_by_prefix)
-    finally:
-        # Not before: a reader in between would remember what it still found in Redis.
-        for work in work_by_prefix.values():
-            local.forget(None if work.everything else work.all_tables())
-        for work in work_by_prefix.values():
-            for sender, obj_dict in work.notices:
-                cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
+def _add(kept: dict[str, Work], works: dict[str, Work]) -> None:
+    """Add works by prefix to those that are kept for a second time; notices are given once."""
+    for prefix, work in works.items():
+        kept.setdefault(prefix, Work()).add(replace(work, notices=[]))
 
 
 def recorder_of(connection: BaseDatabaseWrapper) -> Recorder:

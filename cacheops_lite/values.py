@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime
 import decimal
 import hashlib
+import re
+import string
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +21,10 @@ Tokenizer = Callable[[Any], str]
 # `quote` escapes "!" and "#", so no text has the token of NULL or of a longer text's hash.
 NULL = "!"
 LONGEST_TEXT = 64
+# Tokens of texts that are equal to others of other bytes begin so.
+LOOSE = "~"
+# That of texts of which `folded` can't tell what they are equal to.
+ODD = "~!"
 
 
 def name(text: str) -> str:
@@ -36,8 +42,48 @@ def boolean(value: Any) -> str:
 
 def text(value: Any) -> str:
     """Text that the database compares byte by byte."""
+    return _text(_as_stored(value))
+
+
+def padded(value: Any) -> str:
+    """Text that is equal to itself with other spaces at its end."""
+    return LOOSE + _text(_as_stored(value).rstrip(" "))
+
+
+def nocase(value: Any) -> str:
+    """Text of which the case of ASCII letters does not count."""
+    return LOOSE + _text(_as_stored(value).translate(_LOWER))
+
+
+def folded(value: Any) -> str:
+    """Text that some collation or other of MariaDB and MySQL compares, coarsely enough for each of them.
+
+    Letters that one of them holds equal are one; in a run of letters each counts once, as some contract or expand them;
+    what is not plain ASCII, or not everywhere the same, is `ODD`.
+    """
+    stored = _as_stored(value)
+    if not _PLAIN.fullmatch(stored):
+        return ODD
+    return LOOSE + _text(_RUN.sub(_each_once, stored.lower().translate(_SAME)).rstrip(" "))
+
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\[\\\]^`{|}~?]*")
+_RUN = re.compile("[a-z]+")
+# i = j and u = v in Latin, i = y and ch = c in Lithuanian, v = w in Swedish, m = n on the Macintosh.
+_SAME = str.maketrans("jyvwm", "iiuun", "h")
+
+
+def _each_once(run: re.Match[str]) -> str:
+    return "".join(dict.fromkeys(run[0]))
+
+
+def _as_stored(value: Any) -> str:
     # An enum's member is stored as the text that it is, whatever its own __str__ says.
-    value = str.__str__(value) if isinstance(value, str) else str(value)
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
+def _text(value: str) -> str:
     if len(value) > LONGEST_TEXT:
         return "#" + hashlib.blake2b(_bytes(value), digest_size=16).hexdigest()
     return value if value.isascii() and value.isalnum() else quote(_bytes(value), safe="")

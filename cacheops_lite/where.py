@@ -9,10 +9,10 @@ from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In, IsNull, Lookup
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
-from .columns import token
+from . import columns
 from .conditions import ANY, NONE, Formula, Term, all_of, any_of, one_of
 from .conf import settings
-from .values import NULL
+from .values import NULL, ODD
 
 # Makes the token of one value of a lookup's right hand side, at its position there, for the database of a vendor.
 Tokens = Callable[[Any, str, Any, int], "str | None"]
@@ -20,7 +20,7 @@ Tokens = Callable[[Any, str, Any, int], "str | None"]
 
 def own_tokens(lookup: Any, vendor: str, value: Any, position: int) -> str | None:
     """The token of the value itself."""
-    return token(lookup.lhs.target, vendor, value)
+    return columns.token_of_condition(lookup.lhs.target, vendor, value)
 
 
 def formula(where: Any, vendor: str, tokens: Tokens = own_tokens) -> Formula:
@@ -90,6 +90,8 @@ def _terms(node: Any, options: list[Any], vendor: str, tokens: Tokens) -> Formul
     found = [tokens(node, vendor, option, position) for position, option in enumerate(options)]
     if None in found:
         return ANY
+    if columns.has_odd_ones(node.lhs.target, vendor):
+        found.append(ODD)
     return one_of(_term(node.lhs, each) for each in found if each is not None)
 
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.db import connections
 from django.db.models import Field, GeneratedField, Model
 
 from . import columns
-from .changes import Change, Work
+from .changes import Arrivals, Work
 from .columns import is_ours_to_read
-from .images import Snapshot, put, row_came, row_changed, snapshot, tables_of
+from .images import Snapshot, Table, put, row_came, row_changed, snapshot, table_names, tables_of
 from .invalidation import record
 from .looks import Look, wanted_of
 from .signals import cache_invalidated
+from .values import Tokenizer
 
 
-def saved(instance: Model, found: Look | None, created: bool, written: Collection[str] | None, using: str) -> None:
-    """Record that `instance` was saved; `found` is its look, `written` the names that save() was limited to."""
+def saved(
+    instance: Model, found: Look | None, told: Snapshot, created: bool, written: Collection[str] | None, using: str
+) -> None:
+    """Record that `instance` was saved.
+
+    `found` is its look, `told` what only the database knows since, `written` the names that save() was limited to.
+    """
     model, vendor = type(instance), connections[using].vendor
-    held = snapshot(instance)
+    held = {**snapshot(instance), **told}
     if created:
         _record_insert(model, held, found, using)
     elif found is None or found.pk != instance.pk or not found.held:
@@ -47,7 +54,7 @@ def _record_insert(model: type[Model], held: Snapshot, found: Look | None, using
 
 def _record_unknown(model: type[Model], held: Snapshot, using: str) -> None:
     """What the row was is not known: drop the generations."""
-    record(model, using, Work(tables={table.name for table in tables_of(model)}), dict(held))
+    record(model, using, Work(tables=table_names(model)), dict(held))
 
 
 def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str]:
@@ -64,32 +71,64 @@ def created(model: type[Model], instances: Sequence[Model], using: str) -> None:
     vendor = connections[using].vendor
     wanted = wanted_of(model)
     if wanted is None:
-        record(model, using, Work(tables={table.name for table in tables_of(model)}))
+        record(model, using, Work(tables=table_names(model)))
         return
-    work = Work()
-    for table in tables_of(model):
-        asked_for = [
-            (column, field) for column, field in table.fields.items() if column in wanted.conditions[table.name]
-        ]
-        # Of a row that comes its conditions matter, and many rows meet the same ones.
-        images = {tuple(_tokens(instance, asked_for, vendor)) for instance in instances}
-        work.changes += [Change(table.name, old=None, new=dict(image)) for image in images]
-    obj_dicts = map(snapshot, instances) if cache_invalidated.has_listeners() else ()
-    record(model, using, work, *obj_dicts)
+    arrivals = [
+        Arrivals(table.name, _met(table, wanted.schemes[table.name], instances, vendor)) for table in tables_of(model)
+    ]
+    work = Work(changes=[*arrivals] if instances else [])
+    is_heard = cache_invalidated.has_listeners(model._meta.concrete_model)
+    record(model, using, work, *(map(snapshot, instances) if is_heard else ()))
 
 
-def _tokens(
-    instance: Model, columns_asked_for: Iterable[tuple[str, Field[Any, Any]]], vendor: str
-) -> Iterator[tuple[str, str]]:
-    """The tokens of some columns, as far as the instance knows them."""
-    held: dict[str, Any] = {}
-    for column, field in columns_asked_for:
+def _met(table: Table, schemes: Collection[str], instances: Sequence[Model], vendor: str) -> dict[str, set[str]]:
+    """What the instances' rows meet of each scheme; without those of which some row does not tell."""
+    tokens: dict[str, list[str] | None] = {}
+    met = {}
+    for scheme in schemes:
+        names = scheme.split(",") if scheme else []
+        for column in names:
+            if column not in tokens:
+                tokens[column] = _tokens(table.fields.get(column), instances, vendor)
+        columns_told = [found for column in names if (found := tokens[column]) is not None]
+        if len(columns_told) == len(names):
+            pairs = (
+                [f"{column}={token}" for token in found] for column, found in zip(names, columns_told, strict=True)
+            )
+            met[scheme] = set(map("&".join, zip(*pairs, strict=True))) if names else {""}
+    return met
+
+
+# Types whose equal values have the same token; times of one zone may be equal and yet an hour apart.
+_TOLD_BY_VALUE = frozenset({int, str, bool, uuid.UUID})
+
+
+def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
+    """The tokens of a field in each of the instances, None if one of them does not know."""
+    tokenize = None if field is None else columns.tokenizer(field, vendor)
+    if field is None or tokenize is None or not is_ours_to_read(field):
+        return None
+    # Many rows hold the same.
+    known: dict[tuple[type, Any], str] = {}
+    tokens = []
+    for instance in instances:
         value = instance.__dict__.get(field.attname, field)
-        # A key that is still missing the database gave, where it told none.
-        unknown = value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key)
-        if not unknown and is_ours_to_read(field):
-            put(held, field, value)
-        if field.attname in held:
-            token = columns.token(field, vendor, held[field.attname])
-            if token is not None:
-                yield column, token
+        kind = type(value)
+        token = known.get((kind, value)) if kind in _TOLD_BY_VALUE else None
+        if token is None:
+            token = _token(field, tokenize, value)
+            if token is None:
+                return None
+            if kind in _TOLD_BY_VALUE:
+                known[kind, value] = token
+        tokens.append(token)
+    return tokens
+
+
+def _token(field: Field[Any, Any], tokenize: Tokenizer, value: Any) -> str | None:
+    # A key that is still missing the database gave, where it told none.
+    if value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key):
+        return None
+    held: dict[str, Any] = {}
+    put(held, field, value)
+    return columns.token_by(tokenize, held[field.attname]) if held else None

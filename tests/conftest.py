@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_read
-from tests import services
+from tests import fast_paths, services
 
 FLAVOURS = {
     "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
@@ -24,6 +24,11 @@ MODES = {"sets": {"CACHEOPS_INSIDEOUT": False}, "insideout": {"CACHEOPS_INSIDEOU
 STORES = [f"{flavour}-{mode}" for flavour in FLAVOURS for mode in MODES]
 # Some of them will do where the same tests run elsewhere on all.
 STORES = [store for store in STORES if store in os.environ.get("TEST_STORES", " ".join(STORES)).split()]
+
+
+def pytest_configure(config):
+    if os.environ.get("TEST_FAST_PATHS") == "off":
+        fast_paths.switch(False)
 
 
 def pytest_report_header(config):

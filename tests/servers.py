@@ -30,7 +30,10 @@ class Server:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         command += ["--dir", tempfile.gettempdir(), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        with redis.Redis(port=self.port, retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 250)) as client:
+        # Older versions of redis-py don't count a refused connection among what is worth another try.
+        errors = (redis.ConnectionError, redis.TimeoutError, OSError)
+        patience = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 250, supported_errors=errors)
+        with redis.Redis(port=self.port, retry=patience) as client:
             client.ping()
 
     def stop(self):

@@ -6,6 +6,7 @@ import random
 import time
 
 from cacheops_lite import changes, looks, outbox, reading, store, transaction
+from cacheops_lite.redis import get_client
 
 
 def losing_invalidations():
@@ -34,7 +35,8 @@ def stamping_late():
 
     def fill_late(self, storable):
         if self._lookup is not None and reading.may_fill(self.target.databases):
-            self._lookup.stamps = self._lookup.basis.register(self.target.timeout)
+            self._lookup.stamps = None
+            store.take_stamps(self._lookup, self.target.timeout)
         fill(self, storable)
 
     reading.Attempt.fill = fill_late
@@ -43,9 +45,9 @@ def stamping_late():
 def keeping_dead_fills():
     """A value is kept though a stamp fell meanwhile, and read without a look at which it carries."""
 
-    def fill(lookup, payload, timeout, key=None):
+    def fill(lookup, payload, timeout, key=None, narrowed=None):
         if lookup.stamps is not None:
-            store.get_client().set(key or lookup.key, bytes(store.DIGEST_LENGTH) + payload, ex=timeout)
+            get_client().set(key or lookup.key, bytes(store.DIGEST_LENGTH) + payload, ex=timeout)
 
     store._digest = lambda stamps: bytes(store.DIGEST_LENGTH)
     store.fill = fill
@@ -53,7 +55,7 @@ def keeping_dead_fills():
 
 def looking_without_locks():
     """Others may move the row between look and write."""
-    looks.lock = lambda model, using: looks.QuerySet(model, using=using).nocache()
+    looks._locking = looks._reading
 
 
 def flushing_before_the_commit():

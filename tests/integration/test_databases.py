@@ -60,6 +60,18 @@ def test_databases_have_results_of_their_own(store):
     assert texts("replica") == ["here"]
 
 
+@override_settings(CACHEOPS=APART)
+def test_objects_got_by_their_keys_are_those_of_their_database(store):
+    """Also by the direct path, which knows them by key or by another unique column."""
+    Label.objects.using("default").create(pk=1, text="here")
+    Label.objects.using("other").create(pk=1, text="there")
+    for _ in range(2):
+        assert [Label.objects.using(using).get(pk=1).text for using in ("default", "other")] == ["here", "there"]
+        with pytest.raises(Label.DoesNotExist):
+            Label.objects.using("other").get(text="here")
+        assert Label.objects.get(text="here").pk == 1
+
+
 def models_min():
     from django.db.models import Min
 

@@ -338,12 +338,13 @@ def test_what_waits_is_bounded(server, degrading, no_courier):
     with using(servers.free_port()):
         for start in range(0, 3000, 500):
             changes = [Change("t", {"a": str(number)}, None) for number in range(start, start + 500)]
-            outbox.postpone({"": Work(changes=changes)})
+            outbox.postpone({"": Work(changes=changes, notices=[(Label, None)])})
         waiting = outbox._overdue[""]
         assert len(waiting.changes) <= MAX_CHANGES_PER_TABLE
         assert waiting.tables == {"t"}
         outbox.postpone({"": Work(keys={f"k{number}" for number in range(outbox.MAX_KEYS + 1)})})
         assert waiting.everything
+        assert not waiting.notices
         assert not waiting.keys
 
 

@@ -12,9 +12,10 @@ from django.db.models import Avg, Count, F, Max, Q, Sum
 from django.db.models.signals import post_init, pre_init
 from django.test import override_settings
 
-from cacheops_lite import caching, compiled, direct, hydration, plans
+from cacheops_lite import caching, compiled, hydration, plans
 from cacheops_lite.where import own_tokens
 from tests.conftest import counted_reads
+from tests.fast_paths import switch
 from tests.property import shop
 from tests.shop.models import Category, Customer, Label, Product, Ticket, VisibleProduct, Warranty
 
@@ -30,14 +31,11 @@ def populated(store):
 
 @contextmanager
 def fast_paths(on):
-    modules = (plans, direct, hydration)
-    for module in modules:
-        module.ENABLED = on
+    switch(on)
     try:
         yield
     finally:
-        for module in modules:
-            module.ENABLED = True
+        switch(True)
 
 
 def seen(value):
@@ -76,6 +74,7 @@ QUERIES = {
     "range": lambda: list(products.filter(views__range=(1, 2)).order_by("pk")),
     "same column twice": lambda: list(products.filter(Q(views=1) | Q(views=2), views__gt=1).order_by("pk")),
     "contradiction": lambda: list(products.filter(views=1).filter(views=2).order_by("pk")),
+    "twice the same": lambda: list(products.filter(views=1).filter(views=1).order_by("pk")),
     "joined": lambda: list(products.filter(category__name="c0").order_by("pk")),
     "joined twice": lambda: list(products.filter(category__parent__name="c0").order_by("pk")),
     "joined in": lambda: list(products.filter(category__name__in=["c0", "c1"]).order_by("pk")),
@@ -103,6 +102,27 @@ QUERIES = {
     "named": lambda: list(products.values_list("name", "views", named=True).order_by("pk")),
     "dates": lambda: list(products.exclude(day=None).dates("day", "month")),
     "extra": lambda: list(products.extra(select={"one": "1"}).order_by("pk")),
+    "another extra": lambda: list(products.extra(select={"one": "2"}).order_by("pk")),
+    "extra of a column": lambda: list(
+        products.filter(views=1).extra(select={"v": "shop_product.views"}).order_by("pk")
+    ),
+    "extra with a value": lambda: list(
+        products.filter(views=1).extra(select={"one": "%s"}, select_params=["1"]).order_by("pk")
+    ),
+    "extra that is masked": lambda: list(products.extra(select={"one": "1"}).values("pk").order_by("pk")),
+    "extra condition": lambda: list(products.extra(where=["views = 1"]).order_by("pk")),
+    "prefetched back": lambda: [
+        (each, list(each.products.all())) for each in Label.objects.prefetch_related("products").order_by("pk")
+    ],
+    "prefetched to self": lambda: [
+        (each, list(each.related.all())) for each in products.prefetch_related("related").order_by("pk")
+    ],
+    "prefetched and filtered": lambda: [
+        (each, each.new)
+        for each in products.prefetch_related(
+            models.Prefetch("labels", Label.objects.filter(text="new"), to_attr="new")
+        ).order_by("pk")
+    ],
     "union": lambda: list(
         products.filter(views=1).values_list("pk").union(products.filter(views=2).values_list("pk")).order_by("id")
     ),
@@ -208,6 +228,15 @@ def test_names_of_plans_tell_values_and_shapes_apart():
         products.filter(visible=True),
         products.filter(visible=False),
         products.filter(category=None),
+        products.annotate(n=models.Value(1)),
+        products.annotate(n=models.Value(2)),
+        products.annotate(n=Count("labels", filter=Q(labels__text="a"))),
+        products.annotate(n=Count("labels", filter=Q(labels__text="b"))),
+        products.filter(views=1).extra(select={"one": "1"}),
+        products.filter(views=1).extra(select={"one": "2"}),
+        products.filter(views=1).extra(select={"two": "1"}),
+        products.filter(views=1).extra(select={"one": "%s"}, select_params=["1"]),
+        products.filter(views=1).extra(select={"one": "%s"}, select_params=["2"]),
         VisibleProduct.objects.filter(views=1),
     ]
     names = set()

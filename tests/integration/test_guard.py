@@ -1,9 +1,15 @@
 """Writes without signals drop their tables; those that signals describe stay precise, whatever happens around them."""
 
+import threading
+from contextlib import suppress
+
 import pytest
+from django.apps import apps
 from django.core.cache import caches
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.db.migrations.operations import RunPython
+from django.db.migrations.state import ProjectState
 from django.db.models import F
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
@@ -513,18 +519,123 @@ def test_what_copy_brings_is_noticed(labels, settings, in_transaction, debug):
     assert texts() == sorted([*before, "copied"])
 
 
+@pytest.mark.parametrize(
+    ("vendors", "statement"),
+    [
+        (("postgresql", "mysql"), "SET @a = 1; UPDATE shop_label SET text = 'x'"),
+        (("postgresql", "mysql"), "BEGIN; UPDATE shop_label SET text = 'x'; COMMIT"),
+        (("postgresql", "mysql"), "SELECT 1; TRUNCATE shop_product_labels; CALL rename_all()"),
+        (("mysql",), "SET STATEMENT max_statement_time = 10 FOR UPDATE shop_label SET text = 'x'"),
+        (("mysql",), "ANALYZE UPDATE shop_label SET text = 'x'"),
+        (("mysql",), "BEGIN NOT ATOMIC UPDATE shop_label SET text = 'x'; END"),
+        (("mysql",), "BEGIN NOT ATOMIC CALL rename_all(); END"),
+        (("postgresql",), "EXPLAIN ANALYZE UPDATE shop_label SET text = 'x'"),
+    ],
+)
+def test_statements_that_begin_like_harmless_ones_are_noticed(procedure, vendors, statement):
+    """Several in one, and such as run others."""
+    if connection.vendor not in vendors:
+        pytest.skip("another database's")
+    if connection.vendor == "postgresql":
+        statement = statement.replace("SET @a = 1", "SET LOCAL work_mem = 65536")
+    Label.objects.create(text="a")
+    assert texts() == texts() == ["a"]
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        while cursor.nextset():
+            pass
+    assert texts() == list(Label.objects.nocache().values_list("text", flat=True)) != ["a"]
+
+
+@pytest.mark.parametrize("call", ["CALL slow()", "callproc", "SELECT 1; CALL slow()"])
+def test_what_a_procedure_writes_after_its_first_result_is_noticed(labels, call):
+    """The server goes on with it when the first result has long been fetched."""
+    if connection.vendor != "mysql":
+        pytest.skip("others return when all is done")
+    steps = "SELECT 1; DO GET_LOCK('go', 20); UPDATE shop_label SET text = 'x'"
+    raw(f"CREATE OR REPLACE PROCEDURE slow() BEGIN {steps}; END")
+    locked, go, count = threading.Event(), threading.Event(), lambda: Label.objects.filter(text="x").count()
+
+    def hold():
+        raw("DO GET_LOCK('go', 20)")
+        locked.set()
+        go.wait(20)
+        counts.append(count())
+        connection.close()
+
+    counts, holder = [], threading.Thread(target=hold)
+    Label.objects.filter(text="b").delete()
+    holder.start()
+    assert locked.wait(20)
+    with connection.cursor() as cursor:
+        cursor.callproc("slow") if call == "callproc" else cursor.execute(call)
+        go.set()
+        holder.join(20)
+    raw("DROP PROCEDURE slow")
+    assert counts == [0]
+    assert count() == 1
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_a_driver_s_own_methods_write_is_noticed(labels, in_transaction):
+    """They pass no execute wrapper: executescript of SQLite's, stream of psycopg's."""
+    update = "UPDATE shop_label SET text = 'x' WHERE text = 'a'"
+
+    def write():
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.executescript(f"{update};")
+            else:
+                assert len(list(cursor.stream(f"{update} RETURNING id"))) == 1
+
+    if connection.vendor == "mysql":
+        pytest.skip("this driver has none")
+    if in_transaction:
+        with transaction.atomic():
+            write()
+            assert texts() == ["b", "x"]
+    else:
+        write()
+    assert texts() == ["b", "x"]
+
+
+def test_rows_that_a_driver_streams_drop_nothing(labels, is_hit):
+    """Only a statement that may write does."""
+    if connection.vendor != "postgresql":
+        pytest.skip("psycopg's")
+    texts()
+    with connection.cursor() as cursor:
+        assert len(list(cursor.stream("SELECT * FROM shop_label"))) == 2
+    assert is_hit(texts)
+
+
+def test_a_delete_that_a_receiver_commits_and_has_fail_is_noticed(receive):
+    """It is not described to its end, and can't be undone."""
+
+    def commit_and_fail(**kwargs):
+        raw("COMMIT")
+        raise RuntimeError
+
+    receive(post_delete, commit_and_fail, Product)
+    before = state()
+    with suppress(RuntimeError, DatabaseError):
+        product().delete()
+    assert state() == true_state() != before
+
+
 def test_a_write_through_a_view_is_noticed(labels):
     """Django does not know it, so that every table falls."""
+    raw("CREATE VIEW a_view AS SELECT id, text FROM shop_label")
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite's views are read-only")
-    raw("CREATE VIEW shop_of_labels AS SELECT id, text FROM shop_label")
+        # By itself a view is read-only there.
+        update = "UPDATE shop_label SET text = NEW.text WHERE id = OLD.id"
+        raw(f"CREATE TRIGGER through_it INSTEAD OF UPDATE ON a_view BEGIN {update}; END")
     try:
-        raw("CREATE OR REPLACE VIEW l AS SELECT id, text FROM shop_label")
-        raw("UPDATE l SET text = 'x' WHERE text = 'a'")
+        assert texts() == texts() == ["a", "b"]
+        raw("UPDATE a_view SET text = 'x' WHERE text = 'a'")
         assert texts() == ["b", "x"]
     finally:
-        raw("DROP VIEW l")
-        raw("DROP VIEW shop_of_labels")
+        raw("DROP VIEW a_view")
 
 
 def test_a_truncation_that_goes_on_to_other_tables_is_noticed(labels):
@@ -581,3 +692,39 @@ def test_what_the_database_deletes_by_itself_is_noticed(store):
         delete(shelf)
         assert read() == (0, [("n", None)])
         models.Note.objects.all().delete()
+
+
+def test_a_change_of_the_schema_starts_a_new_generation(is_hit):
+    """As migrations make it, and it may be undone."""
+    read = lambda: [label.text for label in Label.objects.all()]
+    read()
+    text = Label._meta.get_field("text")
+    longer = models.CharField(max_length=60, unique=True)
+    longer.set_attributes_from_name("text")
+    longer.model = Label
+    for old, new in ((text, longer), (longer, text)):
+        assert is_hit(read)
+        with connection.schema_editor() as editor:
+            editor.alter_field(Label, old, new)
+        assert not is_hit(read)
+
+
+def test_a_data_migration_is_seen():
+    """Its models are others than the project's; in bulk, and one by one."""
+    Label.objects.create(text="one")
+    read = lambda: sorted(label.text for label in Label.objects.all())
+
+    def rename(apps, editor):
+        historical = apps.get_model("shop", "Label")
+        assert historical is not Label
+        historical.objects.update(text="all")
+        added = historical.objects.create(text="two")
+        added.text = "three"
+        added.save()
+
+    state = ProjectState.from_apps(apps)
+    read()
+    with connection.schema_editor(atomic=True) as editor:
+        RunPython(rename).database_forwards("shop", editor, state, state)
+    assert "all" in read()
+    assert "three" in read()

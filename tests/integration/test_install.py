@@ -8,7 +8,7 @@ from django.db.models.query import QuerySet
 from django.db.models.signals import post_save
 from django.test.utils import isolate_apps
 
-from cacheops_lite import apps, guard, queryset
+from cacheops_lite import apps, cached_as, guard, queryset
 from cacheops_lite.scope import is_watched
 from tests.shop.models import Customer, Label, Membership, Person, Product, Unwatched, VisibleProduct
 
@@ -38,6 +38,21 @@ def test_uninstalling_leaves_django_as_it_was(store, without, reads):
     assert (reads.hits, reads.misses) == (0, 0)
 
 
+def test_functions_may_be_decorated_before_the_app_is_there(store, without):
+    """As in modules that are imported on the way."""
+    called = []
+
+    @cached_as(Label.objects.filter(text="x"), timeout=60)
+    def count():
+        called.append(1)
+        return len(called)
+
+    apps.install()
+    assert count() == count() == 1
+    Label.objects.create(text="x")
+    assert count() == 2
+
+
 def test_installing_twice_is_as_installing_once(store, is_hit):
     """Idempotent, step by step."""
     before = len(post_save.receivers), connection.execute_wrappers.count(guard.guard), QuerySet.count
@@ -55,6 +70,8 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
         *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
         *("bulk_create", "update", "_raw_delete"),
+        # Defaults of ours.
+        *("_cacheops_caching", "_cacheops_cloning", "_cacheops_capture"),
     }
 
 

@@ -126,12 +126,16 @@ def test_a_prefix_by_tables_misses_no_write(store):
         def joined():
             return list(Product.objects.filter(name__startswith="pen").values_list("name", "category__name"))
 
+        def narrowed():
+            return [each.category.name for each in Product.objects.select_related("category")]
+
         def rename_category():
             pens.name += "x"
             pens.save()
 
         assert is_kept_until(lambda: rename(pen), joined)
         assert is_kept_until(rename_category, joined)
+        assert is_kept_until(rename_category, narrowed)
         assert is_kept_until(lambda: Product.objects.update(name="penny"), joined)
         assert is_kept_until(lambda: Customer.objects.filter(pk=ann.pk).update(city="Bari"), of(Customer, "city"))
         ann.name = "bea"
@@ -247,6 +251,12 @@ def test_special_characters_are_harmless(store, prefix):
         label.refresh_from_db()
         label.text = "saved"
         assert is_kept_until(label.save, of(Label, "text"))
+        category = Category.objects.create(name="pens")
+        Product.objects.create(sku="pen", category=category)
+        category.name = "quills"
+        narrowed = lambda: [each.category.name for each in Product.objects.select_related("category")]
+        assert is_kept_until(category.save, narrowed)
+        Product.objects.all().delete()
         cache.set("key", 1, 10)
         assert cache.get("key") == 1
         label.delete()

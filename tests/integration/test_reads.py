@@ -27,6 +27,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, ExtractYear, Now, Random, RowNumber
 from django.db.models.signals import post_init
 
+from cacheops_lite import narrowing
 from cacheops_lite.signals import cache_read
 from tests.conftest import run_async
 from tests.property.differential import uncached
@@ -423,16 +424,17 @@ def test_an_evaluated_queryset_asks_nobody_again(reads):
     assert reads.hits + reads.misses == before
 
 
-def test_a_hit_takes_one_command(monkeypatch, store):
+@pytest.mark.parametrize(("name", "command"), [("fetch", "MGET"), ("get", "MGET"), ("select_related", "EVALSHA")])
+def test_a_hit_takes_one_command(name, command, monkeypatch, store):
     """One round trip."""
-    VALUES["select_related"]()
+    VALUES[name]()
     sent = []
     execute = type(store).execute_command
     monkeypatch.setattr(
         type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw)
     )
-    VALUES["select_related"]()
-    assert sent == ["MGET"]
+    VALUES[name]()
+    assert sent == [command if narrowing.ENABLED else "MGET"]
 
 
 def test_querysets_can_be_pickled_and_copied():

@@ -6,7 +6,7 @@ import pytest
 
 from cacheops_lite import keys, outbox
 from cacheops_lite import store as protocol
-from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
+from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Arrivals, Change, Work
 from cacheops_lite.conditions import Dependency
 from cacheops_lite.locks import acquire_lock, deadline, release_lock, wait_for_value
 from cacheops_lite.store import MISS, Basis
@@ -128,6 +128,39 @@ def test_a_stamp_of_an_old_generation_counts_as_absent(store):
     assert kept("one", ONE) is MISS
 
 
+def test_a_read_of_what_nobody_knows_takes_the_stamps_along(store, monkeypatch):
+    """A first miss is two round trips: what is absent is made by the read itself."""
+    monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+    lookup = protocol.read(keys.value_key("", "new"), Basis("", [ONE, OTHER]), 60)
+    assert lookup.payload is MISS
+    stamps = list(lookup.stamps)
+    protocol.take_stamps(lookup, 60)
+    assert lookup.stamps == stamps
+    assert protocol.fill(lookup, b"value", 60)
+    assert kept("new", ONE, OTHER) == b"value"
+
+
+def test_a_read_of_what_another_process_filled_finds_it(store, monkeypatch):
+    """Whether a key is known is a guess, that changes no answer."""
+    keep("one", ONE)
+    key = keys.value_key("", "one")
+    for timeout in (0, 60):
+        monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+        assert protocol.read(key, Basis("", [ONE]), timeout).payload == b"value"
+    changed(new={"a": "1"})
+    monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+    assert protocol.read(key, Basis("", [ONE]), 60).payload is MISS
+
+
+def test_what_is_known_is_bounded():
+    """It is forgotten from the oldest."""
+    known = protocol.Known(10)
+    for number in range(1000):
+        known.add(str(number))
+    assert known.has("999")
+    assert sum(known.has(str(number)) for number in range(1000)) <= 20
+
+
 def test_losing_any_key_costs_a_miss_and_never_an_old_value(store):
     """Whatever Redis evicts, what is read afterwards is what was filled after the change."""
     keep("one", ONE)
@@ -183,10 +216,42 @@ def test_the_registry_tells_which_columns_schemes_need(store):
     found = wanted()
     assert (found.conditions["t"], found.reads["t"]) == ({"a"}, {"a", "x"})
     assert [found.asks_for("t", column) for column in "axz"] == [True, True, False]
-    assert [found.names("t", column) for column in "axz"] == [True, True, False]
+    assert found.schemes["t"] == {"a"}
     keep("one", ONE)
     assert wanted().reads["t"] is None
     assert wanted().asks_for("t", "z")
+
+
+def test_rows_that_came_drop_what_any_of_them_meets(store):
+    """Of each scheme, also of one without conditions and of one with several columns; and nothing else."""
+    pair = Dependency("t", (("a", "1"), ("b", "2")), None)
+    crossed = Dependency("t", (("a", "1"), ("b", "3")), None)
+    for name, dependency in {"one": ONE, "two": TWO, "any": ANY, "pair": pair, "crossed": crossed}.items():
+        keep(name, dependency)
+    met = {"": {""}, "a": {"a=1", "a=7"}, "a,b": {"a=1&b=2", "a=7&b=3"}}
+    outbox.invalidate({"": Work(changes=[Arrivals("t", met)])})
+    assert kept("one", ONE) is kept("any", ANY) is kept("pair", pair) is MISS
+    assert kept("two", TWO) == kept("crossed", crossed) == b"value"
+
+
+def test_rows_that_came_and_do_not_tell_of_a_scheme_drop_the_table(store):
+    """As when the scheme came after the rows were looked at, or their column is made by the database."""
+    keep("two", TWO)
+    keep("any", ANY)
+    outbox.invalidate({"": Work(changes=[Arrivals("t", {"": {""}})])})
+    assert kept("two", TWO) is kept("any", ANY) is MISS
+
+
+def test_rows_that_came_count_as_many_as_they_differ(store):
+    """A thousand that meet two conditions are few changes; with many conditions the table is dropped."""
+    few = Arrivals("t", {"": {""}, "a": {"a=1", "a=2"}})
+    many = Arrivals("t", {"": {""}, "a": {f"a={i}" for i in range(MAX_CHANGES_PER_TABLE)}})
+    assert '"met"' in Work(changes=[few]).as_json()
+    assert '"met"' in Work(changes=[many]).as_json()
+    assert '"met"' not in Work(changes=[few, many]).as_json()
+    keep("one", ONE)
+    outbox.invalidate({"": Work(changes=[few, many])})
+    assert kept("one", ONE) is MISS
 
 
 def test_too_many_changes_drop_the_table_in_one_small_call(store):
@@ -207,6 +272,32 @@ def test_a_foreign_value_is_a_miss(store, value):
     keep("one", ONE)
     store.set(keys.value_key("", "one"), value)
     assert kept("one", ONE) is MISS
+
+
+WIDE = {"plain": (), "narrowable": [ANY]}
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("narrowable", WIDE)
+@pytest.mark.parametrize("value", [b"", b"x" * 15, b"x" * 1000, ["x"]])
+def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, value, narrowable, known):
+    """Whichever command reads it; and the next value takes its place."""
+    basis = Basis("", [ANY, OTHER], narrowable=WIDE[narrowable])
+    key = keys.value_key("", "one")
+
+    def filled():
+        lookup = protocol.read(key, basis, 60)
+        protocol.take_stamps(lookup, 60)
+        return protocol.fill(lookup, b"value", 60)
+
+    assert filled()
+    store.delete(key)
+    store.rpush(key, *value) if isinstance(value, list) else store.set(key, value)
+    if not known:
+        monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+    assert protocol.read(key, basis, 60).payload is MISS
+    assert filled()
+    assert protocol.read(key, basis, 60).payload == b"value"
 
 
 def test_clear_removes_our_keys_and_no_others(store):
@@ -279,6 +370,17 @@ def test_sets_of_dependents_are_freed_and_kept_small(store, settings):
     changed(new={"a": "1"})
     assert not list(store.scan_iter(match="@col:v:*"))
     assert not store.exists(dependents)
+
+
+def test_an_invalidation_frees_a_bounded_number_of_results(store, settings):
+    """However many rest on a row: what is left of them is invalid, and dies by its timeout."""
+    settings.CACHEOPS_INSIDEOUT = False
+    for i in range(300):
+        keep(f"k{i}", ONE)
+    changed(new={"a": "1"})
+    assert 200 <= len(list(store.scan_iter(match="@col:v:*"))) <= 290
+    assert not list(store.scan_iter(match="@col:d:*"))
+    assert all(kept(f"k{i}", ONE) is MISS for i in range(300))
 
 
 def test_without_sets_no_set_is_kept(store, settings):

@@ -3,9 +3,10 @@
 import gc
 import threading
 import weakref
+from contextlib import nullcontext, suppress
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from cacheops_lite.transaction import recorder_of
@@ -184,10 +185,10 @@ def test_recorders_hold_nothing_after_their_transaction(label):
         assert not recorder_of(connection).is_dirty
 
 
-@pytest.mark.parametrize("end", ["commit", "set_autocommit", "close"])
+@pytest.mark.parametrize("end", ["commit", "COMMIT", "set_autocommit", "close"])
 def test_what_others_read_before_a_manual_commit_falls_with_it(label, end):
     """They cached what was true until then."""
-    if connection.vendor == "sqlite" or (end != "commit" and connection.vendor != "mysql"):
+    if connection.vendor == "sqlite" or (end.lower() != "commit" and connection.vendor != "mysql"):
         pytest.skip("this database refuses it, or has its readers wait")
     transaction.set_autocommit(False)
     try:
@@ -195,6 +196,8 @@ def test_what_others_read_before_a_manual_commit_falls_with_it(label, end):
         assert in_thread(texts) == in_thread(texts) == ["old"]
         if end == "commit":
             transaction.commit()
+        elif end == "COMMIT":
+            commit_by("COMMIT")
         elif end == "set_autocommit":
             transaction.set_autocommit(True)
         else:
@@ -203,6 +206,94 @@ def test_what_others_read_before_a_manual_commit_falls_with_it(label, end):
         assert in_thread(texts) == ["new"]
     finally:
         transaction.set_autocommit(True)
+
+
+COMMITS = {
+    "COMMIT": None,
+    "a comment and COMMIT": None,
+    "BEGIN": "mysql",
+    "TRUNCATE": "mysql",
+    "TRUNCATE that fails": "mysql",
+    "DDL": "mysql",
+    "a procedure": "mysql",
+    "callproc": "mysql",
+    "executescript": "sqlite",
+}
+
+
+def commit_by(way):
+    """Have the database commit, of which Django does not know."""
+    statements = {
+        "COMMIT": "COMMIT",
+        "a comment and COMMIT": "/* now */ commit",
+        "BEGIN": "BEGIN",
+        "TRUNCATE": "TRUNCATE TABLE shop_membership",
+        "TRUNCATE that fails": "TRUNCATE TABLE shop_category",
+        "DDL": "CREATE OR REPLACE TABLE of_nobody (a int)",
+        "a procedure": "CALL committing()",
+    }
+    with connection.cursor() as cursor:
+        if way == "callproc":
+            cursor.callproc("committing")
+        elif way == "executescript":
+            cursor.executescript("SELECT 1")
+        else:
+            cursor.execute(statements[way])
+
+
+@pytest.fixture
+def committing():
+    """A procedure that commits."""
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE OR REPLACE PROCEDURE committing() COMMIT")
+    yield
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("DROP PROCEDURE committing")
+            cursor.execute("DROP TABLE IF EXISTS of_nobody")
+
+
+@pytest.mark.parametrize("way", COMMITS)
+def test_what_a_statement_committed_falls_though_its_block_is_undone(label, committing, way):
+    """Django can't take it back any more; MariaDB commits before whatever changes a table's definition."""
+    if COMMITS[way] not in (None, connection.vendor):
+        pytest.skip(f"it does not commit on {connection.vendor}")
+    assert texts() == ["old"]
+    with suppress(Undo, DatabaseError), transaction.atomic():
+        rename(label, "new")
+        commit_by(way)
+        raise Undo
+    assert texts() == in_thread(texts) == ["new"]
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("way", COMMITS)
+def test_what_is_written_after_a_commit_by_a_statement_is_seen(label, committing, way, inner):
+    """It may be in another transaction, or on SQLite in none."""
+    if COMMITS[way] not in (None, connection.vendor):
+        pytest.skip(f"it does not commit on {connection.vendor}")
+    assert texts() == ["old"]
+    with suppress(Undo, DatabaseError), transaction.atomic():
+        commit_by(way)
+        assert texts() == ["old"]
+        with transaction.atomic() if inner else nullcontext():
+            rename(label, "new")
+            assert texts() == ["new"]
+        raise Undo
+    true = list(Label.objects.nocache().values_list("text", flat=True))
+    assert texts() == in_thread(texts) == true
+
+
+def test_a_commit_by_a_statement_concerns_its_own_block_only(label, is_hit):
+    """What a later block undoes drops nothing."""
+    with suppress(DatabaseError), transaction.atomic():
+        commit_by("COMMIT")
+    texts()
+    with suppress(Undo), transaction.atomic():
+        rename(label, "new")
+        raise Undo
+    assert is_hit(texts)
 
 
 def test_a_server_that_pins_snapshots_by_default_stops_filling(label, reads):

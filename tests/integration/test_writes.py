@@ -1,5 +1,7 @@
 """Writes drop the results that they can affect, and leave the others in place."""
 
+from contextlib import nullcontext
+
 import pytest
 from django.core import serializers
 from django.db import connection, transaction
@@ -9,7 +11,7 @@ from django.db.models.signals import post_save
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_invalidated
 from tests.conftest import run_async
-from tests.rich.models import Cell
+from tests.rich.models import Cell, Sample
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -416,6 +418,20 @@ def test_nothing_is_followed_while_the_cache_is_disabled(settings, monkeypatch):
     assert names == []
 
 
+@pytest.mark.parametrize(("field", "value"), [("visible", "maybe"), ("day", "no date"), ("price", "x"), ("views", "x")])
+def test_what_an_instance_holds_and_does_not_write_may_be_nonsense(field, value):
+    """A delete, or a save of other fields, goes as well as without the cache, and is seen."""
+    names = lambda: list(Product.objects.filter(sku="pens").values_list("name", flat=True))
+    assert names() == ["pens"]
+    pens = product("pens")
+    pens.name = "new"
+    setattr(pens, field, value)
+    pens.save(update_fields=["name"])
+    assert names() == ["new"]
+    pens.delete()
+    assert names() == []
+
+
 def test_models_without_a_profile_are_not_followed(settings):
     """Their signals have no receivers of ours; a change of settings counts at once."""
     settings.CACHEOPS = {"shop.product": {"ops": "all", "timeout": 60}}
@@ -541,3 +557,28 @@ def test_a_table_that_an_expression_reads_behind_our_back_is_found_in_the_sql():
     assert read() == [0, 0]
     Label.objects.create(text="new")
     assert read() == [1, 1]
+
+
+@pytest.mark.parametrize("block", [nullcontext, transaction.atomic])
+def test_what_only_the_database_knows_is_read_back(block, is_hit):
+    """Expressions, generated columns, its defaults: other results stay, and none is stale."""
+    values = {number: lambda number=number: Sample.objects.filter(whole=number).count() for number in range(4)}
+    doubles = {number: lambda number=number: Sample.objects.filter(double=number).count() for number in (2, 4, 6)}
+    fresh = lambda: Sample.objects.filter(fresh=6).count()
+    row = Sample.objects.create(whole=1)
+
+    def counted(reads):
+        return [number for number, read in reads.items() if read()]
+
+    assert (counted(values), counted(doubles), fresh()) == ([1], [2], 0)
+    row.whole = F("whole") + 1
+    with block():
+        row.save()
+    assert [is_hit(values[number]) for number in range(4)] == [True, False, False, True]
+    assert [is_hit(read) for read in doubles.values()] == [False, False, True]
+    assert (counted(values), counted(doubles), is_hit(fresh)) == ([2], [4], True)
+    with block():
+        Sample.objects.create(whole=3)
+    assert is_hit(values[1])
+    assert is_hit(fresh)
+    assert (counted(values), counted(doubles), fresh()) == ([2, 3], [4, 6], 0)

@@ -15,7 +15,7 @@ from tests.conftest import counted_reads
 class Figures:
     """What a run did.  `kept` are results whose true value a write left alone and that were still hits."""
 
-    seed: int = 0
+    seed: int | None = None
     writes: int = 0
     reads: int = 0
     hits: int = 0
@@ -25,8 +25,9 @@ class Figures:
 
     def __str__(self):
         share = f"{100 * self.kept / self.unchanged:.0f} %" if self.unchanged else "-"
+        seed = "" if self.seed is None else f"seed {self.seed}: "
         return (
-            f"seed {self.seed}: {self.writes} writes, {self.reads} reads, {self.hits} hits, "
+            f"{seed}{self.writes} writes, {self.reads} reads, {self.hits} hits, "
             f"{share} kept of {self.unchanged} unchanged, stale = {self.stale}"
         )
 

@@ -52,6 +52,9 @@ VALUES: dict[str, dict[str, st.SearchStrategy[str]]] = {
     "Event": {"day": DAYS, "venue_id": MAYBE_KEYS, "hall_id": maybe(st.sampled_from(["5", "6"]))},
     "Remark": {"text": TEXTS, "object_id": KEYS},
     "Cell": {"text": TEXTS, "item_id": MAYBE_KEYS},
+    "Crate": {"name": TEXTS},
+    "Bottle": {"crate_id": KEYS, "text": TEXTS},
+    "Cork": {"bottle_id": MAYBE_KEYS, "text": TEXTS},
     "Sample": {
         "item_id": MAYBE_KEYS,
         "whole": maybe(SMALL),
@@ -219,6 +222,9 @@ CONDITIONS: dict[str, dict[str, st.SearchStrategy[str]]] = {
         "pk__in": st.just("[(1, 1), (2, 2)]"),
         "item__isnull": TRUE,
     },
+    "Crate": {"bottles__text": TEXTS, "bottles__corks__text": TEXTS, "bottles__isnull": TRUE},
+    "Bottle": {"crate__name": TEXTS, "corks__text": TEXTS, "corks__isnull": TRUE},
+    "Cork": {"bottle__text": TEXTS, "bottle__crate__name": TEXTS, "bottle__isnull": TRUE},
     "Sample": {
         **{
             "whole__isnull": TRUE,

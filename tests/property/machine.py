@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +24,18 @@ from tests.property.differential import Figures, uncached
 from tests.property.plain import plain
 from tests.property.population import Population
 from tests.property.reads import READS
-from tests.property.writes import WRITES, deletes, inserts, links, mass_writes, raw_writes, related_writes, saves
+from tests.property.writes import (
+    WRITES,
+    deletes,
+    inserts,
+    links,
+    mass_writes,
+    moves,
+    odd_writes,
+    raw_writes,
+    related_writes,
+    saves,
+)
 
 POOL = 10
 PHASES = [Phase.generate, Phase.shrink] if os.environ.get("TEST_SHRINK", "1") == "1" else [Phase.generate]
@@ -34,6 +46,8 @@ UNKNOWN = object()
 REFUSALS = (
     *(DatabaseError, ObjectDoesNotExist, MultipleObjectsReturned, FieldError),
     *(ValueError, TypeError, AttributeError, KeyError, LookupError),
+    # The driver's own, by methods of its own.
+    connection.Database.Error,
 )
 
 
@@ -71,6 +85,20 @@ class Atomic:
 
 
 @dataclass
+class Savepoint:
+    """A savepoint set and ended by hand."""
+
+    steps: list[Any]
+    undone: bool
+
+    def run(self, machine: HistoryMachine) -> None:
+        mark = transaction.savepoint()
+        for step in self.steps:
+            step.run(machine)
+        (transaction.savepoint_rollback if self.undone else transaction.savepoint_commit)(mark)
+
+
+@dataclass
 class Write:
     text: str
     # In a savepoint of its own, so that its failure leaves the transaction usable.
@@ -92,7 +120,7 @@ class Read:
     text: str
 
     def run(self, machine: HistoryMachine) -> None:
-        machine.compare(self.text)
+        compare_if_usable(machine, [self.text])
 
 
 @dataclass
@@ -100,7 +128,13 @@ class ReadPool:
     """All of the pool's reads."""
 
     def run(self, machine: HistoryMachine) -> None:
-        for text in machine.pool:
+        compare_if_usable(machine, machine.pool)
+
+
+def compare_if_usable(machine: HistoryMachine, texts: Iterable[str]) -> None:
+    """Unless the transaction is broken: then Django reads nothing, and from the cache there may be hits."""
+    for text in texts:
+        if not connection.needs_rollback:
             machine.compare(text)
 
 
@@ -108,9 +142,12 @@ STEPS = (
     st.builds(ReadPool) | st.builds(Write, WRITES) | st.builds(Write, WRITES, st.booleans()) | st.builds(Read, READS)
 )
 ENDS = st.sampled_from(["commit", "commit", "raise", "set_rollback", "commit on_commit"])
-BLOCKS = st.recursive(
+BLOCKS: Any = st.recursive(
     st.builds(Atomic, st.lists(STEPS, min_size=1, max_size=3), ENDS),
-    lambda inner: st.builds(Atomic, st.lists(STEPS | inner, min_size=1, max_size=3), ENDS),
+    lambda inner: (
+        st.builds(Atomic, st.lists(STEPS | inner, min_size=1, max_size=3), ENDS)
+        | st.builds(Savepoint, st.lists(STEPS | inner, min_size=1, max_size=3), st.booleans())
+    ),
     max_leaves=3,
 )
 
@@ -180,6 +217,11 @@ class HistoryMachine(RuleBasedStateMachine):
         """A save, in autocommit as those that follow."""
         self.write(text)
 
+    @rule(text=moves())
+    def move(self, text):
+        """A row that comes to meet other conditions."""
+        self.write(text)
+
     @rule(text=inserts())
     def insert(self, text):
         """New rows."""
@@ -208,6 +250,11 @@ class HistoryMachine(RuleBasedStateMachine):
     @rule(text=raw_writes())
     def raw_write(self, text):
         """SQL through cursors."""
+        self.write(text)
+
+    @rule(text=odd_writes())
+    def odd_write(self, text):
+        """What most projects do seldom."""
         self.write(text)
 
     @rule(block=BLOCKS)
@@ -252,9 +299,24 @@ class HistoryMachine(RuleBasedStateMachine):
             raise AssertionError(f"stale: {text}\n  is {found}\n not {true}")
 
 
-def run(figures: Figures, examples: int, steps: int, **options: Any) -> None:
-    """Run that many histories from the population that lies in the database."""
-    machine = type("History", (HistoryMachine,), {"population": Population(), "figures": figures})
+WRITING = (
+    "save",
+    "move",
+    "insert",
+    "mass_write",
+    "delete",
+    "related_write",
+    "link",
+    "raw_write",
+    "odd_write",
+    "transaction",
+)
+
+
+def run(figures: Figures, examples: int, steps: int, only: Collection[str] = WRITING, **options: Any) -> None:
+    """Run that many histories from the population that lies in the database, with `only` these rules that write."""
+    left_out = {name: None for name in WRITING if name not in only}
+    machine = type("History", (HistoryMachine,), {"population": Population(), "figures": figures, **left_out})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -6,10 +6,15 @@ from __future__ import annotations
 import datetime
 import uuid
 from decimal import Decimal
+from functools import lru_cache
 
+from asgiref.sync import async_to_sync
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
+from django.core.management.color import no_style
 from django.db import connection, transaction
+from django.db.migrations.state import ProjectState
 from django.db.models import (
     Avg,
     Case,
@@ -36,7 +41,10 @@ from django.db.models.functions import Cast, Coalesce, Concat, Length, Lower, Ra
 from cacheops_lite import cached_as
 from tests.rich.models import (
     Badge,
+    Bottle,
     Cell,
+    Cork,
+    Crate,
     Event,
     Hall,
     Help,
@@ -102,11 +110,101 @@ def like(queryset, *extra):
 
 
 def truncate(model) -> None:
-    """Empty a table by the statement for it, where there is one."""
-    # MariaDB commits what was written before it.
-    has_it = connection.vendor == "postgresql" or (connection.vendor == "mysql" and not connection.in_atomic_block)
-    verb = "TRUNCATE TABLE" if has_it else "DELETE FROM"
+    """Empty a table by the statement for it, where there is one; MariaDB commits what was written before it."""
+    verb = "DELETE FROM" if connection.vendor == "sqlite" else "TRUNCATE TABLE"
     sql(f'{verb} "{model._meta.db_table}"')
+
+
+def flush(*models) -> None:
+    """Empty tables as ``manage.py flush`` does."""
+    tables = [model._meta.db_table for model in models]
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+
+
+def commit() -> None:
+    """Commit by a statement, of which Django does not know."""
+    if connection.in_atomic_block:
+        sql("COMMIT")
+
+
+def composed(table: str, column: str, value: object, pk: object) -> None:
+    """An update that psycopg composes, or a plain one."""
+    if connection.vendor != "postgresql":
+        sql(f'UPDATE "{table}" SET "{column}" = %s WHERE id = %s', value, pk)
+        return
+    from psycopg.sql import SQL, Identifier, Literal
+
+    statement = SQL("UPDATE {} SET {} = {} WHERE id = {}")
+    with connection.cursor() as cursor:
+        cursor.execute(statement.format(Identifier(table), Identifier(column), Literal(value), Literal(pk)))
+
+
+def merge(table: str, column: str, value: object, pk: object) -> None:
+    """An update by MERGE, where there is one."""
+    if connection.vendor != "postgresql" or connection.pg_version < 150000:
+        sql(f'UPDATE "{table}" SET "{column}" = %s WHERE id = %s', value, pk)
+        return
+    matching = f'MERGE INTO "{table}" AS t USING (SELECT %s AS id) AS n ON t.id = n.id'
+    sql(f'{matching} WHEN MATCHED THEN UPDATE SET "{column}" = %s', pk, value)
+
+
+def copy(table: str, **values: object) -> None:
+    """A new row by COPY, where there is one."""
+    columns = ", ".join(values)
+    if connection.vendor != "postgresql":
+        sql(f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join(["%s"] * len(values))})', *values.values())
+        return
+    with connection.cursor() as cursor, cursor.copy(f'COPY "{table}" ({columns}) FROM STDIN') as copying:
+        copying.write_row(list(values.values()))
+
+
+def stream(statement: str) -> None:
+    """A statement by psycopg's own method, or the usual one."""
+    if connection.vendor != "postgresql":
+        sql(statement)
+        return
+    with connection.cursor() as cursor:
+        list(cursor.stream(f"{statement} RETURNING id"))
+
+
+def script(statement: str) -> None:
+    """A statement as one of several that are sent as one; SQLite's driver commits before them."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.executescript(f"SELECT 1; {statement}")
+        else:
+            cursor.execute(_quoted(f"SELECT 1; {statement}"))
+
+
+def call(number: int, by_driver: bool) -> None:
+    """A stored procedure that writes, by a statement or by the driver's own method."""
+    if connection.vendor == "sqlite":
+        sql("UPDATE rich_item SET number = %s WHERE number < %s", number, number)
+    elif by_driver:
+        with connection.cursor() as cursor:
+            cursor.callproc("renumber", [number])
+    else:
+        sql("CALL renumber_all(%s)", number)
+
+
+def past(model):
+    """The model as migrations know it."""
+    return _past_apps().get_model(model._meta.label)
+
+
+@lru_cache(maxsize=1)
+def _past_apps():
+    return ProjectState.from_apps(apps).apps
+
+
+def awaited(function, *args, **kwargs):
+    """What an async function returns."""
+    return async_to_sync(function)(*args, **kwargs)
+
+
+async def listed(queryset):
+    """Its rows, fetched by an async loop."""
+    return [each async for each in queryset]
 
 
 def unique(fields: str) -> dict:

@@ -32,6 +32,22 @@ def populate() -> None:
     other.tags.set([2])
     models.Owner.objects.get(pk=1).friends.add(2)
     models.Owner.objects.get(pk=1).follows.add(2, 3)
+    make_procedures()
+
+
+def make_procedures() -> None:
+    """Stored procedures that write, where the database has some: `namespace.call` calls them."""
+    renumber = "(n integer) {} UPDATE rich_item SET number = n WHERE number < n"
+    statements = {
+        "postgresql": [
+            f"CREATE OR REPLACE FUNCTION renumber{renumber.format('RETURNS void LANGUAGE SQL AS $$')} $$",
+            f"CREATE OR REPLACE PROCEDURE renumber_all{renumber.format('LANGUAGE SQL AS $$')} $$",
+        ],
+        "mysql": [f"CREATE OR REPLACE PROCEDURE {name}{renumber.format('')}" for name in ("renumber", "renumber_all")],
+    }
+    with connection.cursor() as cursor:
+        for statement in statements.get(connection.vendor, ()):
+            cursor.execute(statement)
 
 
 ROWS = """
@@ -50,6 +66,9 @@ Step dict(item_id=1, text="s"), dict(item_id=1, text="t"), dict(item_id=2, text=
 Event dict(pk=uuid1, day=date1, venue_id=3), dict(pk=uuid2, day=date2, hall_id=5, venue_id=5)
 Remark dict(text="r", target=Item(pk=1)), dict(text="s", target=Place(pk=1)), dict(text="s", target=Place(pk=3))
 Cell dict(row=1, column=1, text="a"), dict(row=1, column=2, text="b", item_id=1), dict(row=2, column=1, text="a")
+Crate dict(name="a"), dict(name="b")
+Bottle dict(crate_id=1, text="a"), dict(crate_id=1, text="b"), dict(crate_id=2, text="a")
+Cork dict(bottle_id=1, text="a"), dict(bottle_id=3, text="b")
 Sample dict(whole=1, amount=Decimal("1"), ratio=0.0, facts={"a": 1}, nocase="a", secret="ab", odd=1, item_id=1)
 Sample dict(pk=2, flag=True, day=date1, moment=moment1, clock=time1, span=span1, token=uuid1, blob=b"\\0", big=2**60)
 """

@@ -8,6 +8,7 @@ from tests.property.literals import (
     ANY_MODEL,
     CONDITIONS,
     DAYS,
+    HOT,
     KEYS,
     PICKS,
     SMALL,
@@ -32,6 +33,8 @@ RELATED = {
     "Event": ["venue", "hall", "venue__inside"],
     "Cell": ["item", "item__owner"],
     "Sample": ["item", "item__place__venue"],
+    "Bottle": ["crate"],
+    "Cork": ["bottle", "bottle__crate"],
 }
 PREFETCHED = {
     "Owner": [
@@ -47,6 +50,7 @@ PREFETCHED = {
     "Item": ["'tags'", "'helpers'", "'steps'", "'remarks'", "'owner__friends'", "'place'", "'label'", "'samples'"],
     "NewItem": ["'tags'", "'owner'"],
     "Remark": ["'target'"],
+    "Crate": ["'bottles'", "'bottles__corks'"],
     "Tag": ["'items'", "Prefetch('items', Item.objects.exclude(title='a').select_related('owner'))"],
 }
 ANNOTATIONS = {
@@ -158,6 +162,21 @@ NAVIGATIONS = [
     "Owner.objects.in_bulk([{code}], field_name='code')",
     "Sample.objects.filter(nocase={text}).values_list('pk', 'nocase')",
     "Sample.objects.values('flag').annotate(n=Count('pk'))",
+]
+# Tables between others, which let rows in or sort them.
+BETWEEN = [
+    "Item.objects.filter(place__inside__name={text})",
+    "Item.objects.filter(place__inside__area={small}).select_related('place')",
+    "Item.objects.select_related('place__inside').order_by('place__inside__name', 'pk')[:{small}]",
+    "Item.objects.order_by('place__inside__area', 'pk').values_list('pk', 'place__name')[1:3]",
+    "Item.objects.values_list('pk', 'tags__word').order_by('pk', 'tags__word')[1:3]",
+    "Step.objects.filter(item__owner__name={text}).select_related('item')",
+    "Step.objects.select_related('item__owner').order_by('item__owner__name', 'pk')[:{small}]",
+    "Help.objects.filter(item__place__area={small}).select_related('item', 'owner')",
+    "Hall.objects.filter(name={text})",
+    "Event.objects.filter(hall__name={text}).select_related('hall')",
+    "Tag.objects.filter(items__owner__name={text})",
+    "Owner.objects.filter(items__place__name={text}).select_related('badge')",
 ]
 # No row at all is an answer too, which a row that comes changes.
 ABSENCES = [
@@ -290,6 +309,10 @@ def terminated(draw: st.DrawFn, model: str) -> str:
                 "{m}.objects.get(pk={pk})",
                 "{m}.objects.filter(pk={pk}).values()",
                 "{m}.objects.get({c}={v})",
+                "awaited({m}.objects.aget, pk={pk})",
+                "awaited({q}.acount)",
+                "awaited(listed, {q}.order_by('pk'))",
+                "past({m}).objects.get(pk={pk}).pk",
             ]
         )
     )
@@ -305,10 +328,21 @@ def formed(draw: st.DrawFn, forms: list[str]) -> str:
     return form.format(key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE))
 
 
+@st.composite
+def of_moving_rows(draw: st.DrawFn) -> str:
+    """Rows by a column that `writes.moves` changes."""
+    model = draw(st.sampled_from([*sorted(HOT), "Item", "Item"]))
+    name = draw(st.sampled_from(HOT[model]))
+    form = draw(st.sampled_from(["{m}.objects.filter({name}={value})", "{m}.objects.filter({name}={value}).count()"]))
+    return form.format(m=model, name=name, value=draw(VALUES[model][name]))
+
+
 READS = st.one_of(
+    of_moving_rows(),
     ANY_MODEL.flatmap(decorated),
     ANY_MODEL.flatmap(terminated),
     ANY_MODEL.flatmap(terminated),
     formed(NAVIGATIONS),
     formed(ABSENCES),
+    formed(BETWEEN),
 )

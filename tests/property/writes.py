@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.property.literals import (
     ANY_MODEL,
+    HOT,
     KEYS,
     PICKS,
     SMALL,
@@ -30,6 +31,7 @@ NEEDED = {
     "Step": ["item_id"],
     "Event": ["day"],
     "Remark": ["object_id"],
+    "Bottle": ["crate_id"],
 }
 # Made by a relation, or unlike others: of these no new rows come by a given key.
 EXPRESSIONS = {
@@ -43,6 +45,7 @@ EXPRESSIONS = {
     "Sample": "whole=F('odd')",
     "Help": "level=F('level') + 1",
     "Cell": "text=Upper('text')",
+    "Bottle": "text=Upper('text')",
 }
 
 
@@ -113,6 +116,24 @@ def saves(draw: st.DrawFn) -> str:
         kw=keywords(held),
         expression=f"o.{name} = {value}",
     )
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> str:
+    """A row that moves from one condition to another, and nothing else."""
+    model = draw(st.sampled_from([*sorted(HOT), "Item", "Item"]))
+    name = draw(st.sampled_from(HOT[model]))
+    form = draw(
+        st.sampled_from(
+            [
+                "o = {m}.objects.get(pk={pk}); o.{name} = {value}; o.save()",
+                "o = {m}.objects.get(pk={pk}); o.{name} = {value}; o.save(update_fields=[{field!r}])",
+                "{m}.objects.filter(pk={pk}).update({name}={value})",
+            ]
+        )
+    )
+    value, pk = draw(VALUES[model][name]), draw(PICKS[model])
+    return form.format(m=model, name=name, field=field_name(name), value=value, pk=pk)
 
 
 @st.composite
@@ -313,6 +334,59 @@ def raw_writes(draw: st.DrawFn) -> str:
     )
 
 
+# What is not done every day; most of it drops whole tables, and so hides what else may be wrong.
+ODD = [
+    "sql('UPDATE rich_item SET number = %s', {small}); truncate(Cork)",
+    "flush(Label, Cork)",
+    "commit()",
+    "composed('rich_item', 'number', {small}, {key})",
+    "merge('rich_item', 'number', {small}, {key})",
+    "copy('rich_help', item_id={key}, owner_id={key2}, level={small})",
+    "stream('UPDATE rich_item SET number = {small} WHERE id = {key}')",
+    "script('UPDATE rich_item SET number = {small} WHERE id = {key}')",
+    "call({small}, by_driver={key} > 2)",
+    "sql('DELETE FROM rich_crate WHERE id = %s', {key})",
+    "sql('DELETE FROM \"rich_bottle\"')",
+    "Crate.objects.filter(pk={key}).delete()",
+    "Bottle.objects.get(pk={key}).delete()",
+]
+ODD_OF_MODELS = [
+    "o = awaited({m}.objects.aget, pk={pk}); {set}; awaited(o.asave)",
+    "awaited({m}.objects.acreate, {kw})",
+    "awaited({m}.objects.filter(pk={pk}).aupdate, {kw})",
+    "awaited({m}.objects.filter(pk={pk}).adelete)",
+    "o = past({m}).objects.get(pk={pk}); {set}; o.save()",
+    "past({m}).objects.create({kw})",
+    "past({m}).objects.filter(pk={pk}).update({kw})",
+    "past({m}).objects.get(pk={pk}).delete()",
+]
+
+
+@st.composite
+def odd_writes(draw: st.DrawFn) -> str:
+    """By methods of drivers, statements of one database, event loops and migrations."""
+    model = draw(ANY_MODEL)
+    held = draw(values(model))
+    return draw(st.sampled_from([*ODD, *ODD_OF_MODELS])).format(
+        m=model,
+        pk=draw(PICKS[model]),
+        set=assignments("o", held),
+        kw=keywords(held),
+        key=draw(KEYS),
+        key2=draw(KEYS),
+        small=draw(SMALL),
+    )
+
+
 WRITES = st.one_of(
-    saves(), saves(), inserts(), mass_writes(), deletes(), links(), related_writes(), related_writes(), raw_writes()
+    saves(),
+    moves(),
+    inserts(),
+    mass_writes(),
+    deletes(),
+    links(),
+    related_writes(),
+    related_writes(),
+    raw_writes(),
+    odd_writes(),
 )

@@ -133,6 +133,22 @@ class Cell(models.Model):
     item = models.ForeignKey(Item, models.CASCADE, null=True, related_name="cells")
 
 
+class Crate(models.Model):
+    name = models.CharField(max_length=20)
+
+
+class Bottle(models.Model):
+    """Goes with its crate by the database's own doing, where Django can have that."""
+
+    crate = models.ForeignKey(Crate, getattr(models, "DB_CASCADE", models.CASCADE), related_name="bottles")
+    text = models.CharField(max_length=20)
+
+
+class Cork(models.Model):
+    bottle = models.ForeignKey(Bottle, getattr(models, "DB_SET_NULL", models.SET_NULL), null=True, related_name="corks")
+    text = models.CharField(max_length=20)
+
+
 class Secret(str):
     """What `SecretField` yields."""
 

@@ -20,6 +20,8 @@ def walk(*arguments):
         ["--readers", "3,3", "--writers", "2,3"],
         ["--writers", "2,3", "--variant", "cluster"],
         ["--readers", "3,3", "--writers", "2", "--coarse", "3"],
+        ["--readers", "2", "--joined", "2", "--writers", "2,3"],
+        ["--readers", "", "--joined", "2", "--writers", "2", "--coarse", "3"],
     ],
 )
 def test_no_interleaving_is_stale(arguments):
@@ -33,6 +35,7 @@ def test_no_interleaving_is_stale(arguments):
         ["--break", "no-lock"],
         ["--break", "no-registry-gen"],
         ["--break", "late-stamps"],
+        ["--readers", "", "--joined", "1", "--writers", "2", "--break", "late-narrow"],
     ],
 )
 def test_each_simplification_is_found_stale(arguments):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cacheops_lite.statements import Write, asks_for_snapshot, mentioned, parse
+from cacheops_lite.statements import Write, asks_for_snapshot, may_commit, mentioned, parse
 
 UNKNOWN = Write("", None)
 WRITES = [
@@ -31,6 +31,13 @@ WRITES = [
     ("SELECT * INTO s FROM t", UNKNOWN),
     ("EXPLAIN ANALYZE UPDATE t SET a = 1", UNKNOWN),
     ("", UNKNOWN),
+    ("SET a = 1; UPDATE t SET a = 1", UNKNOWN),
+    ("BEGIN; TRUNCATE t; COMMIT", UNKNOWN),
+    ("SELECT 1; CALL p()", UNKNOWN),
+    ("ANALYZE FORMAT=JSON UPDATE t SET a = 1", UNKNOWN),
+    ("PREPARE p AS DELETE FROM t", UNKNOWN),
+    ("SET STATEMENT max_statement_time = 1 FOR UPDATE t SET a = 1", UNKNOWN),
+    ("BEGIN NOT ATOMIC CALL p(); END", UNKNOWN),
 ]
 READS = [
     "SELECT 1",
@@ -70,6 +77,7 @@ def test_tables_are_found_wherever_a_statement_mentions_them():
         ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", True),
         ("begin isolation level serializable", True),
         ("SET TRANSACTION SNAPSHOT '1'", True),
+        ("SET a = 1; SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", True),
         ("START TRANSACTION WITH CONSISTENT SNAPSHOT", True),
         ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", False),
         ("SET search_path TO x", False),
@@ -79,3 +87,26 @@ def test_tables_are_found_wherever_a_statement_mentions_them():
 def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
     """Afterwards its connection may read older states than the stamps say."""
     assert asks_for_snapshot(sql) is asks
+
+
+@pytest.mark.parametrize(
+    ("sql", "vendors"),
+    [
+        ("COMMIT", {"postgresql", "sqlite", "mysql"}),
+        ("-- done\nend transaction", {"postgresql", "sqlite", "mysql"}),
+        ("UPDATE t SET a = 1; COMMIT;", {"postgresql", "sqlite", "mysql"}),
+        ("TRUNCATE TABLE t", {"mysql"}),
+        ("CREATE TABLE t (a int)", {"mysql"}),
+        ("CALL p()", {"mysql"}),
+        ("ANALYZE TABLE t", {"mysql"}),
+        ("/*!40000 ALTER TABLE t DISABLE KEYS */", {"mysql"}),
+        ("SET STATEMENT max_statement_time = 1 FOR CALL p()", {"mysql"}),
+        ("UPDATE t SET a = CASE WHEN b THEN 1 END", set()),
+        ("SAVEPOINT a", set()),
+        ("ROLLBACK", set()),
+        ("(SELECT 1)", set()),
+    ],
+)
+def test_statements_that_may_commit_are_seen(sql, vendors):
+    """Some by their meaning, and on MariaDB and MySQL all that are not known not to."""
+    assert {vendor for vendor in ("postgresql", "sqlite", "mysql") if may_commit(sql, vendor)} == vendors

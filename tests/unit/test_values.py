@@ -28,6 +28,60 @@ def test_tokens_hold_no_character_that_keys_are_made_with(text):
     assert values.text(text) != values.NULL
 
 
+TOKENIZERS = {"text": values.text, "padded": values.padded, "nocase": values.nocase, "folded": values.folded}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@given(text=st.text())
+def test_tokens_of_texts_are_safe_in_keys_and_never_null(name, text):
+    """However a column compares."""
+    token = TOKENIZERS[name](text)
+    assert SAFE.fullmatch(token) or token == values.ODD
+    assert token != values.NULL
+    assert token.startswith(values.LOOSE) or name == "text"
+
+
+@given(st.text(alphabet="aAbBéÉ -1"), st.text(alphabet="aAbBéÉ -1"))
+def test_loose_tokens_are_equal_where_texts_are(one, other):
+    """Of SQLite's NOCASE and RTRIM, and of binary collations that pad."""
+    ascii_lower = lambda text: "".join(each.lower() if each.isascii() else each for each in text)
+    assert (values.nocase(one) == values.nocase(other)) == (ascii_lower(one) == ascii_lower(other))
+    assert (values.padded(one) == values.padded(other)) == (one.rstrip(" ") == other.rstrip(" "))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a", "A"),
+        ("a", "a  "),
+        ("", " "),
+        ("IIV", "jju"),
+        ("lyga", "liga"),
+        ("chaos", "caos"),
+        ("vax", "wax"),
+        ("ccs", "cscs"),
+    ],
+)
+def test_what_some_collation_holds_equal_has_one_token(one, other):
+    """Case, padding, and letters of some languages."""
+    assert values.folded(one) == values.folded(other) != values.ODD
+
+
+@pytest.mark.parametrize("text", ["é", "ß", "a\x00", "a\tb", "\x7f", "a`", "x~", "[", "\u200b", "日本"])
+def test_what_may_equal_anything_is_odd(text):
+    """What collations ignore, expand or hold equal to plain letters."""
+    assert values.folded(text) == values.ODD
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("new", "old"), ("sku1", "sku11"), ("a-b", "ab"), ("a@b.org", "a@c.org"), ("1", "10"), ("a a", "a")],
+)
+def test_common_texts_are_told_apart(one, other):
+    """Numbers and signs in full."""
+    assert values.folded(one) != values.folded(other)
+
+
 @given(st.integers(), st.integers())
 def test_integers_are_told_apart_in_full(one, other):
     """Big ones are never rounded."""

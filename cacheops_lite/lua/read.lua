@@ -1,0 +1,117 @@
+-- Purpose: read a value with what it rests on; make what of that is absent, where asked, before the database is read.
+-- A registry made anew starts a new generation: changes that came while it was missing could not be matched against it.
+--
+-- KEYS   the value, n generations, m stamps; to make what is absent, n registries
+-- ARGV   [1] n, [2] m
+--        [3] 1 if the value begins with what is for this script
+--        [4] a fresh random token, as long as generations are; absent if nothing is to be made
+--        [5] least time to live of all that is made, in seconds
+--        [6] JSON: {"schemes": [[member, ...] for each table], "owners": [table of each stamp, from 1]}
+-- Reply  the value's digest and its payload, nothing if it can't be valid; then the generations and stamps, as they stand
+--        now
+--
+-- What is for this script is a header between digest and payload: its length and, as JSON, the groups of stamps that only
+-- the value itself knows of, see fill.lua.  The payload, which may be long, is taken in hand only once.
+
+local DIGEST, LENGTH = 16, 8
+local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
+local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+
+local found = n + m > 0 and redis.call('mget', unpack(KEYS, 2, 1 + n + m)) or {}
+
+local function stands(group)
+    local generation = found[group.owner]
+    if not generation then
+        return false
+    end
+    if #group.values == 0 then
+        return true
+    end
+    local stamps = {}
+    for i, name in ipairs(group.values) do
+        stamps[i] = group.stamp .. name .. group.tail
+    end
+    for i, stamp in ipairs(redis.call('mget', unpack(stamps))) do
+        if stamp ~= generation .. group.tokens[i] then
+            return false
+        end
+    end
+    return true
+end
+
+local function range(first, last)
+    return redis.call('getrange', KEYS[1], first, last)
+end
+
+-- Where the payload starts, false unless all that the header names stands.
+local function start_of_payload()
+    if not has_header then
+        return DIGEST
+    end
+    local start = DIGEST + LENGTH
+    local length = tonumber(range(DIGEST, start - 1))
+    for _, group in ipairs(cjson.decode(range(start, start + length - 1))) do
+        if not stands(group) then
+            return false
+        end
+    end
+    return start + length
+end
+
+local function all_stand(owners)
+    for i = 1, n + m do
+        if not found[i] or (i > n and string.sub(found[i], 1, #fresh) ~= found[owners[i - n]]) then
+            return false
+        end
+    end
+    return true
+end
+
+local function keep(key)
+    if redis.call('ttl', key) < ttl then
+        redis.call('expire', key, ttl * 2)
+    end
+end
+
+local function make(plan)
+    for i = 1, n do
+        local registry = KEYS[1 + n + m + i]
+        if redis.call('exists', registry) == 0 or not found[i] then
+            found[i] = fresh
+            redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
+        else
+            keep(KEYS[1 + i])
+        end
+        redis.call('sadd', registry, '', unpack(plan.schemes[i]))
+        keep(registry)
+    end
+    for i, owner in ipairs(plan.owners) do
+        local key, stamp = KEYS[1 + n + i], found[n + i]
+        if not stamp or string.sub(stamp, 1, #fresh) ~= found[owner] then
+            found[n + i] = found[owner] .. fresh
+            redis.call('set', key, found[n + i], 'EX', ttl * 2)
+        else
+            keep(key)
+        end
+    end
+end
+
+-- What is foreign or truncated is a miss.
+local readable, start = pcall(start_of_payload)
+local digest, payload = false, false
+local made = false
+if fresh then
+    local plan = cjson.decode(ARGV[6])
+    if not all_stand(plan.owners) then
+        make(plan)
+        made = true
+    end
+end
+-- With a header it may stand without what was absent: its digest tells.
+if readable and start and (has_header or not made) then
+    digest, payload = redis.pcall('getrange', KEYS[1], 0, DIGEST - 1), redis.pcall('getrange', KEYS[1], start, -1)
+end
+if type(digest) == 'table' or type(payload) == 'table' then
+    digest, payload = false, false
+end
+return {digest, payload, unpack(found)}

@@ -1,0 +1,215 @@
+"""Connections kept at hand: every command gets its own reply, whatever happens to them; none differs."""
+
+import os
+import threading
+from contextlib import suppress
+
+import pytest
+import redis
+
+from cacheops_lite import wire
+from cacheops_lite.redis import get_client, run_script
+from cacheops_lite.wire import Wire
+from tests import services
+
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.skipif(not wire._IS_USUAL, reason="all goes the usual way with this redis-py"),
+]
+
+
+@pytest.fixture
+def client():
+    """A client of its own."""
+    if not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    client = redis.Redis.from_url(services.REDIS_URL)
+    yield client
+    client.delete("wire", "wire:1", "wire:2")
+    client.close()
+
+
+def connections(line):
+    return list(line._idle)
+
+
+def test_replies_are_those_of_the_client(client, monkeypatch):
+    """Of each kind: values, nothing, errors, and big ones."""
+    commands = [
+        ("MGET", "wire:1", "wire:nothing", "wire:2"),
+        ("EVALSHA", "0" * 40, 0),
+        ("GET",),
+        ("EVAL", "return {1, 'two', false, {3}}", 0),
+        ("MGET", "wire:2"),
+    ]
+
+    def replies(line):
+        for command in commands:
+            try:
+                yield line.execute(*command)
+            except redis.ResponseError as error:
+                yield type(error), str(error)
+
+    client.set("wire:1", b"\x00\r\n$5" * 50_000)
+    fast = Wire(client)
+    assert fast._is_plain
+    monkeypatch.setattr(wire, "ENABLED", False)
+    usual = Wire(client)
+    assert not usual._is_plain
+    assert list(replies(fast)) == list(replies(usual))
+    assert len(connections(fast)) == 1
+    assert not connections(usual)
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(client):
+    """As after a restart of the server, or its timeout for idle clients."""
+    line = Wire(client)
+    client.set("wire", "before")
+    line.execute("GET", "wire")
+    (kept,) = connections(line)
+    client.execute_command("CLIENT", "KILL", "ID", line.execute("CLIENT", "ID"))
+    assert line.execute("GET", "wire") == b"before"
+    assert kept not in connections(line)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, redis.TimeoutError, MemoryError, redis.ConnectionError])
+def test_no_command_gets_the_reply_to_another(client, monkeypatch, interrupt):
+    """Whatever comes between a command and its reply, nobody reads that reply later."""
+    client.mset({"wire:1": "one", "wire:2": "two"})
+    line = Wire(client)
+    line.execute("GET", "wire:1")
+    (kept,) = connections(line)
+
+    def interrupted(*args, **options):
+        monkeypatch.undo()
+        raise interrupt
+
+    monkeypatch.setattr(kept, "read_response", interrupted)
+    with suppress(interrupt):
+        assert line.execute("GET", "wire:1") == b"one"
+    assert line.execute("GET", "wire:2") == b"two"
+    assert client.get("wire:2") == b"two"
+
+
+def test_a_timeout_is_tried_again_as_often_as_the_client_is_told_to(client):
+    """With no retries one timeout is all that a command takes."""
+    tries = []
+
+    class Mute(redis.Connection):
+        def send_command(self, *args, **options):
+            if args[0] == "GET":
+                tries.append(args)
+                raise redis.TimeoutError
+            super().send_command(*args, **options)
+
+    for retry in (redis.retry.Retry(redis.backoff.NoBackoff(), 0), redis.retry.Retry(redis.backoff.NoBackoff(), 2)):
+        tries.clear()
+        mute = redis.Redis.from_url(services.REDIS_URL, retry=retry)
+        line = Wire(mute)
+        line.execute("PING")
+        (kept,) = connections(line)
+        kept.__class__ = Mute
+        with pytest.raises(redis.TimeoutError):
+            line.execute("GET", "wire")
+        assert len(tries) == (2 + retry.get_retries() if retry.get_retries() else 1)
+        mute.close()
+
+
+def test_a_connection_is_one_s_alone_while_it_is_used(client, monkeypatch):
+    """A signal handler, a finalizer or a greenlet that comes in between has another one."""
+    client.mset({"wire:1": "one", "wire:2": "two"})
+    line = Wire(client)
+    line.execute("PING")
+    (kept,) = connections(line)
+    read, inner = kept.read_response, []
+
+    def interfering(*args, **options):
+        monkeypatch.undo()
+        inner.append(line.execute("GET", "wire:2"))
+        return read(*args, **options)
+
+    monkeypatch.setattr(kept, "read_response", interfering)
+    assert line.execute("GET", "wire:1") == b"one"
+    assert inner == [b"two"]
+    assert len(connections(line)) == 2
+
+
+def test_threads_get_their_own_replies(client):
+    """Many at once, and no more connections than threads."""
+    line, wrong = Wire(client), []
+
+    def ask(number):
+        for i in range(300):
+            if line.execute("ECHO", f"{number} {i}") != f"{number} {i}".encode():
+                wrong.append((number, i))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(connections(line)) <= 8
+
+
+def test_after_a_fork_the_parent_s_connections_are_left_alone(client, monkeypatch):
+    """The child makes its own."""
+    line = Wire(client)
+    line.execute("PING")
+    (kept,) = connections(line)
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    assert line.execute("GET", "wire") is None
+    assert kept not in connections(line)
+
+
+def test_few_connections_are_kept_from_a_small_pool():
+    """What else asks that pool finds some."""
+    client = redis.Redis.from_url(services.REDIS_URL, max_connections=2)
+    line = Wire(client)
+    taken = [line._take(), line._take()]
+    for connection in taken:
+        line._put_back(connection)
+    assert len(connections(line)) == 1
+    assert client.ping()
+    client.close()
+
+
+@pytest.mark.parametrize("on_class", [True, False])
+def test_who_watches_commands_sees_all_of_them(client, monkeypatch, on_class):
+    """Tracers put something of theirs in place of a method, and some of them late."""
+    line, seen = Wire(client), []
+    line.execute("PING")
+    execute = redis.Redis.execute_command
+
+    def watched(*args, **options):
+        seen.append(args[-1])
+        return execute(*args, **options) if on_class else execute(client, *args, **options)
+
+    monkeypatch.setattr(redis.Redis if on_class else client, "execute_command", watched)
+    line.execute("PING")
+    assert seen == ["PING"]
+    monkeypatch.undo()
+    line.execute("PING")
+    assert seen == ["PING"]
+
+
+def test_clients_of_other_kinds_are_asked_as_ever():
+    """Only they know what a command takes: clusters, sentinels, pools that wait, fakes, decorated ones."""
+
+    class Own(redis.Redis):
+        pass
+
+    url = services.REDIS_URL
+    waiting = redis.Redis(connection_pool=redis.BlockingConnectionPool.from_url(url))
+    for client in (Own.from_url(url), waiting, redis.Redis.from_url(url, single_connection_client=True)):
+        assert not Wire(client)._is_plain
+        client.close()
+    assert not Wire(object())._is_plain
+
+
+def test_scripts_that_the_server_forgot_are_loaded_again(store):
+    """As after a restart, or SCRIPT FLUSH."""
+    for _ in range(2):
+        assert run_script("unlock", ["wire"], ["token"]) == 0
+        get_client().script_flush()
