@@ -52,6 +52,13 @@ class Oracle:
     def settled(self):
         return _numbers(self._redis.hgetall("settled"))
 
+    def count_hit(self):
+        self._redis.incr("hits")
+
+    def saw(self, least):
+        """Whether more than `least` writes were acknowledged and as many reads were hits."""
+        return int(self._redis.get("hits") or 0) > least and sum(self.acknowledged().values()) > least
+
     def stop(self):
         """Ask all workers to come to an end."""
         self._redis.set("stop", 1)

@@ -67,7 +67,9 @@ class Reader:
         hit = not self._misses
         bounds = Bounds(settled, self.oracle.begun())
         self.figures["reads"] += 1
-        self.figures["hits"] += hit
+        if hit:
+            self.figures["hits"] += 1
+            self.oracle.count_hit()
         self._note_kept(read, found, settled, hit)
         if problem := read.judge(found, bounds):
             self.figures["stale"] += 1

@@ -20,6 +20,9 @@ SECONDS = float(os.environ.get("TEST_SECONDS", 2))
 SEED = int(os.environ.get("TEST_SEED", 0)) or random.randrange(10**9)
 # Between two troubles.
 INTERVAL = 0.35
+# Of writes and of hits: with less a run says little.  A slow machine gets this many seconds more.
+ENOUGH = 10
+PATIENCE = 60
 
 
 @contextmanager
@@ -32,20 +35,31 @@ def team_of(plan):
             yield team, cache
 
 
-def run(plan, trouble=None, seconds=None):
-    """Run `plan`, calling `trouble(team, cache)` now and then; its figures, all of them checked."""
+def run(plan, trouble=None, enough=lambda team, cache: True):
+    """Run `plan`, calling `trouble(team, cache)` now and then; its figures, all of them checked.
+
+    It goes on while too little has happened: writes, hits, and what `enough(team, cache)` asks for.
+    """
     with team_of(plan) as (team, cache):
-        deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
-        while time.monotonic() < deadline and not team.oracle.stopped():
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < SECONDS + PATIENCE and not team.oracle.stopped():
+            if passed > SECONDS and team.oracle.saw(ENOUGH) and enough(team, cache):
+                break
             if trouble is not None:
                 trouble(team, cache)
-            time.sleep(min(INTERVAL, max(0, deadline - time.monotonic())))
+            time.sleep(INTERVAL)
         figures, problems = team.end()
         with override_settings(**team.settings, CACHEOPS_CLIENT_CLASS=None):
             problems += audit(team.oracle, plan.wide)
-        figures.update({"killed": team.killed, "evicted": cache.client().info("stats")["evicted_keys"]})
+        figures.update({"killed": team.killed, "evicted": evicted(cache)})
         report(plan, figures)
+        figures["enough"] = team.oracle.saw(ENOUGH)
         return figures, problems
+
+
+def evicted(cache):
+    """How many keys the server dropped for want of memory."""
+    return cache.client().info("stats")["evicted_keys"]
 
 
 def audit(oracle, wide):

@@ -17,11 +17,10 @@ def writers():
     return 1 if connection.vendor == "sqlite" else 2
 
 
-def never_stale(plan, trouble=None):
-    figures, problems = runs.run(plan, trouble)
+def never_stale(plan, trouble=None, **options):
+    figures, problems = runs.run(plan, trouble, **options)
     assert not problems, f"TEST_SEED={runs.SEED}: {problems}"
-    assert figures["writes"] > 10
-    assert figures["hits"] > 10
+    assert figures["enough"]
     return figures
 
 
@@ -47,9 +46,11 @@ def test_rows_that_two_writers_move_at_once_leave_nothing_stale():
 def test_killed_writers_leave_nothing_of_theirs_that_was_acknowledged_stale():
     """What was not acknowledged may be there or not; who takes over invalidates it by hand, as documented."""
     plan = Plan(
-        "killed writers", lanes=plans.divided(writers()), delays=0.02, pause=0.005, kills=round(2 * runs.SECONDS)
+        "killed writers", lanes=plans.divided(writers()), delays=0.02, pause=0.005, kills=round(3 + runs.SECONDS)
     )
-    figures = never_stale(plan, lambda team, cache: team.kill_one())
+    figures = never_stale(
+        plan, lambda team, cache: team.kill_one(), enough=lambda team, cache: team.killed > 2 or not team.spare
+    )
     assert figures["killed"] > 2
 
 
@@ -76,7 +77,7 @@ def test_a_redis_that_evicts_leaves_nothing_stale(mode):
     """Losing any key costs a miss."""
     plan = Plan(f"eviction, {mode}", lanes=plans.divided(writers()), wide=True, width=2000, settings=MODES[mode])
     plan.redis_options, plan.pause = SMALL, 0.1
-    figures = never_stale(plan)
+    figures = never_stale(plan, enough=lambda team, cache: runs.evicted(cache) > 0)
     assert figures["evicted"] > 0
 
 
