@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,8 +21,8 @@ class Change:
     """
 
     table: str
-    old: dict[str, str] | None
-    new: dict[str, str] | None
+    old: Mapping[str, str] | None
+    new: Mapping[str, str] | None
     changed: list[str] | None = None
 
     @property
@@ -29,22 +30,21 @@ class Change:
         """How many rows it is about."""
         return 1
 
-    def as_json(self) -> dict[str, Any]:
-        """What the script takes; what both images have in common is told once."""
-        old, new = self.old, self.new
-        if old is None or new is None:
-            items = {"old": old, "new": new, "changed": self.changed}
-            return {name: value for name, value in items.items() if value is not None}
-        both = {column: token for column, token in old.items() if new.get(column) == token}
-        items = {
-            "both": both,
-            "old": {column: token for column, token in old.items() if column not in both},
-            "new": {column: token for column, token in new.items() if column not in both},
-            "changed": self.changed,
-        }
-        if self.changed is None:
-            del items["changed"]
-        return items
+    def as_json(self, columns: Sequence[str]) -> list[Any]:
+        """What the script takes: both images, of these columns only, and `changed`."""
+        old, new, changed = self.old, self.new, self.changed
+        before = 0 if old is None else [old.get(column, UNKNOWN) for column in columns]
+        if new is None:
+            after: Any = 0
+        elif old is None or changed is None:
+            after = [new.get(column, UNKNOWN) for column in columns]
+        else:
+            after = [new.get(column, UNKNOWN) if column in changed else SAME for column in columns]
+        return [before, after, 0 if changed is None else changed]
+
+
+# In place of a token: the image does not tell; it is the same in both.
+UNKNOWN, SAME = 0, 1
 
 
 @dataclass(slots=True)
@@ -62,8 +62,9 @@ class Arrivals:
     def weight(self) -> int:
         return max(map(len, self.met.values()), default=1)
 
-    def as_json(self) -> dict[str, Any]:
-        return {"met": {columns: list(conditions) for columns, conditions in self.met.items()}}
+    def as_json(self, columns: Sequence[str]) -> dict[str, list[str]]:
+        """What the script takes; nothing depends on `columns`."""
+        return {scheme: list(conditions) for scheme, conditions in self.met.items()}
 
 
 AnyChange: TypeAlias = Change | Arrivals
@@ -105,16 +106,21 @@ class Work:
         self.tables = self.all_tables()
         self.changes = []
 
-    def as_json(self) -> str:
-        """What the script takes."""
+    def as_json(self, columns_of: Callable[[str], Sequence[str]]) -> str:
+        """What the script takes: of each table the images of the columns that `columns_of` it names."""
         weights: Counter[str] = Counter()
         for change in self.changes:
             weights[change.table] += change.weight
         coarse = self.tables | {table for table, weight in weights.items() if weight > MAX_CHANGES_PER_TABLE}
         document: dict[str, dict[str, Any]] = {table: {"all": True} for table in coarse}
         for change in self.changes:
-            if change.table not in coarse:
-                document.setdefault(change.table, {"rows": []})["rows"].append(change.as_json())
+            table = change.table
+            if table in coarse:
+                continue
+            work = document.get(table)
+            if work is None:
+                work = document[table] = {"columns": columns_of(table), "rows": [], "met": []}
+            work["met" if isinstance(change, Arrivals) else "rows"].append(change.as_json(work["columns"]))
         return _ENCODER.encode(document)
 
 

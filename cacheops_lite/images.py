@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -108,34 +108,48 @@ def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
         held.pop(field.attname, None)
 
 
-def image(table: Table, held: Snapshot, vendor: str) -> dict[str, str]:
-    """Tokens of those columns of `table` that `held` tells and that have some."""
-    tokens = {}
-    for column, attname, tokenize in _tokenizers(table, vendor):
-        if attname in held:
-            token = columns.token_by(tokenize, held[attname])
-            if token is not None:
-                tokens[column] = token
-    return tokens
+class Image(Mapping[str, str]):
+    """Tokens of those columns of a table that a row tells and that have some, made when they are asked for."""
 
+    __slots__ = ("_held", "_tokenizers", "_tokens")
 
-def _image_after(table: Table, old: Snapshot, new: Snapshot, tokens: dict[str, str], vendor: str) -> dict[str, str]:
-    """The image of `new`, of which most is as in `old`, whose image is `tokens`."""
-    after = {}
-    for column, attname, tokenize in _tokenizers(table, vendor):
-        if attname in new:
-            is_same = attname in old and _equal(attname, old, new)
-            token = tokens.get(column) if is_same else columns.token_by(tokenize, new[attname])
-            if token is not None:
-                after[column] = token
-    return after
+    def __init__(self, table: Table, held: Snapshot, vendor: str):
+        self._held = held
+        self._tokenizers = _tokenizers(table, vendor)
+        self._tokens: dict[str, str | None] = {}
+
+    def get(self, column: str, default: Any = None) -> Any:
+        """The token of `column`, `default` if it has none."""
+        tokens = self._tokens
+        if column not in tokens:
+            tokens[column] = self._token(column)
+        token = tokens[column]
+        return default if token is None else token
+
+    def _token(self, column: str) -> str | None:
+        attname, tokenize = self._tokenizers.get(column, ("", None))
+        if tokenize is None or attname not in self._held:
+            return None
+        return columns.token_by(tokenize, self._held[attname])
+
+    def __getitem__(self, column: str) -> str:
+        token: str | None = self.get(column)
+        if token is None:
+            raise KeyError(column)
+        return token
+
+    def __iter__(self) -> Iterator[str]:
+        return (column for column in self._tokenizers if self.get(column) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @cache
-def _tokenizers(table: Table, vendor: str) -> tuple[tuple[str, str, Tokenizer], ...]:
-    """The columns that have tokens, with their attnames."""
+def _tokenizers(table: Table, vendor: str) -> dict[str, tuple[str, Tokenizer]]:
+    """The columns that have tokens: their attnames, and what makes the tokens."""
     found = ((column, field.attname, columns.tokenizer(field, vendor)) for column, field in table.fields.items())
-    return tuple((column, attname, tokenize) for column, attname, tokenize in found if tokenize is not None)
+    return {column: (attname, tokenize) for column, attname, tokenize in found if tokenize is not None}
 
 
 @on_change
@@ -174,13 +188,13 @@ def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
 
 def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[AnyChange]:
     """The changes that inserting the row makes, one for each of its tables."""
-    return [Change(table.name, old=None, new=image(table, held, vendor)) for table in tables_of(model)]
+    return [Change(table.name, old=None, new=Image(table, held, vendor)) for table in tables_of(model)]
 
 
 def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
     """The change that deleting the row from the model's own table makes."""
     table = tables_of(model)[0]
-    return Change(table.name, old=image(table, held, vendor), new=None)
+    return Change(table.name, old=Image(table, held, vendor), new=None)
 
 
 def row_changed(
@@ -190,6 +204,5 @@ def row_changed(
     changes: list[AnyChange] = []
     for table in tables_of(model):
         if changed := differing(table, old, new, written):
-            before = image(table, old, vendor)
-            changes.append(Change(table.name, before, _image_after(table, old, new, before, vendor), changed))
+            changes.append(Change(table.name, Image(table, old, vendor), Image(table, new, vendor), changed))
     return changes

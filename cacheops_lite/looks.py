@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
-from . import outbox
+from . import registries
 from .failure import call
 from .images import Table, put, tables_of, untold
 from .prefixes import prefixes_of_table
@@ -95,15 +95,15 @@ def _take_write_lock(model: type[Model], using: str) -> None:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
 
 
-def wanted_of(model: type[Model]) -> outbox.Wanted | None:
+def wanted_of(model: type[Model]) -> registries.Wanted | None:
     """What the schemes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
     with suppress(RedisError):
-        return call(lambda: outbox.wanted(prefixes))
+        return call(lambda: registries.wanted(prefixes))
     return None
 
 
-def asked_for(tables: Iterable[Table], wanted: outbox.Wanted, written: Container[Any]) -> Iterable[str]:
+def asked_for(tables: Iterable[Table], wanted: registries.Wanted, written: Container[Any]) -> Iterable[str]:
     """The attnames that images of a write need: of conditions in the tables' schemes, and of those `written` fields
     that some result rests on."""
     for table in tables:

@@ -17,7 +17,7 @@ from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .images import Snapshot, own_row_went, owners_of, put, row_changed, table_names, tables_of
 from .invalidation import record
 from .looks import asked_for, lock, readable, rows, wanted_of
-from .outbox import Wanted
+from .registries import Wanted
 from .signals import cache_invalidated
 from .transaction import recorder_for
 

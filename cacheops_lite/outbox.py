@@ -1,21 +1,23 @@
-"""The side of a write: what schemes ask for, before it; invalidations after."""
+"""The side of a write: invalidations, which are delivered sooner or later."""
 
 from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Lock, RLock, Thread
 
-from . import keys
+from . import keys, registries
 from .changes import MAX_CHANGES_PER_TABLE, Work
 from .failure import call
 from .redis import get_client, run_script
 
 # Keys that wait to be removed; of more everything is.
 MAX_KEYS = 1000
+# How often an invalidation is told before tables are dropped.
+MAX_TURNS = 3
 # Seconds between attempts to deliver what is overdue, at first and at most.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -74,7 +76,19 @@ def _send(work_by_prefix: Mapping[str, Work]) -> None:
         if work.keys:
             get_client().unlink(*work.keys)
         if work.changes or work.tables:
-            run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json()])
+            _tell(prefix, work)
+
+
+def _tell(prefix: str, work: Work) -> None:
+    """Tell what changed, of the columns that schemes name as far as is known here; where more are named, once more."""
+    for _ in range(MAX_TURNS):
+        _, *asked = run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(registries.named_columns)])
+        if not asked:
+            return
+        tables = {registries.note_members(table, members) for table, members in asked}
+        work = Work([change for change in work.changes if change.table in tables])
+    # Schemes come faster than we learn of them, or make no sense.
+    run_script("invalidate", [prefix + keys.NAMESPACE], [Work(tables=work.all_tables()).as_json(list)])
 
 
 def postpone(owed: Mapping[str, Work]) -> None:
@@ -130,48 +144,3 @@ def clear(prefix: str) -> None:
             client.unlink(*found)
         if cursor == 0:
             break
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What the schemes of some tables ask for, by table: columns of conditions, and columns that are read.
-
-    A table whose `reads` are None has a scheme that reads all columns.  `schemes` are the columns of conditions that go
-    together, joined by commas.
-    """
-
-    conditions: dict[str, set[str]] = field(default_factory=dict)
-    reads: dict[str, set[str] | None] = field(default_factory=dict)
-    schemes: dict[str, set[str]] = field(default_factory=dict)
-
-    def note(self, table: str, members: Iterable[bytes]) -> None:
-        """Add the schemes of a registry."""
-        conditions = self.conditions.setdefault(table, set())
-        schemes = self.schemes.setdefault(table, set())
-        reads: set[str] | None = self.reads.get(table, set())
-        for member in filter(None, members):
-            columns, _, rest = member.decode().partition("|")
-            schemes.add(columns)
-            conditions.update(filter(None, columns.split(",")))
-            if rest == "*":
-                reads = None
-            elif rest and reads is not None:
-                reads.update(rest.rpartition("|")[2].split(","))
-        self.reads[table] = reads
-
-    def asks_for(self, table: str, column: str) -> bool:
-        """Some result rests on the column."""
-        reads = self.reads[table]
-        return reads is None or column in reads
-
-
-def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
-    """What the schemes of tables ask for, under each of their prefixes; in one round trip."""
-    places = [(prefix, table) for table in prefixes for prefix in prefixes[table]]
-    pipeline = get_client().pipeline(transaction=False)
-    for prefix, table in places:
-        pipeline.smembers(keys.registry_key(prefix, table))
-    found = Wanted()
-    for (_, table), members in zip(places, pipeline.execute(), strict=True):
-        found.note(table, members)
-    return found

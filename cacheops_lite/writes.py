@@ -37,7 +37,7 @@ def saved(
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
         changes = row_changed(model, found.held, new, attnames, vendor)
-        record(model, using, Work(changes=changes), found.held, new)
+        record(model, using, Work(changes=changes), dict(found.held), dict(new))
 
 
 def deleted(instance: Model, using: str) -> None:

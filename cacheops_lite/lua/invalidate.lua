@@ -1,104 +1,96 @@
 -- Purpose: drop the stamps that committed changes meet, by the schemes that their tables' registries know.
 --
 -- KEYS   [1] the prefix of all keys (prefix and namespace)
--- ARGV   [1] JSON: {table: {"all": true} or {"rows": [change, ...]}}, a change being
---            old, new   row images {column: token}; absent: there was, or is, no such row
---            both       what both images have in common, and is not in either; may be absent
---            changed    columns that may differ between both; absent where a row came or went
---            or, of many rows that came, {"met": {columns of a scheme: ["column=token&...", ...]}}
--- Reply  the number of stamps and generations dropped
+-- ARGV   [1] JSON: {table: {"all": true}, or {"columns": [column, ...], "rows": [change, ...], "met": [arrivals, ...]}},
+--            a change being [old, new, changed]:
+--                old, new   row images: the token of each of the columns, 0 where it is not known; new has 1 where it is
+--                           the same as in old; 0 altogether: there was, or is, no such row
+--                changed    columns that may differ between both, of all that there are; 0 where a row came or went
+--            and arrivals, of many rows that came, {columns of a scheme: ["column=token&...", ...]}
+-- Reply  how many stamps and generations were dropped; then, of each table with a scheme that names other columns than
+--        those, its name and its registry's members: of these tables nothing was dropped, and they have to be told again
 --
--- Not knowing means dropping: with the registry missing, or a column missing from an image, the table starts a new
--- generation.
+-- Not knowing means dropping: with the registry missing, or a token unknown, the table starts a new generation.
 
 -- Cached results freed at once, at most; the rest are invalid already and die by their timeout.
 local FREED_AT_ONCE = 32
 -- Arguments of one call: Lua's stack has room for some thousands.
 local PASSED_AT_ONCE = 4000
+local SAME = 1
 
 local root = KEYS[1]
-local tables = cjson.decode(ARGV[1])
 local budget = FREED_AT_ONCE
-local dropped = 0
+local reply = {0}
 
-local function split(text, separator)
-    local parts = {}
-    for part in string.gmatch(text, '[^' .. separator .. ']+') do
-        parts[#parts + 1] = part
-    end
-    return parts
-end
-
-local function parse(member)
+-- A scheme by its member of the registry: what its stamps are made of, and what its results read.
+-- Nothing where it names a column that has no `position`.
+local function parse(name, member, position)
     local columns, id, read = string.match(member, '^([^|]*)|([^|]*)|?(.*)$')
-    local scheme = {columns = split(columns, ','), id = id}
-    if id ~= '*' then
-        scheme.read = {}
-        for _, column in ipairs(split(read ~= '' and read or id, ',')) do
-            scheme.read[column] = true
+    local scheme = {columns = columns, positions = {}, heads = {}, tail = '|' .. id}
+    local head = name .. ':'
+    for column in string.gmatch(columns, '[^,]+') do
+        local i = position[column]
+        if not i then
+            return nil
         end
+        scheme.positions[#scheme.positions + 1] = i
+        scheme.heads[#scheme.heads + 1] = head .. column .. '='
+        head = '&'
     end
+    scheme.start = #scheme.heads == 0 and head or ''
+    scheme.read = id ~= '*' and ',' .. (read ~= '' and read or id) .. ','
     return scheme
 end
 
 local function concerns(scheme, changed)
-    if not changed then
-        return true
-    end
-    if not scheme.read then
-        return #changed > 0
+    if changed == 0 or not scheme.read then
+        return changed == 0 or #changed > 0
     end
     for _, column in ipairs(changed) do
-        if scheme.read[column] then
+        if string.find(scheme.read, ',' .. column .. ',', 1, true) then
             return true
         end
     end
     return false
 end
 
-local function stamp_of(name, scheme, image, both)
-    local parts = {}
-    for i, column in ipairs(scheme.columns) do
-        local token = image[column] or both[column]
-        if not token then
-            return nil
+-- Add to `stamps` what an image meets; false when that can't be told.  What is the same is in `old`.
+local function meet(scheme, image, old, stamps)
+    local stamp = scheme.start
+    for i, position in ipairs(scheme.positions) do
+        local token = image[position]
+        if token == SAME then
+            token = old[position]
         end
-        parts[i] = column .. '=' .. token
-    end
-    return name .. ':' .. table.concat(parts, '&') .. '|' .. scheme.id
-end
-
--- Add to `stamps` what many rows that came meet; false when that can't be told.
-local function meet_arrivals(name, schemes, met, stamps)
-    for _, scheme in ipairs(schemes) do
-        local conditions = met[table.concat(scheme.columns, ',')]
-        if not conditions then
+        if type(token) ~= 'string' then
             return false
         end
-        for _, condition in ipairs(conditions) do
-            stamps[name .. ':' .. condition .. '|' .. scheme.id] = true
+        stamp = stamp .. scheme.heads[i] .. token
+    end
+    stamps[stamp .. scheme.tail] = true
+    return true
+end
+
+local function meet_row(schemes, change, stamps)
+    local old, new, changed = change[1], change[2], change[3]
+    for _, scheme in ipairs(schemes) do
+        if concerns(scheme, changed) then
+            if (old ~= 0 and not meet(scheme, old, old, stamps)) or (new ~= 0 and not meet(scheme, new, old, stamps)) then
+                return false
+            end
         end
     end
     return true
 end
 
--- Add to `stamps` what the change meets; false when that can't be told.
-local function meet(name, schemes, change, stamps)
-    if change.met then
-        return meet_arrivals(name, schemes, change.met, stamps)
-    end
-    local both = change.both or {}
+local function meet_arrivals(name, schemes, met, stamps)
     for _, scheme in ipairs(schemes) do
-        if concerns(scheme, change.changed) then
-            for _, image in ipairs({change.old or false, change.new or false}) do
-                if image then
-                    local stamp = stamp_of(name, scheme, image, both)
-                    if not stamp then
-                        return false
-                    end
-                    stamps[stamp] = true
-                end
-            end
+        local conditions = met[scheme.columns]
+        if not conditions then
+            return false
+        end
+        for _, condition in ipairs(conditions) do
+            stamps[name .. ':' .. condition .. scheme.tail] = true
         end
     end
     return true
@@ -133,24 +125,46 @@ local function drop(stamps)
     return all_at_once('del', fallen)
 end
 
-for name, work in pairs(tables) do
-    local members = redis.call('smembers', root .. 'r:' .. name)
-    local known = #members > 0 and not work.all
-    local schemes = {}
+-- What of a table's schemes the changes meet; false when that can't be told, nothing when other columns are needed.
+local function met_by(name, work)
+    local members = not work.all and redis.call('smembers', root .. 'r:' .. name)
+    if not members or #members == 0 then
+        return false
+    end
+    local position, schemes, stamps = {}, {}, {}
+    for i, column in ipairs(work.columns) do
+        position[column] = i
+    end
     for _, member in ipairs(members) do
         if member ~= '' then
-            schemes[#schemes + 1] = parse(member)
+            local scheme = parse(name, member, position)
+            if not scheme then
+                reply[#reply + 1] = {name, members}
+                return nil
+            end
+            schemes[#schemes + 1] = scheme
         end
     end
-    local stamps = {}
-    for _, change in ipairs(work.rows or {}) do
-        known = known and meet(name, schemes, change, stamps)
+    for _, change in ipairs(work.rows) do
+        if not meet_row(schemes, change, stamps) then
+            return false
+        end
     end
-    if known then
-        dropped = dropped + drop(stamps)
-    else
-        dropped = dropped + redis.call('del', root .. 'g:' .. name)
+    for _, met in ipairs(work.met) do
+        if not meet_arrivals(name, schemes, met, stamps) then
+            return false
+        end
+    end
+    return stamps
+end
+
+for name, work in pairs(cjson.decode(ARGV[1])) do
+    local stamps = met_by(name, work)
+    if stamps then
+        reply[1] = reply[1] + drop(stamps)
+    elseif stamps == false then
+        reply[1] = reply[1] + redis.call('del', root .. 'g:' .. name)
     end
 end
 
-return dropped
+return reply

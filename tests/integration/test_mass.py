@@ -14,7 +14,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete
 from django.test import override_settings
 
 from cacheops_lite import writes
-from cacheops_lite.images import image, snapshot, tables_of
+from cacheops_lite.images import Image, snapshot, tables_of
 from cacheops_lite.signals import cache_invalidated, post_update, pre_update
 from tests.conftest import counted_reads
 from tests.rich.models import Item, Sample
@@ -385,7 +385,7 @@ def test_what_is_told_of_many_rows_is_what_their_images_tell():
     for field, each in values.items():
         rows = [Sample(pk=1, **{field: value}) for value in [*each, *each]]
         for table in tables_of(Sample):
-            images = [image(table, snapshot(row), "sqlite") for row in rows]
+            images = [Image(table, snapshot(row), "sqlite") for row in rows]
             for first, second in itertools.product([*table.fields, ""], ["short", "whole"]):
                 columns = [column for column in (first, second) if column]
                 told = {"&".join(f"{c}={found[c]}" for c in columns) for found in images if set(columns) <= set(found)}

@@ -43,13 +43,23 @@ def no_saves_of_items(monkeypatch):
 def no_new_images(monkeypatch):
     """Only what a row matched before a write falls."""
     as_json = Change.as_json
-    monkeypatch.setattr(Change, "as_json", lambda self: {**as_json(self), "new": self.old or {}})
+
+    def broken(self, columns):
+        old, _, changed = as_json(self, columns)
+        return [old, old or [0] * len(columns), changed]
+
+    monkeypatch.setattr(Change, "as_json", broken)
 
 
 def no_old_images(monkeypatch):
     """Only what a row matches after a write falls."""
     as_json = Change.as_json
-    monkeypatch.setattr(Change, "as_json", lambda self: {**as_json(self), "old": self.new or {}})
+
+    def broken(self, columns):
+        _, new, changed = as_json(Change(self.table, None, self.new, self.changed), columns)
+        return [new or [0] * len(columns), new, changed]
+
+    monkeypatch.setattr(Change, "as_json", broken)
 
 
 def no_guard(monkeypatch):
