@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from . import locks, store
 from .conditions import Narrowed
 from .failure import forgiving, tolerate
+from .redis import run_script, send_script
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
 from .store import MISS, Basis, Lookup
@@ -105,7 +106,9 @@ class Attempt:
             logger.exception("Can't cache %s: it does not serialize", self._name)
             return
         narrowed = None if self.target.narrow is None else self.target.narrow(storable)
-        tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key, narrowed), False)
+        # Who waits for the lock is to find the value.
+        run = run_script if self._lock else send_script
+        tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key, narrowed, run), False)
 
     def close(self) -> None:
         """Let others compute."""

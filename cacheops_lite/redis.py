@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
@@ -19,9 +20,13 @@ from .wire import Wire
 
 CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
 
+logger = logging.getLogger("cacheops_lite")
+
 _client: Any = None
 _wire: Wire | None = None
 _scripts: dict[str, Any] = {}
+# Those that the server is known to have.
+_loaded: set[str] = set()
 _lock = RLock()
 
 
@@ -53,8 +58,29 @@ def execute(*command: Any) -> Any:
     global _wire
     wire, client = _wire, get_client()
     if wire is None or wire.client is not client:
-        wire = _wire = Wire(client)
+        wire = _wire = Wire(client, _refused)
     return wire.execute(*command)
+
+
+def send_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> None:
+    """Run ``lua/{name}.lua``, which does no harm when it is done twice or not at all, without waiting for it.
+
+    Raises what shows before it is sent; of what goes wrong then is a warning.
+    """
+    wire, client = _wire, get_client()
+    if wire is None or wire.client is not client or name not in _loaded:
+        run_script(name, keys, args)
+        _loaded.add(name)
+    else:
+        wire.send("EVALSHA", _scripts[name].sha, len(keys), *keys, *args)
+
+
+def _refused(error: redis.ResponseError) -> None:
+    if isinstance(error, NoScriptError):
+        # Next time it is waited for, and loaded.
+        _loaded.clear()
+    else:
+        logger.warning("Redis refuses to keep a result: %s", error)
 
 
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
@@ -83,6 +109,7 @@ def _forget_client(setting: str) -> None:
         with _lock:
             _client = _wire = None
             _scripts.clear()
+            _loaded.clear()
 
 
 def _make_client() -> Any:

@@ -175,11 +175,17 @@ def _run_read(key: str, basis: Basis, timeout: int) -> Lookup:
 
 
 def fill(
-    lookup: Lookup, payload: bytes, timeout: int, key: str | None = None, narrowed: Narrowed | None = None
+    lookup: Lookup,
+    payload: bytes,
+    timeout: int,
+    key: str | None = None,
+    narrowed: Narrowed | None = None,
+    run: Callable[[str, Sequence[Any], Sequence[Any]], Any] = run_script,
 ) -> bool:
     """Store `payload` for `timeout` seconds, under `key` if it is another one; False when it was dead on arrival.
 
-    `narrowed` tells what it rests on of the basis' narrowable dependencies.
+    `narrowed` tells what it rests on of the basis' narrowable dependencies.  With `send_script` to `run` it, it may
+    still be under way on return.
     """
     if not timeout or lookup.stamps is None:
         return False
@@ -189,7 +195,7 @@ def fill(
     if basis.narrowable:
         args += [keys.fresh_token(), json.dumps(basis.groups(narrowed or {}))]
     _known.add(lookup.key)
-    return bool(run_script("fill", [key or lookup.key, *basis.checked_keys, *dependents], args))
+    return bool(run("fill", [key or lookup.key, *basis.checked_keys, *dependents], args))
 
 
 class Known:

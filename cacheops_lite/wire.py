@@ -4,12 +4,15 @@ A connection is used by one at a time: who takes it is the only one who has it, 
 handler he is; it comes back only after its reply was read.  Whatever else happens to it, it is closed and given back
 to its pool, and the command goes the usual way, which connects anew and tries as often as redis-py is told to.  So what
 is sent this way has to do no harm when it is done twice.
+
+A reply that nobody waits for is read by who next uses the connection: the server answers in turn.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -25,23 +28,37 @@ ENABLED = True
 
 # Connections that wait at hand; more of them go back to their pool.
 MOST_KEPT = 32
+# Replies that nobody waits for, on one connection.
+MOST_OWED = 8
 
 CONNECTIONS = (redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
 _EXECUTE: Any = redis.Redis.execute_command
 # Older ones want a command's name for a connection; and somebody may watch commands since before we came.
 _IS_USUAL = (
     inspect.signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is None
+    and hasattr(redis.Connection, "is_connected")
     and _EXECUTE.__module__ == "redis.client"
     and not hasattr(_EXECUTE, "__wrapped__")
 )
 
 
-class Wire:
-    """The connections at hand of one client."""
+class _Kept:
+    """A connection, and how many replies are still to come on it before the one to what is sent next."""
 
-    def __init__(self, client: Any):
+    __slots__ = ("connection", "owed")
+
+    def __init__(self, connection: Any):
+        self.connection = connection
+        self.owed = 0
+
+
+class Wire:
+    """The connections at hand of one client; `on_refusal` is told of errors in replies that nobody waits for."""
+
+    def __init__(self, client: Any, on_refusal: Callable[[redis.ResponseError], None] = lambda error: None):
         self.client = client
-        self._idle: list[Any] = []
+        self._on_refusal = on_refusal
+        self._idle: list[_Kept] = []
         self._is_plain = ENABLED and _is_plain(client)
 
     def execute(self, *command: Any) -> Any:
@@ -49,47 +66,85 @@ class Wire:
 
         Raises what the client would.
         """
+        return self._do(command, self._ask)
+
+    def send(self, *command: Any) -> None:
+        """Have such a command done, before all that comes after it on the same connection: nobody waits for the reply.
+
+        It is lost when the connection is.  Where it can't be sent like that, it is executed.
+        """
+        self._do(command, self._tell)
+
+    def _do(self, command: Sequence[Any], way: Callable[[_Kept, Sequence[Any]], Any]) -> Any:
         client = self.client
         if not self._is_plain or _is_watched(client):
             return client.execute_command(*command)
-        connection = self._take()
+        kept = self._take()
         try:
-            connection.send_command(*command)
-            reply = connection.read_response()
+            reply = way(kept, command)
         except redis.ResponseError:
             # That is a reply, too.
-            self._put_back(connection)
+            self._put_back(kept)
             raise
         except BaseException as error:
             # What comes next on it might be the reply to this command.
-            connection.disconnect()
-            client.connection_pool.release(connection)
-            if not _may_be_tried_again(connection, error):
+            kept.connection.disconnect()
+            client.connection_pool.release(kept.connection)
+            if not _may_be_tried_again(kept.connection, error):
                 raise
         else:
-            self._put_back(connection)
+            self._put_back(kept)
             return reply
         return client.execute_command(*command)
 
-    def _take(self) -> Any:
+    def _ask(self, kept: _Kept, command: Sequence[Any]) -> Any:
+        kept.connection.send_command(*command)
+        self._settle(kept)
+        return kept.connection.read_response()
+
+    def _tell(self, kept: _Kept, command: Sequence[Any]) -> None:
+        if kept.owed >= MOST_OWED or kept.connection.health_check_interval:
+            # A health check takes the next reply for its own.
+            self._ask(kept, command)
+        else:
+            kept.connection.send_command(*command)
+            kept.owed += 1
+
+    def _settle(self, kept: _Kept) -> None:
+        """Read the replies that nobody waited for."""
+        while kept.owed:
+            # Also if it is an error.
+            kept.owed -= 1
+            try:
+                kept.connection.read_response()
+            except redis.ResponseError as error:
+                self._on_refusal(error)
+
+    def _take(self) -> _Kept:
         while self._idle:
             try:
-                connection = self._idle.pop()
+                kept = self._idle.pop()
             except IndexError:
                 break
             # After a fork it is the parent's.
-            if connection.pid == os.getpid():
-                return connection
-        return self.client.connection_pool.get_connection()
+            if kept.connection.pid != os.getpid():
+                continue
+            if kept.owed and not kept.connection.is_connected:
+                # Somebody closed all of the pool's.
+                kept.owed = 0
+            return kept
+        return _Kept(self.client.connection_pool.get_connection())
 
-    def _put_back(self, connection: Any) -> None:
+    def _put_back(self, kept: _Kept) -> None:
         pool = self.client.connection_pool
         # A server that is about to move asks for it.
-        is_leaving = getattr(connection, "should_reconnect", bool)()
+        is_leaving = getattr(kept.connection, "should_reconnect", bool)()
         if is_leaving or len(self._idle) >= min(MOST_KEPT, pool.max_connections // 2):
-            pool.release(connection)
+            if kept.owed:
+                kept.connection.disconnect()
+            pool.release(kept.connection)
         else:
-            self._idle.append(connection)
+            self._idle.append(kept)
 
 
 def _is_plain(client: Any) -> bool:

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 import redis
 
-from cacheops_lite import wire
-from cacheops_lite.redis import get_client, run_script
+from cacheops_lite import keys, wire
+from cacheops_lite.redis import execute, get_client, run_script, send_script
 from cacheops_lite.wire import Wire
 from tests import services
 
@@ -30,7 +30,7 @@ def client():
 
 
 def connections(line):
-    return list(line._idle)
+    return [kept.connection for kept in line._idle]
 
 
 def test_replies_are_those_of_the_client(client, monkeypatch):
@@ -168,10 +168,13 @@ def test_few_connections_are_kept_from_a_small_pool():
     client = redis.Redis.from_url(services.REDIS_URL, max_connections=2)
     line = Wire(client)
     taken = [line._take(), line._take()]
-    for connection in taken:
-        line._put_back(connection)
+    for kept in taken:
+        line._tell(kept, ["ECHO", "nobody waits for this"])
+        line._put_back(kept)
     assert len(connections(line)) == 1
-    assert client.ping()
+    # This asks on the other one.
+    assert client.ping() is True
+    assert line.execute("ECHO", "that") == b"that"
     client.close()
 
 
@@ -206,6 +209,79 @@ def test_clients_of_other_kinds_are_asked_as_ever():
         assert not Wire(client)._is_plain
         client.close()
     assert not Wire(object())._is_plain
+
+
+def test_what_nobody_waits_for_is_done_in_turn(client):
+    """Whoever comes next on the connection gets the reply to what he asked for himself."""
+    line = Wire(client)
+    for number in range(3 * wire.MOST_OWED):
+        line.send("SET", "wire:1", number)
+        line.send("ECHO", "x" * 100_000)
+        if number % 5 == 0:
+            assert line.execute("GET", "wire:1") == str(number).encode()
+    assert line.execute("GET", "wire:1") == str(number).encode()
+    assert len(connections(line)) == 1
+
+
+def test_errors_that_nobody_waits_for_are_told(client):
+    """What comes next is not to blame for them."""
+    refused = []
+    line = Wire(client, refused.append)
+    line.send("GET")
+    line.send("EVALSHA", "0" * 40, 0)
+    assert not refused
+    assert line.execute("ECHO", "that") == b"that"
+    assert [type(error) for error in refused] == [redis.ResponseError, redis.exceptions.NoScriptError]
+
+
+def test_replies_that_will_not_come_are_not_waited_for(client):
+    """When the connection was closed: by the server, by this process, or since it was asked for its health."""
+    client.set("wire:1", "one")
+    line = Wire(client)
+    line.send("ECHO", "lost")
+    client.connection_pool.disconnect()
+    assert line.execute("GET", "wire:1") == b"one"
+    line.send("ECHO", "lost")
+    (kept,) = connections(line)
+    with redis.Redis.from_url(services.REDIS_URL) as other:
+        # Of several that CLIENT LIST names, ours is the one with our port.
+        port = kept._sock.getsockname()[1]
+        (name,) = [each["id"] for each in other.client_list() if each["addr"].endswith(f":{port}")]
+        other.client_kill_filter(_id=name)
+    assert line.execute("GET", "wire:1") == b"one"
+    healthy = redis.Redis.from_url(services.REDIS_URL, health_check_interval=60)
+    line = Wire(healthy)
+    for number in range(5):
+        line.send("SET", "wire:2", number)
+        for kept in connections(line):
+            # Long ago.
+            kept.next_health_check = 0
+        assert line.execute("GET", "wire:2") == str(number).encode()
+    healthy.close()
+
+
+def test_a_send_that_fails_is_done_in_the_usual_way(client):
+    """The server had closed the connection."""
+    line = Wire(client)
+    client.execute_command("CLIENT", "KILL", "ID", line.execute("CLIENT", "ID"))
+    # The first may be lost with the connection; none comes to harm.
+    line.send("SET", "wire:1", "lost?")
+    line.send("SET", "wire:1", "done")
+    assert line.execute("GET", "wire:1") in (b"done", None)
+    line.send("SET", "wire:1", "done")
+    assert line.execute("GET", "wire:1") == b"done"
+
+
+def test_scripts_that_nobody_waits_for_are_loaded_again(store):
+    """The one that finds the server without it is lost, the next is not."""
+    lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
+    send_script("unlock", [lock], lines)
+    get_client().script_flush()
+    for _ in range(3):
+        store.set(lock, "token")
+        send_script("unlock", [lock], lines)
+        execute("ECHO", "this settles it")
+    assert not store.exists(lock)
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(store):
