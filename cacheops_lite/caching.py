@@ -98,7 +98,7 @@ def caches(queryset: Any, op: str) -> Caching | None:
 def target_of(queryset: QuerySet[Any], read: Read, caching: Caching) -> Target:
     """Where the result of `read` is kept."""
     using = queryset.db
-    name = read.name if caching.db_agnostic else digest(read.name, using)
+    name = read.name if caching.db_agnostic else read.name_on(using)
     return Target(
         key=value_key(prefix_of(dbs=[using], tables=read.tables), name),
         basis=read.basis(using),
@@ -110,6 +110,10 @@ def target_of(queryset: QuerySet[Any], read: Read, caching: Caching) -> Target:
     )
 
 
+# Where each host or tenant has a prefix of its own there may be many of one read.
+MOST_KEPT = 32
+
+
 @dataclass(slots=True)
 class Read:
     """A read that can be cached: `replay` makes results of rows."""
@@ -119,12 +123,16 @@ class Read:
     volatile: bool
     replay: Callable[[QuerySet[Any], Any], list[Any]]
     narrowings: Sequence[Narrowing] = ()
-    # Where what is made of the dependencies may be kept for the next time.
-    kept: dict[Hashable, Any] | None = None
+    # Where what is made of name and dependencies may be kept for the next time.
+    kept: dict[Hashable, Any] = field(default_factory=dict)
     tables: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.tables = self._keep("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
+
+    def name_on(self, using: str) -> str:
+        """What tells it from the same read of other databases."""
+        return self._keep(using, lambda: digest(self.name, using))
 
     def basis(self, using: str) -> Basis:
         """What its result rests on, as Redis keys."""
@@ -142,11 +150,12 @@ class Read:
         return partial(narrowing.narrow, self.narrowings, vendor=vendor) if self.narrowings else None
 
     def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if self.kept is None:
-            return make()
-        if key not in self.kept:
-            self.kept[key] = make()
-        return self.kept[key]
+        kept = self.kept
+        if key not in kept:
+            if len(kept) >= MOST_KEPT:
+                kept.clear()
+            kept[key] = make()
+        return kept[key]
 
 
 def _read(
@@ -194,17 +203,16 @@ def _planned(
         )
     except (Shapeless, Unplanned):
         return None
-    dependencies = plan.dependencies(shape.values)
-    if dependencies is None:
+    result = plan.result(shape.values, limits or (0, None))
+    if result is None:
         return None
-    kept = None if plan.fixed is None else plan.kept
     return Read(
-        name=plan.name(shape.values, limits or (0, None)),
-        dependencies=dependencies,
+        name=result.name,
+        dependencies=result.dependencies,
         volatile=plan.volatile,
         replay=plan.composed.replay,
         narrowings=narrowing.usable(plan.narrowings, query.is_sliced),
-        kept=kept,
+        kept=result.kept,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import uuid
 from functools import cache
 from typing import Any
 
@@ -31,6 +33,7 @@ OTHERS: dict[str, values.Tokenizer] = {
     "TimeField": values.time,
     "DurationField": values.duration,
 }
+AS_THEY_ARE = {"BooleanField": bool, "UUIDField": uuid.UUID, "FloatField": float, "DateField": datetime.date}
 # Doubles, which SQLite keeps decimals in, tell apart no more digits than these.
 SQLITE_DIGITS = 15
 # Where a field class of somebody else's overrides one of these, we can't know what it stores.
@@ -101,6 +104,20 @@ def is_loose(field: Field[Any, Any], vendor: str) -> bool:
 def is_ours_to_read(field: Field[Any, Any]) -> bool:
     """An instance holds, after save(), what the database does: true unless the field computes what it stores."""
     return not isinstance(field, GeneratedField) and _is_django_s(type(field), "pre_save")
+
+
+def kind_as_is(field: Field[Any, Any]) -> type | None:
+    """The type whose values, and None, `field` gives to the database as they are; None if there is none."""
+    while isinstance(field, ForeignKey):
+        if not _is_django_s(type(field), "get_prep_value"):
+            return None
+        field = field.target_field
+    if not _is_django_s(type(field), "get_prep_value"):
+        return None
+    kind = field.get_internal_type()
+    if kind in INTEGERS:
+        return int
+    return str if kind in TEXTS else AS_THEY_ARE.get(kind)
 
 
 def _stores_plainly(field: Field[Any, Any]) -> bool:

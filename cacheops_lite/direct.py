@@ -5,7 +5,7 @@ Only for querysets to which nothing was added, of models whose rows lie in one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from .conf import on_change
 from .hydration import stand_in
 from .keys import Digest, digest, value_key
 from .keys import name as name_in_keys
+from .lately import Lately
 from .prefixes import prefix_of, prefix_of_table
 from .prepared import KEYS
 from .reading import Target, read_through
@@ -103,23 +104,14 @@ def get(
     entrance = _entrance(model) if ENABLED and type(value) in KEYS else None
     if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
-    field, using = entrance.fields[name], queryset.db
-    vendor = connections[using].vendor
-    try:
-        stored = field.get_prep_value(value)
-        token = columns.token_of_condition(field, vendor, stored)
-    except (TypeError, ValueError, ArithmeticError):
-        token = None
-    if token is None:
+    place = _place(entrance, entrance.fields[name], value, queryset.db, caching.db_agnostic)
+    if place is None:
         return MISS
-    from_db = _maker(model, queryset)
-    tokens, told = [token], token
-    if columns.is_loose(field, vendor):
-        told = text(stored)
-        if columns.has_odd_ones(field, vendor):
-            tokens.append(ODD)
-    target = _target(entrance, field, tokens, told, (using, vendor), caching)
-
+    using, from_db = queryset.db, _maker(model, queryset)
+    key, basis = place
+    target = Target(
+        key=key, basis=basis, databases=(using,), timeout=caching.timeout, lock=caching.lock, sender=entrance.model
+    )
     absent = queryset.model.DoesNotExist
 
     def compute() -> tuple[Any, Any]:
@@ -176,28 +168,46 @@ def is_untouched(queryset: Any) -> bool:
     )
 
 
-def _target(
-    entrance: Entrance,
-    field: Field[Any, Any],
-    tokens: list[str],
-    told: str,
-    database: tuple[str, str],
-    caching: Caching,
-) -> Target:
-    """Where the row is kept that has one of `tokens` in the column of `field`; `told` tells the value from others."""
-    column, (using, vendor) = str(field.column), database
-    name = _names(entrance, vendor, "" if caching.db_agnostic else using, column).of(told)
-    table = entrance.table
-    return Target(
-        key=value_key(prefix_of(dbs=[using], tables=[table]), name),
-        basis=Basis(
-            prefix_of_table(name_in_keys(table), using),
-            [Dependency(table, ((column, token),), None) for token in tokens],
-        ),
-        databases=(using,),
-        timeout=caching.timeout,
-        lock=caching.lock,
-        sender=entrance.model,
+# The key of a result, and what it rests on.
+Place = tuple[str, Basis]
+
+_places: Lately[Hashable, Place] = Lately(1000)
+LONGEST_KEPT = 200
+
+
+def _place(entrance: Entrance, field: Field[Any, Any], value: Any, using: str, db_agnostic: bool) -> Place | None:
+    """Where the row is kept whose `field` has that value; None if that can't be told."""
+    prefixes = prefix_of(dbs=[using], tables=[entrance.table]), prefix_of_table(name_in_keys(entrance.table), using)
+    identity = entrance, field, type(value), value, using, db_agnostic, prefixes
+    found = _places.get(identity)
+    if found is None:
+        found = _find_place(entrance, field, value, using, db_agnostic, prefixes)
+        if found is not None and (type(value) is not str or len(value) <= LONGEST_KEPT):
+            _places.put(identity, found)
+    return found
+
+
+def _find_place(
+    entrance: Entrance, field: Field[Any, Any], value: Any, using: str, db_agnostic: bool, prefixes: tuple[str, str]
+) -> Place | None:
+    vendor, column = connections[using].vendor, str(field.column)
+    try:
+        stored = field.get_prep_value(value)
+        token = columns.token_of_condition(field, vendor, stored)
+    except (TypeError, ValueError, ArithmeticError):
+        token = None
+    if token is None:
+        return None
+    # What tells the value from others: such as are equal may have one token.
+    tokens, told = [token], token
+    if columns.is_loose(field, vendor):
+        told = text(stored)
+        if columns.has_odd_ones(field, vendor):
+            tokens.append(ODD)
+    name = _names(entrance, vendor, "" if db_agnostic else using, column).of(told)
+    return (
+        value_key(prefixes[0], name),
+        Basis(prefixes[1], [Dependency(entrance.table, ((column, token),), None) for token in tokens]),
     )
 
 
@@ -209,6 +219,7 @@ def _names(entrance: Entrance, vendor: str, alias: str, column: str) -> Digest:
 def _forget(*args: Any, **kwargs: Any) -> None:
     _entrance.cache_clear()
     _names.cache_clear()
+    _places.clear()
 
 
 on_change(_forget)

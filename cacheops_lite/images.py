@@ -67,10 +67,10 @@ def snapshot(instance: Model) -> dict[str, Any]:
     """
     held: dict[str, Any] = {}
     values = instance.__dict__
-    for attname, field in _told_by_instances(type(instance)):
-        value = values.get(attname, _ABSENT)
+    for each in _told_by_instances(type(instance)):
+        value = values.get(each.attname, _ABSENT)
         if value is not _ABSENT and not isinstance(value, _EXPRESSIONS):
-            put(held, field, value)
+            each.put(held, value)
     return held
 
 
@@ -78,22 +78,40 @@ _ABSENT = object()
 _EXPRESSIONS = (BaseExpression, Combinable)
 
 
+class Entry:
+    """What holds the values of a field, by its attname, as the database gets them."""
+
+    __slots__ = ("_field", "_kind", "attname")
+
+    def __init__(self, field: Field[Any, Any]):
+        self.attname = field.attname
+        self._field = field
+        self._kind = columns.kind_as_is(field)
+
+    def put(self, held: dict[str, Any], value: Any) -> None:
+        """Add a value, if Django can tell it."""
+        if value is not None and type(value) is self._kind:
+            held[self.attname] = value
+        else:
+            put(held, self._field, value)
+
+
 @lru_cache(maxsize=1024)
-def _told_by_instances(model: type[Model]) -> tuple[tuple[str, Field[Any, Any]], ...]:
-    return tuple((field.attname, field) for field in model._meta.concrete_fields if columns.is_ours_to_read(field))
+def _told_by_instances(model: type[Model]) -> tuple[Entry, ...]:
+    return tuple(Entry(field) for field in model._meta.concrete_fields if columns.is_ours_to_read(field))
 
 
 def untold(instance: Model) -> list[str]:
     """The attnames that only the database knows after a save: expressions, generated columns, what fields make up."""
     values = instance.__dict__
     told = _told_by_instances(type(instance))
-    computed = [attname for attname, _ in told if isinstance(values.get(attname), _EXPRESSIONS)]
+    computed = [each.attname for each in told if isinstance(values.get(each.attname), _EXPRESSIONS)]
     return [*computed, *_untold_by_instances(type(instance))]
 
 
 @lru_cache(maxsize=1024)
 def _untold_by_instances(model: type[Model]) -> tuple[str, ...]:
-    told = {attname for attname, _ in _told_by_instances(model)}
+    told = {each.attname for each in _told_by_instances(model)}
     return tuple(field.attname for field in model._meta.concrete_fields if field.attname not in told)
 
 

@@ -7,17 +7,17 @@ So the row is locked when looking, in the transaction that then writes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
 from . import registries
 from .failure import call
-from .images import Table, put, tables_of, untold
+from .images import Entry, Table, tables_of, untold
 from .prefixes import prefixes_of_table
 from .prepared import row_of
 from .transaction import recorder_of
@@ -80,13 +80,39 @@ def _locking(model: type[Model], using: str) -> QuerySet[Any]:
     return queryset.select_for_update() if connections[using].features.has_select_for_update else queryset
 
 
+@contextmanager
+def block(using: str, savepoint: bool = False) -> Iterator[None]:
+    """An atomic block to look and to write in.  On SQLite, where it is the outermost, it begins with the write lock."""
+    connection: Any = connections[using]
+    if connection.vendor != "sqlite" or connection.in_atomic_block or not hasattr(connection, "transaction_mode"):
+        with transaction.atomic(using, savepoint=savepoint):
+            yield
+        return
+    # Connecting sets what is configured.
+    connection.ensure_connection()
+    mode = connection.transaction_mode
+    if mode not in LOCKING_MODES:
+        connection.transaction_mode = "IMMEDIATE"
+    try:
+        with transaction.atomic(using):
+            yield
+    finally:
+        connection.transaction_mode = mode
+
+
+# Of SQLite's transactions.
+LOCKING_MODES = ("IMMEDIATE", "EXCLUSIVE")
+
+
 def _take_write_lock(model: type[Model], using: str) -> None:
-    """On SQLite, by a statement that writes nothing, and waits.
+    """On SQLite, by a statement that writes nothing, and waits; unless the transaction began with the lock.
 
     A read first would pin a snapshot, from which SQLite refuses to go on to a write when another writer was faster.
     """
-    connection = connections[using]
+    connection: Any = connections[using]
     if connection.vendor != "sqlite":
+        return
+    if connection.in_atomic_block and getattr(connection, "transaction_mode", None) in LOCKING_MODES:
         return
     recorder = recorder_of(connection)
     if not recorder.is_dirty:
@@ -115,13 +141,13 @@ def asked_for(tables: Iterable[Table], wanted: registries.Wanted, written: Conta
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
-    fields = [queryset.model._meta.get_field(name) for name in dict.fromkeys(attnames)]
+    entries = [Entry(queryset.model._meta.get_field(name)) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
-    for row in queryset.values_list(*(each.attname for each in fields)):
+    for row in queryset.values_list(*(each.attname for each in entries)):
         found: dict[str, Any] = {}
-        for each, value in zip(fields, row, strict=True):
-            put(found, each, value)
+        for each, value in zip(entries, row, strict=True):
+            each.put(found, value)
         yield found
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .images import Snapshot, own_row_went, owners_of, put, row_changed, table_names, tables_of
 from .invalidation import record
-from .looks import asked_for, lock, readable, rows, wanted_of
+from .looks import asked_for, block, lock, readable, rows, wanted_of
 from .registries import Wanted
 from .signals import cache_invalidated
 from .transaction import recorder_for
@@ -40,7 +40,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
         return updated
     if not _is_plain(queryset):
         return perform()
-    with transaction.atomic(using=using, savepoint=False):
+    with block(using):
         names = _names(queryset.model, wanted, written)
         old = _locked_rows(queryset, names)
         if old is None:
@@ -100,7 +100,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     # Receivers are told all that there is of a row.
     tell = cache_invalidated.has_listeners(model._meta.concrete_model)
     wanted = None if tell else wanted_of(model)
-    with transaction.atomic(using=using):
+    with block(using, savepoint=True):
         locked = lock(model, using)
         keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
         if len(keys) > MAX_CHANGES_PER_TABLE or written is None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
@@ -19,7 +19,7 @@ from .changes import Work
 from .frames import DeleteFrame, SaveFrame
 from .images import snapshot
 from .invalidation import is_active, record
-from .looks import Look, has_key, is_surely_new, look, look_after
+from .looks import Look, block, has_key, is_surely_new, look, look_after
 from .mass import look_at
 from .patches import Patches
 from .scope import is_watched
@@ -76,7 +76,7 @@ class Saving:
                 if not recorder.in_transaction:
                     # Nobody may move the row between the look and the write.
                     self._looked = False
-                    with transaction.atomic(recorder.using), self.writing(instance, owner):
+                    with block(recorder.using, savepoint=True), self.writing(instance, owner):
                         yield
                     return
                 self.look = look(type(instance), instance.pk, recorder.using)
@@ -150,7 +150,7 @@ def delete(self: Collector) -> Any:
         return original(self)
     using = self.using
     frame = DeleteFrame(watched)
-    with transaction.atomic(using=using, savepoint=False), recorder_for(using).within(frame):
+    with block(using), recorder_for(using).within(frame):
         works = [_look_before_delete(model, self.data[model], frame, using) for model in watched]
         _expect_lost_references(self, frame)
         result = original(self)

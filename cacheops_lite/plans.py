@@ -23,6 +23,7 @@ from .conditions import Dependency
 from .conf import on_change
 from .dependencies import Uncacheable
 from .keys import digest
+from .lately import Lately
 from .narrowing import Narrowing
 from .rows import Composed
 from .shapes import Shape, Shapeless
@@ -32,6 +33,20 @@ from .values import LOOSE, NULL
 ENABLED = True
 
 MAX_PLANS = 2000
+
+
+@dataclass(slots=True)
+class Result:
+    """What is known of a result before it is there; `kept` is for whatever is made of that, by its maker."""
+
+    name: str
+    dependencies: frozenset[Dependency]
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+
+# By the plan and the values, which repr() tells apart; long ones are hardly the same twice.
+_results: Lately[tuple[str, str], Result] = Lately(1000)
+LONGEST_KEPT = 200
 
 
 @dataclass(slots=True)
@@ -48,14 +63,21 @@ class Plan:
     recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
     narrowings: tuple[Narrowing, ...]
     fixed: frozenset[Dependency] | None = None
-    # Whatever is made of `fixed` dependencies, kept by its maker.
-    kept: dict[Hashable, Any] = field(default_factory=dict)
 
-    def name(self, values: list[Any], limits: tuple[Any, Any]) -> str:
-        return digest("plan", self.static, repr((values, limits)))
+    def result(self, values: list[Any], limits: tuple[Any, Any]) -> Result | None:
+        """What is known of the result with these values; None if one of them has no token."""
+        text = repr((values, limits))
+        found = _results.get((self.static, text))
+        if found is None:
+            dependencies = self._dependencies(values)
+            if dependencies is None:
+                return None
+            found = Result(digest("plan", self.static, text), dependencies)
+            if len(text) <= LONGEST_KEPT:
+                _results.put((self.static, text), found)
+        return found
 
-    def dependencies(self, values: list[Any]) -> frozenset[Dependency] | None:
-        """What the result rests on; None if one of the values has no token."""
+    def _dependencies(self, values: list[Any]) -> frozenset[Dependency] | None:
         if self.fixed is not None:
             return self.fixed
         found = set()
@@ -164,10 +186,12 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
 @on_change
 def _forget(setting: str) -> None:
     _plans.clear()
+    _results.clear()
 
 
 def _on_class_prepared(**kwargs: Any) -> None:
     _plans.clear()
+    _results.clear()
 
 
 class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.plans")

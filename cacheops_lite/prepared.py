@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import ForeignKey, Model, QuerySet
 from django.db.models.signals import class_prepared
 
-from .images import put
+from .images import Entry
 
 # Types of keys whose adaption to the database is their field's matter alone.
 KEYS = (int, str, uuid.UUID)
@@ -29,7 +29,7 @@ class Prepared:
         while isinstance(key, ForeignKey):
             key = key.target_field
         self._key = key
-        self._fields = [queryset.model._meta.get_field(name) for name in attnames]
+        self._entries = [Entry(queryset.model._meta.get_field(name)) for name in attnames]
 
     def row(self, pk: Any, using: str) -> dict[str, Any]:
         """The row of a key, empty if there is none."""
@@ -40,8 +40,8 @@ class Prepared:
         if found is not None and self._converters:
             found = next(iter(self._compiler.apply_converters([found], self._converters)))
         held: dict[str, Any] = {}
-        for field, value in zip(self._fields, found or (), strict=found is not None):
-            put(held, field, value)
+        for entry, value in zip(self._entries, found or (), strict=found is not None):
+            entry.put(held, value)
         return held
 
 

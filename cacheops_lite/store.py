@@ -17,6 +17,7 @@ from typing import Any
 from . import keys
 from .conditions import Dependency, Narrowed
 from .conf import settings
+from .lately import Lately
 from .outbox import deliver_overdue
 from .redis import execute, run_script
 
@@ -140,7 +141,7 @@ def read(key: str, basis: Basis, timeout: int = 0) -> Lookup:
     With a `timeout` in seconds what is absent, and will hardly be found, is made at once, to live as long at least.
     """
     deliver_overdue()
-    if timeout and not _known.has(key):
+    if timeout and not _known.get(key):
         return _run_read(key, basis, timeout)
     if basis.narrowable:
         return _run_read(key, basis, 0)
@@ -170,7 +171,7 @@ def _run_read(key: str, basis: Basis, timeout: int) -> Lookup:
     payload: bytes | _Miss = MISS
     if digest and digest == _digest([found[i] or b"" for i in basis.carried]):
         payload = kept
-        _known.add(key)
+        _known.put(key, True)
     return Lookup(key, basis, payload, found if basis.standing(found) else None)
 
 
@@ -194,29 +195,12 @@ def fill(
     args = [_digest([lookup.stamps[i] for i in basis.carried]), payload, timeout, len(lookup.stamps), *lookup.stamps]
     if basis.narrowable:
         args += [keys.fresh_token(), json.dumps(basis.groups(narrowed or {}))]
-    _known.add(lookup.key)
+    _known.put(lookup.key, True)
     return bool(run("fill", [key or lookup.key, *basis.checked_keys, *dependents], args))
 
 
-class Known:
-    """Keys that this process has found or filled lately: at most twice `size`."""
-
-    def __init__(self, size: int):
-        self._size = size
-        self._recent: set[str] = set()
-        self._older: set[str] = set()
-
-    def has(self, key: str) -> bool:
-        return key in self._recent or key in self._older
-
-    def add(self, key: str) -> None:
-        if len(self._recent) >= self._size:
-            self._recent, self._older = set(), self._recent
-        self._recent.add(key)
-
-
 # Only a guess at whether a value will be found, which decides between a command and a script.
-_known = Known(4096)
+_known: Lately[str, bool] = Lately(4096)
 
 
 def _digest(stamps: Sequence[bytes]) -> bytes:

@@ -23,9 +23,12 @@ local budget = FREED_AT_ONCE
 local reply = {0}
 
 -- A scheme by its member of the registry: what its stamps are made of, and what its results read.
--- Nothing where it names a column that has no `position`.
+-- Nothing where it names a column that has no `position`, or is foreign.
 local function parse(name, member, position)
     local columns, id, read = string.match(member, '^([^|]*)|([^|]*)|?(.*)$')
+    if not id then
+        return nil
+    end
     local scheme = {columns = columns, positions = {}, heads = {}, tail = '|' .. id}
     local head = name .. ':'
     for column in string.gmatch(columns, '[^,]+') do

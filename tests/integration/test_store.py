@@ -9,6 +9,7 @@ from cacheops_lite import keys, outbox, registries
 from cacheops_lite import store as protocol
 from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Arrivals, Change, Work
 from cacheops_lite.conditions import Dependency
+from cacheops_lite.lately import Lately
 from cacheops_lite.locks import acquire_lock, deadline, release_lock, wait_for_value
 from cacheops_lite.store import MISS, Basis
 
@@ -102,6 +103,48 @@ def test_an_image_that_lacks_a_column_drops_the_table(store):
     assert kept("other", OTHER) == b"value"
 
 
+def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkeypatch):
+    """The script says which columns it lacks, and is told once more; from then on they are told at once."""
+    calls, run = [], outbox.run_script
+    monkeypatch.setattr(outbox, "run_script", lambda *args: calls.append(args) or run(*args))
+    monkeypatch.setattr(registries, "_named", {})
+    image = {"a": "1", "b": "2", "c": "3"}
+    for turns, dependency, other in [
+        (2, ONE, TWO),
+        (1, ONE, TWO),
+        (2, Dependency("t", (("b", "2"), ("c", "3")), None), Dependency("t", (("b", "3"), ("c", "3")), None)),
+        (1, ONE, TWO),
+    ]:
+        keep("falls", dependency, OTHER)
+        keep("stays", other, OTHER)
+        calls.clear()
+        changes = [Change("t", image, image, ["x"]), Change("u", None, {}), Change("nobody", None, image)]
+        outbox.invalidate({"": Work(changes=changes[:1])})
+        assert kept("falls", dependency, OTHER) is MISS
+        assert kept("stays", other, OTHER) == b"value"
+        assert len(calls) == turns
+    keep("one", ONE)
+    keep("other", OTHER)
+    keep("two", TWO)
+    monkeypatch.setattr(registries, "_named", {})
+    outbox.invalidate({"": Work(changes=changes, tables={"gone"})})
+    assert kept("one", ONE) is kept("other", OTHER) is MISS
+    assert kept("two", TWO) == b"value"
+
+
+@pytest.mark.parametrize(
+    "member", [b"", b"\xff\xfe", b"a", b"a,b", b"|", b"a|", b"a||", b"a|b|c|d", b"x" * 1000, b"1,2|*"]
+)
+def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
+    """They may stand for anything: what could match falls, other tables stay, and no error comes of them."""
+    keep("one", ONE)
+    keep("other", OTHER)
+    store.sadd(keys.registry_key("", "t"), member)
+    changed(new={"a": "1"})
+    assert kept("one", ONE) is MISS
+    assert kept("other", OTHER) == b"value"
+
+
 def test_a_missing_registry_drops_the_table(store):
     """Without it changes can't be matched: it was evicted or flushed."""
     keep("one", ONE)
@@ -131,7 +174,7 @@ def test_a_stamp_of_an_old_generation_counts_as_absent(store):
 
 def test_a_read_of_what_nobody_knows_takes_the_stamps_along(store, monkeypatch):
     """A first miss is two round trips: what is absent is made by the read itself."""
-    monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+    monkeypatch.setattr(protocol, "_known", Lately(1))
     lookup = protocol.read(keys.value_key("", "new"), Basis("", [ONE, OTHER]), 60)
     assert lookup.payload is MISS
     stamps = list(lookup.stamps)
@@ -146,20 +189,11 @@ def test_a_read_of_what_another_process_filled_finds_it(store, monkeypatch):
     keep("one", ONE)
     key = keys.value_key("", "one")
     for timeout in (0, 60):
-        monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+        monkeypatch.setattr(protocol, "_known", Lately(1))
         assert protocol.read(key, Basis("", [ONE]), timeout).payload == b"value"
     changed(new={"a": "1"})
-    monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+    monkeypatch.setattr(protocol, "_known", Lately(1))
     assert protocol.read(key, Basis("", [ONE]), 60).payload is MISS
-
-
-def test_what_is_known_is_bounded():
-    """It is forgotten from the oldest."""
-    known = protocol.Known(10)
-    for number in range(1000):
-        known.add(str(number))
-    assert known.has("999")
-    assert sum(known.has(str(number)) for number in range(1000)) <= 20
 
 
 def test_losing_any_key_costs_a_miss_and_never_an_old_value(store):
@@ -299,7 +333,7 @@ def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, v
     store.delete(key)
     store.rpush(key, *value) if isinstance(value, list) else store.set(key, value)
     if not known:
-        monkeypatch.setattr(protocol, "_known", protocol.Known(1))
+        monkeypatch.setattr(protocol, "_known", Lately(1))
     assert protocol.read(key, basis, 60).payload is MISS
     assert filled()
     assert protocol.read(key, basis, 60).payload == b"value"

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 from django.core import serializers
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.models import Exists, F, Func, IntegerField, OuterRef
 from django.db.models.signals import post_save
 
@@ -582,3 +582,56 @@ def test_what_only_the_database_knows_is_read_back(block, is_hit):
     assert is_hit(values[1])
     assert is_hit(fresh)
     assert (counted(values), counted(doubles), fresh()) == ([2, 3], [4, 6], 0)
+
+
+@pytest.fixture
+def sql(queries):
+    """What a function sends to the database."""
+
+    def of(write):
+        with queries() as found:
+            write()
+        return [query["sql"] for query in found]
+
+    return of
+
+
+@pytest.mark.parametrize("mode", [None, "DEFERRED", "IMMEDIATE", "EXCLUSIVE"])
+@pytest.mark.parametrize("way", ["save", "update", "invalidated_update", "delete"])
+def test_on_sqlite_a_block_of_ours_begins_with_the_write_lock(sql, mode, way):
+    """So that its look does not pin a snapshot, and needs no statement more; what is configured stays."""
+    if connection.vendor != "sqlite":
+        pytest.skip("others lock rows")
+    list(Label.objects.filter(text="read"))
+    label = Label.objects.create(text="old")
+    labels = Label.objects.filter(pk=label.pk)
+    ways = {
+        "save": label.save,
+        "update": lambda: labels.update(text="new"),
+        "invalidated_update": lambda: labels.invalidated_update(text="new"),
+        "delete": label.delete,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections["default"], "transaction_mode", mode)
+        sent = sql(ways[way])
+        assert connection.transaction_mode == mode
+    assert sent[0] == f"BEGIN {mode if mode == 'EXCLUSIVE' else 'IMMEDIATE'}"
+    assert not any("WHERE 0" in each for each in sent)
+
+
+@pytest.mark.parametrize(("mode", "locks"), [(None, 1), ("DEFERRED", 1), ("IMMEDIATE", 0), ("EXCLUSIVE", 0)])
+def test_on_sqlite_a_look_in_a_block_of_others_takes_the_write_lock_once(sql, mode, locks):
+    """Unless the block began with it."""
+    if connection.vendor != "sqlite":
+        pytest.skip("others lock rows")
+    labels = [Label.objects.create(text=f"old {number}") for number in range(3)]
+
+    def save():
+        with transaction.atomic():
+            for label in labels:
+                label.save()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections["default"], "transaction_mode", mode)
+        sent = sql(save)
+    assert sum("WHERE 0" in each for each in sent) == locks
