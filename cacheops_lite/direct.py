@@ -176,9 +176,9 @@ LONGEST_KEPT = 200
 
 
 def _place(entrance: Entrance, field: Field[Any, Any], value: Any, using: str, db_agnostic: bool) -> Place | None:
-    """Where the row is kept whose `field` has that value; None if that can't be told."""
+    """Where the row is kept whose `field` has that value, of one of `KEYS`; None if that can't be told."""
     prefixes = prefix_of(dbs=[using], tables=[entrance.table]), prefix_of_table(name_in_keys(entrance.table), using)
-    identity = entrance, field, type(value), value, using, db_agnostic, prefixes
+    identity = entrance, field, value, using, db_agnostic, prefixes
     found = _places.get(identity)
     if found is None:
         found = _find_place(entrance, field, value, using, db_agnostic, prefixes)

@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from cacheops_lite import cached_as, mass, operations, outbox
+from cacheops_lite import cached_as, mass, operations, outbox, reading
 from cacheops_lite import store as protocol
 from cacheops_lite.rows import Capture
 from tests.shop.models import Label, Product, Ticket
@@ -300,6 +300,17 @@ def held(store, monkeypatch):
     monkeypatch.setattr(locks, "acquire_lock", lambda key: store.set(locks.keys.lock_key(key), "other") and None)
     monkeypatch.setattr(locks, "wait_for_value", lambda *args: waits.append(1) or wait(*args))
     return waits
+
+
+def test_a_result_is_there_before_its_lock_is_let_go(store, monkeypatch, is_hit):
+    """Without a lock nobody waits for it, and so neither does who keeps it."""
+    sent = []
+    monkeypatch.setattr(reading, "send_script", lambda *args: sent.append(args))
+    assert not is_hit(read)
+    assert len(sent) == 1
+    assert not is_hit(lambda: list(Label.objects.cache(lock=True)))
+    assert is_hit(lambda: list(Label.objects.cache(lock=True)))
+    assert len(sent) == 1
 
 
 def test_what_is_not_kept_is_not_waited_for(held):
