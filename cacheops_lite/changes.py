@@ -1,12 +1,13 @@
-"""What a write changed, as the invalidation script takes it."""
+"""What a write changed."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from .schemes import Scheme
 
 # Past this many images of one table in one flush its generation is dropped instead.
 MAX_CHANGES_PER_TABLE = 1000
@@ -30,21 +31,16 @@ class Change:
         """How many rows it is about."""
         return 1
 
-    def as_json(self, columns: Sequence[str]) -> list[Any]:
-        """What the script takes: both images, of these columns only, and `changed`."""
+    def stamps(self, scheme: Scheme) -> Sequence[str] | None:
+        """What it meets of a scheme of its table; None if that can't be told."""
         old, new, changed = self.old, self.new, self.changed
-        before = 0 if old is None else [old.get(column, UNKNOWN) for column in columns]
-        if new is None:
-            after: Any = 0
-        elif old is None or changed is None:
-            after = [new.get(column, UNKNOWN) for column in columns]
-        else:
-            after = [new.get(column, UNKNOWN) if column in changed else SAME for column in columns]
-        return [before, after, 0 if changed is None else changed]
-
-
-# In place of a token: the image does not tell; it is the same in both.
-UNKNOWN, SAME = 0, 1
+        if changed is not None and not scheme.concerns(changed):
+            return ()
+        if old is not None and new is not None and changed is not None and not scheme.names(changed):
+            # The same as of the old one.
+            new = None
+        stamps = [scheme.stamp(image) for image in (old, new) if image is not None]
+        return None if None in stamps else stamps  # type: ignore[return-value]
 
 
 @dataclass(slots=True)
@@ -62,9 +58,10 @@ class Arrivals:
     def weight(self) -> int:
         return max(map(len, self.met.values()), default=1)
 
-    def as_json(self, columns: Sequence[str]) -> dict[str, list[str]]:
-        """What the script takes; nothing depends on `columns`."""
-        return {scheme: list(conditions) for scheme, conditions in self.met.items()}
+    def stamps(self, scheme: Scheme) -> Sequence[str] | None:
+        """What it meets of a scheme of its table; None if that can't be told."""
+        conditions = self.met.get(scheme.joined)
+        return None if conditions is None else [scheme.stamp_of(condition) for condition in conditions]
 
 
 AnyChange: TypeAlias = Change | Arrivals
@@ -106,23 +103,13 @@ class Work:
         self.tables = self.all_tables()
         self.changes = []
 
-    def as_json(self, columns_of: Callable[[str], Sequence[str]]) -> str:
-        """What the script takes: of each table the images of the columns that `columns_of` it names."""
+    def by_table(self) -> dict[str, list[AnyChange] | None]:
+        """The changes of each table, None where all of it falls."""
         weights: Counter[str] = Counter()
         for change in self.changes:
             weights[change.table] += change.weight
-        coarse = self.tables | {table for table, weight in weights.items() if weight > MAX_CHANGES_PER_TABLE}
-        document: dict[str, dict[str, Any]] = {table: {"all": True} for table in coarse}
+        found: dict[str, list[AnyChange] | None] = {}
         for change in self.changes:
-            table = change.table
-            if table in coarse:
-                continue
-            work = document.get(table)
-            if work is None:
-                work = document[table] = {"columns": columns_of(table), "rows": [], "met": []}
-            work["met" if isinstance(change, Arrivals) else "rows"].append(change.as_json(work["columns"]))
-        return _ENCODER.encode(document)
-
-
-# Made once: json.dumps() makes one for each call that asks for other separators.
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+            if weights[change.table] <= MAX_CHANGES_PER_TABLE:
+                found.setdefault(change.table, []).append(change)  # type: ignore[union-attr]
+        return found | dict.fromkeys(self.all_tables() - set(found)) | dict.fromkeys(self.tables)

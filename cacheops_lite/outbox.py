@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock, RLock, Thread
+from typing import Any
 
 from . import keys, registries
-from .changes import MAX_CHANGES_PER_TABLE, Work
+from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Work
 from .failure import call
 from .redis import get_client, run_script
 
@@ -18,6 +19,9 @@ from .redis import get_client, run_script
 MAX_KEYS = 1000
 # How often an invalidation is told before tables are dropped.
 MAX_TURNS = 3
+# In place of a registry's size; and of how many stamps fall.
+UNKNOWN, WHOLE_TABLE = 0, -1
+UNTOLD = -1
 # Seconds between attempts to deliver what is overdue, at first and at most.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -80,15 +84,34 @@ def _send(work_by_prefix: Mapping[str, Work]) -> None:
 
 
 def _tell(prefix: str, work: Work) -> None:
-    """Tell what changed, of the columns that schemes name as far as is known here; where more are named, once more."""
+    """Tell which stamps fall by the schemes that are known here; where there are others by now, once more."""
+    owed = work.by_table()
     for _ in range(MAX_TURNS):
-        _, *asked = run_script("invalidate", [prefix + keys.NAMESPACE], [work.as_json(registries.named_columns)])
-        if not asked:
+        _, *changed = run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, owed))
+        if not changed:
             return
-        tables = {registries.note_members(table, members) for table, members in asked}
-        work = Work([change for change in work.changes if change.table in tables])
-    # Schemes come faster than we learn of them, or make no sense.
-    run_script("invalidate", [prefix + keys.NAMESPACE], [Work(tables=work.all_tables()).as_json(list)])
+        tables = [table.decode() for table, _ in changed]
+        for table, (_, members) in zip(tables, changed, strict=True):
+            registries.note(prefix, table, members)
+        owed = {table: owed[table] for table in tables}
+    # Schemes come faster than we learn of them.
+    run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, dict.fromkeys(owed)))
+
+
+def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> list[Any]:
+    """What the script takes."""
+    arguments: list[Any] = []
+    for table, changes in owed.items():
+        registry = registries.known(prefix, table)
+        if changes is not None and (registry is None or not registry.size):
+            arguments += [table, "", UNKNOWN, 0]
+        elif changes is None or registry is None or registry.version is None:
+            arguments += [table, "", WHOLE_TABLE, 0]
+        else:
+            stamps = registry.met_by(changes)
+            count = UNTOLD if stamps is None else len(stamps)
+            arguments += [table, registry.version, registry.size, count, *(stamps or ())]
+    return arguments
 
 
 def postpone(owed: Mapping[str, Work]) -> None:

@@ -6,7 +6,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import keys
+from .changes import AnyChange
+from .lately import Lately
 from .redis import get_client
+from .schemes import VERSION, parse
+
+
+class Registry:
+    """The schemes of a table.  As schemes are only added, `version` and `size` tell one from any other."""
+
+    __slots__ = ("schemes", "size", "version")
+
+    def __init__(self, members: Sequence[bytes]):
+        versions = [member for member in members if member.startswith(VERSION.encode())]
+        parsed = [parse(member) for member in members if member not in versions]
+        self.schemes = [scheme for scheme in parsed if scheme is not None]
+        self.size = len(members)
+        # None if there is something in it that is not ours: nothing can be told then.
+        self.version = versions[0] if len(versions) == 1 and None not in parsed else None
+
+    def met_by(self, changes: Iterable[AnyChange]) -> set[str] | None:
+        """The stamps that changes of the table meet, None if that can't be told."""
+        met: set[str] = set()
+        for change in changes:
+            for scheme in self.schemes:
+                stamps = change.stamps(scheme)
+                if stamps is None:
+                    return None
+                met.update(stamps)
+        return met
 
 
 @dataclass(slots=True)
@@ -21,19 +49,18 @@ class Wanted:
     reads: dict[str, set[str] | None] = field(default_factory=dict)
     schemes: dict[str, set[str]] = field(default_factory=dict)
 
-    def note(self, table: str, members: Iterable[bytes]) -> None:
+    def note(self, table: str, registry: Registry) -> None:
         """Add the schemes of a registry."""
         conditions = self.conditions.setdefault(table, set())
         schemes = self.schemes.setdefault(table, set())
         reads: set[str] | None = self.reads.get(table, set())
-        for member in filter(None, members):
-            columns, _, rest = member.decode("utf-8", "replace").partition("|")
-            schemes.add(columns)
-            conditions.update(filter(None, columns.split(",")))
-            if rest == "*":
+        for scheme in registry.schemes:
+            schemes.add(scheme.joined)
+            conditions.update(scheme.columns)
+            if scheme.reads is None:
                 reads = None
-            elif rest and reads is not None:
-                reads.update(rest.rpartition("|")[2].split(","))
+            elif reads is not None:
+                reads |= scheme.reads
         self.reads[table] = reads
 
     def asks_for(self, table: str, column: str) -> bool:
@@ -49,29 +76,21 @@ def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
     for prefix, table in places:
         pipeline.smembers(keys.registry_key(prefix, table))
     found = Wanted()
-    for (_, table), members in zip(places, pipeline.execute(), strict=True):
-        found.note(table, members)
-        _learn(table, found.conditions[table])
+    for (prefix, table), members in zip(places, pipeline.execute(), strict=True):
+        found.note(table, note(prefix, table, members))
     return found
 
 
-def named_columns(table: str) -> Sequence[str]:
-    """The columns that schemes of a table were found to name in their conditions; there may be others by now."""
-    return _named.get(table, ())
+def known(prefix: str, table: str) -> Registry | None:
+    """The registry of a table, as it was when this process last heard of it."""
+    return _known.get((prefix, table))
 
 
-def note_members(table: bytes, members: Iterable[bytes]) -> str:
-    """Take in what is registered of a table, by its name, which is returned."""
-    name, found = table.decode("utf-8", "replace"), Wanted()
-    found.note(name, members)
-    _learn(name, found.conditions[name])
-    return name
+def note(prefix: str, table: str, members: Sequence[bytes]) -> Registry:
+    """The registry that has these members."""
+    registry = Registry(members)
+    _known.put((prefix, table), registry)
+    return registry
 
 
-def _learn(table: str, columns: set[str]) -> None:
-    if not columns.issubset(known := _named.get(table, ())):
-        _named[table] = tuple(sorted(columns.union(known)))
-
-
-# By table.  Of no others the tokens are made and sent; what is missing here costs one more round trip.
-_named: dict[str, tuple[str, ...]] = {}
+_known: Lately[tuple[str, str], Registry] = Lately(1000)

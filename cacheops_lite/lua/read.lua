@@ -76,13 +76,19 @@ end
 local function make(plan)
     for i = 1, n do
         local registry = KEYS[1 + n + m + i]
-        if redis.call('exists', registry) == 0 or not found[i] then
+        local is_new = redis.call('exists', registry) == 0
+        if is_new or not found[i] then
             found[i] = fresh
             redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
         else
             keep(KEYS[1 + i])
         end
-        redis.call('sadd', registry, '', unpack(plan.schemes[i]))
+        if is_new then
+            -- Tells it from the one before: both may have as many schemes.
+            redis.call('sadd', registry, '@' .. fresh, unpack(plan.schemes[i]))
+        elseif #plan.schemes[i] > 0 then
+            redis.call('sadd', registry, unpack(plan.schemes[i]))
+        end
         keep(registry)
     end
     for i, owner in ipairs(plan.owners) do

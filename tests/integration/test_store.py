@@ -1,6 +1,5 @@
 """The store's contract, on both modes and both kinds of Redis: a value is valid while all its stamps stand."""
 
-import json
 import time
 
 import pytest
@@ -104,10 +103,10 @@ def test_an_image_that_lacks_a_column_drops_the_table(store):
 
 
 def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkeypatch):
-    """The script says which columns it lacks, and is told once more; from then on they are told at once."""
+    """The script says that there are others by now, and is told once more; from then on it is told at once."""
     calls, run = [], outbox.run_script
     monkeypatch.setattr(outbox, "run_script", lambda *args: calls.append(args) or run(*args))
-    monkeypatch.setattr(registries, "_named", {})
+    registries._known.clear()
     image = {"a": "1", "b": "2", "c": "3"}
     for turns, dependency, other in [
         (2, ONE, TWO),
@@ -126,7 +125,7 @@ def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkey
     keep("one", ONE)
     keep("other", OTHER)
     keep("two", TWO)
-    monkeypatch.setattr(registries, "_named", {})
+    registries._known.clear()
     outbox.invalidate({"": Work(changes=changes, tables={"gone"})})
     assert kept("one", ONE) is kept("other", OTHER) is MISS
     assert kept("two", TWO) == b"value"
@@ -279,7 +278,7 @@ def test_rows_that_came_and_do_not_tell_of_a_scheme_drop_the_table(store):
 
 def is_dropped(changes):
     """Instead of all these changes the script is told to drop the table."""
-    return json.loads(Work(changes=changes).as_json(registries.named_columns)) == {"t": {"all": True}}
+    return Work(changes=changes).by_table() == {"t": None}
 
 
 def test_rows_that_came_count_as_many_as_they_differ(store):

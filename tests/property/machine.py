@@ -175,8 +175,9 @@ def attempt(text: str) -> None:
     try:
         execute(text)
     except REFUSALS as error:
-        # Constraints may be checked at the commit only, which the second attempt has not.
-        if connection.in_atomic_block or isinstance(error, IntegrityError):
+        # Constraints may be checked at the commit only, which the second attempt has not.  COPY raises the driver's own.
+        is_constraint_s = any(each.__name__ == IntegrityError.__name__ for each in type(error).__mro__)
+        if connection.in_atomic_block or is_constraint_s:
             raise
         again = None
         with suppress(Undo), override_settings(CACHEOPS_ENABLED=False), transaction.atomic():

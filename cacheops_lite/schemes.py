@@ -1,0 +1,54 @@
+"""Schemes as the registries of tables tell them, and the stamps that rows meet of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+
+# What the member begins with that tells one registry of a table from those before and after it; no name does.
+VERSION = "@"
+
+
+class Scheme:
+    """One scheme: the columns of its conditions, and those that its results read (None: all), which include them."""
+
+    __slots__ = ("_heads", "_tail", "columns", "joined", "reads")
+
+    def __init__(self, joined: str, read_id: str, read: str):
+        self.joined = joined
+        self.columns = tuple(joined.split(",")) if joined else ()
+        self.reads = None if read_id == "*" else frozenset((read or read_id).split(","))
+        self._heads = tuple(f"{'&' * (i > 0)}{column}=" for i, column in enumerate(self.columns))
+        self._tail = f"|{read_id}"
+
+    def concerns(self, changed: Collection[str]) -> bool:
+        """A change of these columns alone may change a result."""
+        return bool(changed) if self.reads is None else not self.reads.isdisjoint(changed)
+
+    def names(self, changed: Collection[str]) -> bool:
+        """Its conditions name one of these columns."""
+        return any(column in changed for column in self.columns)
+
+    def stamp(self, image: Mapping[str, str]) -> str | None:
+        """The stamp that a row with that image meets, None if the image does not tell."""
+        stamp = ""
+        for column, head in zip(self.columns, self._heads, strict=True):
+            token = image.get(column)
+            if token is None:
+                return None
+            stamp += head + token
+        return stamp + self._tail
+
+    def stamp_of(self, condition: str) -> str:
+        """The stamp of ``"column=token&..."``."""
+        return condition + self._tail
+
+
+@lru_cache(maxsize=4096)
+def parse(member: bytes) -> Scheme | None:
+    """The scheme of a registry's member, None of what is foreign."""
+    try:
+        columns, read_id, *read = member.decode().split("|")
+    except ValueError:
+        return None
+    return Scheme(columns, read_id, "".join(read)) if len(read) < 2 else None
