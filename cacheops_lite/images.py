@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from django.db.models import Field, Model
+from django.db.models import Field, GeneratedField, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from . import columns
@@ -99,6 +99,22 @@ class Entry:
 @lru_cache(maxsize=1024)
 def _told_by_instances(model: type[Model]) -> tuple[Entry, ...]:
     return tuple(Entry(field) for field in model._meta.concrete_fields if columns.is_ours_to_read(field))
+
+
+@lru_cache(maxsize=1024)
+def written_by(model: type[Model], names: frozenset[str] | None) -> frozenset[str]:
+    """The attnames that a save may write which is limited to `names`, if they are given."""
+    return frozenset(
+        field.attname
+        for field in model._meta.concrete_fields
+        if names is None or field.name in names or field.attname in names or isinstance(field, GeneratedField)
+    )
+
+
+@lru_cache(maxsize=1024)
+def generated(model: type[Model]) -> frozenset[str]:
+    """The attnames of generated columns, which each write may change."""
+    return frozenset(field.attname for field in model._meta.concrete_fields if isinstance(field, GeneratedField))
 
 
 def untold(instance: Model) -> list[str]:

@@ -33,6 +33,11 @@ class Lately(Generic[K, V]):
             self.put(key, value)
         return value
 
+    def forget(self, key: K) -> None:
+        """Forget the value of `key`."""
+        self._younger.pop(key, None)
+        self._older.pop(key, None)
+
     def put(self, key: K, value: V) -> None:
         """Remember `value`, which is not None."""
         if len(self._younger) >= self._size:

@@ -6,9 +6,10 @@ So the row is locked when looking, in the transaction that then writes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.db import connections, transaction
@@ -17,24 +18,65 @@ from redis import RedisError
 
 from . import registries
 from .failure import call
-from .images import Entry, Table, tables_of, untold
+from .images import Entry, Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
 from .prepared import row_of
+from .signals import cache_invalidated
 from .transaction import recorder_of
 
 
 @dataclass(slots=True)
 class Look:
-    """What the row with key `pk` was: `held` by attname, empty if there was none."""
+    """What the row with key `pk` was: `held` by attname, empty if there was none.
+
+    An idle one did not look, as nobody asks for what is written.
+    """
 
     pk: Any
     held: dict[str, Any]
+    is_idle: bool = False
 
 
-def look(model: type[Model], pk: Any, using: str) -> Look:
+def look(model: type[Model], pk: Any, using: str, attnames: Iterable[str]) -> Look:
     """Look at the row of `model` with primary key `pk`, before it is changed; to be called within a transaction."""
     _take_write_lock(model, using)
-    return Look(pk, _row(model, pk, readable(model), using, _locking))
+    return Look(pk, _row(model, pk, list(attnames), using, _locking))
+
+
+def to_look_at(model: type[Model], names: Iterable[str] | None) -> Sequence[str]:
+    """The attnames that the look of a save has to read; `names` are those that the save is limited to, None for all.
+
+    There are none if nobody asks for what is written, as far as this process knows of schemes.  One that it does not
+    know, and that asks for more, finds no image, and drops the table.
+    """
+    found = [
+        (table, registries.known(prefix, table.name))
+        for table in tables_of(model)
+        for prefix in prefixes_of_table(table.name)
+    ]
+    # Receivers are told all that there is of a row.
+    if cache_invalidated.has_listeners(model._meta.concrete_model):
+        return readable(model)
+    if any(registry is None or (registry.size and registry.version is None) for _, registry in found):
+        return readable(model)
+    return _to_look_at(model, tuple(found), None if names is None else frozenset(names))
+
+
+@lru_cache(maxsize=1024)
+def _to_look_at(
+    model: type[Model], found: tuple[tuple[Table, registries.Registry], ...], names: frozenset[str] | None
+) -> Sequence[str]:
+    wanted, written, is_asked_for = registries.Wanted(), written_by(model, names), False
+    for table, registry in found:
+        wanted.note(table.name, registry)
+        changed = [column for column, field in table.fields.items() if field.attname in written]
+        is_asked_for = is_asked_for or any(scheme.concerns(changed) for scheme in registry.schemes)
+    tables = tables_of(model)
+    # Of the parents' rows it matters whether they are there.
+    if not is_asked_for and len(tables) == 1:
+        return ()
+    fields = [field for table in tables for field in table.fields.values() if field.attname in written]
+    return tuple(dict.fromkeys([model._meta.pk.attname, *asked_for(tables, wanted, fields)]))
 
 
 def look_after(instance: Model, using: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ and deletes are wrapped, to have a frame open just while they write.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from .changes import Work
 from .frames import DeleteFrame, SaveFrame
 from .images import snapshot
 from .invalidation import is_active, record
-from .looks import Look, block, has_key, is_surely_new, look, look_after
+from .looks import Look, block, has_key, is_surely_new, look, look_after, to_look_at
 from .mass import look_at
 from .patches import Patches
 from .scope import is_watched
@@ -64,8 +64,11 @@ class Saving:
         self._recorder = recorder_for(using)
 
     @contextmanager
-    def writing(self, instance: Model, owner: type[Model]) -> Iterator[None]:
-        """Within, the row is written into the table of `owner`, and no receiver is called."""
+    def writing(self, instance: Model, owner: type[Model], names: Iterable[str] | None) -> Iterator[None]:
+        """Within, the row is written into the table of `owner`, and no receiver is called.
+
+        `names` are the fields that are written, None for all.
+        """
         recorder = self._recorder
         if recorder is None:
             yield
@@ -73,13 +76,17 @@ class Saving:
         if not self._looked:
             self._looked = True
             if has_key(instance) and not is_surely_new(instance):
-                if not recorder.in_transaction:
+                attnames = to_look_at(type(instance), names)
+                if attnames and not recorder.in_transaction:
                     # Nobody may move the row between the look and the write.
                     self._looked = False
-                    with block(recorder.using, savepoint=True), self.writing(instance, owner):
+                    with block(recorder.using, savepoint=True), self.writing(instance, owner, names):
                         yield
                     return
-                self.look = look(type(instance), instance.pk, recorder.using)
+                if attnames:
+                    self.look = look(type(instance), instance.pk, recorder.using, attnames)
+                else:
+                    self.look = Look(instance.pk, {}, is_idle=True)
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, recorder.using))
         self._frames.append(frame)
         with recorder.within(frame):
@@ -132,14 +139,23 @@ def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
         current.end(created=None)
 
 
-def _save_table(self: Model, raw: bool = False, cls: type[Model] | None = None, *args: Any, **kwargs: Any) -> Any:
+def _save_table(
+    self: Model,
+    raw: bool = False,
+    cls: type[Model] | None = None,
+    force_insert: bool = False,
+    force_update: bool = False,
+    using: str | None = None,
+    update_fields: Iterable[str] | None = None,
+) -> Any:
     """`Model._save_table` within a frame."""
     original = _patches.original(Model, "_save_table")
+    arguments = raw, cls, force_insert, force_update, using, update_fields
     current = saving(self)
     if current is None:
-        return original(self, raw, cls, *args, **kwargs)
-    with current.writing(self, cls or type(self)):
-        return original(self, raw, cls, *args, **kwargs)
+        return original(self, *arguments)
+    with current.writing(self, cls or type(self), update_fields):
+        return original(self, *arguments)
 
 
 def delete(self: Collector) -> Any:

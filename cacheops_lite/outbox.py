@@ -87,13 +87,13 @@ def _tell(prefix: str, work: Work) -> None:
     """Tell which stamps fall by the schemes that are known here; where there are others by now, once more."""
     owed = work.by_table()
     for _ in range(MAX_TURNS):
-        _, *changed = run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, owed))
-        if not changed:
-            return
-        tables = [table.decode() for table, _ in changed]
-        for table, (_, members) in zip(tables, changed, strict=True):
+        _, *others = run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, owed))
+        found = {table.decode(): members[0] if members else [] for table, *members in others}
+        for table, members in found.items():
             registries.note(prefix, table, members)
-        owed = {table: owed[table] for table in tables}
+        owed = {table: owed[table] for table, members in found.items() if members}
+        if not owed:
+            return
     # Schemes come faster than we learn of them.
     run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, dict.fromkeys(owed)))
 

@@ -15,9 +15,10 @@ from .schemes import VERSION, parse
 class Registry:
     """The schemes of a table.  As schemes are only added, `version` and `size` tell one from any other."""
 
-    __slots__ = ("schemes", "size", "version")
+    __slots__ = ("members", "schemes", "size", "version")
 
     def __init__(self, members: Sequence[bytes]):
+        self.members = frozenset(members)
         versions = [member for member in members if member.startswith(VERSION.encode())]
         parsed = [parse(member) for member in members if member not in versions]
         self.schemes = [scheme for scheme in parsed if scheme is not None]
@@ -91,6 +92,13 @@ def note(prefix: str, table: str, members: Sequence[bytes]) -> Registry:
     registry = Registry(members)
     _known.put((prefix, table), registry)
     return registry
+
+
+def expect(prefix: str, table: str, member: str) -> None:
+    """To be called when this process registers a scheme: what it knew without that is out of date."""
+    registry = known(prefix, table)
+    if registry is not None and member.encode() not in registry.members:
+        _known.forget((prefix, table))
 
 
 _known: Lately[tuple[str, str], Registry] = Lately(1000)

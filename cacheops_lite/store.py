@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from . import keys
+from . import keys, registries
 from .conditions import Dependency, Narrowed
 from .conf import settings
 from .lately import Lately
@@ -101,6 +101,11 @@ class Basis:
         ]
         return json.dumps({"schemes": members, "owners": [owner + 1 for owner in self.owners]})
 
+    def expect_schemes(self) -> None:
+        """To be called when they are registered."""
+        for scheme, owner in zip(self._schemes, self.owners, strict=True):
+            registries.expect(self.prefixes[owner], scheme.table, scheme.member)
+
     def groups(self, narrowed: Narrowed) -> list[dict[str, Any]]:
         """What ``fill.lua`` is to put in the places of narrowable dependencies."""
         found: list[dict[str, Any]] = []
@@ -114,6 +119,7 @@ class Basis:
             for column, tokens in columns.items():
                 family = keys.family(dependency.table, column, dependency.columns)
                 group = _group(owner, prefix, family.head, family.tail, sorted(tokens))
+                registries.expect(prefix, table, family.member)
                 found.append({**group, "registry": keys.registry_key(prefix, table), "member": family.member})
         return found
 
@@ -163,11 +169,12 @@ def take_stamps(lookup: Lookup, timeout: int) -> None:
 def _run_read(key: str, basis: Basis, timeout: int) -> Lookup:
     """Read by script; with a timeout, make what is absent."""
     args: list[Any] = [len(basis.tables), len(basis.stamps), int(bool(basis.narrowable))]
-    registries: list[str] = []
+    registry_keys: list[str] = []
     if timeout:
         args += [keys.fresh_token(), timeout, basis.as_json]
-        registries = basis.registry_keys
-    digest, kept, *found = run_script("read", [key, *basis.checked_keys, *registries], args)
+        registry_keys = basis.registry_keys
+        basis.expect_schemes()
+    digest, kept, *found = run_script("read", [key, *basis.checked_keys, *registry_keys], args)
     payload: bytes | _Miss = MISS
     if digest and digest == _digest([found[i] or b"" for i in basis.carried]):
         payload = kept

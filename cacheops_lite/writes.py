@@ -7,12 +7,23 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import Field, GeneratedField, Model
+from django.db.models import Field, Model
 
 from . import columns
 from .changes import Arrivals, Work
 from .columns import is_ours_to_read
-from .images import Snapshot, Table, put, row_came, row_changed, snapshot, table_names, tables_of
+from .images import (
+    Snapshot,
+    Table,
+    generated,
+    put,
+    row_came,
+    row_changed,
+    snapshot,
+    table_names,
+    tables_of,
+    written_by,
+)
 from .invalidation import record
 from .looks import Look, wanted_of
 from .signals import cache_invalidated
@@ -30,8 +41,12 @@ def saved(
     held = {**snapshot(instance), **told}
     if created:
         _record_insert(model, held, found, using)
-    elif found is None or found.pk != instance.pk or not found.held:
+    elif found is None or found.pk != instance.pk or not (found.held or found.is_idle):
         _record_unknown(model, held, using)
+    elif found.is_idle:
+        # Should a scheme come meanwhile that reads what was written, it finds no image, and drops the table.
+        attnames = _written_attnames(instance, written)
+        record(model, using, Work(changes=row_changed(model, {}, {}, attnames, vendor)))
     else:
         attnames = _written_attnames(instance, written)
         new = {name: value for name, value in found.held.items() if name not in attnames}
@@ -58,12 +73,9 @@ def _record_unknown(model: type[Model], held: Snapshot, using: str) -> None:
 
 
 def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str]:
-    written = set()
-    for field in instance._meta.concrete_fields:
-        chosen = names is None or field.name in names or field.attname in names
-        if isinstance(field, GeneratedField) or (chosen and field.attname in instance.__dict__):
-            written.add(field.attname)
-    return written
+    told, model = instance.__dict__, type(instance)
+    written = written_by(model, None if names is None else frozenset(names))
+    return {attname for attname in written if attname in told or attname in generated(model)}
 
 
 def created(model: type[Model], instances: Sequence[Model], using: str) -> None:

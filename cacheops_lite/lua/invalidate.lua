@@ -4,8 +4,8 @@
 -- ARGV   of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
 --        is known, -1 to drop the whole table; how many stamps, and these, as they follow the table's name in keys; -1 if
 --        they can't be told by that registry
--- Reply  how many stamps and generations were dropped; then, of each table whose registry is another one, its name and its
---        registry's members: nothing of that table was dropped, and it has to be told again
+-- Reply  how many stamps and generations were dropped; then, of each table whose registry is missing, its name; of each whose
+--        registry is another one its name and members: nothing of that table was dropped, and it has to be told again
 --
 -- A version belongs to one registry, to which schemes are only added: of that version and size there is but one.
 -- Not knowing means dropping: with the registry missing, or where it can't be told, the table starts a new generation.
@@ -57,6 +57,9 @@ while ARGV[i] do
     local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
     if found == 0 or (is_known and count < 0) then
         reply[1] = reply[1] + redis.call('del', root .. 'g:' .. name)
+        if found == 0 and size >= 0 then
+            reply[#reply + 1] = {name}
+        end
     elseif is_known then
         reply[1] = reply[1] + drop(name, i + 4, i + 3 + count)
     else

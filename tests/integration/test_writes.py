@@ -9,6 +9,7 @@ from django.db.models import Exists, F, Func, IntegerField, OuterRef
 from django.db.models.signals import post_save
 
 from cacheops_lite import redis as cacheops_redis
+from cacheops_lite import registries
 from cacheops_lite.signals import cache_invalidated
 from tests.conftest import run_async
 from tests.rich.models import Cell, Sample
@@ -628,6 +629,7 @@ def test_on_sqlite_a_look_in_a_block_of_others_takes_the_write_lock_once(sql, mo
     if connection.vendor != "sqlite":
         pytest.skip("others lock rows")
     labels = [Label.objects.create(text=f"old {number}") for number in range(3)]
+    list(Label.objects.all())
 
     def save():
         with transaction.atomic():
@@ -638,3 +640,106 @@ def test_on_sqlite_a_look_in_a_block_of_others_takes_the_write_lock_once(sql, mo
         patch.setattr(connections["default"], "transaction_mode", mode)
         sent = sql(save)
     assert sum("WHERE 0" in each for each in sent) == locks
+
+
+def counted():
+    return Product.objects.filter(name="pens").count()
+
+
+def skus():
+    return list(Product.objects.filter(views__gt=5).order_by("sku").values_list("sku", flat=True))
+
+
+@pytest.fixture
+def pen():
+    """Saved so often by this process that it knows which schemes there are."""
+    pen = product("pens")
+
+    def saved(**values):
+        for _ in range(2):
+            for name, value in values.items():
+                setattr(pen, name, value)
+            pen.save(update_fields=list(values))
+        return pen
+
+    return saved
+
+
+def test_a_save_of_what_nobody_reads_does_not_look(sql, pen, is_hit):
+    """As of counters: it costs what it costs without the cache, and a script call."""
+    counted()
+    saved = pen(views=1)
+    saved.views = 2
+    (update,) = sql(lambda: saved.save(update_fields=["views"]))
+    assert update.startswith("UPDATE")
+    assert is_hit(counted)
+    with transaction.atomic():
+        saved.save(update_fields=["views"])
+    assert is_hit(counted)
+    saved.name = "fountain pen"
+    saved.save()
+    assert counted() == 0
+
+
+def test_a_look_reads_what_schemes_ask_for_and_no_more(sql, pen):
+    """Columns of conditions, and those of the written ones that some result has."""
+    counted(), skus()
+    saved = pen(views=1)
+    (look,) = [each for each in sql(lambda: saved.save(update_fields=["views"])) if each.startswith("SELECT")]
+    for column, is_read in {"id": True, "name": True, "views": True, "sku": False, "category_id": False}.items():
+        assert (f"shop_product{quoted('.')}{column}" in look) == is_read
+
+
+def quoted(text):
+    quote = connection.ops.quote_name(" ")[0]
+    return f"{quote}{text}{quote}"
+
+
+@pytest.mark.parametrize("write", ["views", "name"])
+def test_schemes_that_another_process_brought_find_a_write_that_did_not_look_for_them(monkeypatch, pen, is_hit, write):
+    """Of which this one knows nothing: the table falls, once."""
+    counted()
+    saved = pen(views=1)
+    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    skus(), skus()
+    setattr(saved, write, 10 if write == "views" else "fountain pen")
+    saved.save(update_fields=[write])
+    assert skus() == (["pens"] if write == "views" else [])
+    assert counted() == (1 if write == "views" else 0)
+    saved.views = 11
+    saved.save(update_fields=["views"])
+    assert not is_hit(skus)
+    assert is_hit(counted)
+
+
+def test_a_save_of_what_nobody_reads_that_inserts_is_seen(pen):
+    """Its row was deleted by somebody else meanwhile, or never there."""
+    counted()
+    saved = pen(views=1)
+    Product.objects.filter(pk=saved.pk).delete()
+    assert counted() == 0
+    saved.save()
+    assert counted() == 1
+
+
+@pytest.fixture
+def heard():
+    """What receivers of cache_invalidated hear."""
+    heard = []
+
+    def note(sender, obj_dict, **kwargs):
+        heard.append((sender, obj_dict))
+
+    cache_invalidated.connect(note)
+    yield heard
+    cache_invalidated.disconnect(note)
+
+
+def test_receivers_hear_of_all_of_a_row_whoever_reads_what(pen, heard):
+    """Though no scheme asks for it."""
+    counted()
+    saved = pen(views=1)
+    heard.clear()
+    saved.views = 7
+    saved.save(update_fields=["views"])
+    assert [(old["views"], old["sku"]) for _, old in heard] == [(1, "pens"), (7, "pens")]

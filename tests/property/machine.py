@@ -175,7 +175,7 @@ def attempt(text: str) -> None:
     try:
         execute(text)
     except REFUSALS as error:
-        # Constraints may be checked at the commit only, which the second attempt has not.  COPY raises the driver's own.
+        # Constraints may be checked at the commit only, which the second attempt has not; by COPY's own class, too.
         is_constraint_s = any(each.__name__ == IntegrityError.__name__ for each in type(error).__mro__)
         if connection.in_atomic_block or is_constraint_s:
             raise
