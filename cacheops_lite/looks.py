@@ -71,10 +71,9 @@ def _to_look_at(
         wanted.note(table.name, registry)
         changed = [column for column, field in table.fields.items() if field.attname in written]
         is_asked_for = is_asked_for or any(scheme.concerns(changed) for scheme in registry.schemes)
-    tables = tables_of(model)
-    # Of the parents' rows it matters whether they are there.
-    if not is_asked_for and len(tables) == 1:
+    if not is_asked_for:
         return ()
+    tables = tables_of(model)
     fields = [field for table in tables for field in table.fields.values() if field.attname in written]
     return tuple(dict.fromkeys([model._meta.pk.attname, *asked_for(tables, wanted, fields)]))
 

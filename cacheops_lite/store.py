@@ -119,7 +119,6 @@ class Basis:
             for column, tokens in columns.items():
                 family = keys.family(dependency.table, column, dependency.columns)
                 group = _group(owner, prefix, family.head, family.tail, sorted(tokens))
-                registries.expect(prefix, table, family.member)
                 found.append({**group, "registry": keys.registry_key(prefix, table), "member": family.member})
         return found
 

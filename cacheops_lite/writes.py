@@ -43,11 +43,8 @@ def saved(
         _record_insert(model, held, found, using)
     elif found is None or found.pk != instance.pk or not (found.held or found.is_idle):
         _record_unknown(model, held, using)
-    elif found.is_idle:
-        # Should a scheme come meanwhile that reads what was written, it finds no image, and drops the table.
-        attnames = _written_attnames(instance, written)
-        record(model, using, Work(changes=row_changed(model, {}, {}, attnames, vendor)))
     else:
+        # Should a scheme come meanwhile that reads what an idle look did not, it finds no image, and drops the table.
         attnames = _written_attnames(instance, written)
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)

@@ -46,7 +46,7 @@ def stamping_late():
 def keeping_dead_fills():
     """A value is kept though a stamp fell meanwhile, and read without a look at which it carries."""
 
-    def fill(lookup, payload, timeout, key=None, narrowed=None):
+    def fill(lookup, payload, timeout, key=None, narrowed=None, run=None):
         if lookup.stamps is not None:
             get_client().set(key or lookup.key, bytes(store.DIGEST_LENGTH) + payload, ex=timeout)
 

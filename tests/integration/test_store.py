@@ -144,6 +144,32 @@ def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
     assert kept("other", OTHER) == b"value"
 
 
+def test_schemes_that_another_process_brought_since_there_were_none_are_matched(store, monkeypatch):
+    """As when a mass write asked for them before anything was cached."""
+    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    assert wanted().schemes["t"] == set()
+    keep("one", ONE)
+    keep("two", TWO)
+    changed(new={"a": "1"})
+    assert kept("one", ONE) is MISS
+    assert kept("two", TWO) == b"value"
+
+
+def test_a_registry_that_was_made_anew_is_not_taken_for_the_one_before(store, monkeypatch):
+    """Though another process put as many schemes into it."""
+    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    keep("one", ONE)
+    changed(new={"a": "5", "b": "5"})
+    before = registries.known("", "t")
+    store.delete(keys.registry_key("", "t"))
+    other = Dependency("t", (("b", "1"),), None)
+    keep("other", other)
+    changed(new={"a": "1", "b": "1"})
+    assert kept("other", other) is MISS
+    assert registries.known("", "t").size == before.size
+    assert registries.known("", "t").version != before.version
+
+
 def test_a_missing_registry_drops_the_table(store):
     """Without it changes can't be matched: it was evicted or flushed."""
     keep("one", ONE)
