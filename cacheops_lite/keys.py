@@ -2,7 +2,8 @@
 
     {prefix}@col:v:{hash}           a cached value
     {prefix}@col:g:{table}          the table's generation
-    {prefix}@col:r:{table}          the registry of its schemes, a set of "columns|id[|columns read]"
+    {prefix}@col:r:{table}          the registry of its schemes, a set of "columns|id[|columns read]", and of
+                                    "@token", which tells it from one before
     {prefix}@col:s:{table}:{dep}    a stamp, dep being "column=token&...|id"
     {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
     {prefix}@col:l:{hash}           a lock
@@ -24,7 +25,7 @@ from .conditions import Dependency
 from .values import name
 
 # To be raised when the layout of keys, stamps or payloads changes: old values then become unreachable.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 NAMESPACE = "@col:"
 LONGEST_ID = 40
 TOKEN_LENGTH = 8

@@ -17,7 +17,7 @@ class Scheme:
     def __init__(self, joined: str, read_id: str, read: str):
         self.joined = joined
         self.columns = tuple(joined.split(",")) if joined else ()
-        self.reads = None if read_id == "*" else frozenset((read or read_id).split(","))
+        self.reads = None if read_id == "*" else frozenset(filter(None, (read or read_id).split(",")))
         self._heads = tuple(f"{'&' * (i > 0)}{column}=" for i, column in enumerate(self.columns))
         self._tail = f"|{read_id}"
 

@@ -2,7 +2,9 @@
 
 import pickle
 
-from cacheops_lite import keys
+import pytest
+
+from cacheops_lite import keys, schemes, values
 from cacheops_lite.conditions import Dependency
 from cacheops_lite.store import DIGEST_LENGTH
 
@@ -11,7 +13,7 @@ LONG = tuple(f"column{i}" for i in range(10))
 
 def test_the_names_of_keys_are_golden():
     """Old processes and new ones that share a Redis agree on them, or raise FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 2
+    assert keys.FORMAT_VERSION == 3
     assert keys.value_key("p:", "x") == "p:@col:v:x"
     assert keys.generation_key("", "t") == "@col:g:t"
     assert keys.registry_key("", "t") == "@col:r:t"
@@ -21,7 +23,7 @@ def test_the_names_of_keys_are_golden():
 
 
 def test_schemes_are_golden():
-    """The registry's members, as invalidate.lua parses them."""
+    """The registry's members, as `schemes` parses them."""
     assert keys.scheme(Dependency("t", (), None)) == ("t", "|*", "t:|*")
     assert keys.scheme(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
     assert keys.scheme(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
@@ -30,6 +32,21 @@ def test_schemes_are_golden():
     assert (columns, read) == ("", ",".join(LONG))
     assert read_id.startswith("#")
     assert stamp == f"t:|{read_id}"
+
+
+@pytest.mark.parametrize("read", [None, (), ("a",), ("a", "b=c|d"), LONG])
+@pytest.mark.parametrize("terms", [(), (("a", "1"),), (("a", "1"), ("b=c|d", "!&")), (("a,b", "x"), ("@", "y"))])
+def test_writers_make_the_stamps_that_readers_ask_for(terms, read):
+    """Of rows that meet the terms; rows that do not tell meet none."""
+    scheme = keys.scheme(Dependency("odd:|table", terms, read))
+    parsed = schemes.parse(scheme.member.encode())
+    image = {values.name(column): token for column, token in terms}
+    assert f"{values.name('odd:|table')}:{parsed.stamp(image)}" == scheme.stamp
+    assert parsed.columns == tuple(image)
+    assert parsed.reads == (None if read is None else frozenset(map(values.name, read)))
+    for column in image:
+        assert parsed.stamp({name: token for name, token in image.items() if name != column}) is None
+    assert not scheme.member.startswith(schemes.VERSION)
 
 
 def test_odd_names_of_tables_and_columns_are_escaped():
