@@ -6,6 +6,7 @@ Only for querysets to which nothing was added, of models whose rows lie in one t
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from .keys import Digest, digest, value_key
 from .keys import name as name_in_keys
 from .lately import Lately
 from .prefixes import prefix_of, prefix_of_table
-from .prepared import KEYS
+from .prepared import KEYS, Unprepared, rows_of
 from .reading import Target, read_through
 from .rows import Capture
 from .store import MISS, Basis
@@ -104,10 +105,11 @@ def get(
     entrance = _entrance(model) if ENABLED and type(value) in KEYS else None
     if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
-    place = _place(entrance, entrance.fields[name], value, queryset.db, caching.db_agnostic)
+    field, using = entrance.fields[name], queryset.db
+    place = _place(entrance, field, value, using, caching.db_agnostic)
     if place is None:
         return MISS
-    using, from_db = queryset.db, _maker(model, queryset)
+    from_db = _maker(model, queryset)
     key, basis = place
     target = Target(
         key=key, basis=basis, databases=(using,), timeout=caching.timeout, lock=caching.lock, sender=entrance.model
@@ -115,6 +117,10 @@ def get(
     absent = queryset.model.DoesNotExist
 
     def compute() -> tuple[Any, Any]:
+        with suppress(Unprepared):
+            rows = rows_of(model, field, value, using)
+            if len(rows) <= 1:
+                return revive(rows), rows
         clone: Any = queryset.all()
         capture = clone._cacheops_capture = Capture()
         try:

@@ -20,7 +20,7 @@ from . import registries
 from .failure import call
 from .images import Entry, Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
-from .prepared import row_of
+from .prepared import Unprepared, row_of
 from .signals import cache_invalidated
 from .transaction import recorder_of
 
@@ -95,7 +95,7 @@ def _row(
 ) -> dict[str, Any]:
     try:
         return row_of(model, pk, tuple(attnames), using, queryset_of)
-    except LookupError:
+    except Unprepared:
         return next(rows(queryset_of(model, using).filter(pk=pk), attnames), {})
 
 

@@ -1,48 +1,71 @@
-"""The row of a primary key, read by SQL that is composed once."""
+"""Rows that have a value in one column, read by SQL that is composed once."""
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import ForeignKey, Model, QuerySet
+from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
 from .images import Entry
 
-# Types of keys whose adaption to the database is their field's matter alone.
+# Types of values whose adaption to the database is their field's matter alone.
 KEYS = (int, str, uuid.UUID)
 
 
+class Unprepared(Exception):
+    """These rows are to be read in the usual way."""
+
+
 class Prepared:
-    """A SELECT of some attnames of one row by its key."""
+    """The SELECT of a queryset whose one condition is that `field` has a value, for other values of that type."""
 
-    def __init__(self, queryset: QuerySet[Any], pk: Any, attnames: Sequence[str]):
-        compiler: Any = queryset.filter(pk=pk).order_by().values_list(*attnames).query.get_compiler(queryset.db)
-        self.sql, params = compiler.as_sql()
-        self.is_usable = len(params) == 1
-        self._compiler = compiler
-        self._converters = compiler.get_converters([each[0] for each in compiler.select])
-        key = queryset.model._meta.pk
-        while isinstance(key, ForeignKey):
-            key = key.target_field
-        self._key = key
-        self._entries = [Entry(queryset.model._meta.get_field(name)) for name in attnames]
+    def __init__(self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, attnames: Sequence[str] = ()):
+        using = queryset.db
+        # Of what is read, if only that is.
+        self.entries = [Entry(queryset.model._meta.get_field(name)) for name in attnames]
+        while isinstance(field, ForeignKey):
+            field = field.target_field
+        self._field, self._compiler = field, queryset.query.get_compiler(using)
+        self._least, self._most = _range(field, using)
+        self._sql, params = self._compiler.as_sql()
+        select: Any = self._compiler.select
+        self._converters = self._compiler.get_converters([each[0] for each in select])
+        self.is_usable = list(params) == [self._adapted(value, using)]
 
-    def row(self, pk: Any, using: str) -> dict[str, Any]:
-        """The row of a key, empty if there is none."""
-        connection = connections[using]
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, [self._key.get_db_prep_value(pk, connection)])
-            found = cursor.fetchone()
-        if found is not None and self._converters:
-            found = next(iter(self._compiler.apply_converters([found], self._converters)))
-        held: dict[str, Any] = {}
-        for entry, value in zip(self._entries, found or (), strict=found is not None):
-            entry.put(held, value)
-        return held
+    def rows(self, value: Any, using: str) -> list[tuple[Any, ...]]:
+        """What the compiler would yield.  Raises Unprepared for a value that it would not ask the database for."""
+        adapted = self._adapted(value, using)
+        with connections[using].cursor() as cursor:
+            cursor.execute(self._sql, [adapted])
+            found = cursor.fetchall()
+        if self._converters and found:
+            return [*map(tuple, self._compiler.apply_converters(found, self._converters))]
+        return [*map(tuple, found)]
+
+    def _adapted(self, value: Any, using: str) -> Any:
+        value = self._field.get_prep_value(value)
+        if isinstance(value, int) and not self._least <= value <= self._most:
+            # Nothing can equal it.
+            raise Unprepared
+        return self._field.get_db_prep_value(value, connections[using], prepared=True)
+
+
+def _range(field: Field[Any, Any], using: str) -> tuple[float, float]:
+    """The integers that a column can hold."""
+    least: int | None = None
+    most: int | None = None
+    # Others than integers have none.
+    with suppress(KeyError):
+        least, most = connections[using].ops.integer_field_range(field.get_internal_type())
+    return -math.inf if least is None else least, math.inf if most is None else most
 
 
 def row_of(
@@ -54,24 +77,53 @@ def row_of(
 ) -> dict[str, Any]:
     """The row of `model` with that key, by attname as the database gets it; empty if there is none.
 
-    It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises LookupError for a key of
-    another type than is known here.
+    It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises Unprepared if it is not
+    known how.
     """
-    if type(pk) not in KEYS:
-        raise LookupError
-    key = model, attnames, using, queryset_of
-    prepared = _prepared.get(key)
+
+    def make() -> Prepared:
+        queryset = queryset_of(model, using).filter(pk=pk).order_by().values_list(*attnames)
+        return Prepared(queryset, model._meta.pk, pk, attnames)
+
+    prepared = _prepared_by((model, attnames, using, queryset_of), pk, make)
+    held: dict[str, Any] = {}
+    for row in prepared.rows(pk, using):
+        for entry, value in zip(prepared.entries, row, strict=True):
+            entry.put(held, value)
+    return held
+
+
+def rows_of(model: type[Model], field: Field[Any, Any], value: Any, using: str) -> list[tuple[Any, ...]]:
+    """The rows of `model` that a ``get()`` by `field` reads.  Raises Unprepared if it is not known how."""
+
+    def make() -> Prepared:
+        queryset: QuerySet[Any] = QuerySet(model, using=using).filter(**{field.attname: value}).order_by()
+        queryset.query.set_limits(high=MAX_GET_RESULTS)
+        return Prepared(queryset, field, value)
+
+    return _prepared_by((model, field, using), value, make).rows(value, using)
+
+
+def _prepared_by(key: Hashable, value: Any, make: Callable[[], Prepared]) -> Prepared:
+    """What `make` makes for values of that type, which is kept.  Raises Unprepared if it can't be used."""
+    if type(value) not in KEYS:
+        raise Unprepared
+    identity: Hashable = (key, type(value))
+    prepared = _prepared.get(identity)
     if prepared is None:
         if len(_prepared) >= MAX_PREPARED:
             _prepared.clear()
-        prepared = _prepared[key] = Prepared(queryset_of(model, using), pk, attnames)
+        try:
+            prepared = _prepared[identity] = make()
+        except EmptyResultSet:
+            raise Unprepared from None
     if not prepared.is_usable:
-        raise LookupError
-    return prepared.row(pk, using)
+        raise Unprepared
+    return prepared
 
 
 MAX_PREPARED = 1000
-_prepared: dict[Any, Prepared] = {}
+_prepared: dict[Hashable, Prepared] = {}
 
 
 def _forget(**kwargs: Any) -> None:

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.db.models import Avg, Count, F, Max, Q, Sum
 from django.db.models.signals import post_init, pre_init
 from django.test import override_settings
 
-from cacheops_lite import caching, compiled, hydration, plans
+from cacheops_lite import caching, compiled, direct, hydration, invalidate_all, plans
 from cacheops_lite.where import own_tokens
 from tests.conftest import counted_reads
 from tests.fast_paths import switch
@@ -334,19 +335,52 @@ def test_a_get_of_nothing_is_cached_and_raises_each_time():
     assert Ticket.objects.get(pk=absent).subject == "came"
 
 
-@pytest.mark.parametrize("value", ["x", 1.5, None, b"1", True, object(), "1 OR 1=1", 2**80, "\x00"])
-def test_gets_of_odd_values_are_django_s(value):
+@pytest.mark.parametrize("field", ["pk", "id", "sku", "sku__exact"])
+@pytest.mark.parametrize(
+    "value", ["x", 1.5, None, b"1", True, object(), "1 OR 1=1", 2**80, -(2**80), str(2**80), 2**40, "\x00", "", 0]
+)
+def test_gets_of_odd_values_are_django_s(value, field):
     """What it finds, and what it raises."""
 
     def outcome():
         try:
-            return seen(products.get(pk=value))
+            return seen(products.get(**{field: value}))
         except Exception as error:
             return type(error), str(error)
 
     with override_settings(CACHEOPS_ENABLED=False):
         true = outcome()
     assert outcome() == outcome() == true
+
+
+GETS = {
+    "pk": lambda: products.get(pk=products.nocache().first().pk),
+    "text of a pk": lambda: products.get(pk=str(products.nocache().first().pk)),
+    "unique": lambda: products.get(sku=products.nocache().first().sku),
+    "nothing": lambda: products.get(sku="nothing"),
+    "uuid": lambda: Ticket.objects.get(pk=uuid.UUID(int=1)),
+    "text of a uuid": lambda: Ticket.objects.get(pk=str(uuid.UUID(int=1))),
+    "foreign key": lambda: products.nocache().exclude(category=None).first().category,
+    "one-to-one": lambda: products.get(pk=products.nocache().first().pk).warranty,
+}
+
+
+@pytest.mark.parametrize("name", GETS)
+def test_a_get_that_misses_sends_what_django_sends(monkeypatch, queries, name):
+    """The same statements with the same parameters, composed once or each time; and it makes the same of the rows."""
+
+    def sent():
+        invalidate_all()
+        with queries() as found:
+            try:
+                result = seen(GETS[name]())
+            except ObjectDoesNotExist as error:
+                result = type(error), str(error)
+        return [query["sql"] for query in found], result
+
+    first, again = sent(), sent()
+    monkeypatch.setattr(direct, "ENABLED", False)
+    assert first == again == sent()
 
 
 def test_a_manager_s_conditions_count_for_get():
