@@ -30,7 +30,13 @@ class Capture:
 
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
         compiler: Any = queryset.query.get_compiler(using=queryset.db)
-        results_iter = compiler.results_iter
+        execute_sql, results_iter = compiler.execute_sql, compiler.results_iter
+
+        def executing(*args: Any, **kwargs: Any) -> Any:
+            found = execute_sql(*args, **kwargs)
+            if compiler.klass_info is not None:
+                compiler.klass_info = hydrated(compiler.klass_info)
+            return found
 
         def capturing_iter(*args: Any, **kwargs: Any) -> Iterator[Any]:
             self._passes += 1
@@ -38,7 +44,7 @@ class Capture:
                 self._rows.append(tuple(row))
                 yield row
 
-        compiler.results_iter = capturing_iter
+        compiler.execute_sql, compiler.results_iter = executing, capturing_iter
         return _iterate(queryset, compiler)
 
 
