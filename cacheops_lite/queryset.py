@@ -18,7 +18,7 @@ from .gets import fetching_as_get
 from .invalidation import is_active
 from .patches import Patches
 from .scope import is_watched
-from .shapes import Shapeless, identity_of
+from .shapes import Shapeless, spelling_of
 from .signals import post_update, pre_update
 from .transaction import recorder_for
 
@@ -227,7 +227,7 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
 def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
     """What tells these aggregates from others, None if there is more to them than is known."""
     try:
-        kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
+        kind = tuple((alias, spelling_of(aggregate)) for alias, aggregate in aggregates.items())
         hash(kind)
     except (Shapeless, TypeError):
         return None

@@ -152,6 +152,15 @@ def identity_of(expression: Any) -> Any:
         raise Shapeless from None
 
 
+def spelling_of(expression: Any) -> Any:
+    """`identity_of` an expression as a caller made it, in less time for ``Avg("column")`` and the like."""
+    names, options = getattr(expression, "_constructor_args", ((), {}))
+    is_django_s = type(expression).__module__.startswith("django.db.models")
+    if is_django_s and names and not options and all(type(each) is str for each in names):
+        return type(expression), names
+    return identity_of(expression)
+
+
 def _extra(query: Any) -> Any:
     """What ``extra(select=...)`` adds, as Django does to prefetch many-to-many relations; it has no values."""
     if not query.extra:
