@@ -311,6 +311,17 @@ def test_receivers_of_init_see_cached_instances(signal):
     assert counts == [8, 1, 1] * 2
 
 
+@pytest.mark.parametrize("names", [(), ("a",), ("a", "b"), ("not an identifier", "b"), ("class", "def")])
+def test_columns_are_put_in_their_order_and_none_is_left_out(names):
+    """Whatever they are called; rows of another length are an error."""
+    held = {"first": 0}
+    hydration._filler(names)(held, range(len(names)))
+    assert list(held.items()) == [("first", 0), *zip(names, range(len(names)), strict=True)]
+    for length in {0, 1, 3} - {len(names)}:
+        with pytest.raises(ValueError, match=r"values to unpack|argument 2 is"):
+            hydration._filler(names)({}, range(length))
+
+
 @pytest.mark.parametrize("override", ["__init__", "from_db", "__setattr__"])
 def test_models_that_make_their_instances_themselves_do_so(override):
     """What they override is called for cached rows, too."""
