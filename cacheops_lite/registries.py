@@ -11,6 +11,9 @@ from .lately import Lately
 from .redis import get_client
 from .schemes import VERSION, parse
 
+# Of one table in one flush; where changes meet more, the table falls: the script would keep others waiting.
+MAX_STAMPS = 5000
+
 
 class Registry:
     """The schemes of a table.  As schemes are only added, `version` and `size` tell one from any other."""
@@ -27,7 +30,7 @@ class Registry:
         self.version = versions[0] if len(versions) == 1 and None not in parsed else None
 
     def met_by(self, changes: Iterable[AnyChange]) -> set[str] | None:
-        """The stamps that changes of the table meet, None if that can't be told."""
+        """The stamps that changes of the table meet, None if that can't be told, or not briefly."""
         met: set[str] = set()
         for change in changes:
             for scheme in self.schemes:
@@ -35,6 +38,8 @@ class Registry:
                 if stamps is None:
                     return None
                 met.update(stamps)
+            if len(met) > MAX_STAMPS:
+                return None
         return met
 
 

@@ -319,6 +319,16 @@ def test_rows_that_came_count_as_many_as_they_differ(store):
     assert kept("one", ONE) is MISS
 
 
+def test_changes_that_meet_too_many_stamps_drop_the_table(store, monkeypatch):
+    """Few rows and many schemes make many names, too."""
+    monkeypatch.setattr(registries, "MAX_STAMPS", 3)
+    for count, stays in [(3, True), (4, False)]:
+        keep("one", ONE)
+        changes = [Change("t", None, {"a": str(10 + i)}) for i in range(count)]
+        outbox.invalidate({"": Work(changes=changes)})
+        assert (kept("one", ONE) is not MISS) == stays
+
+
 def test_too_many_changes_drop_the_table_in_one_small_call(store):
     """More images than is sensible."""
     keep("one", ONE)
