@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from threading import RLock
@@ -68,11 +69,13 @@ def send_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> None:
     Raises what shows before it is sent; of what goes wrong then is a warning.
     """
     wire, client = _wire, get_client()
-    if wire is None or wire.client is not client or name not in _loaded:
-        run_script(name, keys, args)
-        _loaded.add(name)
-    else:
-        wire.send("EVALSHA", _scripts[name].sha, len(keys), *keys, *args)
+    if wire is not None and wire.client is client and name in _loaded:
+        # Where it can't but be waited for, it says so at once.
+        with suppress(NoScriptError):
+            wire.send("EVALSHA", _scripts[name].sha, len(keys), *keys, *args)
+            return
+    run_script(name, keys, args)
+    _loaded.add(name)
 
 
 def _refused(error: redis.ResponseError) -> None:

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from cacheops_lite import keys, wire
+from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.redis import execute, get_client, run_script, send_script
 from cacheops_lite.wire import Wire
 from tests import services
@@ -274,12 +275,15 @@ def test_a_send_that_fails_is_done_in_the_usual_way(client):
     assert line.execute("GET", "wire:1") == b"done"
 
 
-def test_scripts_that_nobody_waits_for_are_loaded_again(store):
-    """The one that finds the server without it is lost, the next is not."""
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_scripts_that_nobody_waits_for_are_loaded_again(store, monkeypatch, is_plain):
+    """The one that finds the server without it is lost, the next is not; where it is waited for, neither is."""
+    monkeypatch.setattr(wire, "ENABLED", is_plain)
+    monkeypatch.setattr(cacheops_redis, "_wire", None)
     lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
     send_script("unlock", [lock], lines)
     get_client().script_flush()
-    for _ in range(3):
+    for _ in range(3 if is_plain else 1):
         store.set(lock, "token")
         send_script("unlock", [lock], lines)
         execute("ECHO", "this settles it")
