@@ -146,6 +146,8 @@ def test_a_look_locks_the_row(store, stop, save):
     if connection.vendor == "sqlite":
         pytest.skip("SQLite locks the whole database")
     product = Product.objects.create(sku="x", name="x", views=1)
+    # Somebody asks for what is written.
+    assert [each.views for each in Product.objects.all()] == [1]
     writer = Steps(lambda: save(product))
     stop(operations, "look", writer, after=True)
     writer.until_point()
