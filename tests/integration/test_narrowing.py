@@ -476,3 +476,22 @@ def test_without_narrowing_a_result_falls_with_its_table(monkeypatch, is_hit):
     read()
     rename("none")
     assert not is_hit(read)
+
+
+def test_schemes_of_rows_that_came_back_are_known_to_who_registers_them(is_hit):
+    """A save that need not have looked before looks from now on."""
+
+    def with_category(sku):
+        return lambda: [each.category.name for each in Product.objects.filter(sku=sku).select_related("category")]
+
+    ink = Category.objects.nocache().get(name="inks")
+    Category.objects.filter(parent=None).exists()
+    for _ in range(2):
+        ink.save(update_fields=["name"])
+    pens, inks = with_category("sku0"), with_category("sku1")
+    pens(), inks()
+    ink.name = "Indian inks"
+    ink.save(update_fields=["name"])
+    assert is_hit(pens)
+    assert not is_hit(inks)
+    assert inks() == ["Indian inks"]

@@ -712,25 +712,6 @@ def test_schemes_that_another_process_brought_find_a_write_that_did_not_look_for
     assert is_hit(counted)
 
 
-def test_schemes_of_rows_that_came_back_are_known_to_who_registers_them(is_hit):
-    """A save that need not have looked before looks from now on."""
-
-    def with_category(sku):
-        return lambda: [each.category.name for each in Product.objects.filter(sku=sku).select_related("category")]
-
-    ink = Category.objects.nocache().get(name="inks")
-    Category.objects.filter(parent=None).exists()
-    for _ in range(2):
-        ink.save(update_fields=["name"])
-    pens, inks = with_category("pens"), with_category("inks")
-    pens(), inks()
-    ink.name = "Indian inks"
-    ink.save(update_fields=["name"])
-    assert is_hit(pens)
-    assert not is_hit(inks)
-    assert inks() == ["Indian inks"]
-
-
 def test_a_child_is_saved_over_a_parent_s_row_that_nobody_asked_for():
     """It was there before, and is not looked at."""
     person = Person.objects.create(name="Ada")
