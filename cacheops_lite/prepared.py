@@ -10,11 +10,13 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
 from .images import Entry
+from .lately import Lately
 
 # Types of values whose adaption to the database is their field's matter alone.
 KEYS = (int, str, uuid.UUID)
@@ -85,7 +87,7 @@ def row_of(
         queryset = queryset_of(model, using).filter(pk=pk).order_by().values_list(*attnames)
         return Prepared(queryset, model._meta.pk, pk, attnames)
 
-    prepared = _prepared_by((model, attnames, using, queryset_of), pk, make)
+    prepared = _prepared_by((model, attnames, queryset_of), pk, using, make)
     held: dict[str, Any] = {}
     for row in prepared.rows(pk, using):
         for entry, value in zip(prepared.entries, row, strict=True):
@@ -101,33 +103,44 @@ def rows_of(model: type[Model], field: Field[Any, Any], value: Any, using: str) 
         queryset.query.set_limits(high=MAX_GET_RESULTS)
         return Prepared(queryset, field, value)
 
-    return _prepared_by((model, field, using), value, make).rows(value, using)
+    return _prepared_by((model, field), value, using, make).rows(value, using)
 
 
-def _prepared_by(key: Hashable, value: Any, make: Callable[[], Prepared]) -> Prepared:
+def _prepared_by(key: Hashable, value: Any, using: str, make: Callable[[], Prepared]) -> Prepared:
     """What `make` makes for values of that type, which is kept.  Raises Unprepared if it can't be used."""
     if type(value) not in KEYS:
         raise Unprepared
-    identity: Hashable = (key, type(value))
-    prepared = _prepared.get(identity)
+    identity: Hashable = (key, type(value), _generation)
+    kept = _kept_on(connections[using])
+    prepared = kept.get(identity)
     if prepared is None:
-        if len(_prepared) >= MAX_PREPARED:
-            _prepared.clear()
         try:
-            prepared = _prepared[identity] = make()
+            prepared = make()
         except EmptyResultSet:
             raise Unprepared from None
+        kept.put(identity, prepared)
     if not prepared.is_usable:
         raise Unprepared
     return prepared
 
 
-MAX_PREPARED = 1000
-_prepared: dict[Hashable, Prepared] = {}
+def _kept_on(connection: BaseDatabaseWrapper) -> Lately[Hashable, Prepared]:
+    """What is prepared for a connection, and belongs to it: a compiler must not keep it from being closed."""
+    kept = connection.__dict__.get("_cacheops_prepared")
+    if kept is None:
+        kept = Lately(MAX_PREPARED)
+        connection._cacheops_prepared = kept  # type: ignore[attr-defined]
+    return kept
+
+
+MAX_PREPARED = 500
+# Of models: what was prepared for those before is not found any more.
+_generation = 0
 
 
 def _forget(**kwargs: Any) -> None:
-    _prepared.clear()
+    global _generation
+    _generation += 1
 
 
 class_prepared.connect(_forget, dispatch_uid="cacheops_lite.prepared")

@@ -1,9 +1,9 @@
 """Single commands on connections that are kept at hand: half of what a command takes is redis-py's pool and its checks.
 
 A connection is used by one at a time: who takes it is the only one who has it, whatever thread, greenlet or signal
-handler he is; it comes back only after its reply was read.  Whatever else happens to it, it is closed and given back
-to its pool, and the command goes the usual way, which connects anew and tries as often as redis-py is told to.  So what
-is sent this way has to do no harm when it is done twice.
+handler he is; it comes back once its reply was read, or counted as owed.  Whatever else happens to it, it is closed and
+given back to its pool, and the command goes the usual way, which connects anew and tries as often as redis-py is told
+to.  So what is sent this way has to do no harm when it is done twice.
 
 A reply that nobody waits for is read by who next uses the connection: the server answers in turn.
 """

@@ -322,11 +322,15 @@ def test_a_server_that_pins_snapshots_by_default_stops_filling(label, reads):
 
 
 def test_connections_of_threads_are_closed_with_them():
-    """What follows their commits does not keep them alive."""
+    """Neither what follows their commits keeps them alive, nor what was composed for their looks and gets."""
     references = []
+    Label.objects.get_or_create(text="of a thread")
 
     def use():
         texts()
+        label = Label.objects.get(text="of a thread")
+        assert Label.objects.get(pk=label.pk) == label
+        label.save()
         references.append(weakref.ref(connections["default"]))
 
     thread = threading.Thread(target=use)
