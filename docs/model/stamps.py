@@ -3,10 +3,12 @@
 
 The world: one table with one row whose column c is 1, 2 or 3; cached queries Q[c] = "is the row in c".
 A joined result J = "where is the row" is kept under the stamp of the c that came back, made when it is filled.
-Processes: readers of Q[c]; readers of J; writers that move the row, whose lock they hold from their look to their commit; coarse writers,
-that look at nothing and drop the generation; an adversary that evicts any one Redis key at any moment.  Safety: in each
-state where no writer stands between its commit and the end of its flush, every cached value that a reader would accept
-equals the database.
+Processes: readers of Q[c]; readers of J; writers that move the row, whose lock they hold from their look to their
+commit; coarse writers, that look at nothing and drop the generation; an adversary that evicts any one Redis key at any
+moment, or kills a writer wherever it is.
+
+Safety: in each state, every cached value that a reader would accept equals what is committed.  Only where keys were
+evicted, or without holds (cluster), writers between their commit and the end of their flush are excused.
 
 Redis holds
     gen         the table's generation, a fresh token, or nothing
@@ -14,14 +16,16 @@ Redis holds
     stamp[c]    (generation it was made under, token): of another generation it counts as absent; the last one is that
                 of "any row", which watches over a read of J until stamp[c] is made
     value[c]    (gen, stamp, result); the last one is J's
+    holds       the writers about to commit: while there is one, no stamp is made
 
     stamps.py                                        # two readers, two writers, one eviction: a few seconds
-    stamps.py --writers 2,3,2                        # about a minute
+    stamps.py --evictions 0 --kills 1                # a writer that dies, at any moment; nobody is excused
+    stamps.py --writers 2,3,2                        # some minutes
     stamps.py --variant cluster                      # no atomicity across keys: as on several nodes
     stamps.py --writers 2 --coarse 3                 # one that looks, one that describes nothing
     stamps.py --joined 2 --readers 2             # two readers of J
     stamps.py --joined 2 --break late-narrow     # whose stamps nothing watched over: STALE
-    stamps.py --break no-lock | no-registry-gen | late-stamps        # each must end in STALE
+    stamps.py --break no-lock | no-registry-gen | late-stamps | no-hold | early-drop       # each must end in STALE
 """
 import argparse
 import sys
@@ -30,6 +34,8 @@ from collections import deque
 DONE = "done"
 ANY = 3
 FLUSHING = {"flush", "drop-old", "drop-new", "drop-gen"}
+# Of writers that have the row's lock.
+LOCKING = {"hold", "commit"}
 
 
 def rename(state):
@@ -58,10 +64,13 @@ def put(items, i, x):
 
 
 def successors(state, variant, broken):
-    db, redis, procs, evictions = state
-    gen, registry, stamps, values = redis
+    db, redis, procs, evictions, kills = state
+    gen, registry, stamps, values, holds = redis
     token = next_token(state)
     found = []
+    # A writer that is about to commit has told so; what it will change must not be read into the cache.
+    may_make = not any(holds) or broken == "early-drop"
+    is_locked = any(step in LOCKING for _, step, _, _ in procs)
 
     def live(stamp):
         return stamp is not None and gen is not None and stamp[0] == gen
@@ -81,8 +90,9 @@ def successors(state, variant, broken):
         return stamp if stamp is not None and stamp[0] == g else (g, token)
 
     for n, (kind, step, arg, known) in enumerate(procs):
-        def go(to, known=(), db=db, gen=gen, registry=registry, stamps=stamps, values=values):
-            found.append((db, (gen, registry, stamps, values), put(procs, n, (kind, to, arg, known)), evictions))
+        def go(to, known=(), db=db, gen=gen, registry=registry, stamps=stamps, values=values, holds=holds):
+            redis = (gen, registry, stamps, values, holds)
+            found.append((db, redis, put(procs, n, (kind, to, arg, known)), evictions, kills))
 
         c = arg - 1
         if kind == "reader":
@@ -95,6 +105,8 @@ def successors(state, variant, broken):
                     go("query", (gen, stamps[c]))
                 else:
                     go("register")
+            elif step == "register" and not may_make:              # reads without the cache
+                go(DONE)
             elif step == "register":                               # one script, or its first half
                 g, r = open_registry()
                 if variant == "cluster":
@@ -121,6 +133,8 @@ def successors(state, variant, broken):
                     go(DONE)
                 elif live(stamps[ANY]):
                     go("query", (gen, stamps[ANY]))
+                elif not may_make:
+                    go(DONE)
                 else:
                     g, r = open_registry()
                     s = renew(stamps[ANY], g)
@@ -135,42 +149,64 @@ def successors(state, variant, broken):
                     go(DONE, stamps=put(stamps, at - 1, s), values=put(values, ANY, (gen, s, at)))
                 else:
                     go(DONE)
+        elif step == "dead":                                       # whatever became of it, its hold comes to an end
+            go(DONE, holds=put(holds, n, False))
+        elif step == "commit":
+            go("flush", known, db=arg)
         elif kind == "coarse":
-            if step == "lock":                                     # update and commit
-                go("flush", db=arg)
+            if step == "lock" and not is_locked:                   # update
+                go("hold")
+            elif step == "hold":
+                if broken in ("no-hold", "early-drop"):
+                    go("commit", gen=gen if broken == "no-hold" else None)
+                else:
+                    go("commit", gen=None, holds=put(holds, n, True))
             elif step == "flush":
-                go(DONE, gen=None)
+                go(DONE, gen=gen if holds[n] else None, holds=put(holds, n, False))
         elif kind == "writer":
             old = known[0] - 1 if known else None
+            dropped = stamps if old is None else put(put(put(stamps, old, None), c, None), ANY, None)
             if step == "lock" and broken == "no-lock":             # look, while others go on
-                go("update", (db,))
-            elif step == "lock":                                   # look, update and commit while others wait
-                go("flush", (db,), db=arg)
-            elif step == "update":
-                go("flush", known, db=arg)
+                go("hold", (db,))
+            elif step == "lock" and not is_locked:                 # look and update while others wait
+                go("hold", (db,))
+            elif step == "hold":                                   # one script, before the commit
+                if broken == "no-hold" or variant == "cluster":
+                    go("commit", known)
+                elif registry is None:
+                    g = gen if broken == "no-registry-gen" else None
+                    go("commit", known, gen=g, holds=put(holds, n, broken != "early-drop"))
+                else:
+                    go("commit", known, stamps=dropped, holds=put(holds, n, broken != "early-drop"))
             elif step == "flush":
                 if variant == "cluster":                           # piece by piece
                     go("drop-gen" if registry is None else "drop-old", known)
+                elif holds[n] or broken == "early-drop":           # nothing was made meanwhile
+                    go(DONE, holds=put(holds, n, False))
                 elif registry is None:                             # one script
                     go(DONE, gen=None if broken != "no-registry-gen" else gen)
                 else:
-                    go(DONE, stamps=put(put(put(stamps, old, None), c, None), ANY, None))
+                    go(DONE, stamps=dropped)
             elif step == "drop-old":
                 go("drop-new", known, stamps=put(put(stamps, old, None), ANY, None))
             elif step == "drop-new":
                 go(DONE, known, stamps=put(stamps, c, None))
             elif step == "drop-gen":
                 go(DONE, gen=None)
+        if kills and kind in ("writer", "coarse") and step not in (DONE, "dead", "lock"):
+            dead = (kind, "dead", arg, ())
+            found.append((db, redis, put(procs, n, dead), evictions, kills - 1))
     if evictions:
-        lost = [(None, registry, stamps, values), (gen, None, stamps, values)]
-        lost += [(gen, registry, put(stamps, j, None), values) for j in range(4)]
-        found += [(db, r, procs, evictions - 1) for r in lost if r != redis]
+        lost = [(None, registry, stamps, values, holds), (gen, None, stamps, values, holds)]
+        lost += [(gen, registry, put(stamps, j, None), values, holds) for j in range(4)]
+        lost += [(gen, registry, stamps, values, (False,) * len(holds))]
+        found += [(db, r, procs, evictions - 1, kills) for r in lost if r != redis]
     return found
 
 
-def stale(state):
-    db, (gen, _, stamps, values), procs, _ = state
-    if any(kind not in ("reader", "joiner") and step in FLUSHING for kind, step, _, _ in procs):
+def stale(state, lenient):
+    db, (gen, _, stamps, values, _), procs, _, _ = state
+    if lenient and any(kind not in ("reader", "joiner") and step in FLUSHING for kind, step, _, _ in procs):
         return False
     joined = values[ANY]
     if joined and gen is not None and joined[0] == gen and stamps[joined[2] - 1] == joined[1] and joined[2] != db:
@@ -186,6 +222,7 @@ def main():
     ap.add_argument("--writers", default="2,3", help="the c that each writer sets")
     ap.add_argument("--coarse", default="", help="the c that each writer that describes nothing sets")
     ap.add_argument("--evictions", type=int, default=1)
+    ap.add_argument("--kills", type=int, default=0, help="how many writers die; not with evictions")
     ap.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
     ap.add_argument("--break", dest="broken", default="")
     a = ap.parse_args()
@@ -193,11 +230,13 @@ def main():
     procs += (("joiner", "start", 0, ()),) * a.joined
     procs += tuple(("writer", "lock", int(c), ()) for c in a.writers.split(",") if c)
     procs += tuple(("coarse", "lock", int(c), ()) for c in a.coarse.split(",") if c)
-    start = rename((1, (None, None, (None,) * 4, (None,) * 4), procs, a.evictions))
+    redis = (None, None, (None,) * 4, (None,) * 4, (False,) * len(procs))
+    start = rename((1, redis, procs, a.evictions, a.kills))
+    lenient = a.evictions > 0 or a.variant == "cluster"
     came_from, todo = {start: None}, deque([start])
     while todo:
         state = todo.popleft()
-        if stale(state):
+        if stale(state, lenient):
             path = []
             while state:
                 path.append(state)
@@ -211,7 +250,7 @@ def main():
             if s not in came_from:
                 came_from[s] = state
                 todo.append(s)
-    print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, coarse {a.coarse}, evictions {a.evictions}, {a.variant}")
+    print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, {a.variant}")
     return 0
 
 

@@ -32,9 +32,24 @@ def test_no_interleaving_is_stale(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--writers", "2,3"],
+        ["--writers", "2", "--coarse", "3"],
+        ["--readers", "2", "--joined", "2", "--writers", "2,3"],
+    ],
+)
+def test_without_evictions_nobody_is_excused(arguments):
+    """Also between a commit and its flush, and with a writer that dies there, no reader finds what is not committed."""
+    assert walk("--evictions", "0", "--kills", "1", *arguments).startswith("safe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         ["--break", "no-lock"],
         ["--break", "no-registry-gen"],
         ["--break", "late-stamps"],
+        ["--break", "no-hold", "--evictions", "0"],
+        ["--break", "early-drop"],
         ["--readers", "", "--joined", "1", "--writers", "2", "--break", "late-narrow"],
     ],
 )
