@@ -7,19 +7,31 @@ import logging
 from . import local, outbox
 from .changes import Work
 from .failure import forgiving
+from .outbox import Hold
 from .signals import cache_invalidated
 
 logger = logging.getLogger("cacheops_lite")
 
 
-def deliver(work_by_prefix: dict[str, Work]) -> None:
-    """Do the work now and tell receivers of ``cache_invalidated``.
+def hold(work_by_prefix: dict[str, Work]) -> Hold | None:
+    """Tell what is about to be committed, so that nobody reads the state before it into the cache; None if it failed.
+
+    The commit does not fail for that: the flush tries it again, and says what went wrong.
+    """
+    try:
+        return outbox.hold(work_by_prefix)
+    except Exception:
+        return None
+
+
+def deliver(work_by_prefix: dict[str, Work], held: Hold | None = None) -> None:
+    """Do the work now, lift the hold, and tell receivers of ``cache_invalidated``.
 
     Raises errors of Redis unless reads degrade; the work is not lost then.
     """
     try:
         with forgiving():
-            outbox.invalidate(work_by_prefix)
+            outbox.invalidate(work_by_prefix, held)
     finally:
         # Not before: a reader in between would remember what it still found in Redis.
         for work in work_by_prefix.values():
@@ -29,9 +41,9 @@ def deliver(work_by_prefix: dict[str, Work]) -> None:
                 cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
 
 
-def deliver_surely(work_by_prefix: dict[str, Work]) -> None:
+def deliver_surely(work_by_prefix: dict[str, Work], held: Hold | None = None) -> None:
     """`deliver` what is written already, so that an error of Redis is logged, not raised."""
     try:
-        deliver(work_by_prefix)
+        deliver(work_by_prefix, held)
     except Exception:
         logger.exception("Can't invalidate what was written; it is tried again until it is done")

@@ -18,6 +18,7 @@ from django.db.backends.signals import connection_created
 from . import cursors
 from .changes import Work
 from .invalidation import is_active
+from .looks import block
 from .scope import deleted_along, known_tables, watched_columns
 from .statements import (
     Write,
@@ -77,8 +78,18 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
         finally:
             recorder_of(reference()).committed()  # type: ignore[arg-type]
 
+    def commit() -> None:
+        recorder = recorder_of(reference())  # type: ignore[arg-type]
+        recorder.before_commit()
+        try:
+            followed(type(connection).commit)
+        except Exception:
+            recorder.commit_failed()
+            raise
+
     for method in FOLLOWED:
         setattr(connection, method, partial(followed, getattr(type(connection), method)))
+    connection.commit = commit  # type: ignore[method-assign]
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -105,6 +116,10 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
+    if write.table in watched_columns() and not many and not recorder.in_transaction and is_active():
+        # What it changed is told before it is committed.
+        with block(connection.alias):
+            return _guard(execute, text, sql, params, many, context)
     recorder.touch()
     try:
         result = execute(sql, params, many, context)

@@ -6,6 +6,8 @@
                                     "@token", which tells it from one before
     {prefix}@col:s:{table}:{dep}    a stamp, dep being "column=token&...|id"
     {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
+    {prefix}@col:h:{table}          the writers that are about to commit, a sorted set of tokens by when they count as
+                                    dead: meanwhile nobody makes the table's stamps
     {prefix}@col:l:{hash}           a lock
     {prefix}@col:c:{name}           a value of the simple cache, see `simple`
 
@@ -25,7 +27,7 @@ from .conditions import Dependency
 from .values import name
 
 # To be raised when the layout of keys, stamps or payloads changes: old values then become unreachable.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 NAMESPACE = "@col:"
 LONGEST_ID = 40
 TOKEN_LENGTH = 8
@@ -128,6 +130,10 @@ def generation_key(prefix: str, table: str) -> str:
 
 def registry_key(prefix: str, table: str) -> str:
     return f"{prefix}{NAMESPACE}r:{table}"
+
+
+def hold_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}h:{table}"
 
 
 def stamp_key(prefix: str, stamp: str) -> str:

@@ -22,7 +22,7 @@ from .images import Entry, Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
 from .prepared import Unprepared, row_of
 from .signals import cache_invalidated
-from .transaction import recorder_of
+from .transaction import recorder_for, recorder_of
 
 
 @dataclass(slots=True)
@@ -124,7 +124,14 @@ def _locking(model: type[Model], using: str) -> QuerySet[Any]:
 @contextmanager
 def block(using: str, savepoint: bool = False) -> Iterator[None]:
     """An atomic block to look and to write in.  On SQLite, where it is the outermost, it begins with the write lock."""
-    connection: Any = connections[using]
+    with _locking_block(connections[using], savepoint):
+        yield
+    recorder_for(using).settle()
+
+
+@contextmanager
+def _locking_block(connection: Any, savepoint: bool) -> Iterator[None]:
+    using = connection.alias
     if connection.vendor != "sqlite" or connection.in_atomic_block or not hasattr(connection, "transaction_mode"):
         with transaction.atomic(using, savepoint=savepoint):
             yield

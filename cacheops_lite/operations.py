@@ -6,8 +6,7 @@ and deletes are wrapped, to have a frame open just while they write.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.db import connections
@@ -15,6 +14,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
 
+from . import writes
 from .changes import Work
 from .frames import DeleteFrame, SaveFrame
 from .images import snapshot
@@ -55,55 +55,70 @@ class Saving:
         self._frames: list[SaveFrame] = []
         self._looked = False
         # What the row was right before it was written, None if there was none or nobody looked.
-        self.look: Look | None = None
-        # What of it only the database knows now.
-        self.told: dict[str, Any] = {}
+        self._look: Look | None = None
+        # What became of the row is recorded.
+        self.is_described = False
 
     def begin(self, using: str) -> None:
         """To be called by the receiver of pre_save."""
         self._recorder = recorder_for(using)
 
-    @contextmanager
-    def writing(self, instance: Model, owner: type[Model], names: Iterable[str] | None) -> Iterator[None]:
-        """Within, the row is written into the table of `owner`, and no receiver is called.
+    def write(
+        self, instance: Model, owner: type[Model], names: Collection[str] | None, perform: Callable[[], bool]
+    ) -> bool:
+        """What `perform` returns, which writes the row into the table of `owner`; within, no receiver is called.
 
         `names` are the fields that are written, None for all.
         """
         recorder = self._recorder
         if recorder is None:
-            yield
-            return
+            return perform()
+        if recorder.in_transaction:
+            return self._write(recorder, instance, owner, names, perform)
+        # Nobody may move the row between the look and the write, nor read what was before into the cache.
+        with block(recorder.using, savepoint=True):
+            return self._write(recorder, instance, owner, names, perform)
+
+    def _write(
+        self,
+        recorder: Recorder,
+        instance: Model,
+        owner: type[Model],
+        names: Collection[str] | None,
+        perform: Callable[[], bool],
+    ) -> bool:
+        using = recorder.using
         if not self._looked:
             self._looked = True
-            if has_key(instance) and not is_surely_new(instance):
-                attnames = to_look_at(type(instance), names)
-                if attnames and not recorder.in_transaction:
-                    # Nobody may move the row between the look and the write.
-                    self._looked = False
-                    with block(recorder.using, savepoint=True), self.writing(instance, owner, names):
-                        yield
-                    return
-                if attnames:
-                    self.look = look(type(instance), instance.pk, recorder.using, attnames)
-                else:
-                    self.look = Look(instance.pk, {}, is_idle=True)
-        frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, recorder.using))
+            self._look = _look_before_save(instance, names, using)
+        frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, using))
         self._frames.append(frame)
         with recorder.within(frame):
-            yield
+            updated = perform()
         if owner is type(instance)._meta.concrete_model:
             # Of multi-table models the last one.
-            self.told = look_after(instance, recorder.using)
+            told = look_after(instance, using)
+            writes.saved(instance, self._look, told, not updated, names, using)
+            self.is_described = True
+            self.end(not updated)
+        return updated
 
     def end(self, created: bool | None) -> None:
-        """To be called by the receiver of post_save, which describes the row.
-
-        What was written and is not described drops its tables; all of it when `created` is not known.
-        """
+        """Drop the tables of what was written and is not described; all of it when `created` is not known."""
         frames, self._frames = self._frames, []
         tables = {name(frame.table) for frame in frames if not frame.fits(created)}
         if tables and self._recorder is not None:
             self._recorder.record(Work(tables=tables))
+
+
+def _look_before_save(instance: Model, names: Collection[str] | None, using: str) -> Look | None:
+    """What the row is before it is written, None if there is none yet, or none that is known of."""
+    if not has_key(instance) or is_surely_new(instance):
+        return None
+    attnames = to_look_at(type(instance), names)
+    if attnames:
+        return look(type(instance), instance.pk, using, attnames)
+    return Look(instance.pk, {}, is_idle=True)
 
 
 def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:
@@ -146,7 +161,7 @@ def _save_table(
     force_insert: bool = False,
     force_update: bool = False,
     using: str | None = None,
-    update_fields: Iterable[str] | None = None,
+    update_fields: Collection[str] | None = None,
 ) -> Any:
     """`Model._save_table` within a frame."""
     original = _patches.original(Model, "_save_table")
@@ -154,8 +169,7 @@ def _save_table(
     current = saving(self)
     if current is None:
         return original(self, *arguments)
-    with current.writing(self, cls or type(self), update_fields):
-        return original(self, *arguments)
+    return current.write(self, cls or type(self), update_fields, lambda: original(self, *arguments))
 
 
 def delete(self: Collector) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock, RLock, Thread
 from typing import Any
 
@@ -22,6 +23,8 @@ MAX_TURNS = 3
 # In place of a registry's size; and of how many stamps fall.
 UNKNOWN, WHOLE_TABLE = 0, -1
 UNTOLD = -1
+# Seconds after which a writer that holds tables counts as dead; a commit takes less.
+HOLD_SECONDS = 30
 # Seconds between attempts to deliver what is overdue, at first and at most.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -35,8 +38,27 @@ _state_lock = Lock()
 _delivery_lock = RLock()
 
 
-def invalidate(work_by_prefix: Mapping[str, Work]) -> None:
-    """Drop all that the work of each prefix meets, in one script call a prefix.
+@dataclass(slots=True)
+class Hold:
+    """What a writer told before its commit: under which token, and by prefix the arguments of the script."""
+
+    token: str
+    told: dict[str, list[Any]]
+
+
+def hold(work_by_prefix: Mapping[str, Work]) -> Hold:
+    """Drop all that the work meets, and keep others from making such stamps until it is flushed; in one call a prefix.
+
+    To be called right before the commit.  Raises what Redis does.
+    """
+    token = keys.fresh_token()
+    step = ["hold", token, HOLD_SECONDS]
+    work_by_prefix = {prefix: work for prefix, work in work_by_prefix.items() if work.changes or work.tables}
+    return Hold(token, {prefix: call(partial(_tell, prefix, work, step)) for prefix, work in work_by_prefix.items()})
+
+
+def invalidate(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> None:
+    """Drop all that the work of each prefix meets, in one script call a prefix; of what is `held` lift the hold.
 
     When Redis can't be reached its error surfaces, but nothing is lost: the work is done before this process reads from
     the cache again, and tried in the background until then.
@@ -47,7 +69,7 @@ def invalidate(work_by_prefix: Mapping[str, Work]) -> None:
 
     def send_in_turn() -> None:
         deliver_overdue()
-        _send(owed)
+        _send(owed, held)
 
     try:
         call(send_in_turn)
@@ -73,44 +95,62 @@ def deliver_overdue() -> None:
                 _in_delivery.clear()
 
 
-def _send(work_by_prefix: Mapping[str, Work]) -> None:
+def _send(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> None:
     for prefix, work in work_by_prefix.items():
         if work.everything:
             clear(prefix)
         if work.keys:
             get_client().unlink(*work.keys)
-        if work.changes or work.tables:
-            _tell(prefix, work)
+        if held is not None and prefix in held.told:
+            _run(prefix, ["flush", held.token, ""], held.told[prefix])
+        elif work.changes or work.tables:
+            _tell(prefix, work, ["drop", "", ""])
 
 
-def _tell(prefix: str, work: Work) -> None:
-    """Tell which stamps fall by the schemes that are known here; where there are others by now, once more."""
+def _run(prefix: str, step: Sequence[Any], told: Sequence[Any]) -> Any:
+    return run_script("invalidate", [prefix + keys.NAMESPACE], [*step, *told])
+
+
+def _tell(prefix: str, work: Work, step: Sequence[Any]) -> list[Any]:
+    """Tell which stamps fall by the schemes that are known here; where there are others by now, once more.
+
+    Returns what was told in the end.
+    """
     owed = work.by_table()
+    told: dict[str, list[Any]] = {}
     for _ in range(MAX_TURNS):
-        _, *others = run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, owed))
+        telling = _arguments(prefix, owed)
+        told.update(telling)
+        _, *others = _run(prefix, step, _joined(telling))
         found = {table.decode(): members[0] if members else [] for table, *members in others}
         for table, members in found.items():
             registries.note(prefix, table, members)
         owed = {table: owed[table] for table, members in found.items() if members}
         if not owed:
-            return
+            return _joined(told)
     # Schemes come faster than we learn of them.
-    run_script("invalidate", [prefix + keys.NAMESPACE], _arguments(prefix, dict.fromkeys(owed)))
+    told.update(telling := _arguments(prefix, dict.fromkeys(owed)))
+    _run(prefix, step, _joined(telling))
+    return _joined(told)
 
 
-def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> list[Any]:
-    """What the script takes."""
-    arguments: list[Any] = []
+def _joined(arguments: Mapping[str, list[Any]]) -> list[Any]:
+    return [each for of_table in arguments.values() for each in of_table]
+
+
+def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> dict[str, list[Any]]:
+    """What the script takes of each table."""
+    arguments: dict[str, list[Any]] = {}
     for table, changes in owed.items():
         registry = registries.known(prefix, table)
         if changes is not None and (registry is None or not registry.size):
-            arguments += [table, "", UNKNOWN, 0]
+            arguments[table] = [table, "", UNKNOWN, 0]
         elif changes is None or registry is None or registry.version is None:
-            arguments += [table, "", WHOLE_TABLE, 0]
+            arguments[table] = [table, "", WHOLE_TABLE, 0]
         else:
             stamps = registry.met_by(changes)
             count = UNTOLD if stamps is None else len(stamps)
-            arguments += [table, registry.version, registry.size, count, *(stamps or ())]
+            arguments[table] = [table, registry.version, registry.size, count, *(stamps or ())]
     return arguments
 
 

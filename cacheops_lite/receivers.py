@@ -85,13 +85,10 @@ def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any)
 
 
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
-    """Record what save() did."""
+    """Record what save() did, if `operations` did not: the signal was sent by hand."""
     current = operations.saving(instance)
-    found, told = (None, {}) if current is None else (current.look, current.told)
-    if is_active():
-        writes.saved(instance, found, told, created, kwargs.get("update_fields"), using)
-    if current is not None:
-        current.end(created)
+    if (current is None or not current.is_described) and is_active():
+        writes.saved(instance, None, {}, created, kwargs.get("update_fields"), using)
     _cache_on_save(instance, using)
 
 

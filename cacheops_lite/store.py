@@ -90,8 +90,12 @@ class Basis:
         )
 
     @cached_property
-    def registry_keys(self) -> list[str]:
-        return [*map(keys.registry_key, self.prefixes, self.tables)]
+    def making_keys(self) -> list[str]:
+        """Those that ``read.lua`` makes stamps by: registries, then holds."""
+        return [
+            *map(keys.registry_key, self.prefixes, self.tables),
+            *map(keys.hold_key, self.prefixes, self.tables),
+        ]
 
     @cached_property
     def as_json(self) -> str:
@@ -168,12 +172,12 @@ def take_stamps(lookup: Lookup, timeout: int) -> None:
 def _run_read(key: str, basis: Basis, timeout: int) -> Lookup:
     """Read by script; with a timeout, make what is absent."""
     args: list[Any] = [len(basis.tables), len(basis.stamps), int(bool(basis.narrowable))]
-    registry_keys: list[str] = []
+    making_keys: list[str] = []
     if timeout:
         args += [keys.fresh_token(), timeout, basis.as_json]
-        registry_keys = basis.registry_keys
+        making_keys = basis.making_keys
         basis.expect_schemes()
-    digest, kept, *found = run_script("read", [key, *basis.checked_keys, *registry_keys], args)
+    digest, kept, *found = run_script("read", [key, *basis.checked_keys, *making_keys], args)
     payload: bytes | _Miss = MISS
     if digest and digest == _digest([found[i] or b"" for i in basis.carried]):
         payload = kept

@@ -16,9 +16,11 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from . import delivery
 from .changes import Work
 from .delivery import deliver, deliver_surely
 from .frames import Frame
+from .outbox import Hold
 from .prefixes import by_prefix
 
 READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
@@ -50,6 +52,8 @@ class Recorder:
         self._uncommitted: dict[str, Work] = {}
         # The same within an atomic block in which a statement may have committed: such blocks are torn.
         self._is_torn = False
+        # While a commit is under way.
+        self._held: Hold | None = None
         # What the server does by default, and the driver's connection that it was asked on.
         self._server_pins: tuple[Any, bool] = (None, False)
         # Names of temporary tables, in lower case: no views nor partitions.
@@ -101,7 +105,7 @@ class Recorder:
     @property
     def is_dirty(self) -> bool:
         """There are writes that others can't see yet, or whose invalidation is still to come."""
-        self._settle()
+        self.settle()
         return self.is_manual or any(batch() is not None for batch in self._batches)
 
     @property
@@ -149,7 +153,7 @@ class Recorder:
         if not work:
             return
         if not self.in_transaction or self.is_manual:
-            self._settle()
+            self.settle()
             parts = by_prefix(work)
             if self.is_manual:
                 _add(self._uncommitted, parts)
@@ -163,21 +167,45 @@ class Recorder:
             if self._is_torn:
                 _add(self._uncommitted, parts)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Commit what was written within blocks that ended inside of hidden ones, which Django keeps open."""
         if self._batches and not self.in_transaction and self._connection.in_atomic_block:
             self.commit()
 
+    def before_commit(self) -> None:
+        """Hold what is about to be committed: from then on nobody finds in the cache what was before it."""
+        owed = self._owed()
+        _add(owed, self._uncommitted)
+        if owed:
+            self._held = delivery.hold(owed)
+
     def commit(self) -> None:
         """Do the work of all batches that are alive, at once."""
-        batches = self._alive()
-        self._batches.clear()
-        merged: dict[str, Work] = {}
-        for batch in batches:
-            for prefix, work in batch.work.items():
-                merged.setdefault(prefix, Work()).add(work)
+        owed = self._owed()
+        for batch in self._alive():
             batch.work = {}
-        deliver_surely(merged)
+        self._batches.clear()
+        deliver_surely(owed, self._take_hold())
+
+    def commit_failed(self) -> None:
+        """To be called when it is not known whether the commit came about."""
+        owed: dict[str, Work] = {}
+        _add(owed, self._owed())
+        held = self._take_hold()
+        if owed:
+            # Where nobody answers any more it may still be under way: the hold stands until that is over.
+            deliver_surely(owed, held if self._connection.is_usable() else None)
+
+    def _owed(self) -> dict[str, Work]:
+        owed: dict[str, Work] = {}
+        for batch in self._alive():
+            for prefix, work in batch.work.items():
+                owed.setdefault(prefix, Work()).add(work)
+        return owed
+
+    def _take_hold(self) -> Hold | None:
+        held, self._held = self._held, None
+        return held
 
     def flush_early(self) -> None:
         """To be called after what may have committed without Django's knowing: it can't be undone any more.
@@ -197,7 +225,7 @@ class Recorder:
         self._is_torn = False
         if self._uncommitted:
             work, self._uncommitted = self._uncommitted, {}
-            deliver_surely(work)
+            deliver_surely(work, self._take_hold())
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""
@@ -207,7 +235,7 @@ class Recorder:
 
     def restore(self, state: tuple[int, list[weakref.ref[_Batch]]]) -> None:
         """Undo `hide`."""
-        self._settle()
+        self.settle()
         self.hidden_blocks, batches = state
         self._batches = [*batches, *self._batches]
 

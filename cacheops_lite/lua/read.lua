@@ -1,7 +1,8 @@
 -- Purpose: read a value with what it rests on; make what of that is absent, where asked, before the database is read.
 -- A registry made anew starts a new generation: changes that came while it was missing could not be matched against it.
+-- Nothing of a table is made while it is held: what its writer is about to commit must not be read before and kept.
 --
--- KEYS   the value, n generations, m stamps; to make what is absent, n registries
+-- KEYS   the value, n generations, m stamps; to make what is absent, n registries and n holds
 -- ARGV   [1] n, [2] m
 --        [3] 1 if the value begins with what is for this script
 --        [4] a fresh random token, as long as generations are; absent if nothing is to be made
@@ -73,7 +74,16 @@ local function keep(key)
     end
 end
 
+local function is_held(hold)
+    return redis.call('exists', hold) == 1 and redis.call('zcount', hold, redis.call('time')[1], '+inf') > 0
+end
+
 local function make(plan)
+    for i = 1, n do
+        if is_held(KEYS[1 + n + m + n + i]) then
+            return
+        end
+    end
     for i = 1, n do
         local registry = KEYS[1 + n + m + i]
         local is_new = redis.call('exists', registry) == 0

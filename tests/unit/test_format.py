@@ -13,10 +13,11 @@ LONG = tuple(f"column{i}" for i in range(10))
 
 def test_the_names_of_keys_are_golden():
     """Old processes and new ones that share a Redis agree on them, or raise FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 3
+    assert keys.FORMAT_VERSION == 4
     assert keys.value_key("p:", "x") == "p:@col:v:x"
     assert keys.generation_key("", "t") == "@col:g:t"
     assert keys.registry_key("", "t") == "@col:r:t"
+    assert keys.hold_key("", "t") == "@col:h:t"
     assert keys.stamp_key("", "t:a=1|*") == "@col:s:t:a=1|*"
     assert keys.dependents_key("", "t:a=1|*") == "@col:d:t:a=1|*"
     assert keys.lock_key("p:@col:v:x") == "p:@col:l:x"
