@@ -6,16 +6,19 @@ import random
 import time
 from dataclasses import replace
 
-from cacheops_lite import changes, looks, outbox, reading, store, transaction
+from cacheops_lite import changes, delivery, looks, outbox, reading, store, transaction
 from cacheops_lite.redis import get_client
 
 
 def losing_invalidations():
-    """Now and then what a write drops stays."""
-    run_script, rng = outbox.run_script, random.Random(0)
+    """Now and then what a write drops stays: neither its hold nor its flush arrives."""
+    run_script, rng, lost = outbox.run_script, random.Random(0), set()
 
-    def run(name, *args):
-        return [0] if name == "invalidate" and rng.random() < 0.2 else run_script(name, *args)
+    def run(name, keys, args):
+        step, token = args[:2]
+        if step != "flush" and rng.random() < 0.2:
+            lost.add(token)
+        return [0] if token in lost else run_script(name, keys, args)
 
     outbox.run_script = run
 
@@ -71,6 +74,11 @@ def flushing_before_the_commit():
     transaction.Recorder.record = record
 
 
+def committing_without_holds():
+    """Between a commit and its flush results of before are found; another writer of the row may return meanwhile."""
+    delivery.hold = lambda work_by_prefix: None
+
+
 def filling_from_snapshots():
     """Reads in REPEATABLE READ fill."""
     reading.may_fill = lambda databases: True
@@ -83,6 +91,7 @@ BREAKAGES = [
     keeping_dead_fills,
     looking_without_locks,
     flushing_before_the_commit,
+    committing_without_holds,
     filling_from_snapshots,
 ]
 

@@ -1,7 +1,8 @@
 """What was begun, acknowledged and settled, in a Redis of its own that the cache knows nothing of.
 
-A version is *settled* when it is acknowledged and so is every write of the same row that was under way then.  Before, a
-reader may still find what that other write replaced: it may have been committed first, and its flush is yet to come.
+A version is *settled* when it is acknowledged and so is every write of the same row that was under way then.  Where
+holds can be lost, a reader may before that still find what the other write replaced: it may have been committed first,
+and its flush is yet to come.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _numbers(found):
 
 @dataclass
 class Bounds:
-    """Between these versions a read may find each lane: settled before it, and begun until after it."""
+    """Between these versions a read may find each lane: acknowledged before it, and begun until after it."""
 
     least: dict[str, int]
     most: dict[str, int]

@@ -35,7 +35,8 @@ def contested(ways=PRECISE):
 class Plan:
     """`lanes` of each writer; `pause` and `delays` are the longest ones, in seconds; `kills` are how many at most.
 
-    `ways` and `shapes` are the names of writes and reads, all by default; `delayed` the roles that have delays.
+    Readers never see less than what was acknowledged; if not `strict`, than what is settled (see `oracle`).  `ways` and
+    `shapes` are the names of writes and reads, all by default; `delayed` the roles that have delays.
     """
 
     name: str
@@ -51,5 +52,7 @@ class Plan:
     wide: bool = False
     width: int = 0
     kills: int = 0
+    strict: bool = True
+    hold_seconds: float = 30
     settings: dict = field(default_factory=dict)
     redis_options: tuple[str, ...] = ()

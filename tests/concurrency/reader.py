@@ -1,4 +1,4 @@
-"""A reader: notes what is settled, reads through the cache, and judges what it got."""
+"""A reader: notes what is acknowledged, reads through the cache, and judges what it got."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from tests.shop.models import Category
 
 
 class Reader:
-    """`wide` has it read many large results too; `stops` has all stop at the first stale one."""
+    """`least` tells what it has to see at least.
 
-    def __init__(self, oracle, seed, shapes=(), wide=False, stops=False):
-        self.oracle, self.stops = oracle, stops
+    `wide` has it read many large results too; `stops` has all stop at the first stale one.
+    """
+
+    def __init__(self, oracle, least, seed, shapes=(), wide=False, stops=False):
+        self.oracle, self.least, self.stops = oracle, least, stops
         self.rng = random.Random(seed)
         self.shapes = [shape() for shape in reads.SHAPES if not shapes or shape.__name__ in shapes]
         if wide:
             self.shapes += [reads.wide()] * len(self.shapes)
         self.figures = Counter()
         self.problems = []
-        # What each read found last, and what was settled then.
+        # What each read found last, and what was acknowledged then.
         self._last = {}
         self._misses = 0
         cache_read.connect(self._note)
@@ -39,9 +42,9 @@ class Reader:
         while not self.oracle.stopped():
             if connection.vendor != "sqlite" and self.rng.random() < 0.2:
                 with transaction.atomic():
-                    self.read_one(self.oracle.settled())
+                    self.read_one(self.least())
             else:
-                self.read_one(self.oracle.settled())
+                self.read_one(self.least())
 
     def run_on_snapshots(self):
         """Reads in transactions that pin what they see, by now older than the stamps: none may fill."""
@@ -54,23 +57,23 @@ class Reader:
         store.fill = counted
         while not self.oracle.stopped():
             with transaction.atomic():
-                settled = self.oracle.settled()
+                least = self.least()
                 Category.objects.nocache().count()
                 for _ in range(4):
                     time.sleep(self.rng.uniform(0, 0.02))
-                    self.read_one(settled)
+                    self.read_one(least)
 
-    def read_one(self, settled):
+    def read_one(self, least):
         read = self.rng.choice(self.rng.choice(self.shapes))
         self._misses = 0
         found = read.read()
         hit = not self._misses
-        bounds = Bounds(settled, self.oracle.begun())
+        bounds = Bounds(least, self.oracle.begun())
         self.figures["reads"] += 1
         if hit:
             self.figures["hits"] += 1
             self.oracle.count_hit()
-        self._note_kept(read, found, settled, hit)
+        self._note_kept(read, found, least, hit)
         if problem := read.judge(found, bounds):
             self.figures["stale"] += 1
             source = "from the cache" if hit else "from the database"
@@ -78,9 +81,9 @@ class Reader:
             if self.stops:
                 self.oracle.stop()
 
-    def _note_kept(self, read, found, settled, hit):
+    def _note_kept(self, read, found, least, hit):
         """Count the results that writes left as they were, and that were still hits."""
-        before, self._last[read.name] = self._last.get(read.name), (found, settled)
-        if before is not None and before[0] == found and before[1] != settled:
+        before, self._last[read.name] = self._last.get(read.name), (found, least)
+        if before is not None and before[0] == found and before[1] != least:
             self.figures["unchanged"] += 1
             self.figures["kept"] += hit

@@ -105,6 +105,8 @@ class Team:
             "breakage": plan.breakage,
             "pause": plan.pause,
             "wide": plan.wide,
+            "strict": plan.strict,
+            "hold_seconds": plan.hold_seconds,
             "stops": bool(plan.breakage),
             **more,
         }

@@ -15,11 +15,13 @@ PLANS = {
     "stamping_late": {"shapes": FEW},
     "flushing_before_the_commit": {"shapes": FEW, "ways": ["save_fields_atomic", "save_locked", "save_in_savepoint"]},
     "looking_without_locks": {**plans.contested(["save_fields_atomic"]), "pause": 0.03},
+    "committing_without_holds": {**plans.contested(), "pause": 0.005},
     "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "shapes": FEW},
 }
 NOT_ON_SQLITE = {
     "looking_without_locks",
     "flushing_before_the_commit",
+    "committing_without_holds",
     "filling_from_snapshots",
 }
 

@@ -43,10 +43,16 @@ def test_rows_that_two_writers_move_at_once_leave_nothing_stale():
     never_stale(Plan("contested rows", **plans.contested(), pause=0.005, delays=0.02))
 
 
-def test_killed_writers_leave_nothing_of_theirs_that_was_acknowledged_stale():
-    """What was not acknowledged may be there or not; who takes over invalidates it by hand, as documented."""
+def test_killed_writers_leave_nothing_stale():
+    """Wherever they were, also between a commit and its flush; who takes over knows nothing of it."""
     plan = Plan(
-        "killed writers", lanes=plans.divided(writers()), delays=0.02, pause=0.005, kills=round(3 + runs.SECONDS)
+        "killed writers",
+        lanes=plans.divided(writers()),
+        delays=0.02,
+        pause=0.005,
+        kills=round(3 + runs.SECONDS),
+        # A killed writer's commit is over as soon as its session is: so that others go on caching soon.
+        hold_seconds=1,
     )
     figures = never_stale(
         plan, lambda team, cache: team.kill_one(), enough=lambda team, cache: team.killed > 2 or not team.spare
@@ -64,7 +70,7 @@ def test_a_redis_that_is_emptied_restarted_or_hangs_leaves_nothing_stale():
         if turn % 2:
             troubles[turn // 2 % len(troubles)](cache)
 
-    never_stale(Plan("damaged Redis", lanes=plans.divided(writers()), settings=DEGRADING), trouble)
+    never_stale(Plan("damaged Redis", lanes=plans.divided(writers()), settings=DEGRADING, strict=False), trouble)
 
 
 def restart(server):
@@ -75,7 +81,9 @@ def restart(server):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_redis_that_evicts_leaves_nothing_stale(mode):
     """Losing any key costs a miss."""
-    plan = Plan(f"eviction, {mode}", lanes=plans.divided(writers()), wide=True, width=2000, settings=MODES[mode])
+    plan = Plan(
+        f"eviction, {mode}", lanes=plans.divided(writers()), wide=True, width=2000, strict=False, settings=MODES[mode]
+    )
     plan.redis_options, plan.pause = SMALL, 0.1
     figures = never_stale(plan, enough=lambda team, cache: runs.evicted(cache) > 0)
     assert figures["evicted"] > 0

@@ -57,10 +57,10 @@ def work(order):
     oracle = Oracle(order["oracle"])
     if order["role"] == "writer":
         writer = Writer(oracle, order["lanes"], order["seed"], order["pause"], order["ways"])
-        writer.take_over()
         writer.run()
         return writer.figures, []
-    reader = Reader(oracle, order["seed"], order["shapes"], order["wide"], order["stops"])
+    least = oracle.acknowledged if order["strict"] else oracle.settled
+    reader = Reader(oracle, least, order["seed"], order["shapes"], order["wide"], order["stops"])
     (reader.run_on_snapshots if order.get("isolation") else reader.run)()
     return reader.figures, reader.problems
 
@@ -68,8 +68,10 @@ def work(order):
 def main():
     order = json.loads(sys.stdin.readline())
     set_up(order)
+    from cacheops_lite import outbox
     from tests.concurrency import breakages, delays
 
+    outbox.HOLD_SECONDS = order["hold_seconds"]
     if order["breakage"]:
         breakages.install(order["breakage"])
     if order["delays"]:

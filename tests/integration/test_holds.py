@@ -1,0 +1,279 @@
+"""Holds: from before a commit until its flush nobody finds in the cache, or puts there, what was before it."""
+
+import threading
+
+import pytest
+import redis as redis_py
+from django.db import DatabaseError, connection, connections, transaction
+
+from cacheops_lite import delivery, keys, outbox
+from cacheops_lite.redis import get_client
+from tests.shop.models import Category, Label, Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE = 20
+
+
+def read():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+def elsewhere(function):
+    """What a function returns in a thread of its own, with a connection of its own."""
+    found = []
+
+    def run():
+        try:
+            found.append(function())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(PATIENCE)
+    return found[0]
+
+
+def holds():
+    return sorted(get_client().keys("*@col:h:*"))
+
+
+@pytest.fixture
+def label(store):
+    return Label.objects.create(text="old")
+
+
+def save(label):
+    label.text = "new"
+    label.save()
+
+
+def save_in_a_block(label):
+    with transaction.atomic():
+        save(label)
+
+
+def update(label):
+    Label.objects.filter(pk=label.pk).update(text="new")
+
+
+def coarse_update(label):
+    Label.objects.filter(pk=label.pk).distinct().update(text="new")
+
+
+def raw(label):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = %s", [label.pk])
+
+
+def add_one(label):
+    Label.objects.create(text="new")
+
+
+def add_many(label):
+    Label.objects.bulk_create([Label(text="new")])
+
+
+def delete(label):
+    label.delete()
+
+
+def delete_all(label):
+    Label.objects.all().delete()
+
+
+def manually(label):
+    transaction.set_autocommit(False)
+    try:
+        raw(label)
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+
+
+WRITES = [save, save_in_a_block, update, coarse_update, raw, add_one, add_many, delete, delete_all, manually]
+
+
+class Killed(BaseException):
+    """Takes the place of a process' end."""
+
+
+@pytest.fixture
+def around_commit(monkeypatch):
+    """Calls a function with whether what was held is committed by now: after the hold, and before the flush."""
+
+    def arrange(function):
+        hold, flush, held = delivery.hold, delivery.deliver_surely, []
+
+        def holding(work):
+            held.append(hold(work))
+            function(False)
+            return held[-1]
+
+        def flushing(*args):
+            if held:
+                function(True)
+            flush(*args)
+
+        monkeypatch.setattr(delivery, "hold", holding)
+        monkeypatch.setattr("cacheops_lite.transaction.deliver_surely", flushing)
+
+    return arrange
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_what_a_writer_changed_that_dies_after_its_commit_is_not_found_in_the_cache(label, around_commit, write):
+    """Nor put there, until the hold is over: by then it is long committed."""
+
+    def die(is_committed):
+        if is_committed:
+            raise Killed
+
+    around_commit(die)
+    elsewhere(read)
+    with pytest.raises(Killed):
+        write(label)
+    connection.close()
+    true = sorted(Label.objects.nocache().values_list("text", flat=True))
+    assert true != ["old"]
+    assert elsewhere(read) == elsewhere(read) == true
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_nobody_reads_what_was_before_a_commit_into_the_cache(label, around_commit, write):
+    """Between hold and commit the database still says so, to whoever asks."""
+    if connection.vendor == "sqlite":
+        pytest.skip("who writes keeps others from reading")
+    elsewhere(read)
+    found = {True: [], False: []}
+    around_commit(lambda is_committed: found[is_committed].append(elsewhere(read)))
+    write(label)
+    true = sorted(Label.objects.nocache().values_list("text", flat=True))
+    assert found[False] == [["old"]]
+    assert found[True]
+    assert all(each == true for each in found[True])
+
+
+def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
+    store, around_commit, monkeypatch, is_hit
+):
+    """Only what is absent is not made."""
+    pens, inks = (Category.objects.create(name=name) for name in ("pens", "inks"))
+    product = Product.objects.create(sku="a", name="a", category=pens)
+    Product.objects.create(sku="b", name="b", category=inks)
+
+    def of(category):
+        return [each.name for each in Product.objects.filter(category=category)]
+
+    of(pens), of(inks), of(pens)
+    kept = []
+    around_commit(lambda is_committed: kept.append((is_hit(lambda: of(inks)), holds())))
+    product.name = "new"
+    monkeypatch.setattr("cacheops_lite.transaction.Recorder.is_dirty", False)
+    product.save()
+    assert kept == [(True, [b"@col:h:shop_product"])] * 2
+    assert holds() == []
+
+
+def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
+    """While another writer is about to commit, nothing is made."""
+    other = outbox.hold({"": _work()})
+    save(label)
+    assert read() == ["new"]
+    assert not is_hit(read)
+    outbox.invalidate({"": _work()}, other)
+    read()
+    assert is_hit(read)
+    assert holds() == []
+
+
+def _work():
+    from cacheops_lite.changes import Work
+
+    return Work(tables={"shop_label"})
+
+
+def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_hit):
+    """Even if others hold the table again and again meanwhile."""
+    monkeypatch.setattr(outbox, "HOLD_SECONDS", -1)
+    outbox.hold({"": _work()})
+    get_client().zadd(keys.hold_key("", "shop_label"), {"dead": 1})
+    read()
+    assert is_hit(read)
+
+
+@pytest.mark.parametrize("lose", ["flushdb", "hold"])
+def test_what_was_made_after_a_hold_was_lost_falls_at_the_flush(label, around_commit, lose):
+    """As Redis was emptied, or evicted it."""
+    if connection.vendor == "sqlite":
+        pytest.skip("who writes keeps others from reading")
+    read()
+    found = []
+
+    def lose_it(is_committed):
+        if not is_committed:
+            get_client().flushdb() if lose == "flushdb" else get_client().delete(*holds())
+            found.extend([elsewhere(read), elsewhere(read)])
+
+    around_commit(lose_it)
+    save(label)
+    assert found == [["old"]] * 2
+    assert read() == ["new"]
+
+
+def test_a_hold_that_fails_keeps_nobody_from_committing(label, monkeypatch):
+    """The flush tells it, then or later."""
+    read()
+
+    def refuse(*args):
+        raise redis_py.ConnectionError
+
+    monkeypatch.setattr(outbox, "hold", refuse)
+    save(label)
+    assert read() == ["new"]
+
+
+def test_a_commit_that_the_database_refuses_lifts_its_hold(label, monkeypatch, is_hit):
+    """As it still answers, what became of it is known."""
+    read()
+
+    def refuse():
+        database._rollback()
+        raise DatabaseError
+
+    database = connections["default"]
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_commit", refuse)
+        with pytest.raises(DatabaseError):
+            save(label)
+    assert holds() == []
+    assert read() == ["old"]
+    assert is_hit(read)
+
+
+def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch):
+    """It may still come about: what it changes falls, and is not made anew before that is over."""
+    read()
+
+    def lose():
+        commit()
+        raise DatabaseError
+
+    database = connections["default"]
+    commit = database._commit
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_commit", lose)
+        patch.setattr(database, "is_usable", lambda: False)
+        with pytest.raises(DatabaseError):
+            save(label)
+    assert holds() == [b"@col:h:shop_label"]
+    assert read() == read() == ["new"]
+
+
+def test_what_is_taken_back_is_not_held(label, monkeypatch):
+    """Nothing is told of it."""
+    monkeypatch.setattr(outbox, "hold", lambda work: pytest.fail("it was held"))
+    with transaction.atomic():
+        save(label)
+        transaction.set_rollback(True)
+    assert read() == ["old"]
