@@ -118,7 +118,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     recorder = recorder_of(connection)
     if write.table in watched_columns() and not many and not recorder.in_transaction and is_active():
         # What it changed is told before it is committed.
-        with block(connection.alias):
+        with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
     recorder.touch()
     try:

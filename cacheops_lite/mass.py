@@ -33,7 +33,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
     if not any(wanted.asks_for(table.name, column) for table, column in _columns(queryset.model, written)):
-        with block(using):
+        with block(using, savepoint=True):
             with recorder_for(using).describing("update", *tables):
                 updated = perform()
             # Should a scheme come meanwhile that reads one of these columns, it finds no image, and drops the table.

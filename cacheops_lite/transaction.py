@@ -20,10 +20,9 @@ from . import delivery
 from .changes import Work
 from .delivery import deliver, deliver_surely
 from .frames import Frame
+from .isolation import pins_snapshots
 from .outbox import Hold
 from .prefixes import by_prefix
-
-READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
 
 
 class _Batch:
@@ -54,8 +53,6 @@ class Recorder:
         self._is_torn = False
         # While a commit is under way.
         self._held: Hold | None = None
-        # What the server does by default, and the driver's connection that it was asked on.
-        self._server_pins: tuple[Any, bool] = (None, False)
         # Names of temporary tables, in lower case: no views nor partitions.
         self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
@@ -111,33 +108,7 @@ class Recorder:
     @property
     def pins_snapshot(self) -> bool:
         """Reads may see an older state than the stamps that were read before them."""
-        if not self.in_transaction:
-            return False
-        if self.asked_for_snapshot or self._connection.vendor not in ("postgresql", "mysql"):
-            return True
-        level = getattr(self._connection, "isolation_level", None)
-        name = getattr(level, "name", level)
-        if not isinstance(name, str) or name.lower() not in READ_COMMITTED:
-            return True
-        return self._connection.vendor == "postgresql" and self._server_pins_snapshots
-
-    @property
-    def _server_pins_snapshots(self) -> bool:
-        """The PostgreSQL server has a default of its own, which Django does not ask for."""
-        driver: Any = self._connection.connection
-        if driver is None:
-            return False
-        if self._server_pins[0] is not driver:
-            try:
-                # By the driver: it is no query of the project's.
-                with driver.cursor() as cursor:
-                    cursor.execute("SHOW default_transaction_isolation")
-                    (level,) = cursor.fetchone()
-            except Exception:
-                # The transaction is broken: its reads are no good anyway.
-                return True
-            self._server_pins = driver, level.lower() not in READ_COMMITTED
-        return self._server_pins[1]
+        return self.in_transaction and (self.asked_for_snapshot or pins_snapshots(self._connection))
 
     def touch(self) -> None:
         """Note that the transaction wrote something."""

@@ -1,6 +1,7 @@
 """as_autocommit(): caching within Django's own TestCase, and what a run is on."""
 
-from django.db import connection, transaction
+import pytest
+from django.db import IntegrityError, connection, transaction
 from django.test import TestCase
 
 from cacheops_lite.testing import as_autocommit
@@ -41,6 +42,14 @@ class InsideATestCase(TestCase):
             rename(label, "b")
             assert Label.objects.get(pk=label.pk).text == "b"
             assert reads.misses == 2
+
+    def test_a_statement_that_fails_leaves_the_test_going(self):
+        """As in autocommit: it is undone, and nothing else."""
+        label = Label.objects.create(text="a")
+        with as_autocommit():
+            with pytest.raises(IntegrityError), connection.cursor() as cursor:
+                cursor.execute("INSERT INTO shop_label (id, text) VALUES (%s, 'b')", [label.pk])
+            assert texts() == ["a"]
 
     def test_inner_transactions_work_as_outermost_ones(self):
         """Dirty within, committed at their end, undone by a rollback."""
