@@ -5,6 +5,7 @@ A write that no frame claims, such as raw SQL, drops its tables' generations.
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from .values import name
 
 # Methods of connections by which a transaction ends that no atomic block began.
 FOLLOWED = ("commit", "set_autocommit", "close")
+RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 # After these a single write has surely changed nothing.
 HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
@@ -116,7 +118,13 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
-    if write.table in watched_columns() and not many and not recorder.in_transaction and is_active():
+    if (
+        write.table in watched_columns()
+        and not many
+        and not recorder.in_transaction
+        and is_active()
+        and _is_whole(text)
+    ):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
@@ -134,6 +142,11 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     elif write.verb == "delete" and write.table is not None:
         _drop_tables(recorder, deleted_along(write.table))
     return result
+
+
+def _is_whole(text: str) -> bool:
+    """It is over when it was executed: SQLite can't commit while rows of a statement are still to be fetched."""
+    return RETURNING.search(text) is None
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:

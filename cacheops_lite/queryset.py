@@ -106,10 +106,13 @@ class QuerySetMixin(QuerySet[Any]):
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         updates = len(args) > 2 or kwargs.get("update_conflicts")
         model: Any = self.model
-        if updates or not is_watched(model) or not is_active():
+        if not is_watched(model) or not is_active():
             return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         using = self.db
+        if updates:
+            with transaction.atomic(using=using, savepoint=False):
+                return django.bulk_create(self, objs, *args, **kwargs)
         # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
         with transaction.atomic(using=using, savepoint=False):
             with recorder_for(using).describing("insert", self.model._meta.db_table):

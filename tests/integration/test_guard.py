@@ -728,3 +728,14 @@ def test_a_data_migration_is_seen():
         RunPython(rename).database_forwards("shop", editor, state, state)
     assert "all" in read()
     assert "three" in read()
+
+
+def test_a_raw_write_whose_rows_are_fetched_later_is_done_as_ever():
+    """It can't be committed before they are."""
+    if not connection.features.can_return_columns_from_insert:
+        pytest.skip("it returns no rows")
+    Label.objects.filter(text="new").count()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO shop_label (text) VALUES ('new'), ('newer') RETURNING text")
+        assert sorted(cursor.fetchall()) == [("new",), ("newer",)]
+    assert Label.objects.filter(text="new").count() == 1
