@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from . import compiled, conf, gets, mass, writes
-from .caching import Caching, caching_of, fetch, is_left_out, require_caching, value
+from .caching import Caching, caches, caching_of, fetch, is_left_out, require_caching, value
 from .conf import ALL_OPS
 from .gets import fetching_as_get
 from .invalidation import is_active
@@ -151,6 +151,14 @@ class QuerySetMixin(QuerySet[Any]):
                 self._result_cache = fetch(self)
         django._fetch_all(self)
 
+    def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        # It refuses what it can't do, and does nothing else yet.
+        found = django.iterator(self, *args, **kwargs)
+        return iter(self.clone()) if _is_asked_for(self) else found
+
+    def aiterator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        return aiter(self.clone()) if _is_asked_for(self) else django.aiterator(self, *args, **kwargs)
+
     def count(self) -> int:
         if self._result_cache is not None or is_left_out(self):
             return django.count(self)
@@ -198,6 +206,12 @@ class QuerySetMixin(QuerySet[Any]):
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
         return django.in_bulk(fetching_as_get(self), id_list, field_name=field_name)
+
+
+def _is_asked_for(queryset: Any) -> bool:
+    """``cache()`` was called, so that even what is meant to be read once and forgotten is kept."""
+    caching = caches(queryset, "fetch")
+    return caching is not None and caching.asked_for
 
 
 @cache

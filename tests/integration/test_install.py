@@ -69,6 +69,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
     assert queryset.patches.names(QuerySet) == {
         *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
+        *("iterator", "aiterator"),
         *("bulk_create", "update", "_raw_delete"),
         # Defaults of ours.
         *("_cacheops_caching", "_cacheops_cloning", "_cacheops_capture"),

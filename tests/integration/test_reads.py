@@ -466,3 +466,24 @@ def test_a_union_of_a_model_in_some_order_is_counted_as_without_the_cache():
             return type(error)
 
     assert count() == count() == uncached(count)
+
+
+def test_what_is_iterated_over_is_cached_where_asked_for_only(reads, is_hit):
+    """It is meant not to be kept in memory."""
+    products = Product.objects.order_by("pk").prefetch_related("labels")
+    found = list(products)
+    before = reads.hits + reads.misses
+    assert list(products.iterator(chunk_size=2)) == found
+    assert reads.hits + reads.misses == before + 2, "of the labels of two chunks alone"
+    asked = products.cache(ops="fetch", timeout=50)
+    assert list(asked.iterator(chunk_size=2)) == found
+    assert is_hit(lambda: list(asked.iterator(chunk_size=2)))
+    with pytest.raises(ValueError, match="Chunk size"):
+        asked.iterator(chunk_size=0)
+
+    async def iterate(queryset):
+        return [each async for each in queryset.aiterator(chunk_size=2)]
+
+    assert run_async(iterate(asked)) == found
+    assert is_hit(lambda: run_async(iterate(asked)))
+    assert run_async(iterate(products.nocache())) == found
