@@ -27,6 +27,10 @@ class Frame:
         """The statement, which has been executed, is part of the operation."""
         return write.verb == self.verb and write.table in self.tables
 
+    def to_report(self, write: Write, sql: str, parameters: Any) -> bool:
+        """The statement, which is about to be executed, is to tell what it replaces."""
+        return False
+
 
 class SaveFrame(Frame):
     """A save into one table: at most one UPDATE, by the row's own key, and one INSERT.
@@ -37,6 +41,8 @@ class SaveFrame(Frame):
     def __init__(self, table: str, key: tuple[str, Any] | None):
         super().__init__("", [table])
         self.table = table
+        # Takes a look with the UPDATE, if somebody asks for what the row was.
+        self.statement_look: Any = None
         self._key = key
         self._claimed: set[str] = set()
 
@@ -47,6 +53,20 @@ class SaveFrame(Frame):
             self._claimed.add(write.verb)
             return True
         return False
+
+    def to_report(self, write: Write, sql: str, parameters: Any) -> bool:
+        """The statement is the UPDATE that is to tell what the row was."""
+        return (
+            self.statement_look is not None
+            and write == ("update", self.table)
+            and "update" not in self._claimed
+            and self._is_of_own_key(sql, parameters)
+        )
+
+    @property
+    def condition(self) -> str:
+        """That on the own key, as it ends an UPDATE."""
+        return "" if self._key is None else self._key[0]
 
     def fits(self, created: bool | None) -> bool:
         """What was claimed is what a save does that, or that did not, create its row; None: that nobody described."""

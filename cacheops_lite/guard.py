@@ -129,18 +129,29 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
     recorder.touch()
+    frame = recorder.frame
     try:
-        result = execute(sql, params, many, context)
+        if not many and frame is not None and frame.to_report(write, text, params):
+            result = _reporting(execute, text, params, frame, context)
+        else:
+            result = execute(sql, params, many, context)
     except Exception as error:
         # Of several writes some may be done; and the connection may have been lost after one.
         if many or write.table is None or not isinstance(error, HARMLESS_ERRORS):
             _drop(recorder, text, write)
         raise
-    frame = recorder.frame
     if many or frame is None or not frame.claims(write, text, params):
         _drop(recorder, text, write)
     elif write.verb == "delete" and write.table is not None:
         _drop_tables(recorder, deleted_along(write.table))
+    return result
+
+
+def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, context: dict[str, Any]) -> Any:
+    """Execute an UPDATE so that it tells what it replaced."""
+    look = frame.statement_look
+    result = execute(*look.before(sql, params, frame.condition), False, context)
+    look.after(context["cursor"])
     return result
 
 

@@ -20,7 +20,7 @@ from . import registries
 from .failure import call
 from .images import Entry, Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
-from .prepared import Unprepared, row_of
+from .prepared import Prepared, Unprepared, prepared_row, row_of
 from .signals import cache_invalidated
 from .transaction import recorder_for, recorder_of
 
@@ -41,6 +41,50 @@ def look(model: type[Model], pk: Any, using: str, attnames: Iterable[str]) -> Lo
     """Look at the row of `model` with primary key `pk`, before it is changed; to be called within a transaction."""
     _take_write_lock(model, using)
     return Look(pk, _row(model, pk, list(attnames), using, _locking))
+
+
+class StatementLook:
+    """A look that the UPDATE of a row takes itself, where the database can tell what a statement replaces.
+
+    Else it is taken right before.  The SELECT that locks the row becomes a part of the statement: it waits for who has
+    moved the row and not yet committed, and finds what that made of it, as PostgreSQL's manual says of row locks and
+    of READ COMMITTED; so it is the row that is then updated.
+    """
+
+    def __init__(self, model: type[Model], pk: Any, using: str, attnames: Iterable[str]):
+        self._model, self._pk, self._using = model, pk, using
+        # The key comes first: what is updated is joined by it.
+        self._attnames = tuple(dict.fromkeys([model._meta.pk.attname, *attnames]))
+        self._prepared: Prepared | None = None
+        # None until the statement was executed.
+        self.found: Look | None = None
+
+    def before(self, sql: str, params: Sequence[Any], condition: str) -> tuple[str, Sequence[Any]]:
+        """The statement to execute in place of the one that ends by `condition` on the key, its last parameter."""
+        with suppress(Unprepared):
+            if sql.endswith(condition):
+                self._prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
+                return _reporting(sql, condition, self._prepared.sql, len(self._attnames)), (*params, params[-1])
+        self.found = look(self._model, self._pk, self._using, self._attnames)
+        return sql, params
+
+    def after(self, cursor: Any) -> None:
+        """Take what the statement reports."""
+        if self._prepared is not None:
+            rows = self._prepared.converted(cursor.fetchall())
+            self.found = Look(self._pk, self._prepared.held(rows[0]) if rows else {})
+
+
+@lru_cache(maxsize=1024)
+def _reporting(sql: str, condition: str, look: str, width: int) -> str:
+    """The UPDATE, which ends by `condition` on the key, with the SELECT of a look, whose `width` columns it returns."""
+    names = [f"cacheops_{i}" for i in range(width)]
+    key = condition.removeprefix("WHERE ").removesuffix(" = %s")
+    return (
+        f"{sql.removesuffix(condition)}FROM ({look}) AS cacheops_old ({', '.join(names)}) "
+        f"{condition} AND {key} = cacheops_old.{names[0]} "
+        f"RETURNING {', '.join(f'cacheops_old.{each}' for each in names)}"
+    )
 
 
 def to_look_at(model: type[Model], names: Iterable[str] | None) -> Sequence[str]:

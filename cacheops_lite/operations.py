@@ -17,9 +17,9 @@ from django.db.models.signals import post_delete, pre_delete
 from . import writes
 from .changes import Work
 from .frames import DeleteFrame, SaveFrame
-from .images import snapshot
+from .images import snapshot, tables_of
 from .invalidation import is_active, record
-from .looks import Look, block, has_key, is_surely_new, look, look_after, to_look_at
+from .looks import Look, StatementLook, block, has_key, is_surely_new, look, look_after, to_look_at
 from .mass import look_at
 from .patches import Patches
 from .scope import is_watched
@@ -56,6 +56,7 @@ class Saving:
         self._looked = False
         # What the row was right before it was written, None if there was none or nobody looked.
         self._look: Look | None = None
+        self._statement_look: StatementLook | None = None
         # What became of the row is recorded.
         self.is_described = False
 
@@ -90,11 +91,14 @@ class Saving:
         using = recorder.using
         if not self._looked:
             self._looked = True
-            self._look = _look_before_save(instance, names, using)
+            self._look_at(instance, names, using)
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, using))
         self._frames.append(frame)
+        frame.statement_look = self._statement_look
         with recorder.within(frame):
             updated = perform()
+        if self._statement_look is not None:
+            self._look = self._statement_look.found
         if owner is type(instance)._meta.concrete_model:
             # Of multi-table models the last one.
             told = look_after(instance, using)
@@ -103,22 +107,25 @@ class Saving:
             self.end(not updated)
         return updated
 
+    def _look_at(self, instance: Model, names: Collection[str] | None, using: str) -> None:
+        """Look at the row before it is written, or have the statement tell; unless there is none that is known of."""
+        if not has_key(instance) or is_surely_new(instance):
+            return
+        model, pk = type(instance), instance.pk
+        attnames = to_look_at(model, names)
+        if not attnames:
+            self._look = Look(pk, {}, is_idle=True)
+        elif connections[using].vendor == "postgresql" and len(tables_of(model)) == 1:
+            self._statement_look = StatementLook(model, pk, using, attnames)
+        else:
+            self._look = look(model, pk, using, attnames)
+
     def end(self, created: bool | None) -> None:
         """Drop the tables of what was written and is not described; all of it when `created` is not known."""
         frames, self._frames = self._frames, []
         tables = {name(frame.table) for frame in frames if not frame.fits(created)}
         if tables and self._recorder is not None:
             self._recorder.record(Work(tables=tables))
-
-
-def _look_before_save(instance: Model, names: Collection[str] | None, using: str) -> Look | None:
-    """What the row is before it is written, None if there is none yet, or none that is known of."""
-    if not has_key(instance) or is_surely_new(instance):
-        return None
-    attnames = to_look_at(type(instance), names)
-    if attnames:
-        return look(type(instance), instance.pk, using, attnames)
-    return Look(instance.pk, {}, is_idle=True)
 
 
 def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:

@@ -37,7 +37,7 @@ class Prepared:
             field = field.target_field
         self._field, self._compiler = field, queryset.query.get_compiler(using)
         self._least, self._most = _range(field, using)
-        self._sql, params = self._compiler.as_sql()
+        self.sql, params = self._compiler.as_sql()
         select: Any = self._compiler.select
         self._converters = self._compiler.get_converters([each[0] for each in select])
         self.is_usable = list(params) == [self._adapted(value, using)]
@@ -46,11 +46,21 @@ class Prepared:
         """What the compiler would yield.  Raises Unprepared for a value that it would not ask the database for."""
         adapted = self._adapted(value, using)
         with connections[using].cursor() as cursor:
-            cursor.execute(self._sql, [adapted])
-            found = cursor.fetchall()
+            cursor.execute(self.sql, [adapted])
+            return self.converted(cursor.fetchall())
+
+    def converted(self, found: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What the compiler would yield of what a cursor found."""
         if self._converters and found:
             return [*map(tuple, self._compiler.apply_converters(found, self._converters))]
         return [*map(tuple, found)]
+
+    def held(self, row: Sequence[Any]) -> dict[str, Any]:
+        """A row by attname, as the database gets it."""
+        held: dict[str, Any] = {}
+        for entry, value in zip(self.entries, row, strict=True):
+            entry.put(held, value)
+        return held
 
     def _adapted(self, value: Any, using: str) -> Any:
         value = self._field.get_prep_value(value)
@@ -82,17 +92,25 @@ def row_of(
     It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises Unprepared if it is not
     known how.
     """
+    prepared = prepared_row(model, pk, attnames, using, queryset_of)
+    found = prepared.rows(pk, using)
+    return prepared.held(found[0]) if found else {}
+
+
+def prepared_row(
+    model: type[Model],
+    pk: Any,
+    attnames: tuple[str, ...],
+    using: str,
+    queryset_of: Callable[[type[Model], str], QuerySet[Any]],
+) -> Prepared:
+    """What `row_of` reads the row by."""
 
     def make() -> Prepared:
         queryset = queryset_of(model, using).filter(pk=pk).order_by().values_list(*attnames)
         return Prepared(queryset, model._meta.pk, pk, attnames)
 
-    prepared = _prepared_by((model, attnames, queryset_of), pk, using, make)
-    held: dict[str, Any] = {}
-    for row in prepared.rows(pk, using):
-        for entry, value in zip(prepared.entries, row, strict=True):
-            entry.put(held, value)
-    return held
+    return _prepared_by((model, attnames, queryset_of), pk, using, make)
 
 
 def rows_of(model: type[Model], field: Field[Any, Any], value: Any, using: str) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from cacheops_lite import operations, outbox, reading, receivers, store
+from cacheops_lite import operations, outbox, reading, store
 
 SHARE = 0.3
 
@@ -20,7 +20,7 @@ def install(seed, longest):
 
     for owner, name in ((reading.Attempt, "fill"), (outbox, "invalidate"), (store, "read")):
         setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
-    operations.look = receivers.look = _pausing_after(pause, operations.look)
+    operations.look = _pausing_after(pause, operations.look)
 
 
 def _pausing_before(pause, function):

@@ -1,6 +1,7 @@
 """Races, step by step: threads that meet at agreed points, and never a sleep."""
 
 import threading
+import time
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
@@ -143,8 +144,8 @@ def save_3_in_transaction(product):
 @pytest.mark.parametrize("save", [save_3, save_3_in_transaction])
 def test_a_look_locks_the_row(store, stop, save):
     """So that nobody moves it between the look and the update, in autocommit neither."""
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite locks the whole database")
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite locks the whole database, and PostgreSQL looks in the statement that updates")
     product = Product.objects.create(sku="x", name="x", views=1)
     # Somebody asks for what is written.
     assert [each.views for each in Product.objects.all()] == [1]
@@ -156,6 +157,20 @@ def test_a_look_locks_the_row(store, stop, save):
     writer.to_its_end()
 
 
+def wait_until_somebody_waits_for_a_lock():
+    sql = {
+        "postgresql": "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        "mysql": "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    }[connection.vendor]
+    until = time.monotonic() + PATIENCE
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        while not cursor.fetchone():
+            assert time.monotonic() < until
+            time.sleep(0.2)
+            cursor.execute(sql)
+
+
 def test_what_another_writer_left_is_what_a_look_finds(store, stop):
     """It waits for the other's commit: what that state matched falls, too."""
     if connection.vendor == "sqlite":
@@ -165,11 +180,12 @@ def test_what_another_writer_left_is_what_a_look_finds(store, stop):
     for each in by_views:
         each()
     writer = Steps(lambda: save_3(product, ["views"]))
-    stop(operations, "look", writer)
+    stop(operations.Saving, "_look_at", writer)
     with transaction.atomic():
         Product.objects.filter(pk=product.pk).update(views=2)
         writer.until_point()
         writer.go_on.set()
+        wait_until_somebody_waits_for_a_lock()
     assert writer.to_its_end() is None
     assert [each() for each in by_views] == [0, 0, 1]
 

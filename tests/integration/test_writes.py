@@ -686,7 +686,8 @@ def test_a_look_reads_what_schemes_ask_for_and_no_more(sql, pen):
     """Columns of conditions, and those of the written ones that some result has."""
     counted(), skus()
     saved = pen(views=1)
-    (look,) = [each for each in sql(lambda: saved.save(update_fields=["views"])) if each.startswith("SELECT")]
+    # On PostgreSQL it is a part of the UPDATE.
+    (look,) = [each for each in sql(lambda: saved.save(update_fields=["views"])) if "SELECT" in each]
     for column, is_read in {"id": True, "name": True, "views": True, "sku": False, "category_id": False}.items():
         assert (f"shop_product{quoted('.')}{column}" in look) == is_read
 
