@@ -118,13 +118,8 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
-    if (
-        write.table in watched_columns()
-        and not many
-        and not recorder.in_transaction
-        and is_active()
-        and _is_whole(text)
-    ):
+    is_alone = not many and not recorder.in_transaction and is_active()
+    if is_alone and write.table in watched_columns() and _is_whole(text, connection.vendor):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
@@ -155,9 +150,9 @@ def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, c
     return result
 
 
-def _is_whole(text: str) -> bool:
-    """It is over when it was executed: SQLite can't commit while rows of a statement are still to be fetched."""
-    return RETURNING.search(text) is None
+def _is_whole(text: str, vendor: str) -> bool:
+    """It is over when it was executed: others than PostgreSQL can't commit while rows of it are still to be fetched."""
+    return vendor == "postgresql" or RETURNING.search(text) is None
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:

@@ -66,6 +66,14 @@ def raw(label):
         cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = %s", [label.pk])
 
 
+def raw_returning(label):
+    if connection.vendor != "postgresql":
+        pytest.skip("it is not held: its rows are fetched later")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = %s RETURNING text", [label.pk])
+        assert cursor.fetchall() == [("new",)]
+
+
 def add_one(label):
     Label.objects.create(text="new")
 
@@ -91,7 +99,19 @@ def manually(label):
         transaction.set_autocommit(True)
 
 
-WRITES = [save, save_in_a_block, update, coarse_update, raw, add_one, add_many, delete, delete_all, manually]
+WRITES = [
+    save,
+    save_in_a_block,
+    update,
+    coarse_update,
+    raw,
+    raw_returning,
+    add_one,
+    add_many,
+    delete,
+    delete_all,
+    manually,
+]
 
 
 class Killed(BaseException):
