@@ -5,7 +5,6 @@ A write that no frame claims, such as raw SQL, drops its tables' generations.
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from .scope import deleted_along, known_tables, watched_columns
 from .statements import (
     Write,
     asks_for_snapshot,
+    is_over_at_once,
     may_commit,
     may_write_anything,
     mentioned,
@@ -36,9 +36,8 @@ from .statements import (
 from .transaction import Recorder, recorder_of
 from .values import name
 
-# Methods of connections by which a transaction ends that no atomic block began.
-FOLLOWED = ("commit", "set_autocommit", "close")
-RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
+# Other methods of connections than commit() by which a transaction ends that no atomic block began.
+FOLLOWED = ("set_autocommit", "close")
 # After these a single write has surely changed nothing.
 HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
@@ -58,7 +57,7 @@ def uninstall() -> None:
     for connection in connections.all(initialized_only=True):
         if guard in connection.execute_wrappers:
             connection.execute_wrappers.remove(guard)
-            for method in FOLLOWED:
+            for method in ("commit", *FOLLOWED):
                 delattr(connection, method)
 
 
@@ -70,7 +69,8 @@ def _on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def _follow_commits(connection: BaseDatabaseWrapper) -> None:
-    """Of commits outside of atomic blocks no hook of Django's tells: on this connection these methods do."""
+    """Of what is about to be committed, and of commits outside of atomic blocks, no hook of Django's tells: on this
+    connection these methods do."""
     # Not the connection itself, which would then outlive its thread.
     reference = weakref.ref(connection)
 
@@ -80,18 +80,19 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
         finally:
             recorder_of(reference()).committed()  # type: ignore[arg-type]
 
-    def commit() -> None:
+    def commit(original: Callable[..., Any]) -> None:
         recorder = recorder_of(reference())  # type: ignore[arg-type]
         recorder.before_commit()
         try:
-            followed(type(connection).commit)
+            original(reference())
         except Exception:
             recorder.commit_failed()
             raise
+        recorder.committed()
 
+    connection.commit = partial(commit, type(connection).commit)  # type: ignore[method-assign]
     for method in FOLLOWED:
         setattr(connection, method, partial(followed, getattr(type(connection), method)))
-    connection.commit = commit  # type: ignore[method-assign]
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -119,7 +120,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
     is_alone = not many and not recorder.in_transaction and is_active()
-    if is_alone and write.table in watched_columns() and _is_whole(text, connection.vendor):
+    if is_alone and write.table in watched_columns() and is_over_at_once(text, connection.vendor):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
@@ -148,11 +149,6 @@ def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, c
     result = execute(*look.before(sql, params, frame.condition), False, context)
     look.after(context["cursor"])
     return result
-
-
-def _is_whole(text: str, vendor: str) -> bool:
-    """It is over when it was executed: others than PostgreSQL can't commit while rows of it are still to be fetched."""
-    return vendor == "postgresql" or RETURNING.search(text) is None
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:

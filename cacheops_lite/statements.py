@@ -40,6 +40,7 @@ TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXIS
 ROWS = re.compile(
     r"^[\s(]*(?:WITH\b.*\b)?(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOAD)\b", re.IGNORECASE | re.DOTALL
 )
+RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 # Quoted names; and FOR UPDATE, which only locks.
 HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
 SNAPSHOT = re.compile(
@@ -132,6 +133,11 @@ def temporary_table(sql: str) -> str | None:
 def writes_rows(sql: str) -> bool:
     """The single statement is for changing rows, not the schema."""
     return ROWS.search(sql) is not None
+
+
+def is_over_at_once(sql: str, vendor: str) -> bool:
+    """The write is over when it was executed: others than PostgreSQL can't commit before all its rows are fetched."""
+    return vendor == "postgresql" or RETURNING.search(sql) is None
 
 
 def may_write(sql: str) -> bool:

@@ -16,9 +16,8 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import delivery
 from .changes import Work
-from .delivery import deliver, deliver_surely
+from .delivery import deliver, deliver_surely, hold
 from .frames import Frame
 from .isolation import pins_snapshots
 from .outbox import Hold
@@ -147,8 +146,7 @@ class Recorder:
         """Hold what is about to be committed: from then on nobody finds in the cache what was before it."""
         owed = self._owed()
         _add(owed, self._uncommitted)
-        if owed:
-            self._held = delivery.hold(owed)
+        self._held = hold(owed) if owed else None
 
     def commit(self) -> None:
         """Do the work of all batches that are alive, at once."""
@@ -160,8 +158,9 @@ class Recorder:
 
     def commit_failed(self) -> None:
         """To be called when it is not known whether the commit came about."""
-        owed: dict[str, Work] = {}
+        owed, self._uncommitted = self._uncommitted, {}
         _add(owed, self._owed())
+        self._is_torn = False
         held = self._take_hold()
         if owed:
             # Where nobody answers any more it may still be under way: the hold stands until that is over.

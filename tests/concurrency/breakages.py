@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import replace
 
-from cacheops_lite import changes, delivery, looks, outbox, reading, store, transaction
+from cacheops_lite import changes, looks, outbox, reading, store, transaction
 from cacheops_lite.redis import get_client
 
 
@@ -76,7 +76,7 @@ def flushing_before_the_commit():
 
 def committing_without_holds():
     """Between a commit and its flush results of before are found; another writer of the row may return meanwhile."""
-    delivery.hold = lambda work_by_prefix: None
+    transaction.hold = lambda work_by_prefix: None
 
 
 def filling_from_snapshots():

@@ -135,7 +135,7 @@ def around_commit(monkeypatch):
                 function(True)
             flush(*args)
 
-        monkeypatch.setattr(delivery, "hold", holding)
+        monkeypatch.setattr("cacheops_lite.transaction.hold", holding)
         monkeypatch.setattr("cacheops_lite.transaction.deliver_surely", flushing)
 
     return arrange
@@ -271,7 +271,8 @@ def test_a_commit_that_the_database_refuses_lifts_its_hold(label, monkeypatch, i
     assert is_hit(read)
 
 
-def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch):
+@pytest.mark.parametrize("write", [save, manually])
+def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch, write):
     """It may still come about: what it changes falls, and is not made anew before that is over."""
     read()
 
@@ -285,7 +286,7 @@ def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch):
         patch.setattr(database, "_commit", lose)
         patch.setattr(database, "is_usable", lambda: False)
         with pytest.raises(DatabaseError):
-            save(label)
+            write(label)
     assert holds() == [b"@col:h:shop_label"]
     assert read() == read() == ["new"]
 

@@ -1,4 +1,4 @@
-"""Races, step by step: threads that meet at agreed points, and never a sleep."""
+"""Races, step by step: threads that meet at agreed points, and never a sleep but to ask who waits for a lock."""
 
 import threading
 import time
