@@ -20,7 +20,7 @@ from . import registries
 from .failure import call
 from .images import Entry, Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
-from .prepared import Prepared, Unprepared, prepared_row, row_of
+from .prepared import Prepared, Unprepared, prepared_row
 from .signals import cache_invalidated
 from .transaction import recorder_for, recorder_of
 
@@ -72,7 +72,7 @@ class StatementLook:
         """Take what the statement reports."""
         if self._prepared is not None:
             rows = self._prepared.converted(cursor.fetchall())
-            self.found = Look(self._pk, self._prepared.held(rows[0]) if rows else {})
+            self.found = Look(self._pk, self._prepared.held(rows))
 
 
 @lru_cache(maxsize=1024)
@@ -138,7 +138,8 @@ def _row(
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> dict[str, Any]:
     try:
-        return row_of(model, pk, tuple(attnames), using, queryset_of)
+        prepared = prepared_row(model, pk, tuple(attnames), using, queryset_of)
+        return prepared.held(prepared.rows(pk, using))
     except Unprepared:
         return next(rows(queryset_of(model, using).filter(pk=pk), attnames), {})
 

@@ -55,11 +55,12 @@ class Prepared:
             return [*map(tuple, self._compiler.apply_converters(found, self._converters))]
         return [*map(tuple, found)]
 
-    def held(self, row: Sequence[Any]) -> dict[str, Any]:
-        """A row by attname, as the database gets it."""
+    def held(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        """The one row there may be, by attname as the database gets it; empty if there is none."""
         held: dict[str, Any] = {}
-        for entry, value in zip(self.entries, row, strict=True):
-            entry.put(held, value)
+        for row in rows:
+            for entry, value in zip(self.entries, row, strict=True):
+                entry.put(held, value)
         return held
 
     def _adapted(self, value: Any, using: str) -> Any:
@@ -80,23 +81,6 @@ def _range(field: Field[Any, Any], using: str) -> tuple[float, float]:
     return -math.inf if least is None else least, math.inf if most is None else most
 
 
-def row_of(
-    model: type[Model],
-    pk: Any,
-    attnames: tuple[str, ...],
-    using: str,
-    queryset_of: Callable[[type[Model], str], QuerySet[Any]],
-) -> dict[str, Any]:
-    """The row of `model` with that key, by attname as the database gets it; empty if there is none.
-
-    It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises Unprepared if it is not
-    known how.
-    """
-    prepared = prepared_row(model, pk, attnames, using, queryset_of)
-    found = prepared.rows(pk, using)
-    return prepared.held(found[0]) if found else {}
-
-
 def prepared_row(
     model: type[Model],
     pk: Any,
@@ -104,7 +88,11 @@ def prepared_row(
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> Prepared:
-    """What `row_of` reads the row by."""
+    """What reads those attnames of the row of `model` with that key.
+
+    It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises Unprepared if it is not
+    known how.
+    """
 
     def make() -> Prepared:
         queryset = queryset_of(model, using).filter(pk=pk).order_by().values_list(*attnames)

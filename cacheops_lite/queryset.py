@@ -110,11 +110,11 @@ class QuerySetMixin(QuerySet[Any]):
             return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         using = self.db
-        if updates:
-            with transaction.atomic(using=using, savepoint=False):
-                return django.bulk_create(self, objs, *args, **kwargs)
         # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
         with transaction.atomic(using=using, savepoint=False):
+            if updates:
+                # Which rows, nobody tells.
+                return django.bulk_create(self, objs, *args, **kwargs)
             with recorder_for(using).describing("insert", self.model._meta.db_table):
                 created = django.bulk_create(self, objs, *args, **kwargs)
             writes.created(self.model, created, using)
