@@ -75,6 +75,7 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
     reference = weakref.ref(connection)
 
     def followed(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        recorder_of(reference()).before_end()  # type: ignore[arg-type]
         try:
             return original(reference(), *args, **kwargs)
         finally:

@@ -14,7 +14,7 @@ from typing import Any
 from . import keys, registries
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Work
 from .failure import call
-from .redis import get_client, run_script
+from .redis import get_client, run_script, send_script
 
 # Keys that wait to be removed; of more everything is.
 MAX_KEYS = 1000
@@ -25,6 +25,8 @@ UNKNOWN, WHOLE_TABLE = 0, -1
 UNTOLD = -1
 # Seconds after which a writer that holds tables counts as dead; a commit takes less.
 HOLD_SECONDS = 30
+# In place of a token and these.
+NO_HOLD = ("", "")
 # Seconds between attempts to deliver what is overdue, at first and at most.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -40,10 +42,10 @@ _delivery_lock = RLock()
 
 @dataclass(slots=True)
 class Hold:
-    """What a writer told before its commit: under which token, and by prefix the arguments of the script."""
+    """The tables that a writer holds under each prefix, and its token."""
 
     token: str
-    told: dict[str, list[Any]]
+    tables: dict[str, list[str]]
 
 
 def hold(work_by_prefix: Mapping[str, Work]) -> Hold:
@@ -51,14 +53,15 @@ def hold(work_by_prefix: Mapping[str, Work]) -> Hold:
 
     To be called right before the commit.  Raises what Redis does.
     """
-    token = keys.fresh_token()
-    step = ["hold", token, HOLD_SECONDS]
-    work_by_prefix = {prefix: work for prefix, work in work_by_prefix.items() if work.changes or work.tables}
-    return Hold(token, {prefix: call(partial(_tell, prefix, work, step)) for prefix, work in work_by_prefix.items()})
+    held = Hold(keys.fresh_token(), {})
+    for prefix, work in work_by_prefix.items():
+        if work.changes or work.tables:
+            held.tables[prefix] = call(partial(_tell, prefix, work, [held.token, HOLD_SECONDS]))
+    return held
 
 
 def invalidate(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> None:
-    """Drop all that the work of each prefix meets, in one script call a prefix; of what is `held` lift the hold.
+    """Drop all that the work of each prefix meets, in one script call a prefix; what is `held` is dropped: let it go.
 
     When Redis can't be reached its error surfaces, but nothing is lost: the work is done before this process reads from
     the cache again, and tried in the background until then.
@@ -78,9 +81,14 @@ def invalidate(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> 
         raise
 
 
+def is_overdue() -> bool:
+    """There are invalidations that are still to be done."""
+    return bool(_overdue or _in_delivery)
+
+
 def deliver_overdue() -> None:
     """Do the invalidations that are overdue, or wait until somebody has done so.  Raises what Redis does."""
-    if not (_overdue or _in_delivery):
+    if not is_overdue():
         return
     with _delivery_lock:
         with _state_lock:
@@ -101,56 +109,57 @@ def _send(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> None:
             clear(prefix)
         if work.keys:
             get_client().unlink(*work.keys)
-        if held is not None and prefix in held.told:
-            _run(prefix, ["flush", held.token, ""], held.told[prefix])
+        if held is not None and prefix in held.tables:
+            _lift(prefix, work, held)
         elif work.changes or work.tables:
-            _tell(prefix, work, ["drop", "", ""])
+            _tell(prefix, work, NO_HOLD)
 
 
-def _run(prefix: str, step: Sequence[Any], told: Sequence[Any]) -> Any:
-    return run_script("invalidate", [prefix + keys.NAMESPACE], [*step, *told])
+def _lift(prefix: str, work: Work, held: Hold) -> None:
+    """Lift the hold.  Nobody waits for that: what it dropped nobody can make until it is done."""
+    tables = held.tables[prefix]
+    names = [key(prefix, table) for key in (keys.hold_key, keys.generation_key) for table in tables]
+    # The hold may have been lost, too: then all is dropped again.
+    send_script("lift", names, [held.token], partial(postpone, {prefix: work}))
 
 
-def _tell(prefix: str, work: Work, step: Sequence[Any]) -> list[Any]:
+def _tell(prefix: str, work: Work, hold: Sequence[Any]) -> list[str]:
     """Tell which stamps fall by the schemes that are known here; where there are others by now, once more.
 
-    Returns what was told in the end.
+    Returns the tables that it was about.
     """
     owed = work.by_table()
-    told: dict[str, list[Any]] = {}
+    tables = list(owed)
     for _ in range(MAX_TURNS):
-        telling = _arguments(prefix, owed)
-        told.update(telling)
-        _, *others = _run(prefix, step, _joined(telling))
+        _, *others = _run(prefix, hold, _arguments(prefix, owed))
         found = {table.decode(): members[0] if members else [] for table, *members in others}
         for table, members in found.items():
             registries.note(prefix, table, members)
         owed = {table: owed[table] for table, members in found.items() if members}
         if not owed:
-            return _joined(told)
+            return tables
     # Schemes come faster than we learn of them.
-    told.update(telling := _arguments(prefix, dict.fromkeys(owed)))
-    _run(prefix, step, _joined(telling))
-    return _joined(told)
+    _run(prefix, hold, _arguments(prefix, dict.fromkeys(owed)))
+    return tables
 
 
-def _joined(arguments: Mapping[str, list[Any]]) -> list[Any]:
-    return [each for of_table in arguments.values() for each in of_table]
+def _run(prefix: str, hold: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    return run_script("invalidate", [prefix + keys.NAMESPACE], [*hold, *arguments])
 
 
-def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> dict[str, list[Any]]:
+def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> list[Any]:
     """What the script takes of each table."""
-    arguments: dict[str, list[Any]] = {}
+    arguments: list[Any] = []
     for table, changes in owed.items():
         registry = registries.known(prefix, table)
         if changes is not None and (registry is None or not registry.size):
-            arguments[table] = [table, "", UNKNOWN, 0]
+            arguments += [table, "", UNKNOWN, 0]
         elif changes is None or registry is None or registry.version is None:
-            arguments[table] = [table, "", WHOLE_TABLE, 0]
+            arguments += [table, "", WHOLE_TABLE, 0]
         else:
             stamps = registry.met_by(changes)
             count = UNTOLD if stamps is None else len(stamps)
-            arguments[table] = [table, registry.version, registry.size, count, *(stamps or ())]
+            arguments += [table, registry.version, registry.size, count, *(stamps or ())]
     return arguments
 
 

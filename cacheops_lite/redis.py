@@ -59,31 +59,38 @@ def execute(*command: Any) -> Any:
     global _wire
     wire, client = _wire, get_client()
     if wire is None or wire.client is not client:
-        wire = _wire = Wire(client, _refused)
+        wire = _wire = Wire(client)
     return wire.execute(*command)
 
 
-def send_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> None:
+def send_script(
+    name: str, keys: Sequence[Any], args: Sequence[Any], on_error: Callable[[], None] = lambda: None
+) -> None:
     """Run ``lua/{name}.lua``, which does no harm when it is done twice or not at all, without waiting for it.
 
-    Raises what shows before it is sent; of what goes wrong then is a warning.
+    Raises what shows before it is sent; of what goes wrong then is a warning, and `on_error` is called, later.
     """
     wire, client = _wire, get_client()
     if wire is not None and wire.client is client and name in _loaded:
+
+        def told(error: redis.RedisError) -> None:
+            _note_loss(name, error)
+            on_error()
+
         # Where it can't but be waited for, it says so at once.
         with suppress(NoScriptError):
-            wire.send("EVALSHA", _scripts[name].sha, len(keys), *keys, *args)
+            wire.send(told, "EVALSHA", _scripts[name].sha, len(keys), *keys, *args)
             return
     run_script(name, keys, args)
     _loaded.add(name)
 
 
-def _refused(error: redis.ResponseError) -> None:
+def _note_loss(name: str, error: redis.RedisError) -> None:
     if isinstance(error, NoScriptError):
         # Next time it is waited for, and loaded.
         _loaded.clear()
-    else:
-        logger.warning("Redis refuses to keep a result: %s", error)
+    elif isinstance(error, redis.ResponseError):
+        logger.warning("Redis refuses the script %r: %s", name, error)
 
 
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:

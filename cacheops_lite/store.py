@@ -18,7 +18,7 @@ from . import keys, registries
 from .conditions import Dependency, Narrowed
 from .conf import settings
 from .lately import Lately
-from .outbox import deliver_overdue
+from .outbox import deliver_overdue, is_overdue
 from .redis import execute, run_script
 
 DIGEST_LENGTH = 16
@@ -149,7 +149,15 @@ def read(key: str, basis: Basis, timeout: int = 0) -> Lookup:
 
     With a `timeout` in seconds what is absent, and will hardly be found, is made at once, to live as long at least.
     """
-    deliver_overdue()
+    while True:
+        deliver_overdue()
+        lookup = _read(key, basis, timeout)
+        # Before our reply others may have come that tell of a flush which was lost.
+        if not is_overdue():
+            return lookup
+
+
+def _read(key: str, basis: Basis, timeout: int) -> Lookup:
     if timeout and not _known.get(key):
         return _run_read(key, basis, timeout)
     if basis.narrowable:

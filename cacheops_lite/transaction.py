@@ -148,6 +148,11 @@ class Recorder:
         _add(owed, self._uncommitted)
         self._held = hold(owed) if owed else None
 
+    def before_end(self) -> None:
+        """Likewise, where a transaction that no atomic block began may end, and be committed."""
+        if self._uncommitted and self._held is None:
+            self._held = hold(self._uncommitted)
+
     def commit(self) -> None:
         """Do the work of all batches that are alive, at once."""
         owed = self._owed()

@@ -5,15 +5,18 @@ handler he is; it comes back once its reply was read, or counted as owed.  Whate
 given back to its pool, and the command goes the usual way, which connects anew and tries as often as redis-py is told
 to.  So what is sent this way has to do no harm when it is done twice.
 
-A reply that nobody waits for is read by who next uses the connection: the server answers in turn.
+A reply that nobody waits for is read by who next uses the connection: the server answers in turn.  Who sent the command
+is told if it was an error, or if the connection was lost before it came.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import redis
 
@@ -26,6 +29,7 @@ except ImportError:
 # For tests that see no difference.
 ENABLED = True
 
+LOST = redis.ConnectionError("the connection was closed before the reply came")
 # Connections that wait at hand; more of them go back to their pool.
 MOST_KEPT = 32
 # Replies that nobody waits for, on one connection.
@@ -42,22 +46,29 @@ _IS_USUAL = (
 )
 
 
+Told: TypeAlias = Callable[[redis.RedisError], None]
+
+
 class _Kept:
-    """A connection, and how many replies are still to come on it before the one to what is sent next."""
+    """A connection, and whom to tell of the replies that are still to come before the one to what is sent next."""
 
     __slots__ = ("connection", "owed")
 
     def __init__(self, connection: Any):
         self.connection = connection
-        self.owed = 0
+        self.owed: deque[Told] = deque()
+
+    def give_up(self, error: redis.RedisError) -> None:
+        """Tell that the replies will not come."""
+        while self.owed:
+            self.owed.popleft()(error)
 
 
 class Wire:
-    """The connections at hand of one client; `on_refusal` is told of errors in replies that nobody waits for."""
+    """The connections at hand of one client."""
 
-    def __init__(self, client: Any, on_refusal: Callable[[redis.ResponseError], None] = lambda error: None):
+    def __init__(self, client: Any):
         self.client = client
-        self._on_refusal = on_refusal
         self._idle: list[_Kept] = []
         self._is_plain = ENABLED and _is_plain(client)
 
@@ -68,12 +79,13 @@ class Wire:
         """
         return self._do(command, self._ask)
 
-    def send(self, *command: Any) -> None:
+    def send(self, on_error: Told, *command: Any) -> None:
         """Have such a command done, before all that comes after it on the same connection: nobody waits for the reply.
 
-        It is lost when the connection is.  Where it can't be sent like that, it is executed.
+        When that turns out to be an error, or is lost with the connection, `on_error` is called; it must not raise.
+        Where the command can't be sent like that, it is executed.
         """
-        self._do(command, self._tell)
+        self._do(command, partial(self._tell, on_error))
 
     def _do(self, command: Sequence[Any], way: Callable[[_Kept, Sequence[Any]], Any]) -> Any:
         client = self.client
@@ -89,6 +101,7 @@ class Wire:
         except BaseException as error:
             # What comes next on it might be the reply to this command.
             kept.connection.disconnect()
+            kept.give_up(LOST)
             client.connection_pool.release(kept.connection)
             if not _may_be_tried_again(kept.connection, error):
                 raise
@@ -102,23 +115,25 @@ class Wire:
         self._settle(kept)
         return kept.connection.read_response()
 
-    def _tell(self, kept: _Kept, command: Sequence[Any]) -> None:
-        if kept.owed >= MOST_OWED or kept.connection.health_check_interval:
-            # A health check takes the next reply for its own.
+    def _tell(self, on_error: Told, kept: _Kept, command: Sequence[Any]) -> None:
+        connection = kept.connection
+        # A health check takes the next reply for its own; and what the server closed swallows commands at first.
+        is_in_doubt = connection.health_check_interval or (not kept.owed and connection.can_read())
+        if len(kept.owed) >= MOST_OWED or is_in_doubt:
             self._ask(kept, command)
         else:
-            kept.connection.send_command(*command)
-            kept.owed += 1
+            connection.send_command(*command)
+            kept.owed.append(on_error)
 
     def _settle(self, kept: _Kept) -> None:
         """Read the replies that nobody waited for."""
         while kept.owed:
-            # Also if it is an error.
-            kept.owed -= 1
             try:
                 kept.connection.read_response()
             except redis.ResponseError as error:
-                self._on_refusal(error)
+                kept.owed.popleft()(error)
+            else:
+                kept.owed.popleft()
 
     def _take(self) -> _Kept:
         while self._idle:
@@ -131,7 +146,7 @@ class Wire:
                 continue
             if kept.owed and not kept.connection.is_connected:
                 # Somebody closed all of the pool's.
-                kept.owed = 0
+                kept.give_up(LOST)
             return kept
         return _Kept(self.client.connection_pool.get_connection())
 
@@ -142,6 +157,7 @@ class Wire:
         if is_leaving or len(self._idle) >= min(MOST_KEPT, pool.max_connections // 2):
             if kept.owed:
                 kept.connection.disconnect()
+                kept.give_up(LOST)
             pool.release(kept.connection)
         else:
             self._idle.append(kept)

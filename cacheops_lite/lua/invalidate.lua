@@ -2,8 +2,7 @@
 -- hold the tables as well, so that nobody makes such stamps until it is flushed.
 --
 -- KEYS   [1] the prefix of all keys (prefix and namespace)
--- ARGV   [1] the step: 'hold' before a commit, 'flush' after it, 'drop' without a hold
---        [2] the hold's token, [3] for how many seconds it stands at most; both empty for 'drop'
+-- ARGV   [1] the token of the hold, empty if there is to be none, [2] for how many seconds it stands at most
 --        then, of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
 --        is known, -1 to drop the whole table; how many stamps, and these, as they follow the table's name in keys; -1 if
 --        they can't be told by that registry
@@ -12,8 +11,6 @@
 --
 -- A version belongs to one registry, to which schemes are only added: of that version and size there is but one.
 -- Not knowing means dropping: with the registry missing, or where it can't be told, the table starts a new generation.
--- A hold that still stands at the flush has kept what it dropped from being made; of one that was lost all is dropped again,
--- and nobody is asked once more.
 
 -- Cached results freed at once, at most; the rest are invalid already and die by their timeout.
 local FREED_AT_ONCE = 32
@@ -54,39 +51,34 @@ local function drop(name, first, last)
     return all_at_once('del', fallen)
 end
 
-local step, token, seconds = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local token, seconds = ARGV[1], tonumber(ARGV[2])
 
--- Whether nothing of the table is left to be dropped.
-local function hold_or_lift(name)
-    local hold = root .. 'h:' .. name
-    if step == 'hold' then
-        local now = tonumber(redis.call('time')[1])
-        redis.call('zremrangebyscore', hold, '-inf', '(' .. now)
-        redis.call('zadd', hold, now + seconds, token)
-        redis.call('expire', hold, seconds + 1)
-    elseif step == 'flush' then
-        return redis.call('zrem', hold, token) == 1
-    end
-    return false
+local function hold(name)
+    local key = root .. 'h:' .. name
+    local now = tonumber(redis.call('time')[1])
+    redis.call('zremrangebyscore', key, '-inf', '(' .. now)
+    redis.call('zadd', key, now + seconds, token)
+    redis.call('expire', key, seconds + 1)
 end
 
-local i = 4
+local i = 3
 while ARGV[i] do
     local name, version, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-    if not hold_or_lift(name) then
-        local registry = root .. 'r:' .. name
-        local found = size >= 0 and redis.call('scard', registry) or 0
-        local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
-        if found == 0 or (is_known and count < 0) or (not is_known and step == 'flush') then
-            reply[1] = reply[1] + redis.call('del', root .. 'g:' .. name)
-            if found == 0 and size >= 0 then
-                reply[#reply + 1] = {name}
-            end
-        elseif is_known then
-            reply[1] = reply[1] + drop(name, i + 4, i + 3 + count)
-        else
-            reply[#reply + 1] = {name, redis.call('smembers', registry)}
+    if token ~= '' then
+        hold(name)
+    end
+    local registry = root .. 'r:' .. name
+    local found = size >= 0 and redis.call('scard', registry) or 0
+    local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
+    if found == 0 or (is_known and count < 0) then
+        reply[1] = reply[1] + redis.call('del', root .. 'g:' .. name)
+        if found == 0 and size >= 0 then
+            reply[#reply + 1] = {name}
         end
+    elseif is_known then
+        reply[1] = reply[1] + drop(name, i + 4, i + 3 + count)
+    else
+        reply[#reply + 1] = {name, redis.call('smembers', registry)}
     end
     i = i + 4 + math.max(count, 0)
 end

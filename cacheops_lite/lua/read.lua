@@ -74,8 +74,11 @@ local function keep(key)
     end
 end
 
+-- Of a writer that counts as dead the hold is taken away: should it live, it must find out.
 local function is_held(hold)
-    return redis.call('exists', hold) == 1 and redis.call('zcount', hold, redis.call('time')[1], '+inf') > 0
+    return redis.call('exists', hold) == 1
+        and redis.call('zremrangebyscore', hold, '-inf', '(' .. redis.call('time')[1]) >= 0
+        and redis.call('exists', hold) == 1
 end
 
 local function make(plan)

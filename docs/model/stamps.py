@@ -161,7 +161,7 @@ def successors(state, variant, broken):
                     go("commit", gen=gen if broken == "no-hold" else None)
                 else:
                     go("commit", gen=None, holds=put(holds, n, True))
-            elif step == "flush":
+            elif step == "flush":                                  # who lost his hold does not know what was made
                 go(DONE, gen=gen if holds[n] else None, holds=put(holds, n, False))
         elif kind == "writer":
             old = known[0] - 1 if known else None
@@ -183,10 +183,10 @@ def successors(state, variant, broken):
                     go("drop-gen" if registry is None else "drop-old", known)
                 elif holds[n] or broken == "early-drop":           # nothing was made meanwhile
                     go(DONE, holds=put(holds, n, False))
-                elif registry is None:                             # one script
-                    go(DONE, gen=None if broken != "no-registry-gen" else gen)
-                else:
+                elif broken == "no-hold":
                     go(DONE, stamps=dropped)
+                else:                                              # what was is not known any more
+                    go(DONE, gen=None)
             elif step == "drop-old":
                 go("drop-new", known, stamps=put(put(stamps, old, None), ANY, None))
             elif step == "drop-new":

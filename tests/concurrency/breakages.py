@@ -12,15 +12,19 @@ from cacheops_lite.redis import get_client
 
 def losing_invalidations():
     """Now and then what a write drops stays: neither its hold nor its flush arrives."""
-    run_script, rng, lost = outbox.run_script, random.Random(0), set()
+    run_script, send_script, rng, lost = outbox.run_script, outbox.send_script, random.Random(0), set()
 
     def run(name, keys, args):
-        step, token = args[:2]
-        if step != "flush" and rng.random() < 0.2:
-            lost.add(token)
-        return [0] if token in lost else run_script(name, keys, args)
+        if rng.random() < 0.2:
+            lost.add(args[0])
+            return [0]
+        return run_script(name, keys, args)
 
-    outbox.run_script = run
+    def send(name, keys, args, on_error):
+        if args[0] not in lost:
+            send_script(name, keys, args, on_error)
+
+    outbox.run_script, outbox.send_script = run, send
 
 
 def forgetting_old_images():

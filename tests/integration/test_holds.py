@@ -7,7 +7,7 @@ import redis as redis_py
 from django.db import DatabaseError, connection, connections, transaction
 
 from cacheops_lite import delivery, keys, outbox
-from cacheops_lite.redis import get_client
+from cacheops_lite.redis import execute, get_client
 from tests.shop.models import Category, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,6 +35,8 @@ def elsewhere(function):
 
 
 def holds():
+    # Whoever lifted some did not wait for it.
+    execute("PING")
     return sorted(get_client().keys("*@col:h:*"))
 
 
@@ -99,6 +101,14 @@ def manually(label):
         transaction.set_autocommit(True)
 
 
+def manually_until_autocommit(label):
+    if connection.vendor == "postgresql":
+        pytest.skip("it refuses that within a transaction")
+    transaction.set_autocommit(False)
+    raw(label)
+    transaction.set_autocommit(True)
+
+
 WRITES = [
     save,
     save_in_a_block,
@@ -111,6 +121,7 @@ WRITES = [
     delete,
     delete_all,
     manually,
+    manually_until_autocommit,
 ]
 
 
@@ -222,9 +233,15 @@ def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_h
     assert is_hit(read)
 
 
-@pytest.mark.parametrize("lose", ["flushdb", "hold"])
+def expire(key):
+    """Its writers have been about to commit for too long."""
+    for token in get_client().zrange(key, 0, -1):
+        get_client().zadd(key, {token: 1})
+
+
+@pytest.mark.parametrize("lose", ["flushdb", "evicted", "expired"])
 def test_what_was_made_after_a_hold_was_lost_falls_at_the_flush(label, around_commit, lose):
-    """As Redis was emptied, or evicted it."""
+    """As Redis was emptied, or evicted it, or the commit took longer than it stands."""
     if connection.vendor == "sqlite":
         pytest.skip("who writes keeps others from reading")
     read()
@@ -232,12 +249,41 @@ def test_what_was_made_after_a_hold_was_lost_falls_at_the_flush(label, around_co
 
     def lose_it(is_committed):
         if not is_committed:
-            get_client().flushdb() if lose == "flushdb" else get_client().delete(*holds())
+            held = [] if lose == "flushdb" else holds()
+            {"flushdb": get_client().flushdb, "evicted": get_client().delete, "expired": expire}[lose](*held)
             found.extend([elsewhere(read), elsewhere(read)])
 
     around_commit(lose_it)
     save(label)
     assert found == [["old"]] * 2
+    assert read() == ["new"]
+
+
+@pytest.mark.parametrize("lost_with", ["its script", "its connection"])
+def test_a_flush_that_is_lost_is_done_before_this_process_reads_again(label, around_commit, monkeypatch, lost_with):
+    """Nobody waits for it; here the hold is lost as well, and what was before is read into the cache again."""
+    if connection.vendor == "sqlite":
+        pytest.skip("who writes keeps others from reading")
+    # Sent once already, so that it is not waited for.
+    save(label)
+    label.text = "old"
+    label.save()
+    read()
+
+    def lose(is_committed):
+        if not is_committed:
+            get_client().delete(*holds())
+            elsewhere(read)
+            if lost_with == "its script":
+                get_client().script_flush()
+            else:
+                monkeypatch.setattr(redis_py.Connection, "send_packed_command", lambda *args, **options: None)
+
+    around_commit(lose)
+    save(label)
+    monkeypatch.undo()
+    if lost_with == "its connection":
+        get_client().connection_pool.disconnect()
     assert read() == ["new"]
 
 

@@ -30,6 +30,10 @@ def client():
     client.close()
 
 
+def ignore(error):
+    """Whoever does not care what becomes of what he sent."""
+
+
 def connections(line):
     return [kept.connection for kept in line._idle]
 
@@ -170,7 +174,7 @@ def test_few_connections_are_kept_from_a_small_pool():
     line = Wire(client)
     taken = [line._take(), line._take()]
     for kept in taken:
-        line._tell(kept, ["ECHO", "nobody waits for this"])
+        line._tell(ignore, kept, ["ECHO", "nobody waits for this"])
         line._put_back(kept)
     assert len(connections(line)) == 1
     # This asks on the other one.
@@ -216,63 +220,80 @@ def test_what_nobody_waits_for_is_done_in_turn(client):
     """Whoever comes next on the connection gets the reply to what he asked for himself."""
     line = Wire(client)
     for number in range(3 * wire.MOST_OWED):
-        line.send("SET", "wire:1", number)
-        line.send("ECHO", "x" * 100_000)
+        line.send(ignore, "SET", "wire:1", number)
+        line.send(ignore, "ECHO", "x" * 100_000)
         if number % 5 == 0:
             assert line.execute("GET", "wire:1") == str(number).encode()
     assert line.execute("GET", "wire:1") == str(number).encode()
     assert len(connections(line)) == 1
 
 
-def test_errors_that_nobody_waits_for_are_told(client):
-    """What comes next is not to blame for them."""
-    refused = []
-    line = Wire(client, refused.append)
-    line.send("GET")
-    line.send("EVALSHA", "0" * 40, 0)
-    assert not refused
-    assert line.execute("ECHO", "that") == b"that"
-    assert [type(error) for error in refused] == [redis.ResponseError, redis.exceptions.NoScriptError]
-
-
-def test_replies_that_will_not_come_are_not_waited_for(client):
-    """When the connection was closed: by the server, by this process, or since it was asked for its health."""
-    client.set("wire:1", "one")
+def test_who_sent_what_went_wrong_is_told(client):
+    """What comes next is not to blame for it, and nobody else hears of it."""
+    told = {"first": [], "fine": [], "second": []}
     line = Wire(client)
-    line.send("ECHO", "lost")
-    client.connection_pool.disconnect()
-    assert line.execute("GET", "wire:1") == b"one"
-    line.send("ECHO", "lost")
-    (kept,) = connections(line)
+    line.send(told["first"].append, "GET")
+    line.send(told["fine"].append, "GET", "wire")
+    line.send(told["second"].append, "EVALSHA", "0" * 40, 0)
+    assert not any(told.values())
+    assert line.execute("ECHO", "that") == b"that"
+    assert {name: [*map(type, errors)] for name, errors in told.items()} == {
+        "first": [redis.ResponseError],
+        "fine": [],
+        "second": [redis.exceptions.NoScriptError],
+    }
+
+
+def kill(connection):
+    """Have the server close it."""
+    # Of several that CLIENT LIST names, this one is the one with our port.
+    port = connection._sock.getsockname()[1]
     with redis.Redis.from_url(services.REDIS_URL) as other:
-        # Of several that CLIENT LIST names, ours is the one with our port.
-        port = kept._sock.getsockname()[1]
         (name,) = [each["id"] for each in other.client_list() if each["addr"].endswith(f":{port}")]
         other.client_kill_filter(_id=name)
+
+
+@pytest.mark.parametrize("closed_by", ["the server", "this process"])
+def test_replies_that_will_not_come_are_not_waited_for(client, closed_by):
+    """Whoever sent the commands is told that they may be lost."""
+    client.set("wire:1", "one")
+    line, lost = Wire(client), []
+    # Its reply does not come.
+    line.send(lost.append, "BLPOP", "wire", 0)
+    line.send(lost.append, "ECHO", "lost, too")
+    (kept,) = connections(line)
+    if closed_by == "the server":
+        kill(kept)
+    else:
+        client.connection_pool.disconnect()
     assert line.execute("GET", "wire:1") == b"one"
+    assert [*map(type, lost)] == [redis.ConnectionError] * 2
+
+
+def test_health_checks_get_the_replies_to_their_own_questions():
+    """They come before a command, and read one reply."""
     healthy = redis.Redis.from_url(services.REDIS_URL, health_check_interval=60)
     line, used = Wire(healthy), set()
     for number in range(5):
-        line.send("SET", "wire:2", number)
+        line.send(ignore, "SET", "wire:2", number)
         (kept,) = connections(line)
         # Long ago.
         kept.next_health_check = 0
         assert line.execute("GET", "wire:2") == str(number).encode()
         used.add(kept._sock)
     assert len(used) == 1
+    healthy.delete("wire:2")
     healthy.close()
 
 
-def test_a_send_that_fails_is_done_in_the_usual_way(client):
-    """The server had closed the connection."""
+def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usual_way(client):
+    """A connection takes one command more after it was closed; that one would be lost."""
     line = Wire(client)
-    client.execute_command("CLIENT", "KILL", "ID", line.execute("CLIENT", "ID"))
-    # The first may be lost with the connection; none comes to harm.
-    line.send("SET", "wire:1", "lost?")
-    line.send("SET", "wire:1", "done")
-    assert line.execute("GET", "wire:1") in (b"done", None)
-    line.send("SET", "wire:1", "done")
-    assert line.execute("GET", "wire:1") == b"done"
+    line.execute("PING")
+    (kept,) = connections(line)
+    kill(kept)
+    line.send(ignore, "SET", "wire:1", "done")
+    assert client.get("wire:1") == b"done"
 
 
 @pytest.mark.parametrize("is_plain", [True, False])

@@ -46,14 +46,18 @@ def product(sku):
 
 def scripts_run(monkeypatch):
     """The names of the Lua scripts that are run from now on."""
-    run, names = cacheops_redis.run_script, []
+    names = []
 
-    def noted(name, *args):
-        names.append(name)
-        return run(name, *args)
+    def noting(run):
+        def noted(name, *args):
+            names.append(name)
+            return run(name, *args)
+
+        return noted
 
     for module in ("store", "outbox", "locks"):
-        monkeypatch.setattr(f"cacheops_lite.{module}.run_script", noted)
+        monkeypatch.setattr(f"cacheops_lite.{module}.run_script", noting(cacheops_redis.run_script))
+    monkeypatch.setattr("cacheops_lite.outbox.send_script", noting(cacheops_redis.send_script))
     return names
 
 
@@ -79,13 +83,13 @@ def test_a_save_costs_a_script_call_before_its_commit_and_one_after_it(monkeypat
     names = scripts_run(monkeypatch)
     pen.views = 5
     pen.save()
-    assert names == ["invalidate"] * 2
+    assert names == ["invalidate", "lift"]
     with transaction.atomic():
         for views in range(20):
             pen.views = views
             pen.save()
             Product.objects.create(sku=f"s{views}", name="x")
-    assert names == ["invalidate"] * 4
+    assert names == ["invalidate", "lift"] * 2
 
 
 def test_a_move_drops_both_lists(is_hit):
