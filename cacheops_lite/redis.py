@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from threading import RLock
 from typing import Any
@@ -64,7 +64,7 @@ def execute(*command: Any) -> Any:
 
 
 def send_script(
-    name: str, keys: Sequence[Any], args: Sequence[Any], on_error: Callable[[], None] = lambda: None
+    name: str, keys: Sequence[Any], args: Sequence[Any], on_error: Callable[[], None] | None = None
 ) -> None:
     """Run ``lua/{name}.lua``, which does no harm when it is done twice or not at all, without waiting for it.
 
@@ -72,25 +72,24 @@ def send_script(
     """
     wire, client = _wire, get_client()
     if wire is not None and wire.client is client and name in _loaded:
-
-        def told(error: redis.RedisError) -> None:
-            _note_loss(name, error)
-            on_error()
-
+        told = partial(_note_loss, name, on_error)
         # Where it can't but be waited for, it says so at once.
         with suppress(NoScriptError):
-            wire.send(told, "EVALSHA", _scripts[name].sha, len(keys), *keys, *args)
+            command = "EVALSHA", _scripts[name].sha, len(keys), *keys, *args
+            wire.send(told, *command, surely=on_error is not None)
             return
     run_script(name, keys, args)
     _loaded.add(name)
 
 
-def _note_loss(name: str, error: redis.RedisError) -> None:
+def _note_loss(name: str, on_error: Callable[[], None] | None, error: redis.RedisError) -> None:
     if isinstance(error, NoScriptError):
         # Next time it is waited for, and loaded.
         _loaded.clear()
     elif isinstance(error, redis.ResponseError):
         logger.warning("Redis refuses the script %r: %s", name, error)
+    if on_error is not None:
+        on_error()
 
 
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:

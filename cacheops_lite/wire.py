@@ -79,13 +79,13 @@ class Wire:
         """
         return self._do(command, self._ask)
 
-    def send(self, on_error: Told, *command: Any) -> None:
+    def send(self, on_error: Told, *command: Any, surely: bool = False) -> None:
         """Have such a command done, before all that comes after it on the same connection: nobody waits for the reply.
 
         When that turns out to be an error, or is lost with the connection, `on_error` is called; it must not raise.
-        Where the command can't be sent like that, it is executed.
+        Where the command can't be sent like that, it is executed; so it is, `surely`, on what the server closed.
         """
-        self._do(command, partial(self._tell, on_error))
+        self._do(command, partial(self._tell, on_error, surely))
 
     def _do(self, command: Sequence[Any], way: Callable[[_Kept, Sequence[Any]], Any]) -> Any:
         client = self.client
@@ -115,10 +115,10 @@ class Wire:
         self._settle(kept)
         return kept.connection.read_response()
 
-    def _tell(self, on_error: Told, kept: _Kept, command: Sequence[Any]) -> None:
+    def _tell(self, on_error: Told, surely: bool, kept: _Kept, command: Sequence[Any]) -> None:
         connection = kept.connection
-        # A health check takes the next reply for its own; and what the server closed swallows commands at first.
-        is_in_doubt = connection.health_check_interval or (not kept.owed and connection.can_read())
+        # A health check takes the next reply for its own; and what the server closed swallows a command.
+        is_in_doubt = connection.health_check_interval or (surely and not kept.owed and connection.can_read())
         if len(kept.owed) >= MOST_OWED or is_in_doubt:
             self._ask(kept, command)
         else:

@@ -109,7 +109,7 @@ def _met(table: Table, schemes: Collection[str], instances: Sequence[Model], ven
 
 
 # Types whose equal values have the same token; times of one zone may be equal and yet an hour apart.
-_TOLD_BY_VALUE = frozenset({int, str, bool, uuid.UUID})
+_TOLD_BY_VALUE = (int, str, bool, uuid.UUID)
 
 
 def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
@@ -117,19 +117,20 @@ def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: s
     tokenize = None if field is None else columns.tokenizer(field, vendor)
     if field is None or tokenize is None or not is_ours_to_read(field):
         return None
+    kind = columns.kind_as_is(field)
     # Many rows hold the same.
-    known: dict[tuple[type, Any], str] = {}
+    known: dict[Any, str | None] | None = {} if kind in _TOLD_BY_VALUE else None
     tokens = []
     for instance in instances:
         value = instance.__dict__.get(field.attname, field)
-        kind = type(value)
-        token = known.get((kind, value)) if kind in _TOLD_BY_VALUE else None
-        if token is None:
+        if known is None or type(value) is not kind:
             token = _token(field, tokenize, value)
-            if token is None:
-                return None
-            if kind in _TOLD_BY_VALUE:
-                known[kind, value] = token
+        elif value in known:
+            token = known[value]
+        else:
+            token = known[value] = columns.token_by(tokenize, value)
+        if token is None:
+            return None
         tokens.append(token)
     return tokens
 

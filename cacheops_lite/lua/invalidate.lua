@@ -21,30 +21,50 @@ local root = KEYS[1]
 local budget = FREED_AT_ONCE
 local reply = {0}
 
+local function some_of(keys, first)
+    return unpack(keys, first, math.min(first + PASSED_AT_ONCE - 1, #keys))
+end
+
 -- Call `command` with all of `keys`, of which Lua can pass only so many at once; returns the sum of the replies.
 local function all_at_once(command, keys)
     local sum = 0
     for first = 1, #keys, PASSED_AT_ONCE do
-        sum = sum + redis.call(command, unpack(keys, first, math.min(first + PASSED_AT_ONCE - 1, #keys)))
+        sum = sum + redis.call(command, some_of(keys, first))
     end
     return sum
 end
 
--- Drop the stamps in ARGV, their sets, and as many results as the budget allows.
+-- The values of `keys`, false where there is none.
+local function get_all(keys)
+    local values = {}
+    for first = 1, #keys, PASSED_AT_ONCE do
+        for _, value in ipairs(redis.call('mget', some_of(keys, first))) do
+            values[#values + 1] = value
+        end
+    end
+    return values
+end
+
+-- Drop those stamps in ARGV that are there, their sets, and as many results as the budget allows.
 local function drop(name, first, last)
     local stamps, sets = root .. 's:' .. name .. ':', root .. 'd:' .. name .. ':'
-    local fallen, freed = {}, {}
+    local asked, fallen, freed = {}, {}, {}
     for i = first, last do
-        local set = sets .. ARGV[i]
-        fallen[#fallen + 1] = stamps .. ARGV[i]
-        freed[#freed + 1] = set
-        if budget > 0 then
-            -- Whichever come first: to choose at random takes longer the larger the set.
-            local results = redis.call('sscan', set, '0', 'count', budget)[2]
-            for j = 1, math.min(#results, budget) do
-                freed[#freed + 1] = results[j]
+        asked[#asked + 1] = stamps .. ARGV[i]
+    end
+    for i, found in ipairs(get_all(asked)) do
+        if found then
+            local set = sets .. ARGV[first + i - 1]
+            fallen[#fallen + 1] = asked[i]
+            freed[#freed + 1] = set
+            if budget > 0 then
+                -- Whichever come first: to choose at random takes longer the larger the set.
+                local results = redis.call('sscan', set, '0', 'count', budget)[2]
+                for j = 1, math.min(#results, budget) do
+                    freed[#freed + 1] = results[j]
+                end
+                budget = budget - #results
             end
-            budget = budget - #results
         end
     end
     all_at_once('unlink', freed)

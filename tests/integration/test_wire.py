@@ -174,7 +174,7 @@ def test_few_connections_are_kept_from_a_small_pool():
     line = Wire(client)
     taken = [line._take(), line._take()]
     for kept in taken:
-        line._tell(ignore, kept, ["ECHO", "nobody waits for this"])
+        line._tell(ignore, False, kept, ["ECHO", "nobody waits for this"])
         line._put_back(kept)
     assert len(connections(line)) == 1
     # This asks on the other one.
@@ -292,7 +292,7 @@ def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usua
     line.execute("PING")
     (kept,) = connections(line)
     kill(kept)
-    line.send(ignore, "SET", "wire:1", "done")
+    line.send(ignore, "SET", "wire:1", "done", surely=True)
     assert client.get("wire:1") == b"done"
 
 
