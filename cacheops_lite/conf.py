@@ -81,6 +81,11 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
         return
     # Several may be overridden at once: the signal comes for each in turn when all of them have changed.
     settings.__dict__.clear()
+    derive_anew(setting)
+
+
+def derive_anew(setting: str) -> None:
+    """Forget what was derived from a setting."""
     if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
         _profiles.cache_clear()
         _profile_of.cache_clear()

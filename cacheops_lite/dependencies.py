@@ -18,6 +18,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
 from .conditions import Conjunction, Dependency, Term
+from .dbviews import all_behind
 from .scope import watched_columns
 from .values import LOOSE, NULL
 from .where import Tokens, formula, own_tokens
@@ -145,6 +146,8 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     known = {dependency.table for dependency in found}
     # A second look, at the text: whatever an expression of somebody else's reads behind our back.
     hidden = {Dependency(table, (), None) for table in tables_in(sql) - known}
+    tables = {dependency.table for dependency in found | hidden}
+    hidden |= {Dependency(table, (), None) for table in all_behind(tables, walk.compiler.using)}
     watched = watched_columns()
     if unwatched := {dependency.table for dependency in found | hidden} - set(watched):
         raise Uncacheable(f"no profile covers the tables {', '.join(sorted(unwatched))}")

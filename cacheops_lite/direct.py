@@ -22,6 +22,7 @@ from .caching import Caching
 from .compiled import model_layout
 from .conditions import Dependency
 from .conf import on_change
+from .dbviews import is_table
 from .hydration import stand_in
 from .keys import Digest, digest, value_key
 from .keys import name as name_in_keys
@@ -106,6 +107,8 @@ def get(
     if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
     field, using = entrance.fields[name], queryset.db
+    if not is_table(model, using):
+        return MISS
     place = _place(entrance, field, value, using, caching.db_agnostic)
     if place is None:
         return MISS

@@ -15,7 +15,7 @@ from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from . import cursors
+from . import cursors, dbviews
 from .changes import Work
 from .invalidation import is_active
 from .looks import block
@@ -23,6 +23,7 @@ from .scope import deleted_along, known_tables, watched_columns
 from .statements import (
     Write,
     asks_for_snapshot,
+    defines_shared_rows,
     is_over_at_once,
     may_commit,
     may_write_anything,
@@ -121,7 +122,8 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
     is_alone = not many and not recorder.in_transaction and is_active()
-    if is_alone and write.table in watched_columns() and is_over_at_once(text, connection.vendor):
+    is_told = write.table in watched_columns() or dbviews.behind(write.table, connection.alias)
+    if is_alone and is_told and is_over_at_once(text, connection.vendor):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
@@ -139,8 +141,8 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         raise
     if many or frame is None or not frame.claims(write, text, params):
         _drop(recorder, text, write)
-    elif write.verb == "delete" and write.table is not None:
-        _drop_tables(recorder, deleted_along(write.table))
+    elif write.table is not None:
+        _drop_tables(recorder, _changed_along({write.table}, write.verb, recorder.using))
     return result
 
 
@@ -156,10 +158,16 @@ def _drop(recorder: Recorder, text: str, write: Write) -> None:
     if temporary := temporary_table(text):
         recorder.temporary_tables.add(temporary)
     tables = set() if (write.table or "").lower() in recorder.temporary_tables else set(_written(text, write))
-    if write.verb in ("delete", ""):
-        named = {write.table} if write.table is not None else mentioned(text, known_tables())
-        tables = tables.union(*(deleted_along(table) for table in named))
-    _drop_tables(recorder, tables)
+    named = {write.table} if write.table is not None else mentioned(text, known_tables())
+    _drop_tables(recorder, tables | _changed_along(named, write.verb, recorder.using))
+    if write.table is None and defines_shared_rows(text):
+        dbviews.forget()
+
+
+def _changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
+    """The watched tables that a write of others changes as well: behind views, and where the database deletes along."""
+    found = dbviews.all_behind(tables, using) & set(watched_columns())
+    return found.union(*map(deleted_along, tables)) if verb in ("delete", "") else found
 
 
 def _committed(recorder: Recorder) -> None:

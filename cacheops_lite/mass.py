@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
+from .dbviews import is_table
 from .images import Snapshot, own_row_went, owners_of, put, row_changed, table_names, tables_of
 from .invalidation import record
 from .looks import asked_for, block, lock, readable, rows, wanted_of
@@ -97,6 +98,9 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     """
     model: type[Model] = queryset.model
     using = queryset.db
+    if not is_table(model, using):
+        # Its rows are others', and can't be locked: the guard drops the tables.
+        return perform(queryset)
     written = _written_fields(model, values)
     # Receivers are told all that there is of a row.
     tell = cache_invalidated.has_listeners(model._meta.concrete_model)

@@ -16,6 +16,7 @@ from django.db.models.signals import post_delete, pre_delete
 
 from . import writes
 from .changes import Work
+from .dbviews import is_followed
 from .frames import DeleteFrame, SaveFrame
 from .images import snapshot, tables_of
 from .invalidation import is_active, record
@@ -182,7 +183,7 @@ def _save_table(
 def delete(self: Collector) -> Any:
     """`Collector.delete`, whose rows are looked at in bulk before they go."""
     original = _patches.original(Collector, "delete")
-    watched = [model for model in self.data if is_watched(model)]
+    watched = [model for model in self.data if is_followed(model, self.using)]
     if not watched or not is_active():
         return original(self)
     using = self.using

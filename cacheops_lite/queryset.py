@@ -14,6 +14,7 @@ from django.db.models.manager import BaseManager
 from . import compiled, conf, gets, mass, writes
 from .caching import Caching, caches, caching_of, fetch, is_left_out, require_caching, value
 from .conf import ALL_OPS
+from .dbviews import is_followed
 from .gets import fetching_as_get
 from .invalidation import is_active
 from .patches import Patches
@@ -93,13 +94,13 @@ class QuerySetMixin(QuerySet[Any]):
 
         model: Any = self.model
         is_refused = self.query.combinator or self.query.is_sliced
-        if is_refused or not is_watched(model) or not is_active():
+        if is_refused or not is_followed(model, self.db) or not is_active():
             return _signalled(self, kwargs, perform)
         return _signalled(self, kwargs, lambda: mass.update(self, kwargs, perform))
 
     def _raw_delete(self, using: Any) -> int:
         model: Any = self.model
-        if not is_watched(model) or not is_active():
+        if not is_followed(model, using) or not is_active():
             return django._raw_delete(self, using)
         return mass.delete(self, using, lambda: django._raw_delete(self, using))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from . import conf
 from .compiled import model_layout, parameters
 from .conditions import Dependency
 from .conf import model_profile, settings
+from .dbviews import all_behind
 from .keys import digest, value_key
 from .patches import Patches
 from .prefixes import prefix_of, prefix_of_table
@@ -65,7 +66,7 @@ class RawQuerySetMixin(RawQuerySet):
             profile.timeout if timeout is None else timeout,
             profile.lock if lock is None else lock,
             profile.db_agnostic,
-            _tables(str(self.raw_query), tables, where),
+            _tables(str(self.raw_query), tables, where, self.db),
         )
         return self
 
@@ -82,8 +83,10 @@ class RawQuerySetMixin(RawQuerySet):
     def _fetch_all(self) -> None:
         caching = getattr(self, "_cacheops_raw", None)
         if self._result_cache is None and caching is not None and _may_read(self.db):
-            target = _target(self, caching)
-            self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
+            tables = caching.tables | all_behind(caching.tables, self.db)
+            if tables <= set(watched_columns()):
+                target = _target(self, caching, sorted(tables))
+                self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
 
 
@@ -91,7 +94,7 @@ def _may_read(using: str) -> bool:
     return settings.CACHEOPS_ENABLED and not recorder_for(using).is_dirty
 
 
-def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str) -> frozenset[str]:
+def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, using: str) -> frozenset[str]:
     if may_write(sql):
         raise ImproperlyConfigured(f"{where}: what may write can't be cached: {sql}")
     if given is None:
@@ -101,13 +104,13 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str) -> 
         tables = found
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
-    if unwatched := tables - set(watched_columns()):
+    if unwatched := (tables | all_behind(tables, using)) - set(watched_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
     return frozenset(tables)
 
 
-def _target(queryset: Any, caching: RawCaching) -> Target:
-    using, tables = queryset.db, sorted(caching.tables)
+def _target(queryset: Any, caching: RawCaching, tables: Sequence[str]) -> Target:
+    using = queryset.db
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
     told = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]

@@ -15,6 +15,7 @@ from django.db.models.signals import ModelSignal, class_prepared, post_delete, p
 
 from . import operations, writes
 from .conf import model_profile, on_change
+from .dbviews import is_table
 from .invalidation import is_active
 from .scope import is_watched, watched_models
 from .transaction import recorder_for
@@ -80,7 +81,7 @@ def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: typ
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Let the save look at the row that it replaces."""
     current = operations.saving(instance)
-    if current is not None and is_active():
+    if current is not None and is_active() and is_table(sender, using):
         current.begin(using)
 
 

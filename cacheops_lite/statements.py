@@ -40,6 +40,7 @@ TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXIS
 ROWS = re.compile(
     r"^[\s(]*(?:WITH\b.*\b)?(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOAD)\b", re.IGNORECASE | re.DOTALL
 )
+SHARES_ROWS = re.compile(r"\b(?:VIEW|INHERITS?|PARTITION)\b", re.IGNORECASE)
 RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 # Quoted names; and FOR UPDATE, which only locks.
 HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
@@ -128,6 +129,11 @@ def temporary_table(sql: str) -> str | None:
     """The name of the temporary table that a statement makes."""
     found = TEMPORARY.match(sql)
     return None if found is None else found[1].strip('"`').lower()
+
+
+def defines_shared_rows(sql: str) -> bool:
+    """The statement may make a table or view that shows the rows of others."""
+    return SHARES_ROWS.search(sql) is not None
 
 
 def writes_rows(sql: str) -> bool:

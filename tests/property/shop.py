@@ -135,7 +135,7 @@ def reads(rng: random.Random) -> list[Callable[[], object]]:
         lambda: rows(objects.filter(pk__in=[product]).union(objects.filter(views=views)).order_by("id")),
         lambda: list(objects.dates("day", "month")),
         lambda: rows(Customer.objects.order_by("pk")),
-        lambda: rows(Customer.objects.filter(name="n1")),
+        lambda: rows(Customer.objects.filter(name="n1").order_by("pk")),
         lambda: rows(Customer.objects.filter(city="Rome").order_by("pk")),
         lambda: rows(Person.objects.order_by("pk")),
         lambda: [

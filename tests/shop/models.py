@@ -73,6 +73,37 @@ class Unwatched(models.Model):
     name = models.CharField(max_length=50)
 
 
+class Listed(models.Model):
+    """Rows of a view, which tests make: of products with the name of their category."""
+
+    name = models.CharField(max_length=100)
+    category = models.CharField(max_length=50)
+
+    class Meta:
+        managed = False
+        db_table = "shop_listed"
+
+
+class ListedTwice(models.Model):
+    """Rows of a view on that view."""
+
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        managed = False
+        db_table = "shop_listedtwice"
+
+
+class Tag(models.Model):
+    """Rows of a view on labels, or of a table, as tests have it."""
+
+    text = models.CharField(max_length=50)
+
+    class Meta:
+        managed = False
+        db_table = "shop_tag"
+
+
 if hasattr(models, "DB_CASCADE"):
 
     class Shelf(models.Model):
