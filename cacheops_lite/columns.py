@@ -7,6 +7,7 @@ import uuid
 from functools import cache
 from typing import Any
 
+from django.db import connections
 from django.db.models import DecimalField, Field, ForeignKey, GeneratedField
 
 from . import values
@@ -36,6 +37,7 @@ OTHERS: dict[str, values.Tokenizer] = {
 AS_THEY_ARE = {"BooleanField": bool, "UUIDField": uuid.UUID, "FloatField": float, "DateField": datetime.date}
 # Doubles, which SQLite keeps decimals in, tell apart no more digits than these.
 SQLITE_DIGITS = 15
+DJANGO_S = "django.db.models"
 # Where a field class of somebody else's overrides one of these, we can't know what it stores.
 STORING_METHODS = ("get_db_prep_value", "get_db_prep_save", "db_type", "rel_db_type")
 
@@ -57,7 +59,15 @@ def tokenizer(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
         return _text_tokenizer(getattr(field, "db_collation", None), vendor)
     if isinstance(field, DecimalField):
         return _decimal_tokenizer(field, vendor)
+    if kind == "DateTimeField" and _loses_zones(vendor):
+        return None
     return OTHERS.get(kind)
+
+
+def _loses_zones(vendor: str) -> bool:
+    """Times may be stored as those of a zone whose clocks are turned back: then two instants are the same."""
+    zones = {each.get("TIME_ZONE") for each in connections.settings.values()}
+    return vendor != "postgresql" and not zones <= {None, "UTC"}
 
 
 @on_change
@@ -106,6 +116,14 @@ def is_ours_to_read(field: Field[Any, Any]) -> bool:
     return not isinstance(field, GeneratedField) and _is_django_s(type(field), "pre_save")
 
 
+def is_shown_as_stored(field: Field[Any, Any]) -> bool:
+    """What is read of the column is what it holds, as Django's own fields show it; others may show something else."""
+    while isinstance(field, ForeignKey):
+        field = field.target_field
+    from_db_value = getattr(field, "from_db_value", None)
+    return from_db_value is None or from_db_value.__module__.startswith(DJANGO_S)
+
+
 def kind_as_is(field: Field[Any, Any]) -> type | None:
     """The type whose values, and None, `field` gives to the database as they are; None if there is none."""
     while isinstance(field, ForeignKey):
@@ -125,8 +143,7 @@ def _stores_plainly(field: Field[Any, Any]) -> bool:
 
 
 def _is_django_s(field_class: type, method: str) -> bool:
-    function = getattr(field_class, method)
-    return function.__module__.startswith("django.db.models")
+    return bool(getattr(field_class, method).__module__.startswith(DJANGO_S))
 
 
 def _text_tokenizer(collation: str | None, vendor: str) -> values.Tokenizer | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from django.db.models import Field, GeneratedField, Model
-from django.db.models.expressions import BaseExpression, Combinable
+from django.db.models import F, Field, GeneratedField, Model, Value
+from django.db.models.expressions import BaseExpression, Combinable, ExpressionWrapper
 
 from . import columns
 from .changes import AnyChange, Change
@@ -81,12 +81,13 @@ _EXPRESSIONS = (BaseExpression, Combinable)
 class Entry:
     """What holds the values of a field, by its attname, as the database gets them."""
 
-    __slots__ = ("_field", "_kind", "attname")
+    __slots__ = ("_field", "_is_shown_as_stored", "_kind", "attname")
 
     def __init__(self, field: Field[Any, Any]):
         self.attname = field.attname
         self._field = field
         self._kind = columns.kind_as_is(field)
+        self._is_shown_as_stored = columns.is_shown_as_stored(field)
 
     def put(self, held: dict[str, Any], value: Any) -> None:
         """Add a value, if Django can tell it."""
@@ -94,6 +95,39 @@ class Entry:
             held[self.attname] = value
         else:
             put(held, self._field, value)
+
+    @property
+    def selected(self) -> Any:
+        """What ``values_list()`` is to be asked for, to get what `put_stored` takes."""
+        if self._is_shown_as_stored:
+            return self.attname
+        return ExpressionWrapper(F(self.attname), output_field=_Stored(self._field))
+
+    def put_stored(self, held: dict[str, Any], value: Any) -> None:
+        """Add a value that the database holds."""
+        if self._is_shown_as_stored:
+            self.put(held, value)
+        else:
+            held[self.attname] = _plain(value)
+
+
+class _Stored(Field):
+    """Shows what the column of another field holds."""
+
+    def __init__(self, field: Field[Any, Any]):
+        super().__init__(null=True)
+        self._kind = field.get_internal_type()
+
+    def get_internal_type(self) -> str:
+        return self._kind
+
+
+def stored_keys(model: type[Model], keys: Iterable[Any]) -> list[Any]:
+    """What ``pk__in`` takes to find the rows that hold these keys."""
+    field: Any = model._meta.pk
+    if columns.is_shown_as_stored(field):
+        return list(keys)
+    return [Value(key, output_field=_Stored(field)) for key in keys]
 
 
 @lru_cache(maxsize=1024)
@@ -134,12 +168,15 @@ def _untold_by_instances(model: type[Model]) -> tuple[str, ...]:
 def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
     """Add `value` of `field` as the database gets it, if Django can tell."""
     try:
-        value = field.get_prep_value(value)
-        # What PostgreSQL yields for bytes.
-        held[field.attname] = bytes(value) if isinstance(value, memoryview) else value
+        held[field.attname] = _plain(field.get_prep_value(value))
     except Exception:
         # ValidationError, or whatever a field of somebody else's raises: the write itself may be fine without it.
         held.pop(field.attname, None)
+
+
+def _plain(value: Any) -> Any:
+    # What PostgreSQL yields for bytes.
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 class Image(Mapping[str, str]):

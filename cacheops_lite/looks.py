@@ -237,10 +237,10 @@ def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str,
     entries = [Entry(queryset.model._meta.get_field(name)) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
-    for row in queryset.values_list(*(each.attname for each in entries)):
+    for row in queryset.values_list(*(each.selected for each in entries)):
         found: dict[str, Any] = {}
         for each, value in zip(entries, row, strict=True):
-            each.put(found, value)
+            each.put_stored(found, value)
         yield found
 
 

@@ -15,7 +15,7 @@ from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
 
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .dbviews import is_table
-from .images import Snapshot, own_row_went, owners_of, put, row_changed, table_names, tables_of
+from .images import Snapshot, own_row_went, owners_of, put, row_changed, stored_keys, table_names, tables_of
 from .invalidation import record
 from .looks import asked_for, block, lock, readable, rows, wanted_of
 from .registries import Wanted
@@ -203,7 +203,7 @@ def _updated_rows(
             put(told, field, value)
     if all(field.attname in told or field.attname not in names for field in written):
         return {key: {name: {**held, **told}[name] for name in held} for key, held in old.items()}
-    found = rows(lock(model, using).filter(pk__in=list(old)), names)
+    found = rows(lock(model, using).filter(pk__in=stored_keys(model, old)), names)
     return {held[model._meta.pk.attname]: held for held in found}
 
 

@@ -86,6 +86,8 @@ def _tokens(narrowing: Narrowing, rows: Sequence[Any], vendor: str) -> Mapping[s
         except TypeError:
             # A field of somebody else's may yield what has no hash.
             return None
+        if not columns.is_shown_as_stored(field):
+            return None
         tokens = {columns.token(field, vendor, value) for value in values}
         if any(token is None or token.startswith(LOOSE) for token in tokens):
             return None

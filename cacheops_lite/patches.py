@@ -1,4 +1,4 @@
-"""Patches of Django's classes, where it offers no hook: each keeps the original, and all of a module have an undo."""
+"""Patches of Django, where it offers no hook: each keeps the original, and all of a module have an undo."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Patches:
     """What one module puts in place of Django's own."""
 
     def __init__(self) -> None:
-        self._originals: dict[tuple[type, str], Any] = {}
-        self._by_owner: dict[type, SimpleNamespace] = {}
+        self._originals: dict[tuple[Any, str], Any] = {}
+        self._by_owner: dict[Any, SimpleNamespace] = {}
 
     def __bool__(self) -> bool:
         return bool(self._originals)
 
-    def put(self, owner: type, name: str, replacement: Any) -> None:
-        """Replace an attribute of a class, once."""
+    def put(self, owner: Any, name: str, replacement: Any) -> None:
+        """Replace an attribute of a class, or give an object one of its own; once."""
         if (owner, name) not in self._originals:
             found = self._originals[owner, name] = vars(owner).get(name, _ABSENT)
             setattr(self.originals(owner), name, found)

@@ -6,7 +6,7 @@ import math
 import uuid
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -29,10 +29,10 @@ class Unprepared(Exception):
 class Prepared:
     """The SELECT of a queryset whose one condition is that `field` has a value, for other values of that type."""
 
-    def __init__(self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, attnames: Sequence[str] = ()):
+    def __init__(self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, entries: Sequence[Entry] = ()):
         using = queryset.db
         # Of what is read, if only that is.
-        self.entries = [Entry(queryset.model._meta.get_field(name)) for name in attnames]
+        self.entries = entries
         while isinstance(field, ForeignKey):
             field = field.target_field
         self._field, self._compiler = field, queryset.query.get_compiler(using)
@@ -60,7 +60,7 @@ class Prepared:
         held: dict[str, Any] = {}
         for row in rows:
             for entry, value in zip(self.entries, row, strict=True):
-                entry.put(held, value)
+                entry.put_stored(held, value)
         return held
 
     def _adapted(self, value: Any, using: str) -> Any:
@@ -95,8 +95,9 @@ def prepared_row(
     """
 
     def make() -> Prepared:
-        queryset = queryset_of(model, using).filter(pk=pk).order_by().values_list(*attnames)
-        return Prepared(queryset, model._meta.pk, pk, attnames)
+        entries = [Entry(cast("Field[Any, Any]", model._meta.get_field(name))) for name in attnames]
+        queryset = queryset_of(model, using).filter(pk=pk).order_by()
+        return Prepared(queryset.values_list(*(each.selected for each in entries)), model._meta.pk, pk, entries)
 
     return _prepared_by((model, attnames, queryset_of), pk, using, make)
 

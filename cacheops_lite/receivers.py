@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Model
-from django.db.models.signals import ModelSignal, class_prepared, post_delete, post_save, pre_save
+from django.db.models.fields.related_descriptors import create_forward_many_to_many_manager
+from django.db.models.signals import ModelSignal, class_prepared, m2m_changed, post_delete, post_save, pre_save
 
 from . import operations, writes
+from .changes import Work
 from .conf import model_profile, on_change
 from .dbviews import is_table
-from .invalidation import is_active
+from .images import table_names
+from .invalidation import is_active, record
+from .patches import Patches
 from .scope import is_watched, watched_models
 from .transaction import recorder_for
 
@@ -24,6 +29,7 @@ logger = logging.getLogger("cacheops_lite")
 
 _connected: list[tuple[ModelSignal, type[Model]]] = []
 _installed = False
+_patches = Patches()
 
 
 def install() -> None:
@@ -31,6 +37,8 @@ def install() -> None:
     global _installed
     uninstall()
     _installed = True
+    # A receiver would have Django look which links are missing before it adds some.
+    _patches.put(m2m_changed, "send", send_m2m_changed)
     class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.receivers")
     for model in watched_models():
         _follow(model)
@@ -40,6 +48,7 @@ def uninstall() -> None:
     """Stop following writes."""
     global _installed
     _installed = False
+    _patches.undo()
     class_prepared.disconnect(dispatch_uid="cacheops_lite.receivers")
     while _connected:
         signal, model = _connected.pop()
@@ -91,6 +100,15 @@ def after_save(sender: type[Model], instance: Model, created: bool, using: str, 
     if (current is None or not current.is_described) and is_active():
         writes.saved(instance, None, {}, created, kwargs.get("update_fields"), using)
     _cache_on_save(instance, using)
+
+
+def send_m2m_changed(sender: type[Model], **named: Any) -> Any:
+    """``m2m_changed.send``, with which somebody may tell of links that he wrote behind our back."""
+    # Django's own managers write them first, by statements that are seen.
+    is_by_hand = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
+    if is_by_hand and named.get("action", "").startswith("post_") and is_watched(sender) and is_active():
+        record(sender, named.get("using") or DEFAULT_DB_ALIAS, Work(tables=table_names(sender)))
+    return type(m2m_changed).send(m2m_changed, sender, **named)
 
 
 def _cache_on_save(instance: Model, using: str) -> None:

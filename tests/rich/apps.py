@@ -8,13 +8,14 @@ class RichConfig(AppConfig):
     label = "rich"
 
     def ready(self):
-        pre_migrate.connect(create_collation, sender=self)
+        pre_migrate.connect(create_caseless, sender=self)
 
 
-def create_collation(using, **kwargs):
-    """SQLite has a collation NOCASE of its own, PostgreSQL gets one; MariaDB's own are of that kind anyway."""
+def create_caseless(using, **kwargs):
+    """SQLite has a collation NOCASE of its own, PostgreSQL gets one, and citext; MariaDB's are of that kind anyway."""
     if connections[using].vendor == "postgresql":
         with connections[using].cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS citext")
             cursor.execute(
                 """CREATE COLLATION IF NOT EXISTS "NOCASE"
                 (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"""

@@ -9,6 +9,7 @@ from django.db.models import F
 
 from tests import services
 
+BINARY = "utf8mb4_bin" if services.DATABASE == "mariadb" else None
 NOCASE = None if services.DATABASE == "mariadb" else "NOCASE"
 
 
@@ -164,6 +165,63 @@ class SecretField(models.CharField):
 
     def get_prep_value(self, value):
         return None if value is None else str(value)[::-1]
+
+
+class CaselessField(models.CharField):
+    """Of a type of PostgreSQL's that does not tell case apart, where SQLite has a collation."""
+
+    def db_type(self, connection):
+        return {"postgresql": "citext", "sqlite": "varchar COLLATE NOCASE"}.get(
+            connection.vendor, super().db_type(connection)
+        )
+
+
+class BytesField(models.BinaryField):
+    """Stores UUIDs as bytes."""
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else uuid.UUID(bytes=bytes(value))
+
+    def to_python(self, value):
+        return value if value is None or isinstance(value, uuid.UUID) else uuid.UUID(str(value))
+
+    def get_prep_value(self, value):
+        return None if value is None else self.to_python(value).bytes
+
+
+class PrefixedField(models.CharField):
+    """Shows text with a prefix that is not stored."""
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else f"m-{value}"
+
+    def to_python(self, value):
+        return value if value is None else f"m-{self.get_prep_value(value)}"
+
+    def get_prep_value(self, value):
+        return None if value is None else str(value).removeprefix("m-")
+
+
+class TidyField(models.CharField):
+    """Reads text otherwise than it may be stored, and stores what it reads."""
+
+    def from_db_value(self, value, expression, connection):
+        return value and value.strip().lower()
+
+
+class Mark(models.Model):
+    """Known by a key that is stored otherwise than it is shown."""
+
+    code = PrefixedField(max_length=20, primary_key=True)
+    word = CaselessField(max_length=20, default="")
+    ident = BytesField(null=True, max_length=16)
+    tidy = TidyField(max_length=20, default="", db_collation=BINARY)
+    text = models.CharField(max_length=20, default="")
+
+
+class Marking(models.Model):
+    mark = models.ForeignKey(Mark, models.CASCADE, null=True, related_name="markings")
+    text = models.CharField(max_length=20, default="")
 
 
 class Sample(models.Model):

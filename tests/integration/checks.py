@@ -1,0 +1,71 @@
+"""Checks that tests of reads and writes share."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.core import serializers
+
+from cacheops_lite import invalidate_all
+from tests.property.differential import uncached
+from tests.property.population import Population
+from tests.rich.models import Item, Place, Venue
+
+
+def changed(instance, **values):
+    """`instance` with other values."""
+    for name, value in values.items():
+        setattr(instance, name, value)
+    return instance
+
+
+def saved(instance, values, **options):
+    """`instance`, saved with other values."""
+    changed(instance, **values).save(**options)
+    return instance
+
+
+def deserialized(instance, **values):
+    """Save a copy of an instance with other values, as ``loaddata`` does."""
+    for each in serializers.deserialize("json", serializers.serialize("json", [changed(instance, **values)])):
+        each.save()
+
+
+def change(model, pk, **values):
+    """Save a row with other values."""
+    saved(model.objects.nocache().get(pk=pk), values)
+
+
+def check_each_write_is_seen(read, writes, is_hit):
+    """What was read is a hit, and after each write the database's own answer, which is another one."""
+    # What generic relations look up is no write's own.
+    ContentType.objects.get_for_models(Item, Place, Venue)
+    before = uncached(read)
+    for number, write in enumerate(writes):
+        assert read() == before
+        assert is_hit(read)
+        write()
+        true = uncached(read)
+        assert true != before, f"write {number} changes nothing"
+        assert read() == true, number
+        before = true
+
+
+def each_by_itself(writes: dict[str, Callable[[], Any]]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The writes and their names; before each the rows are put back, which is faster than a test for each."""
+    population = Population()
+    for name, write in writes.items():
+        population.restore()
+        invalidate_all()
+        yield name, write
+
+
+def check_each_changes_some(pool, writes):
+    """After each of `writes`, from the same rows, all reads of `pool` are the database's own, and some are others."""
+    for name, write in each_by_itself(writes):
+        before = [read() for read in pool]
+        assert [read() for read in pool] == before
+        write()
+        true = uncached(lambda: [read() for read in pool])
+        assert [read() for read in pool] == true, name
+        assert true != before, f"{name} changes nothing"
