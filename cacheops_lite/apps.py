@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import adminsite, checks, conf, guard, operations, queryset, rawqueries, receivers, transaction
+from . import adminsite, checks, conf, dbchecks, guard, operations, queryset, rawqueries, receivers, transaction
 
 
 class CacheopsConfig(AppConfig):
@@ -20,6 +20,7 @@ def install() -> None:
     """Make Django's querysets read through the cache and follow writes.  Idempotent."""
     conf.check_profiles()
     checks.install()
+    dbchecks.install()
     queryset.install()
     rawqueries.install()
     guard.install()
@@ -37,4 +38,5 @@ def uninstall() -> None:
     rawqueries.uninstall()
     queryset.uninstall()
     checks.uninstall()
+    dbchecks.uninstall()
     transaction.forget_all()
