@@ -162,6 +162,10 @@ NAVIGATIONS = [
     "Owner.objects.in_bulk([{code}], field_name='code')",
     "Sample.objects.filter(nocase={text}).values_list('pk', 'nocase')",
     "Sample.objects.values('flag').annotate(n=Count('pk'))",
+    "list(Item.objects.raw('SELECT * FROM rich_item WHERE number = %s ORDER BY id', [{small}]).cache())",
+    "list(Owner.objects.raw('SELECT o.* FROM rich_owner o JOIN rich_item i ON owner_id = o.id ORDER BY i.id').cache())",
+    "list(Item.objects.filter(number={small}).order_by('pk').cache(ops='fetch').iterator())",
+    "list(Item.objects.order_by('pk').prefetch_related('tags').cache(ops='fetch').iterator(chunk_size=2))",
 ]
 # Tables between others, which let rows in or sort them.
 BETWEEN = [

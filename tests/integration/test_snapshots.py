@@ -1,0 +1,142 @@
+"""Readers whose transaction pins a snapshot never fill, whatever others commit meanwhile."""
+
+import threading
+
+import pytest
+from django.db import connection, connections, transaction
+
+from tests.conftest import counted_reads
+from tests.shop.models import Label, Product
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor == "sqlite", reason="its atomic blocks always pin what they see"),
+]
+
+
+@pytest.fixture(autouse=True)
+def label(store):
+    return Label.objects.create(text="old")
+
+
+def texts():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+def elsewhere(function):
+    """Run in another thread, with connections of its own, to its end."""
+
+    def run():
+        try:
+            function()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def rename():
+    Label.objects.update(text="new")
+
+
+def run(statement):
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.fixture(params=["REPEATABLE READ", "SERIALIZABLE"])
+def pinning(request, monkeypatch):
+    """The project's settings ask for the isolation level."""
+    level = request.param
+    if connection.vendor == "postgresql":
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+        level = IsolationLevel[level.replace(" ", "_")]
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"isolation_level": level})
+    connection.close()
+    yield request.param
+    monkeypatch.undo()
+    connection.close()
+
+
+def test_a_reader_with_a_snapshot_does_not_fill(pinning):
+    """It sees the state of its beginning, and nobody after it does."""
+    if connection.vendor == "mysql" and pinning == "SERIALIZABLE":
+        pytest.skip("its readers lock what they read, and writers wait")
+    with transaction.atomic():
+        Product.objects.nocache().count()
+        elsewhere(rename)
+        assert texts() == ["old"]
+        assert Label.objects.filter(text="old").count() == 1
+        assert Label.objects.get().text == "old"
+    assert texts() == ["new"]
+    assert Label.objects.filter(text="old").count() == 0
+    assert Label.objects.get().text == "new"
+
+
+def test_a_reader_with_a_snapshot_fills_in_autocommit(pinning, is_hit):
+    """There each statement has a snapshot of its own."""
+    texts()
+    assert is_hit(texts)
+    elsewhere(rename)
+    assert texts() == ["new"]
+
+
+STATEMENTS = {
+    "postgresql": [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "set local transaction_isolation = 'repeatable read'",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET default_transaction_isolation = 'repeatable read'",
+        "/* for a report */ SET /* the */ TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    ],
+    "mysql": [
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET tx_isolation = 'REPEATABLE-READ'",
+        "SET @@session.tx_isolation = 'REPEATABLE-READ'",
+        "SET autocommit = 0, tx_isolation = 'REPEATABLE-READ', autocommit = 1",
+    ],
+}
+# What holds for one transaction is to be said in it, or right before it.
+WITHIN = ("SET TRANSACTION", "set local", "/*")
+
+
+@pytest.mark.parametrize("statement", STATEMENTS.get(connection.vendor, []))
+def test_a_reader_that_asked_for_a_snapshot_by_itself_does_not_fill(statement):
+    """By a statement, in its transaction or before it."""
+    is_within = connection.vendor == "postgresql" and statement.startswith(WITHIN)
+    if not is_within:
+        run(statement)
+    try:
+        with transaction.atomic():
+            if is_within:
+                run(statement)
+            Product.objects.nocache().count()
+            elsewhere(rename)
+            assert texts() == ["old"]
+        assert texts() == ["new"]
+    finally:
+        connection.close()
+
+
+def test_a_reader_without_a_snapshot_fills():
+    """In READ COMMITTED, which Django asks for on MariaDB, and PostgreSQL has by default."""
+
+    def read():
+        with transaction.atomic():
+            assert texts() == ["old"]
+            elsewhere(rename)
+            assert texts() == ["new"]
+        with counted_reads() as counted, transaction.atomic():
+            texts()
+        hits.append(counted.hits)
+
+    # By a connection that never asked for a snapshot.
+    hits = []
+    elsewhere(read)
+    assert hits == [1]
