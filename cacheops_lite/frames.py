@@ -96,9 +96,17 @@ class DeleteFrame(Frame):
         self._expected[verb, table] += rows
 
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
-        # Each parameter is a key: what is set is NULL.
-        rows, statement = len(parameters or ()), (write.verb, write.table or "")
-        if not 0 < rows <= self._expected[statement] or (" SET " in sql and " = NULL WHERE " not in sql):
+        statement, keys = (write.verb, write.table or ""), list(parameters or ())
+        if write.verb == "update":
+            assignment = sql.partition(" SET ")[2].partition(" WHERE ")[0]
+            # What is set is NULL; since Django 6.1 as a parameter.
+            if assignment.endswith(" = %s") and keys[:1] == [None]:
+                keys.pop(0)
+            elif not assignment.endswith(" = NULL"):
+                return False
+            if "," in assignment:
+                return False
+        if not 0 < len(keys) <= self._expected[statement]:
             return False
-        self._expected[statement] -= rows
+        self._expected[statement] -= len(keys)
         return True

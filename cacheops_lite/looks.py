@@ -122,9 +122,10 @@ def _to_look_at(
     return tuple(dict.fromkeys([model._meta.pk.attname, *asked_for(tables, wanted, fields)]))
 
 
-def look_after(instance: Model, using: str) -> dict[str, Any]:
-    """What of the row that was just saved only the database knows, by attname."""
-    attnames = untold(instance)
+def look_after(instance: Model, using: str, lost: Iterable[str] = ()) -> dict[str, Any]:
+    """What of the row that was just saved only the database knows, by attname; `lost` are those that were just saved,
+    and that the instance does not hold any more."""
+    attnames = [*untold(instance), *lost]
     if not attnames or not has_key(instance):
         return {}
     return _row(type(instance), instance.pk, attnames, using, _reading)

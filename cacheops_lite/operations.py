@@ -18,7 +18,7 @@ from . import writes
 from .changes import Work
 from .dbviews import is_followed
 from .frames import DeleteFrame, SaveFrame
-from .images import snapshot, tables_of
+from .images import snapshot, tables_of, written_by
 from .invalidation import is_active, record
 from .looks import Look, StatementLook, block, has_key, is_surely_new, look, look_after, to_look_at
 from .mass import look_at
@@ -96,14 +96,17 @@ class Saving:
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, using))
         self._frames.append(frame)
         frame.statement_look = self._statement_look
+        before = set(instance.__dict__)
         with recorder.within(frame):
             updated = perform()
+        # Since Django 6.1 an instance forgets what it wrote by expressions that the UPDATE does not return.
+        lost = before.difference(instance.__dict__) & written_by(type(instance), None)
         if self._statement_look is not None:
             self._look = self._statement_look.found
         if owner is type(instance)._meta.concrete_model:
             # Of multi-table models the last one.
-            told = look_after(instance, using)
-            writes.saved(instance, self._look, told, not updated, names, using)
+            told = look_after(instance, using, lost)
+            writes.saved(instance, self._look, told, not updated, names, using, lost)
             self.is_described = True
             self.end(not updated)
         return updated

@@ -31,11 +31,18 @@ from .values import Tokenizer
 
 
 def saved(
-    instance: Model, found: Look | None, told: Snapshot, created: bool, written: Collection[str] | None, using: str
+    instance: Model,
+    found: Look | None,
+    told: Snapshot,
+    created: bool,
+    written: Collection[str] | None,
+    using: str,
+    lost: Collection[str] = (),
 ) -> None:
     """Record that `instance` was saved.
 
-    `found` is its look, `told` what only the database knows since, `written` the names that save() was limited to.
+    `found` is its look, `told` what only the database knows since, `written` the names that save() was limited to,
+    `lost` those of which the instance does not hold any more what was written.
     """
     model, vendor = type(instance), connections[using].vendor
     held = {**snapshot(instance), **told}
@@ -45,7 +52,7 @@ def saved(
         _record_unknown(model, held, using)
     else:
         # Should a scheme come meanwhile that reads what an idle look did not, it finds no image, and drops the table.
-        attnames = _written_attnames(instance, written)
+        attnames = _written_attnames(instance, written, lost)
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
         changes = row_changed(model, found.held, new, attnames, vendor)
@@ -69,10 +76,10 @@ def _record_unknown(model: type[Model], held: Snapshot, using: str) -> None:
     record(model, using, Work(tables=table_names(model)), dict(held))
 
 
-def _written_attnames(instance: Model, names: Collection[str] | None) -> set[str]:
+def _written_attnames(instance: Model, names: Collection[str] | None, lost: Collection[str]) -> set[str]:
     told, model = instance.__dict__, type(instance)
     written = written_by(model, None if names is None else frozenset(names))
-    return {attname for attname in written if attname in told or attname in generated(model)}
+    return {attname for attname in written if attname in told or attname in lost or attname in generated(model)}
 
 
 def created(model: type[Model], instances: Sequence[Model], using: str) -> None:
