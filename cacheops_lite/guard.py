@@ -24,6 +24,7 @@ from .statements import (
     Write,
     asks_for_snapshot,
     defines_shared_rows,
+    is_of_one_transaction,
     is_over_at_once,
     may_commit,
     may_write_anything,
@@ -114,7 +115,8 @@ def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
 def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     connection = context["connection"]
     if asks_for_snapshot(text):
-        recorder_of(connection).asked_for_snapshot = True
+        is_brief = connection.vendor == "postgresql" and is_of_one_transaction(text)
+        recorder_of(connection).ask_for_snapshots(is_brief)
     write = parse(text)
     if write is None:
         return execute(sql, params, many, context)

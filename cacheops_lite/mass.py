@@ -24,6 +24,9 @@ from .transaction import recorder_for
 
 Perform = Callable[[], int]
 
+# Rows that are looked at without asking first how many there are.
+FEW = 30
+
 
 def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform) -> int:
     """What `perform` returns, which is Django's ``queryset.update(**values)``, and record what it changes."""
@@ -175,14 +178,19 @@ def _is_plain(queryset: QuerySet[Any]) -> bool:
 
 def _locked_rows(queryset: QuerySet[Any], names: list[str]) -> dict[Any, Snapshot] | None:
     """The rows of `queryset` by key, locked; None of too many."""
-    locked = lock(queryset.model, queryset.db)
-    locked.query = queryset.query.chain()
-    locked.query.clear_ordering(force=True)
-    if connections[queryset.db].features.has_select_for_update:
-        locked = locked.select_for_update()
-    found = list(rows(locked[: MAX_CHANGES_PER_TABLE + 1], names))
+    found = lock(queryset.model, queryset.db)
+    found.query = queryset.query.chain()
+    found.query.clear_ordering(force=True)
+    has_locks = connections[queryset.db].features.has_select_for_update
+    locked = found.select_for_update() if has_locks else found
+    looked_at = list(rows(locked[: FEW + 1], names))
+    if len(looked_at) > FEW:
+        # Many may be too many, and are not locked for nothing.
+        if found.values_list("pk")[MAX_CHANGES_PER_TABLE : MAX_CHANGES_PER_TABLE + 1]:
+            return None
+        looked_at = list(rows(locked[: MAX_CHANGES_PER_TABLE + 1], names))
     key = queryset.model._meta.pk.attname
-    return {held[key]: held for held in found} if len(found) <= MAX_CHANGES_PER_TABLE else None
+    return {held[key]: held for held in looked_at} if len(looked_at) <= MAX_CHANGES_PER_TABLE else None
 
 
 def _updated_rows(

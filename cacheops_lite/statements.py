@@ -45,8 +45,12 @@ RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 # Quoted names; and FOR UPDATE, which only locks.
 HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
 SNAPSHOT = re.compile(
-    r"\bISOLATION\s+LEVEL\b(?!\s+READ\s+(?:UN)?COMMITTED\b)|\b(?:SNAPSHOT|TRANSACTION_ISOLATION)\b", re.IGNORECASE
+    r"\bISOLATION\s+LEVEL\b(?!\s+READ\s+(?:UN)?COMMITTED\b)|(?:\bSNAPSHOT|TRANSACTION_ISOLATION|\bTX_ISOLATION)\b",
+    re.IGNORECASE,
 )
+# A setting that a parameter may name.
+SETS_WHAT_IS_TOLD = re.compile(r"\bset_config\s*\(\s*[%$]", re.IGNORECASE)
+OF_ONE_TRANSACTION = re.compile(r"\s*SET\s+(?:TRANSACTION|LOCAL)\b", re.IGNORECASE)
 # A write of one table, as Django composes it and most people write it.
 PLAIN_WRITE = re.compile(
     r"""\s*(?:(?P<insert>(?:INSERT|REPLACE)\s+(?:IGNORE\s+|OR\s+\w+\s+)?INTO)
@@ -202,4 +206,15 @@ def _is_blank(token: Any) -> bool:
 @lru_cache(maxsize=1024)
 def asks_for_snapshot(sql: str) -> bool:
     """The statement chooses what its transaction sees: an isolation level, a snapshot."""
-    return any(_first_word(part) in ("SET", "BEGIN", "START") and SNAPSHOT.search(part) for part in parts(sql))
+    return any(map(_asks_for_snapshot, parts(sql)))
+
+
+def _asks_for_snapshot(sql: str) -> bool:
+    word = _first_word(sql)
+    sets = word in ("SET", "BEGIN", "START") or (word in ("SELECT", "WITH") and "set_config" in sql.lower())
+    return sets and bool(SNAPSHOT.search(sql) or SETS_WHAT_IS_TOLD.search(sql))
+
+
+def is_of_one_transaction(sql: str) -> bool:
+    """The single statement sets something until the end of the transaction that is open, on PostgreSQL."""
+    return OF_ONE_TRANSACTION.match(sql) is not None and len(parts(sql)) == 1

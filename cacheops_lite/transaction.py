@@ -44,8 +44,8 @@ class Recorder:
         self._batches: list[weakref.ref[_Batch]] = []
         # Atomic blocks that count as not there: see `testing.as_autocommit`.
         self.hidden_blocks = 0
-        # A statement asked for a snapshot of its own.
-        self.asked_for_snapshot = False
+        # A statement asked for snapshots: on which connection of the driver's, and of which atomic block if not all.
+        self._asked: tuple[Any, Any] = None, None
         # In manual transaction management: what is to be done again at the commit, of which nobody tells.
         self._uncommitted: dict[str, Work] = {}
         # The same within an atomic block in which a statement may have committed: such blocks are torn.
@@ -107,7 +107,22 @@ class Recorder:
     @property
     def pins_snapshot(self) -> bool:
         """Reads may see an older state than the stamps that were read before them."""
-        return self.in_transaction and (self.asked_for_snapshot or pins_snapshots(self._connection))
+        return self.in_transaction and (self._asked_for_snapshot or pins_snapshots(self._connection))
+
+    def ask_for_snapshots(self, is_brief: bool) -> None:
+        """Note that transactions will see what was when they began; `is_brief`, that the one does that is open."""
+        blocks, driver = self._connection.atomic_blocks, self._connection.connection
+        if not (is_brief and blocks):
+            self._asked = driver, None
+        elif self._asked != (driver, None):
+            self._asked = driver, blocks[0]
+
+    @property
+    def _asked_for_snapshot(self) -> bool:
+        driver, block = self._asked
+        if driver is None or driver is not self._connection.connection:
+            return False
+        return block is None or self._connection.atomic_blocks[:1] == [block]
 
     def touch(self) -> None:
         """Note that the transaction wrote something."""

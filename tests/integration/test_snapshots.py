@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.db import connection, connections, transaction
 
+from cacheops_lite import invalidate_all
 from tests.conftest import counted_reads
 from tests.shop.models import Label, Product
 
@@ -44,7 +45,7 @@ def rename():
 
 def run(statement):
     with connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(*(statement if isinstance(statement, tuple) else [statement]))
 
 
 @pytest.fixture(params=["REPEATABLE READ", "SERIALIZABLE"])
@@ -102,6 +103,11 @@ STATEMENTS = {
         "SET autocommit = 0, tx_isolation = 'REPEATABLE-READ', autocommit = 1",
     ],
 }
+STATEMENTS["postgresql"] += [
+    "SET default_transaction_isolation = 'repeatable read'",
+    "SELECT set_config('default_transaction_isolation', 'serializable', false)",
+    ("SELECT set_config(%s, 'serializable', false)", ["default_transaction_isolation"]),
+]
 # What holds for one transaction is to be said in it, or right before it.
 WITHIN = ("SET TRANSACTION", "set local", "/*")
 
@@ -109,7 +115,12 @@ WITHIN = ("SET TRANSACTION", "set local", "/*")
 @pytest.mark.parametrize("statement", STATEMENTS.get(connection.vendor, []))
 def test_a_reader_that_asked_for_a_snapshot_by_itself_does_not_fill(statement):
     """By a statement, in its transaction or before it."""
-    is_within = connection.vendor == "postgresql" and statement.startswith(WITHIN)
+    is_within = connection.vendor == "postgresql" and str(statement).startswith(WITHIN)
+    # What the server pins by itself is known by then.
+    connection.close()
+    with transaction.atomic():
+        texts()
+    invalidate_all()
     if not is_within:
         run(statement)
     try:
@@ -122,6 +133,45 @@ def test_a_reader_that_asked_for_a_snapshot_by_itself_does_not_fill(statement):
         assert texts() == ["new"]
     finally:
         connection.close()
+
+
+def fills():
+    """A read within a transaction is kept."""
+    with transaction.atomic():
+        texts()
+    with counted_reads() as counted, transaction.atomic():
+        texts()
+    return bool(counted.hits)
+
+
+SESSION = {
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "mysql": "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+}
+
+
+def test_a_snapshot_of_one_transaction_is_over_with_it():
+    """On PostgreSQL, which has a statement for that; others' transactions fill again after a new connection."""
+
+    def read():
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            texts()
+        results.append(fills())
+        run(SESSION[connection.vendor])
+        invalidate_all()
+        results.append(fills())
+        if connection.vendor == "postgresql":
+            with transaction.atomic():
+                run("SET LOCAL transaction_isolation = 'serializable'")
+        results.append(fills())
+        connection.close()
+        results.append(fills())
+
+    results = []
+    elsewhere(read)
+    assert results == [True, False, False, True]
 
 
 def test_a_reader_without_a_snapshot_fills():
