@@ -25,7 +25,10 @@ BIN = Path(sys.executable).parent
 # What does not depend on the database runs once; each mode of the store runs on a real Redis and on the embedded one.
 ONCE = ["tests/unit", "tests/e2e", "tests/integration", "tests/property"]
 # What must not differ without the ways that are there for speed: one contract suite of each kind.
-CONTRACTS = ("reads", "writes", "mass", "store", "races", "transactions", "cached_as")
+CONTRACTS = (
+    *("reads", "rests_on_queries", "rests_on_relations", "cached_as", "store", "races", "transactions"),
+    *("writes", "saves", "mass", "values_compared", "values_stored"),
+)
 SLOWLY = [
     *(f"tests/integration/test_{name}.py" for name in CONTRACTS),
     *("tests/property/test_directory.py", "tests/property/test_shop.py"),

@@ -104,7 +104,6 @@ STATEMENTS = {
     ],
 }
 STATEMENTS["postgresql"] += [
-    "SET default_transaction_isolation = 'repeatable read'",
     "SELECT set_config('default_transaction_isolation', 'serializable', false)",
     ("SELECT set_config(%s, 'serializable', false)", ["default_transaction_isolation"]),
 ]
