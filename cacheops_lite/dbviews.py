@@ -17,12 +17,13 @@ from .conf import derive_anew
 from .scope import is_watched, known_tables
 
 # The schema, whether it may be left out, the name and the definition of each view.
+# On PostgreSQL any schema may be left out, as search paths change.
 DEFINITIONS = {
-    "postgresql": """SELECT n.nspname, pg_table_is_visible(c.oid), c.relname, pg_get_viewdef(c.oid)
+    "postgresql": """SELECT n.nspname, true, c.relname, pg_get_viewdef(c.oid)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
         -- Rows of a partition, or of a table that inherits, are its parent's.
-        UNION ALL SELECT n.nspname, pg_table_is_visible(c.oid), c.relname, string_agg(p.relname, ' ')
+        UNION ALL SELECT n.nspname, true, c.relname, string_agg(p.relname, ' ')
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_class p ON p.oid = i.inhparent WHERE c.relkind <> 'i' GROUP BY n.nspname, c.oid, c.relname""",
     "mysql": """SELECT TABLE_SCHEMA, TABLE_SCHEMA = DATABASE(), TABLE_NAME, VIEW_DEFINITION
@@ -79,7 +80,7 @@ def _read_views(using: str) -> dict[str, frozenset[str]]:
             for schema, is_visible, name, text in cursor.fetchall():
                 texts[f"{schema}.{name}".lower()] = text or ""
                 if is_visible:
-                    texts[name.lower()] = text or ""
+                    texts[name.lower()] = f"{texts.get(name.lower(), '')} {text or ''}".strip()
         else:
             kinds = connection.introspection.get_table_list(cursor)
             texts = {kind.name.lower(): "" for kind in kinds if kind.type == "v"}

@@ -55,6 +55,8 @@ class Saving:
         self._recorder: Recorder | None = None
         self._frames: list[SaveFrame] = []
         self._looked = False
+        # What the instance held before it was written.
+        self._before: set[str] = set()
         # What the row was right before it was written, None if there was none or nobody looked.
         self._look: Look | None = None
         self._statement_look: StatementLook | None = None
@@ -92,19 +94,19 @@ class Saving:
         using = recorder.using
         if not self._looked:
             self._looked = True
+            self._before = set(instance.__dict__)
             self._look_at(instance, names, using)
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, using))
         self._frames.append(frame)
         frame.statement_look = self._statement_look
-        before = set(instance.__dict__)
         with recorder.within(frame):
             updated = perform()
-        # Since Django 6.1 an instance forgets what it wrote by expressions that the UPDATE does not return.
-        lost = before.difference(instance.__dict__) & written_by(type(instance), None)
         if self._statement_look is not None:
             self._look = self._statement_look.found
         if owner is type(instance)._meta.concrete_model:
-            # Of multi-table models the last one.
+            # Of multi-table models the last one.  Since Django 6.1 an instance forgets what it wrote by expressions
+            # that the UPDATE does not return.
+            lost = self._before.difference(instance.__dict__) & written_by(type(instance), None)
             told = look_after(instance, using, lost)
             writes.saved(instance, self._look, told, not updated, names, using, lost)
             self.is_described = True

@@ -237,6 +237,23 @@ def test_rows_of_a_table_that_inherits_are_its_parent_s(store):
         execute("DROP TABLE shop_tag")
 
 
+def test_a_view_in_a_schema_that_is_found_later_is_seen(views):
+    """As those of tenants, whose schemas come into the search path with them."""
+    if connection.vendor != "postgresql":
+        pytest.skip("no schemas")
+    views("CREATE SCHEMA tenant", TAGS.replace("VIEW shop_tag", "VIEW tenant.shop_tag"))
+    try:
+        # Asks for views.
+        assert Tag.objects.raw("SELECT 1 AS id, 'x' AS text").cache(tables=["shop_tag"])
+        execute("SET search_path = tenant, public")
+        assert list(Tag.objects.all()) == []
+        Label.objects.create(text="label")
+        assert [each.text for each in Tag.objects.all()] == ["label"]
+    finally:
+        execute("SET search_path = public")
+        execute("DROP SCHEMA tenant CASCADE")
+
+
 def test_a_view_that_is_made_anew_is_read_anew(views):
     """By a migration, say: what it reads is another table now."""
     views(TAGS)

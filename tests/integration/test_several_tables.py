@@ -26,6 +26,7 @@ WRITES = {
     "a child": lambda: saved(Hall.objects.nocache().get(pk=5), {"name": "x", "seats": 9, "heated": False}),
     "a child, its own column": lambda: saved(Hall.objects.get(pk=5), {"heated": False}, update_fields=["heated"]),
     "a child, its parent's column": lambda: saved(Hall.objects.get(pk=5), {"area": 9}, update_fields=["area"]),
+    "a child, by expressions": lambda: saved(Hall.objects.get(pk=5), {"seats": F("seats") + 7, "area": F("area") + 9}),
     "the one between": lambda: saved(Venue.objects.get(pk=5), {"area": 9, "seats": 9}),
     "the parent": lambda: saved(Place.objects.get(pk=5), {"name": "x", "area": 9}),
     "a proxy": lambda: saved(OpenVenue.objects.get(pk=5), {"area": 9, "seats": 9}),
