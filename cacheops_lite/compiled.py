@@ -18,6 +18,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 
 from .conditions import Dependency
+from .dbviews import texts_behind
 from .dependencies import QueryWalk, Uncacheable, dependencies_of
 from .keys import FORMAT_VERSION, digest
 from .narrowing import Narrowing, narrowings_of
@@ -54,7 +55,8 @@ class Compiled:
 
     @property
     def volatile(self) -> bool:
-        return VOLATILE.search(self.sql) is not None
+        texts = texts_behind({each.table for each in self.dependencies}, str(self.compiler.using))
+        return any(VOLATILE.search(text) for text in (self.sql, *texts))
 
 
 def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: Tokens = own_tokens) -> Compiled:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections
@@ -34,8 +34,16 @@ DEFINITIONS = {
 }
 WORD = re.compile(r"\w+")
 
-# By alias of a database: what its views read, by name.
-_views: dict[str, dict[str, frozenset[str]]] = {}
+
+class View(NamedTuple):
+    """The tables of models that a view reads, and its definition with those of the views that it reads."""
+
+    tables: frozenset[str]
+    text: str
+
+
+# By alias of a database: its views by name.
+_views: dict[str, dict[str, View]] = {}
 
 
 def is_table(model: type[Model], using: str) -> bool:
@@ -50,12 +58,22 @@ def is_followed(model: type[Model], using: str) -> bool:
 
 def behind(table: str | None, using: str) -> frozenset[str] | None:
     """The tables of models that a view of the database reads, None if `table` is no view."""
+    view = _view(table, using)
+    return None if view is None else view.tables
+
+
+def _view(table: str | None, using: str) -> View | None:
     if table not in unmanaged_tables():
         return None
     found = _views.get(using)
     if found is None:
         found = _views[using] = _read_views(using)
     return found.get(_plain(table))
+
+
+def texts_behind(tables: Iterable[str], using: str) -> list[str]:
+    """The definitions of those of `tables` that are views."""
+    return [view.text for table in tables if (view := _view(table, using)) is not None]
 
 
 def all_behind(tables: Iterable[str], using: str) -> set[str]:
@@ -71,22 +89,33 @@ def unmanaged_tables() -> frozenset[str]:
     return frozenset(model._meta.db_table for model in models if not model._meta.managed) - managed
 
 
-def _read_views(using: str) -> dict[str, frozenset[str]]:
+def _read_views(using: str) -> dict[str, View]:
+    texts = _read_texts(using)
+    # One whose definition is kept from us may read any.
+    named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
+    found = {}
+    for view in named:
+        read = _through(view, named)
+        views = {view, *map(_plain, read)} & set(texts)
+        tables = {table for table in read if _plain(table) not in texts}
+        found[view] = View(frozenset(tables), " ".join(texts[each] for each in views))
+    return found
+
+
+def _read_texts(using: str) -> dict[str, str]:
+    """The definitions of views by their names, with the schema and, where it may be left out, without."""
     connection = connections[using]
     texts: dict[str, str] = {}
     with connection.cursor() as cursor:
-        if connection.vendor in DEFINITIONS:
-            cursor.execute(DEFINITIONS[connection.vendor])
-            for schema, is_visible, name, text in cursor.fetchall():
-                texts[f"{schema}.{name}".lower()] = text or ""
-                if is_visible:
-                    texts[name.lower()] = f"{texts.get(name.lower(), '')} {text or ''}".strip()
-        else:
+        if connection.vendor not in DEFINITIONS:
             kinds = connection.introspection.get_table_list(cursor)
-            texts = {kind.name.lower(): "" for kind in kinds if kind.type == "v"}
-    # One whose definition is kept from us may read any.
-    named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
-    return {view: frozenset(_through(view, named)) for view in named}
+            return {kind.name.lower(): "" for kind in kinds if kind.type == "v"}
+        cursor.execute(DEFINITIONS[connection.vendor])
+        for schema, may_be_left_out, name, text in cursor.fetchall():
+            texts[f"{schema}.{name}".lower()] = text or ""
+            if may_be_left_out:
+                texts[name.lower()] = f"{texts.get(name.lower(), '')} {text or ''}".strip()
+    return texts
 
 
 def _named_in(text: str, views: Iterable[str]) -> set[str]:
@@ -97,14 +126,14 @@ def _named_in(text: str, views: Iterable[str]) -> set[str]:
 
 
 def _through(view: str, named: dict[str, set[str]]) -> set[str]:
-    """The tables that a view reads, also those that views read which it reads."""
+    """The tables and views that a view reads, also through others."""
     found: set[str] = set()
     todo = [view]
     while todo:
         new = named.get(_plain(todo.pop()), set()) - found
         found |= new
         todo += new
-    return {name for name in found if _plain(name) not in named}
+    return found
 
 
 def _plain(table: Any) -> str:

@@ -209,6 +209,15 @@ def test_a_table_that_django_does_not_manage_falls_as_precisely_as_others(store,
         execute("DROP TABLE shop_tag")
 
 
+def test_what_a_view_finds_by_the_clock_is_cached_only_if_asked_for(views, is_hit):
+    """As of any query; here the clock is in a view that the view reads."""
+    views(f"{LISTED} WHERE p.added IS NULL OR p.added < CURRENT_TIMESTAMP", LISTED_TWICE)
+    with pytest.raises(AssertionError, match="does not read through the cache"):
+        is_hit(lambda: list(ListedTwice.objects.all()))
+    list(ListedTwice.objects.cache())
+    assert is_hit(lambda: list(ListedTwice.objects.cache()))
+
+
 def test_rows_of_a_table_that_inherits_are_its_parent_s(store):
     """As those of a partition are."""
     if connection.vendor != "postgresql":
