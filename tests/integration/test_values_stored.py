@@ -34,12 +34,12 @@ def test_bytes_behind_a_uuid(store):
 
 def test_a_save_of_what_was_read_otherwise_than_it_was_stored_is_seen(store):
     """Old and new value are equal where a field makes them so, and the stored ones differ."""
-    reads = [lambda text=text: Mark.objects.filter(tidy=text).count() for text in ("X", "x")]
-    Mark.objects.create(code="1", tidy="X")
+    reads = [lambda text=text: Mark.objects.filter(tidy=text).count() for text in (" x", "x")]
+    Mark.objects.create(code="1", tidy=" x")
     assert [read() for read in reads] == [1, 0]
     Mark.objects.get(pk="1").save()
     assert [read() for read in reads] == [0, 1]
-    Mark.objects.update(tidy="X")
+    Mark.objects.update(tidy=" x")
     assert [read() for read in reads] == [1, 0]
     save(Mark.objects.get(pk="1"), text="new")
     assert [read() for read in reads] == [0, 1]

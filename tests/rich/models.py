@@ -9,7 +9,6 @@ from django.db.models import F
 
 from tests import services
 
-BINARY = "utf8mb4_bin" if services.DATABASE == "mariadb" else None
 NOCASE = None if services.DATABASE == "mariadb" else "NOCASE"
 
 
@@ -215,7 +214,7 @@ class Mark(models.Model):
     code = PrefixedField(max_length=20, primary_key=True)
     word = CaselessField(max_length=20, default="")
     ident = BytesField(null=True, max_length=16)
-    tidy = TidyField(max_length=20, default="", db_collation=BINARY)
+    tidy = TidyField(max_length=20, default="")
     text = models.CharField(max_length=20, default="")
 
 
