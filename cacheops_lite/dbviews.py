@@ -14,7 +14,7 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared
 
 from .conf import derive_anew
-from .scope import is_watched, known_tables
+from .scope import is_watched, known_tables, reached
 
 # The schema, whether it may be left out, the name and the definition of each view.
 # On PostgreSQL any schema may be left out, as search paths change.
@@ -95,7 +95,7 @@ def _read_views(using: str) -> dict[str, View]:
     named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
     found = {}
     for view in named:
-        read = _through(view, named)
+        read = reached(view, lambda each: named.get(_plain(each), set()))
         views = {view, *map(_plain, read)} & set(texts)
         tables = {table for table in read if _plain(table) not in texts}
         found[view] = View(frozenset(tables), " ".join(texts[each] for each in views))
@@ -125,23 +125,12 @@ def _named_in(text: str, views: Iterable[str]) -> set[str]:
     return {name for name in names if words.issuperset(WORD.findall(_plain(name).rpartition(".")[2]))}
 
 
-def _through(view: str, named: dict[str, set[str]]) -> set[str]:
-    """The tables and views that a view reads, also through others."""
-    found: set[str] = set()
-    todo = [view]
-    while todo:
-        new = named.get(_plain(todo.pop()), set()) - found
-        found |= new
-        todo += new
-    return found
-
-
 def _plain(table: Any) -> str:
     """A name as views are told by: in lower case, with no quotes, which some put around schema and name."""
     return re.sub(r'["`]', "", str(table)).lower()
 
 
-def forget(**kwargs: Any) -> None:
+def forget() -> None:
     """Find out anew which views there are, and what results rest on."""
     if _views:
         _views.clear()

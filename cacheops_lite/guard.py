@@ -124,8 +124,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
     is_alone = not many and not recorder.in_transaction and is_active()
-    is_told = write.table in watched_columns() or dbviews.behind(write.table, connection.alias)
-    if is_alone and is_told and is_over_at_once(text, connection.vendor):
+    if is_alone and _changes_some(write.table, connection.alias) and is_over_at_once(text, connection.vendor):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
@@ -166,9 +165,14 @@ def _drop(recorder: Recorder, text: str, write: Write) -> None:
         dbviews.forget()
 
 
+def _changes_some(table: str | None, using: str) -> bool:
+    """A write of `table` may change rows of watched tables."""
+    return table in watched_columns() or bool(dbviews.behind(table, using))
+
+
 def _changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
     """The watched tables that a write of others changes as well: behind views, and where the database deletes along."""
-    found = dbviews.all_behind(tables, using) & set(watched_columns())
+    found = dbviews.all_behind(tables, using) & watched_columns().keys()
     return found.union(*map(deleted_along, tables)) if verb in ("delete", "") else found
 
 

@@ -19,7 +19,7 @@ from django.db.models.expressions import BaseExpression, Combinable, ExpressionW
 from . import columns
 from .changes import AnyChange, Change
 from .conf import on_change
-from .values import Tokenizer, name
+from .values import Tokenizer, name, plain
 
 # {attname: value as the database gets it}; what is not known is not there.
 Snapshot = Mapping[str, Any]
@@ -108,7 +108,7 @@ class Entry:
         if self._is_shown_as_stored:
             self.put(held, value)
         else:
-            held[self.attname] = _plain(value)
+            held[self.attname] = plain(value)
 
 
 class _Stored(Field):
@@ -168,15 +168,10 @@ def _untold_by_instances(model: type[Model]) -> tuple[str, ...]:
 def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
     """Add `value` of `field` as the database gets it, if Django can tell."""
     try:
-        held[field.attname] = _plain(field.get_prep_value(value))
+        held[field.attname] = plain(field.get_prep_value(value))
     except Exception:
         # ValidationError, or whatever a field of somebody else's raises: the write itself may be fine without it.
         held.pop(field.attname, None)
-
-
-def _plain(value: Any) -> Any:
-    # What PostgreSQL yields for bytes.
-    return bytes(value) if isinstance(value, memoryview) else value
 
 
 class Image(Mapping[str, str]):

@@ -86,8 +86,6 @@ def _tokens(narrowing: Narrowing, rows: Sequence[Any], vendor: str) -> Mapping[s
         except TypeError:
             # A field of somebody else's may yield what has no hash.
             return None
-        if not columns.is_shown_as_stored(field):
-            return None
         tokens = {columns.token(field, vendor, value) for value in values}
         if any(token is None or token.startswith(LOOSE) for token in tokens):
             return None
@@ -199,6 +197,9 @@ def _source(walk: QueryWalk, tree: Tree, alias: str) -> tuple[Source, bool] | No
         is_way = edge.is_outer and not edge.is_down
         is_way = is_way or (not edge.is_outer and tree.is_enforced(edge.far_field, edge.field))
         if not edge.is_single or not is_way or not tree.only_adds(alias, edge.far):
+            continue
+        if not columns.is_shown_as_stored(edge.field):
+            # Rows tell other keys than writes do.
             continue
         for position, item in enumerate(walk.compiler.select):
             if type(item[0]) is Col and (item[0].alias, str(item[0].target.column)) in places:

@@ -25,6 +25,7 @@ from .scope import known_tables, watched_columns
 from .statements import may_write, tables_read
 from .store import Basis
 from .transaction import recorder_for
+from .values import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class RawQuerySetMixin(RawQuerySet):
         caching = getattr(self, "_cacheops_raw", None)
         if self._result_cache is None and caching is not None and _may_read(self.db):
             tables = caching.tables | all_behind(caching.tables, self.db)
-            if tables <= set(watched_columns()):
+            if tables <= watched_columns().keys():
                 target = _target(self, caching, sorted(tables))
                 self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
@@ -128,14 +129,9 @@ def _target(queryset: Any, caching: RawCaching, tables: Sequence[str]) -> Target
 
 
 def _computed(queryset: Any) -> tuple[list[Any], Any]:
-    rows = [tuple(map(_plain, row)) for row in queryset.query]
+    rows = [tuple(map(plain, row)) for row in queryset.query]
     kept = list(queryset.query.get_columns()), rows
     return _made(queryset, kept), kept
-
-
-def _plain(value: Any) -> Any:
-    # What psycopg2 yields for bytes can't be stored.
-    return bytes(value) if isinstance(value, memoryview) else value
 
 
 def _made(queryset: Any, kept: Any) -> list[Any]:

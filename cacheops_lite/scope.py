@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -54,13 +55,19 @@ def known_tables() -> frozenset[str]:
 @lru_cache(maxsize=256)
 def deleted_along(table: str) -> frozenset[str]:
     """The watched tables whose rows a database deletes or changes by itself when rows of `table` are deleted."""
+    cascades = _database_cascades()
+    return frozenset(reached(table, lambda each: cascades.get(each, set())) & set(watched_columns()))
+
+
+def reached(start: str, following: Callable[[str], set[str]]) -> set[str]:
+    """All that one comes to from `start`, when from each there is a way to those `following` it."""
     found: set[str] = set()
-    todo = [table]
+    todo = [start]
     while todo:
-        for follower in _database_cascades().get(todo.pop(), set()) - found:
-            found.add(follower)
-            todo.append(follower)
-    return frozenset(found & set(watched_columns()))
+        new = following(todo.pop()) - found
+        found |= new
+        todo += new
+    return found
 
 
 @lru_cache(maxsize=1)

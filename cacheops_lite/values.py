@@ -32,6 +32,11 @@ def name(text: str) -> str:
     return text if text.isascii() and text.isidentifier() else quote(text, safe="")
 
 
+def plain(value: Any) -> Any:
+    """`value`, in bytes if it is a view of some, as a driver of PostgreSQL yields them."""
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
 def integer(value: Any) -> str:
     return str(int(value))
 

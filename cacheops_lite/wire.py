@@ -58,10 +58,11 @@ class _Kept:
         self.connection = connection
         self.owed: deque[Told] = deque()
 
-    def give_up(self, error: redis.RedisError) -> None:
-        """Tell that the replies will not come."""
+    def give_up(self) -> None:
+        """Close the connection, and tell that the replies will not come."""
+        self.connection.disconnect()
         while self.owed:
-            self.owed.popleft()(error)
+            self.owed.popleft()(LOST)
 
 
 class Wire:
@@ -100,8 +101,7 @@ class Wire:
             raise
         except BaseException as error:
             # What comes next on it might be the reply to this command.
-            kept.connection.disconnect()
-            kept.give_up(LOST)
+            kept.give_up()
             client.connection_pool.release(kept.connection)
             if not _may_be_tried_again(kept.connection, error):
                 raise
@@ -146,7 +146,7 @@ class Wire:
                 continue
             if kept.owed and not kept.connection.is_connected:
                 # Somebody closed all of the pool's.
-                kept.give_up(LOST)
+                kept.give_up()
             return kept
         return _Kept(self.client.connection_pool.get_connection())
 
@@ -156,8 +156,7 @@ class Wire:
         is_leaving = getattr(kept.connection, "should_reconnect", bool)()
         if is_leaving or len(self._idle) >= min(MOST_KEPT, pool.max_connections // 2):
             if kept.owed:
-                kept.connection.disconnect()
-                kept.give_up(LOST)
+                kept.give_up()
             pool.release(kept.connection)
         else:
             self._idle.append(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -47,6 +48,23 @@ def store(request):
         client.flushdb()
         yield client
         client.flushdb()
+
+
+def in_thread(function):
+    """Run in another thread, with connections of its own."""
+    result = []
+
+    def run():
+        try:
+            result.append(function())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert result, "the thread did not finish"
+    return result[0]
 
 
 class Reads:

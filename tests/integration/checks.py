@@ -9,7 +9,7 @@ from django.core import serializers
 from cacheops_lite import invalidate_all
 from tests.property.differential import uncached
 from tests.property.population import Population
-from tests.rich.models import Item, Place, Venue
+from tests.rich.models import Item, Owner, Place, Venue
 
 
 def changed(instance, **values):
@@ -29,6 +29,14 @@ def deserialized(instance, **values):
     """Save a copy of an instance with other values, as ``loaddata`` does."""
     for each in serializers.deserialize("json", serializers.serialize("json", [changed(instance, **values)])):
         each.save()
+
+
+def items(**conditions):
+    return Item.objects.filter(**conditions).order_by("pk")
+
+
+def owners(**conditions):
+    return Owner.objects.filter(**conditions).order_by("pk")
 
 
 def change(model, pk, **values):

@@ -7,7 +7,6 @@ from django.db import models, transaction
 from django.db.models import ProtectedError
 
 from tests.integration.checks import check_each_changes_some
-from tests.property.population import populate
 from tests.rich.models import (
     Badge,
     Bottle,
@@ -30,13 +29,7 @@ from tests.rich.models import (
 from tests.shop.models import Ticket
 
 # Rows that are put back get the keys that they had.
-pytestmark = pytest.mark.django_db(transaction=True, reset_sequences=True)
-
-
-@pytest.fixture(autouse=True)
-def rows(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
+pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 
 def deletes_of(name, model, pk):

@@ -1,37 +1,19 @@
 """Holds: from before a commit until its flush nobody finds in the cache, or puts there, what was before it."""
 
-import threading
-
 import pytest
 import redis as redis_py
 from django.db import DatabaseError, connection, connections, transaction
 
 from cacheops_lite import delivery, keys, outbox
 from cacheops_lite.redis import execute, get_client
+from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PATIENCE = 20
 
 
 def read():
     return sorted(Label.objects.values_list("text", flat=True))
-
-
-def elsewhere(function):
-    """What a function returns in a thread of its own, with a connection of its own."""
-    found = []
-
-    def run():
-        try:
-            found.append(function())
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(PATIENCE)
-    return found[0]
 
 
 def holds():
@@ -161,13 +143,13 @@ def test_what_a_writer_changed_that_dies_after_its_commit_is_not_found_in_the_ca
             raise Killed
 
     around_commit(die)
-    elsewhere(read)
+    in_thread(read)
     with pytest.raises(Killed):
         write(label)
     connection.close()
     true = sorted(Label.objects.nocache().values_list("text", flat=True))
     assert true != ["old"]
-    assert elsewhere(read) == elsewhere(read) == true
+    assert in_thread(read) == in_thread(read) == true
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -175,9 +157,9 @@ def test_nobody_reads_what_was_before_a_commit_into_the_cache(label, around_comm
     """Between hold and commit the database still says so, to whoever asks."""
     if connection.vendor == "sqlite":
         pytest.skip("who writes keeps others from reading")
-    elsewhere(read)
+    in_thread(read)
     found = {True: [], False: []}
-    around_commit(lambda is_committed: found[is_committed].append(elsewhere(read)))
+    around_commit(lambda is_committed: found[is_committed].append(in_thread(read)))
     write(label)
     true = sorted(Label.objects.nocache().values_list("text", flat=True))
     assert found[False] == [["old"]]
@@ -251,7 +233,7 @@ def test_what_was_made_after_a_hold_was_lost_falls_at_the_flush(label, around_co
         if not is_committed:
             held = [] if lose == "flushdb" else holds()
             {"flushdb": get_client().flushdb, "evicted": get_client().delete, "expired": expire}[lose](*held)
-            found.extend([elsewhere(read), elsewhere(read)])
+            found.extend([in_thread(read), in_thread(read)])
 
     around_commit(lose_it)
     save(label)
@@ -273,7 +255,7 @@ def test_a_flush_that_is_lost_is_done_before_this_process_reads_again(label, aro
     def lose(is_committed):
         if not is_committed:
             get_client().delete(*holds())
-            elsewhere(read)
+            in_thread(read)
             if lost_with == "its script":
                 get_client().script_flush()
             else:

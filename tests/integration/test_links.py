@@ -4,20 +4,13 @@ import pytest
 from django.db.models import F
 
 from tests.integration.checks import check_each_changes_some, saved
-from tests.property.population import populate
 from tests.rich.models import Help, Item, Owner, Place, Remark, Step, Tag, Venue
 
 # Rows that are put back get the keys that they had.
-pytestmark = pytest.mark.django_db(transaction=True, reset_sequences=True)
+pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 TAGGED = Item.tags.through
 FRIENDS, FOLLOWS = Owner.friends.through, Owner.follows.through
-
-
-@pytest.fixture(autouse=True)
-def rows(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
 
 
 def item(pk=1):

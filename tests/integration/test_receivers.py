@@ -9,16 +9,9 @@ from django.db.models.signals import m2m_changed, post_delete, post_init, post_s
 from tests.conftest import counted_reads
 from tests.integration.checks import changed
 from tests.property.differential import uncached
-from tests.property.population import populate
 from tests.rich.models import Hall, Item, NewItem, Owner, Step, Tag
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def rows(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("populated")]
 
 
 @contextmanager

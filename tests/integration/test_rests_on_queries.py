@@ -19,25 +19,10 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, RowNumber
 
-from tests.integration.checks import change, check_each_write_is_seen
-from tests.property.population import populate
+from tests.integration.checks import change, check_each_write_is_seen, items, owners
 from tests.rich.models import Badge, Cell, Event, Item, Owner, Place, Step, Tag, Venue
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def rows(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
-
-
-def items(**conditions):
-    return Item.objects.filter(**conditions).order_by("pk")
-
-
-def owners(**conditions):
-    return Owner.objects.filter(**conditions).order_by("pk")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("populated")]
 
 
 def has_a_title():

@@ -12,17 +12,10 @@ from django.db.models.functions import Concat, Upper
 from tests.conftest import counted_reads
 from tests.integration.checks import changed, check_each_changes_some, deserialized, each_by_itself, saved
 from tests.property.differential import uncached
-from tests.property.population import populate
 from tests.rich.models import Item, NewItem, Owner, Sample
 
 # Rows that are put back get the keys that they had.
-pytestmark = pytest.mark.django_db(transaction=True, reset_sequences=True)
-
-
-@pytest.fixture(autouse=True)
-def rows(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
+pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 
 def item(pk=1):

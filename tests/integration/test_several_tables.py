@@ -4,17 +4,10 @@ import pytest
 from django.db.models import F
 
 from tests.integration.checks import check_each_changes_some, deserialized, saved
-from tests.property.population import populate
 from tests.rich.models import Cell, Event, Hall, Item, OpenVenue, Place, Step, Venue
 
 # Rows that are put back get the keys that they had.
-pytestmark = pytest.mark.django_db(transaction=True, reset_sequences=True)
-
-
-@pytest.fixture(autouse=True)
-def rows(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
+pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 
 def first_event():

@@ -1,12 +1,10 @@
 """Readers whose transaction pins a snapshot never fill, whatever others commit meanwhile."""
 
-import threading
-
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from cacheops_lite import invalidate_all
-from tests.conftest import counted_reads
+from tests.conftest import counted_reads, in_thread
 from tests.shop.models import Label, Product
 
 pytestmark = [
@@ -22,21 +20,6 @@ def label(store):
 
 def texts():
     return sorted(Label.objects.values_list("text", flat=True))
-
-
-def elsewhere(function):
-    """Run in another thread, with connections of its own, to its end."""
-
-    def run():
-        try:
-            function()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
 
 
 def rename():
@@ -69,7 +52,7 @@ def test_a_reader_with_a_snapshot_does_not_fill(pinning):
         pytest.skip("its readers lock what they read, and writers wait")
     with transaction.atomic():
         Product.objects.nocache().count()
-        elsewhere(rename)
+        in_thread(rename)
         assert texts() == ["old"]
         assert Label.objects.filter(text="old").count() == 1
         assert Label.objects.get().text == "old"
@@ -82,7 +65,7 @@ def test_a_reader_with_a_snapshot_fills_in_autocommit(pinning, is_hit):
     """There each statement has a snapshot of its own."""
     texts()
     assert is_hit(texts)
-    elsewhere(rename)
+    in_thread(rename)
     assert texts() == ["new"]
 
 
@@ -127,7 +110,7 @@ def test_a_reader_that_asked_for_a_snapshot_by_itself_does_not_fill(statement):
             if is_within:
                 run(statement)
             Product.objects.nocache().count()
-            elsewhere(rename)
+            in_thread(rename)
             assert texts() == ["old"]
         assert texts() == ["new"]
     finally:
@@ -169,7 +152,7 @@ def test_a_snapshot_of_one_transaction_is_over_with_it():
         results.append(fills())
 
     results = []
-    elsewhere(read)
+    in_thread(read)
     assert results == [True, False, False, True]
 
 
@@ -179,7 +162,7 @@ def test_a_reader_without_a_snapshot_fills():
     def read():
         with transaction.atomic():
             assert texts() == ["old"]
-            elsewhere(rename)
+            in_thread(rename)
             assert texts() == ["new"]
         with counted_reads() as counted, transaction.atomic():
             texts()
@@ -187,5 +170,5 @@ def test_a_reader_without_a_snapshot_fills():
 
     # By a connection that never asked for a snapshot.
     hits = []
-    elsewhere(read)
+    in_thread(read)
     assert hits == [1]

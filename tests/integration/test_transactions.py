@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from cacheops_lite.transaction import recorder_of
+from tests.conftest import in_thread
 from tests.shop.models import Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,23 +27,6 @@ def label(store):
 
 def texts():
     return sorted(Label.objects.values_list("text", flat=True))
-
-
-def in_thread(function):
-    """Run in another thread, with connections of its own."""
-    result = []
-
-    def run():
-        try:
-            result.append(function())
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(20)
-    assert result, "the thread did not finish"
-    return result[0]
 
 
 def rename(label, text):
