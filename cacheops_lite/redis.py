@@ -101,8 +101,8 @@ def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
     try:
         return execute("EVALSHA", script.sha, len(keys), *keys, *args)
     except NoScriptError:
-        # Loads it.
-        return script(keys=keys, args=args)
+        # Keeps it for the next time; to load it first would leave a moment in which it may be lost again.
+        return execute("EVAL", script_source(name), len(keys), *keys, *args)
 
 
 @cache
