@@ -12,10 +12,11 @@ from asgiref.sync import sync_to_async
 from django.db import connection, connections
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from fakeredis import FakeRedis
 
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_read
-from tests import fast_paths, services
+from tests import fast_paths, servers, services
 
 FLAVOURS = {
     "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
@@ -48,6 +49,16 @@ def store(request):
         client.flushdb()
         yield client
         client.flushdb()
+
+
+@pytest.fixture
+def store_of_its_own(store):
+    """On a server that no other run uses, for tests that change all of it: others would lose what they sent."""
+    if isinstance(store, FakeRedis):
+        yield store
+        return
+    with servers.running() as server, override_settings(CACHEOPS_REDIS=server.url):
+        yield cacheops_redis.get_client()
 
 
 def in_thread(function):

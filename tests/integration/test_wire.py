@@ -297,7 +297,7 @@ def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usua
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_scripts_that_nobody_waits_for_are_loaded_again(store, monkeypatch, is_plain):
+def test_scripts_that_nobody_waits_for_are_loaded_again(store_of_its_own, monkeypatch, is_plain):
     """The one that finds the server without it is lost, the next is not; where it is waited for, neither is."""
     monkeypatch.setattr(wire, "ENABLED", is_plain)
     monkeypatch.setattr(cacheops_redis, "_wire", None)
@@ -305,13 +305,13 @@ def test_scripts_that_nobody_waits_for_are_loaded_again(store, monkeypatch, is_p
     send_script("unlock", [lock], lines)
     get_client().script_flush()
     for _ in range(3 if is_plain else 1):
-        store.set(lock, "token")
+        store_of_its_own.set(lock, "token")
         send_script("unlock", [lock], lines)
         execute("ECHO", "this settles it")
-    assert not store.exists(lock)
+    assert not store_of_its_own.exists(lock)
 
 
-def test_scripts_that_the_server_forgot_are_loaded_again(store):
+def test_scripts_that_the_server_forgot_are_loaded_again(store_of_its_own):
     """As after a restart, or SCRIPT FLUSH."""
     for _ in range(2):
         assert run_script("unlock", ["wire"], ["token"]) == 0
