@@ -66,6 +66,8 @@ def _elements(value: Any) -> str | frozenset[str]:
 
 settings = Settings()
 
+# How often something was derived anew, for what is kept where no observer finds it.
+_derivations = 0
 # Called after a CACHEOPS* setting changed, so that what was derived from it can be derived anew.
 _observers: list[Callable[[str], None]] = []
 
@@ -84,8 +86,15 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
     derive_anew(setting)
 
 
+def derivations() -> int:
+    """Changes whenever what was derived from settings may be another thing now."""
+    return _derivations
+
+
 def derive_anew(setting: str) -> None:
     """Forget what was derived from a setting."""
+    global _derivations
+    _derivations += 1
     if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
         _profiles.cache_clear()
         _profile_of.cache_clear()

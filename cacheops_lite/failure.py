@@ -17,6 +17,7 @@ import redis
 from redis import exceptions
 
 from .conf import on_change, settings
+from .forks import in_children
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -41,7 +42,7 @@ class CircuitBreaker:
     """Open while Redis is away."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self.lock = Lock()
         self.close()
 
     def close(self) -> None:
@@ -57,7 +58,7 @@ class CircuitBreaker:
         """A call may try Redis: while it is closed each, while it is open one after each pause."""
         if not self._pause:
             return True
-        with self._lock:
+        with self.lock:
             now = time.monotonic()
             if now < self._retry_at:
                 return False
@@ -66,7 +67,7 @@ class CircuitBreaker:
 
     def note(self, error: Exception) -> None:
         """A call failed."""
-        with self._lock:
+        with self.lock:
             if not self._pause:
                 logger.warning("Redis is away, going on without it: %r", error)
             self._pause = min(self._pause * 2, LONGEST_PAUSE) or FIRST_PAUSE
@@ -79,6 +80,11 @@ breaker = CircuitBreaker()
 @on_change
 def _forget(setting: str) -> None:
     breaker.close()
+
+
+@in_children
+def _renew_in_child() -> None:
+    breaker.lock = Lock()
 
 
 def call(func: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Hashable
 from threading import Lock
 from typing import Any
 
+from .forks import in_children
 from .store import MISS
 
 MAX_ENTRIES = 1000
@@ -20,6 +21,15 @@ MAX_ENTRIES = 1000
 _entries: OrderedDict[Hashable, tuple[Any, frozenset[str], float]] = OrderedDict()
 _lock = Lock()
 _version = 0
+
+
+@in_children
+def _renew_in_child() -> None:
+    global _lock, _version
+    _lock = Lock()
+    # What the parent's other threads have yet to forget is not forgotten here.
+    _entries.clear()
+    _version += 1
 
 
 def recall(key: Hashable) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from . import keys, registries
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Work
 from .failure import call
+from .forks import in_children
 from .redis import get_client, run_script, send_script
 
 # Keys that wait to be removed; of more everything is.
@@ -197,6 +198,15 @@ def _carry() -> None:
             if not (_overdue or _in_delivery):
                 _courier = None
                 return
+
+
+@in_children
+def _renew_in_child() -> None:
+    """What was under way in the parent is done once more."""
+    global _courier, _delivery_lock, _state_lock
+    _courier, _state_lock, _delivery_lock = None, Lock(), RLock()
+    _merge(_in_delivery)
+    _in_delivery.clear()
 
 
 @atexit.register

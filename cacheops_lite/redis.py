@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError
 from redis.sentinel import Sentinel
 
 from .conf import on_change, settings
+from .forks import in_children
 from .wire import Wire
 
 CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
@@ -109,6 +110,12 @@ def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
 def script_source(name: str) -> str:
     """The Lua source of a script."""
     return (resources.files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+@in_children
+def _renew_in_child() -> None:
+    global _lock
+    _lock = RLock()
 
 
 @on_change

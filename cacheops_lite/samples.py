@@ -14,7 +14,7 @@ from django.db.models.manager import BaseManager
 from . import compiled
 from .caching import require_caching
 from .conditions import Dependency
-from .conf import parse_timeout, settings
+from .conf import derivations, parse_timeout, settings
 from .dependencies import Uncacheable
 from .keys import digest, value_key
 from .keys import name as name_in_keys
@@ -82,7 +82,8 @@ class Samples:
         databases = self.databases
         if not settings.CACHEOPS_ENABLED or is_dirty(databases):
             return None
-        found = self._found(databases)
+        derived = derivations()
+        found = self._found(databases, derived)
         if found is None:
             return None
         tables = found.tables
@@ -91,7 +92,7 @@ class Samples:
         serializer = function_serializer()
         return Target(
             key=value_key(prefix, digest("as", *found.names, name())),
-            basis=self._basis(databases, prefixes),
+            basis=self._basis(databases, derived, prefixes),
             databases=databases,
             timeout=self.options.timeout,
             lock=self.options.lock,
@@ -100,7 +101,7 @@ class Samples:
             loads=serializer.loads,
         )
 
-    def _find(self, databases: tuple[str, ...]) -> _Found | None:
+    def _find(self, databases: tuple[str, ...], derived: int) -> _Found | None:
         found = _Found([] if self.options.db_agnostic else list(databases), set())
         for queryset in self.querysets:
             try:
@@ -113,8 +114,8 @@ class Samples:
             found.dependencies.update(read.dependencies)
         return found
 
-    def _make_basis(self, databases: tuple[str, ...], prefixes: tuple[str, ...]) -> Basis:
-        found = self._found(databases)
+    def _make_basis(self, databases: tuple[str, ...], derived: int, prefixes: tuple[str, ...]) -> Basis:
+        found = self._found(databases, derived)
         assert found is not None
         by_table = dict(zip(map(name_in_keys, found.tables), prefixes, strict=True))
         return Basis(by_table.__getitem__, found.dependencies)

@@ -268,8 +268,15 @@ def test_a_view_that_is_made_anew_is_read_anew(views):
     views(TAGS)
     Label.objects.create(text="label")
 
+    def uncached():
+        return sorted(Tag.objects.nocache().values_list("text", flat=True))
+
+    like_tags = cached_as(Tag)(uncached)
+
     def read():
-        return sorted(Tag.objects.values_list("text", flat=True))
+        found = sorted(Tag.objects.values_list("text", flat=True))
+        assert like_tags() == found
+        return found
 
     assert read() == ["label"]
     execute("DROP VIEW shop_tag")

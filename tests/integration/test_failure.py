@@ -1,8 +1,11 @@
 """Redis away: nothing that was committed stays stale, and with CACHEOPS_DEGRADE_ON_FAILURE nothing breaks."""
 
 import logging
+import os
+import signal
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import redis
@@ -10,9 +13,11 @@ from django.db import connection, transaction
 from django.test import override_settings
 from redis import exceptions
 
-from cacheops_lite import CacheMiss, cache, cached, cached_as, failure, invalidate_all, invalidate_obj, outbox
+from cacheops_lite import CacheMiss, cache, cached, cached_as, failure, invalidate_all, invalidate_obj, local, outbox
+from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
-from cacheops_lite.redis import get_client
+from cacheops_lite.redis import get_client, run_script
+from cacheops_lite.store import MISS
 from tests import servers
 from tests.conftest import run_async
 from tests.shop.models import Label, Product
@@ -331,6 +336,66 @@ def test_other_errors_are_not_forgiven(server, degrading, pen, monkeypatch):
     monkeypatch.setattr(get_client(), "execute_command", failing)
     with pytest.raises(exceptions.NoPermissionError):
         names()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, monkeypatch):
+    """It is forked while other threads are within locks, and does itself what they were at."""
+    names()
+    work = {"": Work(tables={"shop_product"})}
+    outbox._in_delivery.update(work)
+    held = [outbox._delivery_lock, outbox._state_lock, local._lock, failure.breaker.lock, cacheops_redis._lock]
+    try:
+        with holding(held):
+            monkeypatch.setattr(cacheops_redis, "_scripts", {})
+            child = os.fork()
+            if not child:
+                with exiting():
+                    assert local.recall("nothing") is MISS
+                    assert run_script("lift", [], [""]) == 0
+                    failure.breaker.note(redis.ConnectionError())
+                    assert not failure.breaker.allows()
+                    assert outbox.is_overdue()
+                    outbox.deliver_overdue()
+                    assert not outbox.is_overdue()
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        outbox._in_delivery.clear()
+    assert not get_client().keys("*g:shop_product")
+
+
+@contextmanager
+def holding(locks):
+    """Another thread is within them."""
+    has_them, may_go = threading.Event(), threading.Event()
+
+    def hold():
+        with ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            has_them.set()
+            may_go.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert has_them.wait(20)
+        yield
+    finally:
+        may_go.set()
+        thread.join()
+
+
+@contextmanager
+def exiting():
+    """The end of a child process: 0 if nothing was wrong; it does not wait long."""
+    code = 1
+    try:
+        signal.alarm(5)
+        yield
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def test_what_waits_is_bounded(server, degrading, no_courier):
