@@ -61,6 +61,17 @@ def store_of_its_own(store):
         yield cacheops_redis.get_client()
 
 
+@pytest.fixture
+def populated(store):
+    """The first rows of random histories."""
+    # The models are not there when this file is read.
+    from tests.property import population
+
+    population.populate()
+    yield
+    population.drop_views()
+
+
 def in_thread(function):
     """Run in another thread, with connections of its own."""
     result = []

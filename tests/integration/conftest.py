@@ -10,7 +10,6 @@ from cacheops_lite.filecache import FileCache
 from cacheops_lite.redis import get_client
 from tests import services
 from tests.conftest import FLAVOURS
-from tests.property.population import populate
 
 
 @pytest.fixture(params=["redis", "embedded", "file"])
@@ -18,12 +17,6 @@ def cache(request, tmp_path):
     """An empty cache of each kind."""
     with cache_of_kind(request.param, tmp_path) as empty:
         yield empty
-
-
-@pytest.fixture
-def populated(store):
-    """The first rows of random histories: see `tests.property.population`."""
-    populate()
 
 
 @contextmanager

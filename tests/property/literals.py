@@ -14,6 +14,8 @@ CODES = st.sampled_from(["'x'", "'y'", "'z'", "'w'"])
 SLUGS = st.sampled_from(["'i1'", "'i2'", "'i3'", "None"])
 DAYS = st.sampled_from(["date1", "date2"])
 MOMENTS = st.sampled_from(["moment1", "moment2", "moment3"])
+# Of marks: as they are shown, as they are stored, and of none.
+SIGNS = st.sampled_from(["'m-1'", "'1'", "2", "'m-3'"])
 TOKENS = st.sampled_from(["uuid1", "uuid2"])
 FACTS = st.sampled_from(["{'a': 1}", "{'a': True}", "[1, 'b']", "1", "'a'", "{'a': {'b': None}}"])
 
@@ -55,6 +57,15 @@ VALUES: dict[str, dict[str, st.SearchStrategy[str]]] = {
     "Crate": {"name": TEXTS},
     "Bottle": {"crate_id": KEYS, "text": TEXTS},
     "Cork": {"bottle_id": MAYBE_KEYS, "text": TEXTS},
+    "Mark": {
+        "word": TEXTS,
+        "ident": st.sampled_from(["uuid1", "uuid2", "str(uuid1)", "None"]),
+        "tidy": st.sampled_from(["'a'", "' A '", "'b'", "''"]),
+        "text": TEXTS,
+    },
+    "Marking": {"mark_id": maybe(SIGNS), "text": TEXTS},
+    "Few": {"title": TEXTS, "number": SMALL, "owner_id": MAYBE_KEYS},
+    "Seen": {"title": TEXTS, "owner_name": TEXTS},
     "Sample": {
         "item_id": MAYBE_KEYS,
         "whole": maybe(SMALL),
@@ -90,13 +101,15 @@ ANY_MODEL = st.sampled_from([*MODELS, *["Item"] * 5, *["Owner", "Place", "Hall",
 HOT = {
     "Item": ["number", "title", "owner_id"],
     "Owner": ["name"],
-    "Place": ["area"],
+    "Place": ["area", "inside_id"],
     "Venue": ["seats", "area"],
     "Hall": ["seats", "area", "heated"],
     "Sample": ["whole", "flag"],
     "Help": ["level"],
     "Step": ["text"],
     "Cell": ["text"],
+    "Mark": ["word", "tidy", "text"],
+    "Few": ["number", "title"],
 }
 
 
@@ -110,6 +123,7 @@ def some_field(draw: st.DrawFn, model: str, fields: dict[str, st.SearchStrategy[
 PICKS = dict.fromkeys(MODELS, KEYS) | {
     "Event": TOKENS,
     "Cell": st.sampled_from(["(1, 1)", "(1, 2)", "(2, 1)", "(2, 2)"]),
+    "Mark": SIGNS,
     "Hall": st.just("5") | KEYS,
     "Venue": st.sampled_from(["3", "4", "5"]),
     "OpenVenue": st.sampled_from(["3", "4", "5"]),
@@ -225,6 +239,17 @@ CONDITIONS: dict[str, dict[str, st.SearchStrategy[str]]] = {
     "Crate": {"bottles__text": TEXTS, "bottles__corks__text": TEXTS, "bottles__isnull": TRUE},
     "Bottle": {"crate__name": TEXTS, "corks__text": TEXTS, "corks__isnull": TRUE},
     "Cork": {"bottle__text": TEXTS, "bottle__crate__name": TEXTS, "bottle__isnull": TRUE},
+    "Mark": {
+        "markings__text": TEXTS,
+        "markings__isnull": TRUE,
+        "pk__in": st.just("['1', 'm-3']"),
+        "word__in": st.just("['a', 'B']"),
+        "tidy__startswith": st.just("'a'"),
+        "ident__isnull": TRUE,
+    },
+    "Marking": {"mark__text": TEXTS, "mark__word": TEXTS, "mark__tidy": TEXTS, "mark": SIGNS, "mark__isnull": TRUE},
+    "Few": {"owner__name": TEXTS, "owner": KEYS, "owner__items__title": TEXTS, "number__gt": SMALL},
+    "Seen": {"owner_name__isnull": TRUE, "title__startswith": TEXTS},
     "Sample": {
         **{
             "whole__isnull": TRUE,

@@ -190,14 +190,19 @@ def attempt(text: str) -> None:
             raise AssertionError(f"{text} is refused with the cache only: {error!r}, without it {again!r}") from error
 
 
+# Those that the machine is for.
+THE_READS = st.runner().flatmap(lambda machine: machine.reads)
+
+
 class HistoryMachine(RuleBasedStateMachine):
     """Each step writes, or adds a read to the pool; then all reads of the pool are compared."""
 
     population: Population
     figures: Figures
+    reads: Any = READS
     pool: dict[str, Known]
 
-    @initialize(reads=st.lists(READS, min_size=6, max_size=POOL))
+    @initialize(reads=st.lists(THE_READS, min_size=6, max_size=POOL))
     def begin(self, reads):
         self.pool = {}
         namespace.kept.clear()
@@ -206,7 +211,7 @@ class HistoryMachine(RuleBasedStateMachine):
         for text in reads:
             self.read(text)
 
-    @rule(text=READS)
+    @rule(text=THE_READS)
     def read(self, text):
         """Add a read to the pool; the oldest leaves it."""
         while len(self.pool) >= POOL:
@@ -314,10 +319,18 @@ WRITING = (
 )
 
 
-def run(figures: Figures, examples: int, steps: int, only: Collection[str] = WRITING, **options: Any) -> None:
+def run(
+    figures: Figures,
+    examples: int,
+    steps: int,
+    only: Collection[str] = WRITING,
+    reads: st.SearchStrategy[str] = READS,
+    **options: Any,
+) -> None:
     """Run that many histories from the population that lies in the database, with `only` these rules that write."""
     left_out = {name: None for name in WRITING if name not in only}
-    machine = type("History", (HistoryMachine,), {"population": Population(), "figures": figures, **left_out})
+    members = {"population": Population(), "figures": figures, "reads": reads, **left_out}
+    machine = type("History", (HistoryMachine,), members)
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -35,6 +35,8 @@ RELATED = {
     "Sample": ["item", "item__place__venue"],
     "Bottle": ["crate"],
     "Cork": ["bottle", "bottle__crate"],
+    "Marking": ["mark"],
+    "Few": ["owner", "owner__badge"],
 }
 PREFETCHED = {
     "Owner": [
@@ -51,6 +53,8 @@ PREFETCHED = {
     "NewItem": ["'tags'", "'owner'"],
     "Remark": ["'target'"],
     "Crate": ["'bottles'", "'bottles__corks'"],
+    "Mark": ["'markings'"],
+    "Few": ["'owner__items'"],
     "Tag": ["'items'", "Prefetch('items', Item.objects.exclude(title='a').select_related('owner'))"],
 }
 ANNOTATIONS = {
@@ -94,6 +98,9 @@ ANNOTATIONS = {
     "Step": ["n=Window(Rank(), partition_by='item', order_by='text')"],
     "Event": ["n=F('venue__seats')", "n=F('hall__heated')"],
     "Cell": ["n=F('item__title')"],
+    "Mark": ["n=Count('markings')", "n=Upper('text')"],
+    "Marking": ["n=F('mark__word')", "n=F('mark__tidy')", "n=F('mark__ident')"],
+    "Few": ["n=Count('owner__items')", "n=F('owner__name')"],
 }
 ORDERS = {
     "Owner": ["'name', 'pk'", "'-code'", "'badge__color', 'pk'"],
@@ -162,6 +169,9 @@ NAVIGATIONS = [
     "Owner.objects.in_bulk([{code}], field_name='code')",
     "Sample.objects.filter(nocase={text}).values_list('pk', 'nocase')",
     "Sample.objects.values('flag').annotate(n=Count('pk'))",
+    "Item.objects.filter(pk__in=Seen.objects.filter(owner_name={text}).values('pk'))",
+    "Owner.objects.filter(few__number={small})",
+    "list(Few.objects.raw('SELECT * FROM rich_seen WHERE title = %s ORDER BY id', [{text}]).cache())",
     "list(Item.objects.raw('SELECT * FROM rich_item WHERE number = %s ORDER BY id', [{small}]).cache())",
     "list(Owner.objects.raw('SELECT o.* FROM rich_owner o JOIN rich_item i ON owner_id = o.id ORDER BY i.id').cache())",
     "list(Item.objects.filter(number={small}).order_by('pk').cache(ops='fetch').iterator())",
@@ -169,7 +179,7 @@ NAVIGATIONS = [
 ]
 # Tables between others, which let rows in or sort them.
 BETWEEN = [
-    "Item.objects.filter(place__inside__name={text})",
+    "Item.objects.filter(place__inside__name={place})",
     "Item.objects.filter(place__inside__area={small}).select_related('place')",
     "Item.objects.select_related('place__inside').order_by('place__inside__name', 'pk')[:{small}]",
     "Item.objects.order_by('place__inside__area', 'pk').values_list('pk', 'place__name')[1:3]",
@@ -177,10 +187,10 @@ BETWEEN = [
     "Step.objects.filter(item__owner__name={text}).select_related('item')",
     "Step.objects.select_related('item__owner').order_by('item__owner__name', 'pk')[:{small}]",
     "Help.objects.filter(item__place__area={small}).select_related('item', 'owner')",
-    "Hall.objects.filter(name={text})",
-    "Event.objects.filter(hall__name={text}).select_related('hall')",
+    "Hall.objects.filter(name={place})",
+    "Event.objects.filter(hall__name={place}).select_related('hall')",
     "Tag.objects.filter(items__owner__name={text})",
-    "Owner.objects.filter(items__place__name={text}).select_related('badge')",
+    "Owner.objects.filter(items__place__name={place}).select_related('badge')",
 ]
 # No row at all is an answer too, which a row that comes changes.
 ABSENCES = [
@@ -206,10 +216,10 @@ ABSENCES = [
     "Tag.objects.exclude(items__isnull=True)",
     "Venue.objects.filter(events__day=None)",
 ]
+# Columns of which equal values may look different: any one of them is given for all.
+UNLIKE = {"Sample": ("nocase", "facts"), "Mark": ("word", "tidy")}
 CODE = st.sampled_from(["'x'", "'y'", "'w'"])
-
-
-SHAPES = ["{}, {}", "Q({}) | Q({})", "~Q({})", "Q({}) & ~Q({})", "Q({}) ^ Q({})"]
+PLACES = st.sampled_from(["'park'", "'arena'", "'hall'"])
 
 
 @st.composite
@@ -263,8 +273,7 @@ def terminated(draw: st.DrawFn, model: str) -> str:
     """A queryset and what is asked of it."""
     text = draw(querysets(model))
     own = [field_name(name) for name in VALUES[model]]
-    # Those of which equal ones may look different give any one of them.
-    columns = [name for name in own if name not in ("nocase", "facts")]
+    columns = [name for name in own if name not in UNLIKE.get(model, ())]
     column = draw(st.sampled_from(columns))
     other = draw(querysets(model))
     end = draw(
@@ -329,7 +338,9 @@ def terminated(draw: st.DrawFn, model: str) -> str:
 def formed(draw: st.DrawFn, forms: list[str]) -> str:
     """Reads that are worth a form of their own."""
     form = draw(st.sampled_from(forms))
-    return form.format(key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE))
+    return form.format(
+        key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE), place=draw(PLACES)
+    )
 
 
 @st.composite
@@ -341,6 +352,7 @@ def of_moving_rows(draw: st.DrawFn) -> str:
     return form.format(m=model, name=name, value=draw(VALUES[model][name]))
 
 
+BETWEEN_READS = formed(BETWEEN)
 READS = st.one_of(
     of_moving_rows(),
     ANY_MODEL.flatmap(decorated),
@@ -348,5 +360,5 @@ READS = st.one_of(
     ANY_MODEL.flatmap(terminated),
     formed(NAVIGATIONS),
     formed(ABSENCES),
-    formed(BETWEEN),
+    BETWEEN_READS,
 )

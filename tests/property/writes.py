@@ -46,6 +46,9 @@ EXPRESSIONS = {
     "Help": "level=F('level') + 1",
     "Cell": "text=Upper('text')",
     "Bottle": "text=Upper('text')",
+    "Mark": "text=Upper('text')",
+    "Marking": "text=Concat('text', Value('b'))",
+    "Few": "number=F('number') + 1",
 }
 
 
@@ -141,7 +144,7 @@ def inserts(draw: st.DrawFn) -> str:
     """New rows, one or many, or such as may be there."""
     model = draw(ANY_MODEL)
     held, other = draw(values(model, needed=True)), draw(values(model, needed=True))
-    if model in ("Badge", "Event", "Cell"):
+    if model in ("Badge", "Event", "Cell", "Mark"):
         held["pk"], other["pk"] = draw(PICKS[model]), draw(PICKS[model])
     first, *_ = held
     form = draw(
@@ -247,6 +250,7 @@ MANY = {
     "Item.objects.get(pk={k}).cells": "Cell",
     "Owner.objects.get(pk={k}).nicked": "Item",
     "NewItem.objects.get(pk={k}).tags": "Tag",
+    "Mark.objects.get(pk={k}).markings": "Marking",
 }
 
 
@@ -322,6 +326,9 @@ RAW = [
     "sql('UPDATE rich_badge SET color = (SELECT name FROM rich_owner WHERE id = %s)', {key})",
     "truncate(Label); truncate(Remark)",
     "truncate(Item.tags.through)",
+    "sql('UPDATE rich_few SET number = %s WHERE id = %s', {small}, {key})",
+    "sql('DELETE FROM rich_few WHERE id = %s', {key})",
+    "sql('UPDATE rich_mark SET tidy = %s, word = %s', {text}, {text})",
     "list(Item.objects.raw('UPDATE rich_item SET number = %s RETURNING id, title', [{small}]))",
 ]
 

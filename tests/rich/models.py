@@ -223,6 +223,27 @@ class Marking(models.Model):
     text = models.CharField(max_length=20, default="")
 
 
+class Few(models.Model):
+    """Rows of a view, of some items; what is written to them is written to these, where the database lets it."""
+
+    title = models.CharField(max_length=100)
+    number = models.IntegerField()
+    owner = models.ForeignKey(Owner, models.DO_NOTHING, null=True, related_name="few")
+
+    class Meta:
+        managed = False
+
+
+class Seen(models.Model):
+    """Rows of a view that reads another one and a table."""
+
+    title = models.CharField(max_length=100)
+    owner_name = models.CharField(max_length=30, null=True)
+
+    class Meta:
+        managed = False
+
+
 class Sample(models.Model):
     """A field of every kind."""
 
