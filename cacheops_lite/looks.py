@@ -94,14 +94,14 @@ def to_look_at(model: type[Model], names: Iterable[str] | None) -> Sequence[str]
     know, and that asks for more, finds no image, and drops the table.
     """
     found = [
-        (table, registries.known(prefix, table.name))
+        (table, registries.understood(prefix, table.name))
         for table in tables_of(model)
         for prefix in prefixes_of_table(table.name)
     ]
     # Receivers are told all that there is of a row.
     if cache_invalidated.has_listeners(model._meta.concrete_model):
         return readable(model)
-    if any(registry is None or (registry.size and registry.version is None) for _, registry in found):
+    if any(registry is None for _, registry in found):
         return readable(model)
     return _to_look_at(model, tuple(found), None if names is None else frozenset(names))
 
@@ -218,9 +218,12 @@ def _take_write_lock(model: type[Model], using: str) -> None:
 def wanted_of(model: type[Model]) -> registries.Wanted | None:
     """What the schemes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
-    with suppress(RedisError):
-        return call(lambda: registries.wanted(prefixes))
-    return None
+    found = registries.wanted(prefixes)
+    if found is None:
+        with suppress(RedisError):
+            call(lambda: registries.ask(prefixes))
+            found = registries.wanted(prefixes)
+    return found
 
 
 def asked_for(tables: Iterable[Table], wanted: registries.Wanted, written: Container[Any]) -> Iterable[str]:

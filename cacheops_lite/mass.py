@@ -210,7 +210,8 @@ def _updated_rows(
         if not isinstance(field, GeneratedField) and not hasattr(value, "resolve_expression"):
             put(told, field, value)
     if all(field.attname in told or field.attname not in names for field in written):
-        return {key: {name: {**held, **told}[name] for name in held} for key, held in old.items()}
+        known = {name: value for name, value in told.items() if name in names}
+        return {key: {**held, **known} for key, held in old.items()}
     found = rows(lock(model, using).filter(pk__in=stored_keys(model, old)), names)
     return {held[model._meta.pk.attname]: held for held in found}
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from . import keys
 from .changes import AnyChange
+from .conf import on_change
 from .lately import Lately
-from .redis import get_client
+from .redis import CLIENT_SETTINGS, get_client
 from .schemes import VERSION, parse
 
 # Of one table in one flush; where changes meet more, the table falls: the script would keep others waiting.
@@ -75,21 +76,40 @@ class Wanted:
         return reads is None or column in reads
 
 
-def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted:
-    """What the schemes of tables ask for, under each of their prefixes; in one round trip."""
+def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted | None:
+    """What the schemes of tables ask for, under each of their prefixes, as far as is known here; None before `ask`.
+
+    One that it does not know of may ask for more than images then tell, and drops the table.
+    """
+    found = Wanted()
+    for table in prefixes:
+        for prefix in prefixes[table]:
+            registry = understood(prefix, table)
+            if registry is None:
+                return None
+            found.note(table, registry)
+    return found
+
+
+def ask(prefixes: Mapping[str, Sequence[str]]) -> None:
+    """Get to know the registries of tables, under each of their prefixes, in one round trip."""
     places = [(prefix, table) for table in prefixes for prefix in prefixes[table]]
     pipeline = get_client().pipeline(transaction=False)
     for prefix, table in places:
         pipeline.smembers(keys.registry_key(prefix, table))
-    found = Wanted()
     for (prefix, table), members in zip(places, pipeline.execute(), strict=True):
-        found.note(table, note(prefix, table, members))
-    return found
+        note(prefix, table, members)
 
 
 def known(prefix: str, table: str) -> Registry | None:
     """The registry of a table, as it was when this process last heard of it."""
     return _known.get((prefix, table))
+
+
+def understood(prefix: str, table: str) -> Registry | None:
+    """The same, if all that is in it is ours."""
+    registry = known(prefix, table)
+    return registry if registry is None or registry.version is not None or not registry.size else None
 
 
 def note(prefix: str, table: str, members: Sequence[bytes]) -> Registry:
@@ -107,3 +127,10 @@ def expect(prefix: str, table: str, member: str) -> None:
 
 
 _known: Lately[tuple[str, str], Registry] = Lately(1000)
+
+
+@on_change
+def _forget(setting: str) -> None:
+    # Those of another server.
+    if setting in CLIENT_SETTINGS:
+        _known.clear()

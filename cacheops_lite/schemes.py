@@ -12,11 +12,12 @@ VERSION = "@"
 class Scheme:
     """One scheme: the columns of its conditions, and those that its results read (None: all), which include them."""
 
-    __slots__ = ("_heads", "_tail", "columns", "joined", "reads")
+    __slots__ = ("_heads", "_named", "_tail", "columns", "joined", "reads")
 
     def __init__(self, joined: str, read_id: str, read: str):
         self.joined = joined
         self.columns = tuple(joined.split(",")) if joined else ()
+        self._named = frozenset(self.columns)
         self.reads = None if read_id == "*" else frozenset(filter(None, (read or read_id).split(",")))
         self._heads = tuple(f"{'&' * (i > 0)}{column}=" for i, column in enumerate(self.columns))
         self._tail = f"|{read_id}"
@@ -27,7 +28,7 @@ class Scheme:
 
     def names(self, changed: Collection[str]) -> bool:
         """Its conditions name one of these columns."""
-        return any(column in changed for column in self.columns)
+        return not self._named.isdisjoint(changed)
 
     def stamp(self, image: Mapping[str, str]) -> str | None:
         """The stamp that a row with that image meets, None if the image does not tell."""

@@ -13,7 +13,7 @@ from django.db.models.functions import Concat
 from django.db.models.signals import post_delete, post_save, pre_delete
 from django.test import override_settings
 
-from cacheops_lite import writes
+from cacheops_lite import registries, writes
 from cacheops_lite.images import Image, snapshot, tables_of
 from cacheops_lite.signals import cache_invalidated, post_update, pre_update
 from tests.conftest import counted_reads
@@ -118,6 +118,36 @@ def test_an_update_of_very_many_rows_drops_the_table(shop, monkeypatch):
     assert (
         kept([views(pens), views(inks)], lambda: Product.objects.filter(category=pens).update(views=1)) == [False] * 2
     )
+
+
+FURTHER = {
+    **UPDATES,
+    "delete": lambda rows: rows.filter(views=1).delete(),
+    "fast delete": transaction.atomic(lambda rows: rows.filter(views=1)._raw_delete("default")),
+    "bulk_create": lambda rows: Product.objects.bulk_create([Product(sku=uuid.uuid4().hex[:20], visible=True, views=1)]),
+}
+
+
+@pytest.mark.parametrize("write", FURTHER.values(), ids=FURTHER)
+def test_what_other_processes_began_to_read_falls_as_well(shop, monkeypatch, write):
+    """A process that writes knows of schemes what it heard last; it hears of others by writing, and is precise then."""
+    asked = []
+    ask = registries.ask
+    monkeypatch.setattr(registries, "ask", lambda prefixes: asked.extend(prefixes) or ask(prefixes))
+    rows = Product.objects.nocache().filter(visible=True)
+    # Nobody has read anything; from here on it is others that read.
+    Product.objects.filter(views=0).update(views=0)
+    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    asked.clear()
+    reads = [
+        lambda: Product.objects.filter(visible=True, views=1).count(),
+        lambda: list(Product.objects.filter(visible=True).values_list("views", flat=True).order_by("pk")),
+    ]
+    assert kept(reads, lambda: write(rows)) == [False, False]
+    assert Product._meta.db_table not in asked
+    other = [lambda: Product.objects.filter(visible=False, views=1).count()]
+    kept(other, lambda: Product.objects.filter(sku="s1").update(name="heard"))
+    assert kept(other, lambda: write(rows)) == [True]
 
 
 def test_an_update_by_joined_conditions_is_seen(shop):

@@ -266,6 +266,7 @@ def fill(lookup, payload=b"value"):
 
 
 def wanted():
+    registries.ask({"t": [""]})
     return registries.wanted({"t": [""]})
 
 
