@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from functools import cache
+from collections.abc import Hashable
+from functools import cache, lru_cache
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings as django_settings
 from django.db import connections
 from django.db.models import DecimalField, Field, ForeignKey, GeneratedField
+from django.db.models.signals import class_prepared
 
 from . import values
 from .conf import on_change, settings
@@ -39,7 +43,12 @@ AS_THEY_ARE = {"BooleanField": bool, "UUIDField": uuid.UUID, "FloatField": float
 SQLITE_DIGITS = 15
 DJANGO_S = "django.db.models"
 # Where a field class of somebody else's overrides one of these, we can't know what it stores.
-STORING_METHODS = ("get_db_prep_value", "get_db_prep_save", "db_type", "rel_db_type")
+STORING_METHODS = (
+    *("get_db_prep_value", "get_db_prep_save", "db_type", "rel_db_type"),
+    *("get_placeholder", "get_placeholder_sql"),
+)
+# And where it overrides one of these, not whether it shows that.
+SHOWING_METHODS = ("from_db_value", "select_format")
 
 
 @cache
@@ -48,15 +57,19 @@ def tokenizer(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
 
     `vendor` is the connection's: ``'postgresql'``, ``'sqlite'``, ``'mysql'``, ...
     """
-    while isinstance(field, ForeignKey):
-        field = field.target_field
+    if any(not are_alike(field, other, vendor) for other in _also_stored_by(field)):
+        return None
+    field = target_of(field)
     if field.get_internal_type() in settings.CACHEOPS_SKIP_FIELDS or not _stores_plainly(field):
         return None
     kind = field.get_internal_type()
     if kind in INTEGERS:
         return values.integer
     if kind in TEXTS:
-        return _text_tokenizer(getattr(field, "db_collation", None), vendor)
+        tokenize, longest = _text_tokenizer(getattr(field, "db_collation", None), vendor), field.max_length
+        # Others cut off what is too long, if that is spaces.
+        is_cut = tokenize is not None and longest is not None and vendor != "sqlite"
+        return values.no_longer(tokenize, longest) if is_cut else tokenize  # type: ignore[arg-type]
     if isinstance(field, DecimalField):
         return _decimal_tokenizer(field, vendor)
     if kind == "DateTimeField" and _loses_zones(vendor):
@@ -64,16 +77,68 @@ def tokenizer(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
     return OTHERS.get(kind)
 
 
+def target_of(field: Any) -> Any:
+    """The field whose values the column of `field` holds: another one if it is a foreign key."""
+    while isinstance(field, ForeignKey):
+        field = field.target_field
+    return field
+
+
+def are_alike(one: Field[Any, Any], other: Field[Any, Any], vendor: str) -> bool:
+    """What is equal in both columns has the same token in both, if it has one at all."""
+    one, other = target_of(one), target_of(other)
+    return one is other or _kind_of_tokens(one, vendor) == _kind_of_tokens(other, vendor)
+
+
+def _kind_of_tokens(field: Any, vendor: str) -> Hashable:
+    kind = field.get_internal_type()
+    if kind in INTEGERS:
+        return values.integer
+    if kind in TEXTS:
+        return _text_tokenizer(getattr(field, "db_collation", None), vendor), getattr(field, "db_collation", None)
+    return kind
+
+
+def _also_stored_by(field: Field[Any, Any]) -> list[Field[Any, Any]]:
+    """Fields of other models of the same table whose column is that of `field`."""
+    model = getattr(field, "model", None)
+    if model is None or not apps.models_ready:
+        return []
+    return [each for each in _shared_columns().get((model._meta.db_table, field.column), ()) if each is not field]
+
+
+@lru_cache(maxsize=1)
+def _shared_columns() -> dict[tuple[str, Any], list[Field[Any, Any]]]:
+    found: dict[tuple[str, Any], list[Field[Any, Any]]] = {}
+    for model in apps.get_models(include_auto_created=True, include_swapped=True):
+        for field in [] if model._meta.proxy else model._meta.local_concrete_fields:
+            found.setdefault((model._meta.db_table, field.column), []).append(field)
+    return {place: fields for place, fields in found.items() if len(fields) > 1}
+
+
 def _loses_zones(vendor: str) -> bool:
-    """Times may be stored as those of a zone whose clocks are turned back: then two instants are the same."""
+    """Times may be stored as those of a zone whose clocks are turned back: then two instants are the same.
+
+    PostgreSQL stores instants; but what says no zone, it takes for the time of one.
+    """
+    if vendor == "postgresql":
+        return not django_settings.USE_TZ
     zones = {each.get("TIME_ZONE") for each in connections.settings.values()}
-    return vendor != "postgresql" and not zones <= {None, "UTC"}
+    return not zones <= {None, "UTC"}
 
 
 @on_change
 def _forget(setting: str) -> None:
     if setting == "CACHEOPS_SKIP_FIELDS":
         tokenizer.cache_clear()
+
+
+def _on_class_prepared(**kwargs: Any) -> None:
+    _shared_columns.cache_clear()
+    tokenizer.cache_clear()
+
+
+class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.columns")
 
 
 def token(field: Field[Any, Any], vendor: str, value: Any) -> str | None:
@@ -103,12 +168,20 @@ def token_of_condition(field: Field[Any, Any], vendor: str, value: Any) -> str |
 
 def has_odd_ones(field: Field[Any, Any], vendor: str) -> bool:
     """Some values of `field` have no token but `values.ODD`, and may equal any other."""
-    return tokenizer(field, vendor) is values.folded
+    return _compares_by(field, vendor) is values.folded
 
 
 def is_loose(field: Field[Any, Any], vendor: str) -> bool:
     """Values of `field` that differ may be equal."""
-    return tokenizer(field, vendor) in (values.folded, values.nocase, values.padded)
+    return _compares_by(field, vendor) in (values.folded, values.nocase, values.padded)
+
+
+@cache
+def _compares_by(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
+    target = target_of(field)
+    if tokenizer(field, vendor) is None or target.get_internal_type() not in TEXTS:
+        return None
+    return _text_tokenizer(getattr(target, "db_collation", None), vendor)
 
 
 def is_ours_to_read(field: Field[Any, Any]) -> bool:
@@ -118,10 +191,29 @@ def is_ours_to_read(field: Field[Any, Any]) -> bool:
 
 def is_shown_as_stored(field: Field[Any, Any]) -> bool:
     """What is read of the column is what it holds, as Django's own fields show it; others may show something else."""
-    while isinstance(field, ForeignKey):
-        field = field.target_field
-    from_db_value = getattr(field, "from_db_value", None)
-    return from_db_value is None or from_db_value.__module__.startswith(DJANGO_S)
+    kind: Any = type(target_of(field))
+    return all(_is_django_s(kind, method) for method in SHOWING_METHODS if hasattr(kind, method))
+
+
+def is_shown_rounded(field: Field[Any, Any], vendor: str) -> bool:
+    """The column may hold more digits than are shown."""
+    return vendor == "sqlite" and isinstance(target_of(field), DecimalField)
+
+
+def has_scale(field: Field[Any, Any]) -> bool:
+    """Decimals that are equal are stored as one and the same."""
+    target = target_of(field)
+    return target.decimal_places is not None and _stores_plainly(target)
+
+
+def shows_instants(field: Field[Any, Any], vendor: str) -> bool:
+    """Times that look the same are the same instant."""
+    return not (target_of(field).get_internal_type() == "DateTimeField" and _loses_zones(vendor))
+
+
+def prepares_plainly(field: Field[Any, Any]) -> bool:
+    """What is stored is given to the database as it is when it is written again."""
+    return _is_django_s(type(target_of(field)), "get_prep_value")
 
 
 def kind_as_is(field: Field[Any, Any]) -> type | None:
@@ -130,7 +222,7 @@ def kind_as_is(field: Field[Any, Any]) -> type | None:
         if not _is_django_s(type(field), "get_prep_value"):
             return None
         field = field.target_field
-    if not _is_django_s(type(field), "get_prep_value"):
+    if not prepares_plainly(field):
         return None
     kind = field.get_internal_type()
     if kind in INTEGERS:
@@ -139,7 +231,7 @@ def kind_as_is(field: Field[Any, Any]) -> type | None:
 
 
 def _stores_plainly(field: Field[Any, Any]) -> bool:
-    return all(_is_django_s(type(field), method) for method in STORING_METHODS)
+    return all(_is_django_s(type(field), method) for method in STORING_METHODS if hasattr(field, method))
 
 
 def _is_django_s(field_class: type, method: str) -> bool:
@@ -163,4 +255,4 @@ def _text_tokenizer(collation: str | None, vendor: str) -> values.Tokenizer | No
 def _decimal_tokenizer(field: DecimalField[Any, Any], vendor: str) -> values.Tokenizer | None:
     if vendor == "sqlite" and (field.max_digits is None or field.max_digits > SQLITE_DIGITS):
         return None
-    return values.decimal_of(field.max_digits, field.decimal_places)
+    return values.decimal_of(field.max_digits, field.decimal_places, vendor)

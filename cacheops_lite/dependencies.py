@@ -17,6 +17,7 @@ from django.db.models.sql.constants import LOUTER
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
+from .columns import are_alike
 from .conditions import Conjunction, Dependency, Term
 from .dbviews import all_behind
 from .scope import watched_columns
@@ -239,7 +240,7 @@ def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction
         grown = False
         for alias in walk.live:
             join: Any = walk.query.alias_map[alias]
-            for left, right in join.join_cols if join.parent_alias else ():
+            for left, right in _alike_columns(walk, join) if join.parent_alias else ():
                 for here, there in (
                     ((join.parent_alias, left), (alias, right)),
                     ((alias, right), (join.parent_alias, left)),
@@ -248,6 +249,13 @@ def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction
                     grown = grown or not new <= terms
                     terms |= new
     return frozenset(terms)
+
+
+def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
+    """The columns that a join equates whose values have the same tokens: not an integer and its text, say."""
+    vendor = walk.compiler.connection.vendor
+    pairs = join.join_field.get_joining_fields()
+    return [(str(left.column), str(right.column)) for left, right in pairs if are_alike(left, right, vendor)]
 
 
 def _carried(terms: set[Term], here: tuple[str, str], there: tuple[str, str]) -> set[Term]:

@@ -14,6 +14,9 @@ from .images import table_names
 from .prefixes import prefix_of
 from .store import MISS
 
+# Of JSON, arrays and the like; what else can be changed in place, others share.
+MUTABLE = (dict, list, set, bytearray)
+
 
 def get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Callable[..., Any]) -> Any:
     """The object that meets the conditions; `usual` is Django's own get(), unbound."""
@@ -25,8 +28,16 @@ def get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Cal
         found = _get(queryset, args, kwargs, usual)
         tables = table_names(queryset.model)
         local.remember(key, found, tables, require_caching(queryset).timeout, since)
-    # What a caller changes on his one is not for others.
-    return copy.copy(found)
+    return _copied(found)
+
+
+def _copied(found: Any) -> Any:
+    """A copy: what a caller changes on his one is not for others."""
+    copied = copy.copy(found)
+    for name, value in copied.__dict__.items():
+        if isinstance(value, MUTABLE):
+            copied.__dict__[name] = copy.deepcopy(value)
+    return copied
 
 
 def _get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Callable[..., Any]) -> Any:

@@ -23,7 +23,9 @@ from .scope import deleted_along, known_tables, watched_columns
 from .statements import (
     Write,
     asks_for_snapshot,
+    begins,
     defines_shared_rows,
+    is_bound,
     is_of_one_transaction,
     is_over_at_once,
     may_commit,
@@ -102,14 +104,32 @@ def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
     """An execute wrapper: before a statement that may write the transaction gets dirty, after it tables are dropped."""
     if type(sql) is str and only_reads(sql, context["connection"].vendor):
         return execute(sql, params, many, context)
-    text = _text(sql, context["connection"])
-    if not may_commit(text, context["connection"].vendor):
-        return _guard(execute, text, sql, params, many, context)
+    text, recorder = _text(sql, context["connection"]), recorder_of(context["connection"])
+    if is_bound(text):
+        with _bounding(recorder, text):
+            return _guard(execute, text, sql, params, many, context)
     try:
         return _guard(execute, text, sql, params, many, context)
     finally:
         # Also if it failed: it committed before.
-        _committed(recorder_of(context["connection"]))
+        if may_commit(text, context["connection"].vendor):
+            _committed(recorder)
+
+
+@contextmanager
+def _bounding(recorder: Recorder, text: str) -> Iterator[None]:
+    """While a statement is executed by which a transaction may begin or end."""
+    was_manual = recorder.is_manual
+    if was_manual:
+        recorder.before_end()
+    try:
+        yield
+        recorder.note_bound(begins(text))
+    finally:
+        if may_commit(text, recorder.vendor):
+            _committed(recorder)
+        if was_manual and not recorder.is_manual:
+            recorder.committed()
 
 
 def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -124,7 +144,12 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         cursors.note_rest(context["cursor"])
     recorder = recorder_of(connection)
     is_alone = not many and not recorder.in_transaction and is_active()
-    if is_alone and _changes_some(write.table, connection.alias) and is_over_at_once(text, connection.vendor):
+    if (
+        is_alone
+        and _is_the_one(connection)
+        and _changes_some(write.table, connection.alias)
+        and is_over_at_once(text, connection.vendor)
+    ):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
@@ -163,6 +188,11 @@ def _drop(recorder: Recorder, text: str, write: Write) -> None:
     _drop_tables(recorder, tables | _changed_along(named, write.verb, recorder.using))
     if write.table is None and defines_shared_rows(text):
         dbviews.forget()
+
+
+def _is_the_one(connection: BaseDatabaseWrapper) -> bool:
+    """It is the one that atomic blocks are of, not one that somebody made beside it."""
+    return connection.alias in connections.settings and connections[connection.alias] is connection
 
 
 def _changes_some(table: str | None, using: str) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from django.db.models import F, Field, GeneratedField, Model, Value
+from django.db.models import F, Field, GeneratedField, Model, TextField, Value
 from django.db.models.expressions import BaseExpression, Combinable, ExpressionWrapper
+from django.db.models.functions import Cast
 
 from . import columns
 from .changes import AnyChange, Change
@@ -81,13 +82,12 @@ _EXPRESSIONS = (BaseExpression, Combinable)
 class Entry:
     """What holds the values of a field, by its attname, as the database gets them."""
 
-    __slots__ = ("_field", "_is_shown_as_stored", "_kind", "attname")
+    __slots__ = ("_field", "_kind", "attname")
 
     def __init__(self, field: Field[Any, Any]):
         self.attname = field.attname
         self._field = field
         self._kind = columns.kind_as_is(field)
-        self._is_shown_as_stored = columns.is_shown_as_stored(field)
 
     def put(self, held: dict[str, Any], value: Any) -> None:
         """Add a value, if Django can tell it."""
@@ -96,19 +96,33 @@ class Entry:
         else:
             put(held, self._field, value)
 
+
+class StoredEntry(Entry):
+    """The same of what a database holds, of a vendor."""
+
+    __slots__ = ("_is_put_as_is", "_is_shown_as_stored", "_is_shown_rounded")
+
+    def __init__(self, field: Field[Any, Any], vendor: str):
+        super().__init__(field)
+        self._is_shown_as_stored = columns.is_shown_as_stored(field)
+        self._is_shown_rounded = self._is_shown_as_stored and columns.is_shown_rounded(field, vendor)
+        self._is_put_as_is = not (self._is_shown_as_stored and columns.prepares_plainly(field))
+
     @property
     def selected(self) -> Any:
         """What ``values_list()`` is to be asked for, to get what `put_stored` takes."""
+        if self._is_shown_rounded:
+            return Cast(F(self.attname), TextField())
         if self._is_shown_as_stored:
             return self.attname
         return ExpressionWrapper(F(self.attname), output_field=_Stored(self._field))
 
     def put_stored(self, held: dict[str, Any], value: Any) -> None:
         """Add a value that the database holds."""
-        if self._is_shown_as_stored:
-            self.put(held, value)
-        else:
+        if self._is_put_as_is:
             held[self.attname] = plain(value)
+        else:
+            self.put(held, value)
 
 
 class _Stored(Field):
@@ -149,6 +163,29 @@ def written_by(model: type[Model], names: frozenset[str] | None) -> frozenset[st
 def generated(model: type[Model]) -> frozenset[str]:
     """The attnames of generated columns, which each write may change."""
     return frozenset(field.attname for field in model._meta.concrete_fields if isinstance(field, GeneratedField))
+
+
+def replaced(instance: Model, before: Mapping[str, Any]) -> list[str]:
+    """The attnames of which the instance holds something else than `before` it was written, of those whose fields store
+    what it holds: another field may have put it there too late."""
+    values = instance.__dict__
+    return [name for name in _stored_as_held(type(instance)) if name in before and before[name] is not values.get(name)]
+
+
+@lru_cache(maxsize=1024)
+def _stored_as_held(model: type[Model]) -> tuple[str, ...]:
+    options: Any = model._meta
+    returned = {*options.pk_fields, *getattr(options, "db_returning_fields", ())}
+    return tuple(
+        field.attname
+        for field in options.concrete_fields
+        if type(field).pre_save is Field.pre_save and not field.primary_key and field not in returned
+    )
+
+
+def has_makers(model: type[Model]) -> bool:
+    """A field of somebody else's makes up what it stores, and may do so with others'."""
+    return len(_told_by_instances(model)) < len([each for each in model._meta.concrete_fields if not each.generated])
 
 
 def untold(instance: Model) -> list[str]:
@@ -223,20 +260,21 @@ def _forget(setting: str) -> None:
     _tokenizers.cache_clear()
 
 
-def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[str]) -> list[str]:
+def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[str], vendor: str) -> list[str]:
     """The columns of `table` that may differ: of the `written` attnames those not known to be equal."""
     return [
         column
         for column, field in table.fields.items()
-        if field.attname in written and not _equal(field.attname, old, new)
+        if field.attname in written and not _equal(field, old, new, vendor)
     ]
 
 
 # Types whose equal values are stored as one and the same.
-_PLAIN = (str, int, bytes, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+_PLAIN = (str, int, bytes, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
 
 
-def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
+def _equal(field: Field[Any, Any], old: Snapshot, new: Snapshot, vendor: str) -> bool:
+    attname = field.attname
     if attname not in old or attname not in new:
         return False
     before, after = old[attname], new[attname]
@@ -245,9 +283,15 @@ def _equal(attname: str, old: Snapshot, new: Snapshot) -> bool:
         return bool(before == after)
     if before is None or after is None:
         return before is after
-    # An enum's member is stored as the text or number that it is.
-    if any(isinstance(before, kind) and isinstance(after, kind) for kind in _PLAIN):
-        return bool(before == after)
+    if isinstance(before, decimal.Decimal) and isinstance(after, decimal.Decimal):
+        return bool(before == after) if columns.has_scale(field) else before.as_tuple() == after.as_tuple()
+    if isinstance(before, datetime.datetime):
+        return bool(before == after) and columns.shows_instants(field, vendor)
+    # An enum's member is stored as the text or number that it is, whatever it equals itself.
+    stored_as: Any
+    for stored_as in _PLAIN:
+        if isinstance(before, stored_as) and isinstance(after, stored_as):
+            return stored_as.__eq__(before, after) is True
     # Others may be equal and yet be stored differently: JSON's true and 1, zeros of both signs.
     return type(before) is type(after) and repr(before) == repr(after)
 
@@ -269,6 +313,6 @@ def row_changed(
     """The changes that updating the `written` attnames of the row makes; none where nothing differs."""
     changes: list[AnyChange] = []
     for table in tables_of(model):
-        if changed := differing(table, old, new, written):
+        if changed := differing(table, old, new, written, vendor):
             changes.append(Change(table.name, Image(table, old, vendor), Image(table, new, vendor), changed))
     return changes

@@ -18,7 +18,7 @@ from redis import RedisError
 
 from . import registries
 from .failure import call
-from .images import Entry, Table, tables_of, untold, written_by
+from .images import StoredEntry, Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
 from .prepared import Prepared, Unprepared, prepared_row
 from .signals import cache_invalidated
@@ -151,9 +151,16 @@ def readable(model: type[Model]) -> list[str]:
 
 
 def lock(model: type[Model], using: str) -> QuerySet[Any]:
-    """A queryset of `model` that locks the rows it reads, for writes of the transaction that is open."""
+    """A queryset of `model` that locks the rows it reads, for updates of the transaction that is open."""
     _take_write_lock(model, using)
     return _locking(model, using)
+
+
+def lock_to_delete(model: type[Model], using: str) -> QuerySet[Any]:
+    """The same for deletes."""
+    _take_write_lock(model, using)
+    queryset = _reading(model, using)
+    return queryset.select_for_update() if connections[using].features.has_select_for_update else queryset
 
 
 def _reading(model: type[Model], using: str) -> QuerySet[Any]:
@@ -163,16 +170,24 @@ def _reading(model: type[Model], using: str) -> QuerySet[Any]:
 
 
 def _locking(model: type[Model], using: str) -> QuerySet[Any]:
-    queryset = _reading(model, using)
-    return queryset.select_for_update() if connections[using].features.has_select_for_update else queryset
+    features, queryset = connections[using].features, _reading(model, using)
+    if not features.has_select_for_update:
+        return queryset
+    # As an UPDATE does, which lets others go on to add rows that refer to this one.
+    return queryset.select_for_update(no_key=features.has_select_for_no_key_update)
 
 
 @contextmanager
 def block(using: str, savepoint: bool = False) -> Iterator[None]:
-    """An atomic block to look and to write in.  On SQLite, where it is the outermost, it begins with the write lock."""
+    """To look and to write in one transaction: the open one, or one that on SQLite begins with the write lock."""
+    recorder = recorder_for(using)
+    if recorder.in_transaction:
+        # Errors leave it as they do without us, which may be usable.
+        yield
+        return
     with _locking_block(connections[using], savepoint):
         yield
-    recorder_for(using).settle()
+    recorder.settle()
 
 
 @contextmanager
@@ -238,7 +253,8 @@ def asked_for(tables: Iterable[Table], wanted: registries.Wanted, written: Conta
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
-    entries = [Entry(queryset.model._meta.get_field(name)) for name in dict.fromkeys(attnames)]
+    model, vendor = queryset.model, connections[queryset.db].vendor
+    entries = [StoredEntry(model._meta.get_field(name), vendor) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
     for row in queryset.values_list(*(each.selected for each in entries)):

@@ -17,7 +17,7 @@ from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .dbviews import is_table
 from .images import Snapshot, own_row_went, owners_of, put, row_changed, stored_keys, table_names, tables_of
 from .invalidation import record
-from .looks import asked_for, block, lock, readable, rows, wanted_of
+from .looks import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of
 from .registries import Wanted
 from .signals import cache_invalidated
 from .transaction import recorder_for
@@ -47,7 +47,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
         return perform()
     with block(using):
         names = _names(queryset.model, wanted, written)
-        old = _locked_rows(queryset, names)
+        old = _locked_rows(queryset, names, lock(queryset.model, using))
         if old is None:
             return perform()
         with recorder_for(using).describing("update", *tables):
@@ -66,7 +66,7 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     wanted = wanted_of(model) if recorder_for(using).in_transaction else None
     if wanted is None or not _is_plain(queryset):
         return perform()
-    old = _locked_rows(queryset.using(using), _own_names(model, wanted))
+    old = _locked_rows(queryset.using(using), _own_names(model, wanted), lock_to_delete(model, using))
     if old is None:
         return perform()
     with recorder_for(using).describing("delete", model._meta.db_table):
@@ -88,7 +88,7 @@ def look_at(model: type[Model], keys: Collection[Any], using: str) -> list[AnyCh
     wanted = wanted_of(model)
     if wanted is None:
         return None
-    locked = lock(model, using)
+    locked = lock_to_delete(model, using)
     vendor = connections[using].vendor
     names = _own_names(model, wanted)
     return [own_row_went(model, held, vendor) for held in rows(locked.filter(pk__in=list(keys)), names)]
@@ -176,13 +176,14 @@ def _is_plain(queryset: QuerySet[Any]) -> bool:
     )
 
 
-def _locked_rows(queryset: QuerySet[Any], names: list[str]) -> dict[Any, Snapshot] | None:
-    """The rows of `queryset` by key, locked; None of too many."""
-    found = lock(queryset.model, queryset.db)
+def _locked_rows(queryset: QuerySet[Any], names: list[str], locking: QuerySet[Any]) -> dict[Any, Snapshot] | None:
+    """The rows of `queryset` by key, locked as `locking` would lock them; None of too many."""
+    found = locking.all()
     found.query = queryset.query.chain()
     found.query.clear_ordering(force=True)
-    has_locks = connections[queryset.db].features.has_select_for_update
-    locked = found.select_for_update() if has_locks else found
+    locked = found
+    if locking.query.select_for_update:
+        locked = found.select_for_update(no_key=locking.query.select_for_no_key_update)
     looked_at = list(rows(locked[: FEW + 1], names))
     if len(looked_at) > FEW:
         # Many may be too many, and are not locked for nothing.

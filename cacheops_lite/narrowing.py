@@ -188,6 +188,7 @@ def _aliases_in(walk: QueryWalk, expressions: Iterable[Any]) -> Iterable[str]:
 def _source(walk: QueryWalk, tree: Tree, alias: str) -> tuple[Source, bool] | None:
     """Where rows say which rows of `alias` they are joined with, and whether these have a say in the order of rows;
     None if `alias` does more than add columns, or if that can't be told."""
+    vendor = walk.compiler.connection.vendor
     for edge in tree.edges[alias]:
         column, far = str(edge.field.column), (edge.far, str(edge.far_field.column))
         places = {far}
@@ -198,7 +199,7 @@ def _source(walk: QueryWalk, tree: Tree, alias: str) -> tuple[Source, bool] | No
         is_way = is_way or (not edge.is_outer and tree.is_enforced(edge.far_field, edge.field))
         if not edge.is_single or not is_way or not tree.only_adds(alias, edge.far):
             continue
-        if not columns.is_shown_as_stored(edge.field):
+        if not columns.is_shown_as_stored(edge.field) or not columns.are_alike(edge.field, edge.far_field, vendor):
             # Rows tell other keys than writes do.
             continue
         for position, item in enumerate(walk.compiler.select):

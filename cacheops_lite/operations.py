@@ -18,7 +18,7 @@ from . import writes
 from .changes import Work
 from .dbviews import is_followed
 from .frames import DeleteFrame, SaveFrame
-from .images import snapshot, tables_of, written_by
+from .images import replaced, snapshot, tables_of, written_by
 from .invalidation import is_active, record
 from .looks import Look, StatementLook, block, has_key, is_surely_new, look, look_after, to_look_at
 from .mass import look_at
@@ -56,7 +56,7 @@ class Saving:
         self._frames: list[SaveFrame] = []
         self._looked = False
         # What the instance held before it was written.
-        self._before: set[str] = set()
+        self._before: dict[str, Any] = {}
         # What the row was right before it was written, None if there was none or nobody looked.
         self._look: Look | None = None
         self._statement_look: StatementLook | None = None
@@ -94,7 +94,7 @@ class Saving:
         using = recorder.using
         if not self._looked:
             self._looked = True
-            self._before = set(instance.__dict__)
+            self._before = dict(instance.__dict__)
             self._look_at(instance, names, using)
         frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, using))
         self._frames.append(frame)
@@ -106,8 +106,8 @@ class Saving:
         if owner is type(instance)._meta.concrete_model:
             # Of multi-table models the last one.  Since Django 6.1 an instance forgets what it wrote by expressions
             # that the UPDATE does not return.
-            lost = self._before.difference(instance.__dict__) & written_by(type(instance), None)
-            told = look_after(instance, using, lost)
+            lost = (self._before.keys() - instance.__dict__.keys()) & written_by(type(instance), None)
+            told = look_after(instance, using, [*lost, *replaced(instance, self._before)])
             writes.saved(instance, self._look, told, not updated, names, using, lost)
             self.is_described = True
             self.end(not updated)

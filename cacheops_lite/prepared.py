@@ -15,7 +15,7 @@ from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
-from .images import Entry
+from .images import StoredEntry
 from .lately import Lately
 
 # Types of values whose adaption to the database is their field's matter alone.
@@ -29,7 +29,9 @@ class Unprepared(Exception):
 class Prepared:
     """The SELECT of a queryset whose one condition is that `field` has a value, for other values of that type."""
 
-    def __init__(self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, entries: Sequence[Entry] = ()):
+    def __init__(
+        self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, entries: Sequence[StoredEntry] = ()
+    ):
         using = queryset.db
         # Of what is read, if only that is.
         self.entries = entries
@@ -95,7 +97,8 @@ def prepared_row(
     """
 
     def make() -> Prepared:
-        entries = [Entry(cast("Field[Any, Any]", model._meta.get_field(name))) for name in attnames]
+        vendor = connections[using].vendor
+        entries = [StoredEntry(cast("Field[Any, Any]", model._meta.get_field(name)), vendor) for name in attnames]
         queryset = queryset_of(model, using).filter(pk=pk).order_by()
         return Prepared(queryset.values_list(*(each.selected for each in entries)), model._meta.pk, pk, entries)
 

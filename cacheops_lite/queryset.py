@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
@@ -17,6 +16,7 @@ from .conf import ALL_OPS
 from .dbviews import is_followed
 from .gets import fetching_as_get
 from .invalidation import is_active
+from .looks import block
 from .patches import Patches
 from .scope import is_watched
 from .shapes import Shapeless, spelling_of
@@ -110,15 +110,17 @@ class QuerySetMixin(QuerySet[Any]):
         if not is_watched(model) or not is_active():
             return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
-        using = self.db
+        # A generator may write, too: not in a transaction of ours.
+        using, objs = self.db, list(objs)
         # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
-        with transaction.atomic(using=using, savepoint=False):
+        with block(using):
             if updates:
                 # Which rows, nobody tells.
                 return django.bulk_create(self, objs, *args, **kwargs)
+            before = writes.held_before(self.model, objs)
             with recorder_for(using).describing("insert", self.model._meta.db_table):
                 created = django.bulk_create(self, objs, *args, **kwargs)
-            writes.created(self.model, created, using)
+            writes.created(self.model, created, using, before)
         return created
 
     def clone(self) -> QuerySet[Any]:

@@ -27,6 +27,14 @@ BLIND = frozenset({"CALL", "DO", "EXECUTE", "EXEC"})
 RUNS_OTHERS = re.compile(r"\b(?:SET\s+STATEMENT|BEGIN\s+NOT\s+ATOMIC)\b", re.IGNORECASE)
 # What commits by its very meaning, and what does not on databases that commit before they change a table's definition.
 COMMITTING = frozenset({"COMMIT", "END"})
+ENDING = COMMITTING | {"ROLLBACK", "ABORT"}
+# Back to a savepoint, on to the next transaction, about one that was prepared.
+GOES_ON = re.compile(r"\b(?:TO|(?<!NO\s)CHAIN|PREPARED)\b", re.IGNORECASE)
+BEGINNING = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:BEGIN|START\s+TRANSACTION|XA\s+(?:START|BEGIN))\b", re.IGNORECASE | re.DOTALL
+)
+# On SQLite a savepoint begins one, if none is open.
+BOUNDS = ENDING | {"BEGIN", "START", "XA", "SAVEPOINT", "RELEASE"}
 NOT_COMMITTING = frozenset(
     word
     for line in (
@@ -72,7 +80,7 @@ class Write(NamedTuple):
 @lru_cache(maxsize=1024)
 def only_reads(sql: str, vendor: str) -> bool:
     """The statement is known to only read, and to leave its transaction and what that sees as they are."""
-    return parse(sql) is None and not asks_for_snapshot(sql) and not may_commit(sql, vendor)
+    return not (parse(sql) or asks_for_snapshot(sql) or may_commit(sql, vendor) or is_bound(sql))
 
 
 @lru_cache(maxsize=1024)
@@ -121,6 +129,26 @@ def may_commit(sql: str, vendor: str) -> bool:
     if vendor in ("sqlite", "postgresql"):
         return not words.isdisjoint(COMMITTING)
     return not words <= NOT_COMMITTING or RUNS_OTHERS.search(sql) is not None
+
+
+@lru_cache(maxsize=1024)
+def is_bound(sql: str) -> bool:
+    """A transaction may begin or end by the statement."""
+    return any(_first_word(part) in BOUNDS for part in parts(sql))
+
+
+def begins(sql: str) -> bool | None:
+    """A transaction is open after it that it began (True), or it ended the one that was (False); None: neither."""
+    found = None
+    for part in parts(sql):
+        words = part.upper().split()
+        if BEGINNING.match(part) and not RUNS_OTHERS.search(part):
+            found = True
+        elif (_first_word(part) in ENDING or words[:2] in (["XA", "COMMIT"], ["XA", "ROLLBACK"])) and not (
+            GOES_ON.search(part)
+        ):
+            found = False
+    return found
 
 
 def _first_word(sql: str) -> str:

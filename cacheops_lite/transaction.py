@@ -52,6 +52,8 @@ class Recorder:
         self._is_torn = False
         # While a commit is under way.
         self._held: Hold | None = None
+        # Of which connection of the driver's a statement began a transaction, outside of atomic blocks.
+        self._begun: Any = None
         # Names of temporary tables, in lower case: no views nor partitions.
         self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
@@ -81,6 +83,11 @@ class Recorder:
         return self._connection.alias
 
     @property
+    def vendor(self) -> str:
+        """The kind of its database."""
+        return self._connection.vendor
+
+    @property
     def in_transaction(self) -> bool:
         blocks = self._connection.atomic_blocks
         if blocks or self.hidden_blocks:
@@ -96,7 +103,17 @@ class Recorder:
     def _autocommit(self) -> bool:
         # Not get_autocommit(), which connects to the database first: a hit should not need it.
         connection = self._connection
+        if self._begun is not None and self._begun is connection.connection:
+            return False
         return connection.autocommit if connection.connection else connection.settings_dict["AUTOCOMMIT"]
+
+    def note_bound(self, begins: bool | None) -> None:
+        """To be called after a statement that may have begun a transaction (True) or ended it (False)."""
+        driver = self._connection.connection
+        if self._connection.vendor == "sqlite":
+            begins = driver is not None and driver.in_transaction
+        if begins is not None:
+            self._begun = driver if begins else None
 
     @property
     def is_dirty(self) -> bool:
@@ -212,7 +229,7 @@ class Recorder:
 
     def committed(self) -> None:
         """To be called when a transaction ended of which no block tells all: what others read before it falls again."""
-        self._is_torn = False
+        self._is_torn, self._begun = False, None
         if self._uncommitted:
             work, self._uncommitted = self._uncommitted, {}
             deliver_surely(work, self._take_hold())

@@ -98,6 +98,17 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
+def no_longer(tokenize: Tokenizer, longest: int) -> Tokenizer:
+    """`tokenize` for texts of at most so many characters; others have no token."""
+
+    def token(value: Any) -> str:
+        if len(_as_stored(value)) > longest:
+            raise ValueError(f"{value!r} is longer than {longest} characters")
+        return tokenize(value)
+
+    return token
+
+
 def uuid_hex(value: Any) -> str:
     return (value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))).hex
 
@@ -135,17 +146,23 @@ def duration(value: Any) -> str:
     return str(value // datetime.timedelta(microseconds=1))
 
 
-def decimal_of(max_digits: int | None, decimal_places: int | None) -> Tokenizer:
-    """A tokenizer for decimals, which rounds as Django does when it stores one."""
-    context = decimal.Context(prec=max_digits) if max_digits else decimal.getcontext()
+def decimal_of(max_digits: int | None, decimal_places: int | None, vendor: str) -> Tokenizer:
+    """A tokenizer for decimals, which rounds as the database does when it stores one.
+
+    SQLite does not round: there only those have a token that need no rounding.  To MariaDB and MySQL a number with an
+    exponent is a double.
+    """
+    context = decimal.Context(prec=max_digits or 1000, rounding=decimal.ROUND_HALF_UP)
 
     def token(value: Any) -> str:
         number = decimal.Decimal(value)
         if not number.is_finite():
             raise ValueError(f"{value!r} has no token")
         if decimal_places is not None:
-            step = decimal.Decimal(1).scaleb(-decimal_places)
-            number = number.quantize(step, context=context)
+            rounded = number.quantize(decimal.Decimal(1).scaleb(-decimal_places), context=context)
+            if rounded != number and (vendor == "sqlite" or (vendor == "mysql" and "E" in str(number))):
+                raise ValueError(f"{value!r} is rounded")
+            number = rounded
         return "0" if not number else f"{number.normalize(context):f}"
 
     return token

@@ -16,7 +16,9 @@ from .images import (
     Snapshot,
     Table,
     generated,
+    has_makers,
     put,
+    replaced,
     row_came,
     row_changed,
     snapshot,
@@ -82,11 +84,16 @@ def _written_attnames(instance: Model, names: Collection[str] | None, lost: Coll
     return {attname for attname in written if attname in told or attname in lost or attname in generated(model)}
 
 
-def created(model: type[Model], instances: Sequence[Model], using: str) -> None:
+def held_before(model: type[Model], instances: Iterable[Model]) -> list[dict[str, Any]]:
+    """What `created` takes to find out whether fields changed what instances hold of others."""
+    return [dict(instance.__dict__) for instance in instances] if has_makers(model) else []
+
+
+def created(model: type[Model], instances: Sequence[Model], using: str, before: Sequence[dict[str, Any]] = ()) -> None:
     """Record that rows were, or may have been, inserted in bulk."""
     vendor = connections[using].vendor
     wanted = wanted_of(model)
-    if wanted is None:
+    if wanted is None or any(map(replaced, instances, before)):
         record(model, using, Work(tables=table_names(model)))
         return
     arrivals = [
