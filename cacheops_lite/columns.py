@@ -200,6 +200,13 @@ def is_shown_rounded(field: Field[Any, Any], vendor: str) -> bool:
     return vendor == "sqlite" and isinstance(target_of(field), DecimalField)
 
 
+def shows_plain_values(field: Field[Any, Any]) -> bool:
+    """What is read of the column can't be changed in place."""
+    kind = target_of(field).get_internal_type()
+    is_plain = kind in INTEGERS or kind in TEXTS or kind in OTHERS or kind in ("DecimalField", "BinaryField")
+    return is_plain and is_shown_as_stored(field)
+
+
 def has_scale(field: Field[Any, Any]) -> bool:
     """Decimals that are equal are stored as one and the same."""
     target = target_of(field)

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Aggregate, Count, Field, Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
+from django.utils import timezone, translation
 
+from .columns import is_shown_as_stored
 from .conditions import Dependency
 from .dbviews import texts_behind
 from .dependencies import QueryWalk, Uncacheable, dependencies_of
@@ -26,11 +29,19 @@ from .where import Tokens, own_tokens
 
 # What is not a function of the data: the clock, chance, sequences.
 VOLATILE = re.compile(
-    r"\b(now|rand|random|random_uuid|uuid|uuidv4|uuidv7|gen_random_uuid|uuid_generate_v\d\w*|nextval|sysdate"
+    r"\b(now|rand|random|random_uuid|random_bytes|randomblob|gen_random_bytes|random_normal|nextval|sysdate"
+    r"|uuid|uuid_short|uuidv4|uuidv7|gen_random_uuid|uuid_generate_v\d\w*|sys_guid|currval|lastval|last_insert_id"
     r"|curdate|curtime|(?:clock|statement|transaction)_timestamp|unix_timestamp|timeofday|utc_\w+|pg_sleep)\s*\("
     r"|\b(current_timestamp|current_date|current_time|current_user|session_user|localtime|localtimestamp)\b"
-    r"|'now'",
+    r"|'now'|'today'|'tomorrow'|'yesterday'"
+    # Of SQLite; told nothing else they tell the time.
+    r"|\b(date|time|datetime|julianday|unixepoch)\s*\(\s*\)|\bstrftime\s*\(\s*(%s|\?|'[^']*')\s*\)",
     re.IGNORECASE,
+)
+# What stands for the clock where a parameter is taken for a time.
+CLOCKS = frozenset({"now", "today", "tomorrow", "yesterday"})
+TAKES_TIMES = re.compile(
+    r"::|\bCAST\s*\(|\b(date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\(", re.IGNORECASE
 )
 # Types whose repr() tells one value from every other one.
 TOLD_BY_REPR = (
@@ -50,13 +61,17 @@ class Compiled:
     # What does not depend on parameters, and how many of them there are.
     static: list[str]
     parameter_count: int
+    # A parameter stands for the clock.
+    tells_time: bool
+    # What it shows depends on the language or time zone that are active.
+    is_shown_by_context: bool
     # What of the dependencies the rows that come back will narrow; nothing where a single value does.
     narrowings: tuple[Narrowing, ...] = ()
 
     @property
     def volatile(self) -> bool:
         texts = texts_behind({each.table for each in self.dependencies}, str(self.compiler.using))
-        return any(VOLATILE.search(text) for text in (self.sql, *texts))
+        return self.tells_time or any(VOLATILE.search(text) for text in (self.sql, *texts))
 
 
 def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: Tokens = own_tokens) -> Compiled:
@@ -128,15 +143,41 @@ def _compile(
 def _compile_walk(kind: str, walk: QueryWalk, aggregates: Mapping[str, Aggregate] | None = None) -> Compiled:
     compiler = walk.compiler
     sql, own_params = walk.as_sql()
+    texts = [sql]
     static = [kind, sql, *_converted(compiler, walk.query)]
     params = list(own_params)
     for alias, aggregate in (aggregates or {}).items():
         walk.note(aggregate)
         aggregate_sql, aggregate_params = compiler.compile(aggregate)
         static += [alias, aggregate_sql, _conversion(aggregate)]
+        texts.append(aggregate_sql)
         params += aggregate_params
-    name = digest(*static, parameters(params))
-    return Compiled(compiler, sql, name, dependencies_of(walk, sql), static, len(params))
+    shown = [*(each[0] for each in compiler.select or ()), *(aggregates or {}).values()]
+    is_shown_by_context = any(map(_is_shown_by_context, shown))
+    name = digest(*static, parameters(params), context() if is_shown_by_context else "")
+    return Compiled(
+        compiler=compiler,
+        sql=sql,
+        name=name,
+        dependencies=dependencies_of(walk, " ".join(texts)),
+        static=static,
+        parameter_count=len(params),
+        tells_time=any(isinstance(each, str) and each.strip().lower() in CLOCKS for each in params)
+        and any(map(TAKES_TIMES.search, texts)),
+        is_shown_by_context=is_shown_by_context,
+    )
+
+
+def _is_shown_by_context(expression: Any) -> bool:
+    field = expression.target if isinstance(expression, Col) else getattr(expression, "_output_field_or_none", None)
+    is_django_s = type(expression).__module__.startswith("django.")
+    return not is_django_s or (field is not None and not is_shown_as_stored(field))
+
+
+def context() -> str:
+    """What fields of somebody else's may show values by: the language and the time zone that are active."""
+    zone = timezone.get_current_timezone_name() if settings.USE_TZ else ""
+    return f"{translation.get_language()} {zone}"
 
 
 def _converted(compiler: SQLCompiler, query: Query) -> Iterable[str]:
@@ -150,14 +191,25 @@ def _converted(compiler: SQLCompiler, query: Query) -> Iterable[str]:
 def _conversion(expression: Any) -> str:
     if isinstance(expression, Col):
         return _field_identity(expression.output_field)
-    output_field = getattr(expression, "_output_field_or_none", None)
-    return "" if output_field is None else _field_identity(output_field)
+    output_field, kind = getattr(expression, "_output_field_or_none", None), type(expression)
+    own = "" if output_field is None else _field_identity(output_field)
+    if not kind.__module__.startswith("django."):
+        # It may make something else of values, by what it was told.
+        own += f" {kind.__module__}.{kind.__qualname__} {parameters(getattr(expression, '_constructor_args', ()))}"
+    return own
 
 
 def _field_identity(field: Field[Any, Any]) -> str:
     if getattr(field, "model", None) is not None:
         return _bound_field_identity(field)
-    return repr(field.deconstruct()[1:])
+    told = repr(field.deconstruct()[1:])
+    if not type(field).__module__.startswith("django."):
+        more = {name: value for name, value in vars(field).items() if name not in _OF_EACH_FIELD}
+        told += parameters(sorted(more.items()))
+    return told
+
+
+_OF_EACH_FIELD = frozenset(vars(Field()))
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -20,7 +21,7 @@ from django.db.models.sql.where import ExtraWhere
 from .columns import are_alike
 from .conditions import Conjunction, Dependency, Term
 from .dbviews import all_behind
-from .scope import watched_columns
+from .scope import known_tables, watched_columns
 from .values import LOOSE, NULL
 from .where import Tokens, formula, own_tokens
 
@@ -43,7 +44,9 @@ class QueryWalk:
         self.query: Query = compiler.query
         self.live: set[str] = set()
         self.columns: Columns = {}
+        # It may read any column; it has SQL of somebody else's, which may read other tables as well.
         self.opaque = False
+        self.has_texts = False
         self.inner: list[Query] = list(self.query.combined_queries)
         self.order_by: Any = ()
         self.group_by: Any = None
@@ -99,6 +102,8 @@ class QueryWalk:
             self._note_parts(expression)
 
     def _note_parts(self, expression: Any) -> None:
+        if hasattr(expression, "as_sql") and not is_composed_by_django(expression, self.compiler.connection.vendor):
+            self.opaque = self.has_texts = True
         inner = getattr(expression, "query", None)
         if isinstance(inner, Query):
             self.inner.append(inner)
@@ -139,6 +144,22 @@ def _reads_tables(sql: str) -> bool:
     return re.search(r"\b(select|from|join|table|with)\b", sql, re.IGNORECASE) is not None
 
 
+def is_composed_by_django(expression: Any, vendor: str) -> bool:
+    """Its SQL is what Django makes of its parts, with no text of somebody else's, which may name columns and tables."""
+    told = getattr(expression, "extra", None)
+    kind: Any = type(expression)
+    return not (isinstance(told, dict) and "template" in told) and _has_no_sql_of_its_own(kind, vendor)
+
+
+@cache
+def _has_no_sql_of_its_own(kind: Any, vendor: str) -> bool:
+    definers = (
+        next((each for each in kind.__mro__ if name in vars(each)), None)
+        for name in ("as_sql", f"as_{vendor}", "template", "process_lhs", "process_rhs", "get_rhs_op")
+    )
+    return all(definer is None or definer.__module__.startswith("django.") for definer in definers)
+
+
 def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     """All that the result of the walked query rests on.  Raises Uncacheable when that can't be told."""
     found, foreign = _own_dependencies(walk)
@@ -147,6 +168,9 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     known = {dependency.table for dependency in found}
     # A second look, at the text: whatever an expression of somebody else's reads behind our back.
     hidden = {Dependency(table, (), None) for table in tables_in(sql) - known}
+    if walk.has_texts:
+        # One that is known may be read there by other conditions.
+        hidden |= {Dependency(table, (), None) for table in _named_in_texts(sql)}
     tables = {dependency.table for dependency in found | hidden}
     hidden |= {Dependency(table, (), None) for table in all_behind(tables, walk.compiler.using)}
     watched = watched_columns()
@@ -172,6 +196,15 @@ def tables_in(sql: str) -> set[str]:
     # What a dot follows is the table of a column, as in EXTRACT(YEAR FROM "t"."c").
     quoted = re.findall(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")+)"|`((?:[^`]|``)+)`)(?!\s*\.)', sql, re.IGNORECASE)
     return {one.replace('""', '"') or other.replace("``", "`") for one, other in quoted}
+
+
+def _named_in_texts(sql: str) -> set[str]:
+    """The tables that stand there without quotes, as somebody else has them.  Raises Uncacheable for unknown ones."""
+    names = {each.rpartition(".")[2] for each in re.findall(r"\b(?:FROM|JOIN)\s+([\w.]+)(?!\s*\()", sql, re.IGNORECASE)}
+    by_name = {table.lower(): table for table in known_tables()}
+    if unknown := {name for name in names if name.lower() not in by_name}:
+        raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
+    return {by_name[name.lower()] for name in names}
 
 
 def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:
@@ -208,7 +241,7 @@ def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency],
         return set(), {}
     found, foreign = _own_dependencies(inner)
     # Raw SQL in it may read columns of the outer query as well.
-    walk.opaque = walk.opaque or inner.opaque
+    walk.opaque, walk.has_texts = walk.opaque or inner.opaque, walk.has_texts or inner.has_texts
     return found, foreign
 
 

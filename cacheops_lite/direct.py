@@ -19,7 +19,7 @@ from django.utils.inspect import func_supports_parameter
 
 from . import columns
 from .caching import Caching
-from .compiled import model_layout
+from .compiled import context, model_layout
 from .conditions import Dependency
 from .conf import on_change
 from .dbviews import is_table
@@ -30,7 +30,7 @@ from .lately import Lately
 from .prefixes import prefix_of, prefix_of_table
 from .prepared import KEYS, Unprepared, rows_of
 from .reading import Target, read_through
-from .rows import Capture
+from .rows import Capture, mutable_among, untouchable
 from .store import MISS, Basis
 from .values import ODD, text
 
@@ -61,6 +61,8 @@ class Entrance:
             if field.primary_key or (field.unique and not field.is_relation):
                 names = {field.name, field.attname} | ({"pk"} if field.primary_key else set())
                 self.fields.update({spelling: field for each in names for spelling in (each, f"{each}__exact")})
+        self.mutable = mutable_among(options.concrete_fields)
+        self.is_shown_by_context = not all(map(columns.is_shown_as_stored, options.concrete_fields))
         self.attnames = [field.attname for field in options.concrete_fields]
         self.table = options.db_table
         self.static = digest("get", model_layout(model))
@@ -123,7 +125,8 @@ def get(
         with suppress(Unprepared):
             rows = rows_of(model, field, value, using)
             if len(rows) <= 1:
-                return revive(rows), rows
+                kept = [untouchable(row, entrance.mutable) for row in rows] if entrance.mutable else rows
+                return revive(rows), kept
         clone: Any = queryset.all()
         capture = clone._cacheops_capture = Capture()
         try:
@@ -187,17 +190,24 @@ LONGEST_KEPT = 200
 def _place(entrance: Entrance, field: Field[Any, Any], value: Any, using: str, db_agnostic: bool) -> Place | None:
     """Where the row is kept whose `field` has that value, of one of `KEYS`; None if that can't be told."""
     prefixes = prefix_of(dbs=[using], tables=[entrance.table]), prefix_of_table(name_in_keys(entrance.table), using)
-    identity = entrance, field, value, using, db_agnostic, prefixes
+    shown = context() if entrance.is_shown_by_context else ""
+    identity = entrance, field, value, using, db_agnostic, prefixes, shown
     found = _places.get(identity)
     if found is None:
-        found = _find_place(entrance, field, value, using, db_agnostic, prefixes)
+        found = _find_place(entrance, field, value, using, db_agnostic, prefixes, shown)
         if found is not None and (type(value) is not str or len(value) <= LONGEST_KEPT):
             _places.put(identity, found)
     return found
 
 
 def _find_place(
-    entrance: Entrance, field: Field[Any, Any], value: Any, using: str, db_agnostic: bool, prefixes: tuple[str, str]
+    entrance: Entrance,
+    field: Field[Any, Any],
+    value: Any,
+    using: str,
+    db_agnostic: bool,
+    prefixes: tuple[str, str],
+    shown: str,
 ) -> Place | None:
     vendor, column = connections[using].vendor, str(field.column)
     try:
@@ -213,7 +223,7 @@ def _find_place(
         told = text(stored)
         if columns.has_odd_ones(field, vendor):
             tokens.append(ODD)
-    name = _names(entrance, vendor, "" if db_agnostic else using, column).of(told)
+    name = _names(entrance, vendor, f"{'' if db_agnostic else using}{shown}", column).of(told)
     return (
         value_key(prefixes[0], name),
         Basis(prefixes[1], [Dependency(entrance.table, ((column, token),), None) for token in tokens]),

@@ -34,6 +34,7 @@ from .statements import (
     only_reads,
     parse,
     parts,
+    strangers,
     temporary_table,
     writes_rows,
 )
@@ -230,12 +231,20 @@ def _written_by(text: str, write: Write) -> set[str]:
     watched = watched_columns()
     if may_write_anything(text):
         return set(watched)
-    text = text if write.table is None else write.table
-    if found := mentioned(text, watched):
-        return found
-    # Rows of what Django does not know: it may be a view or a partition of what it does.
-    is_foreign = (write.table is not None or writes_rows(text)) and not mentioned(text, known_tables())
-    return set(watched) if is_foreign else set()
+    if write.table is not None:
+        # Of what Django does not know: it may be a view or a partition of what it does.
+        named = {table for table in watched if _plain(table) == _plain(write.table)}
+        is_foreign = not named and _plain(write.table) not in map(_plain, known_tables())
+    else:
+        named = mentioned(text, watched)
+        has_strangers = not mentioned(text, known_tables()) or bool(strangers(text, known_tables()))
+        is_foreign = writes_rows(text) and has_strangers
+    return set(watched) if is_foreign else named
+
+
+def _plain(table: str) -> str:
+    """A name as others may write it."""
+    return table.lower().replace('"', "").replace("`", "")
 
 
 @contextmanager

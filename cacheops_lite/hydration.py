@@ -47,6 +47,8 @@ def _stand_in(model: type[Model]) -> Any:
 
 def _is_plain(model: type[Model]) -> bool:
     """Nobody has a say in how its instances are made, and its columns are kept as they come."""
+    if type(model).__call__ is not type.__call__:
+        return False
     return all(_definer(model, name) in (Model, object) for name in MAKERS) and all(
         isinstance(descriptor, DeferredAttribute)
         and (not hasattr(descriptor, "__set__") or type(descriptor).__module__.startswith("django.db.models.fields."))

@@ -11,7 +11,11 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import Field, ForeignKey, GeneratedField, Model, QuerySet
+from django.db.models import Exists, Field, ForeignKey, GeneratedField, Model, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now, Random
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import ExtraWhere
 
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .dbviews import is_table
@@ -162,9 +166,9 @@ def _own_names(model: type[Model], wanted: Wanted) -> list[str]:
 
 
 def _is_plain(queryset: QuerySet[Any]) -> bool:
-    """Its rows can be locked as they are found: they are of one table, each by itself."""
+    """Its rows can be locked as they are found: they are of one table, each by itself, and found again."""
     query = queryset.query
-    return not (
+    return _says_it_again(query.where) and not (
         query.combinator
         or query.distinct
         or query.annotations
@@ -174,6 +178,22 @@ def _is_plain(queryset: QuerySet[Any]) -> bool:
         or query.extra_tables
         or sum(1 for alias in query.alias_map if query.alias_refcount[alias]) > 1
     )
+
+
+def _says_it_again(condition: Any) -> bool:
+    """It depends on nothing but the row, so that two statements find the same rows: not on others, nor on chance."""
+    if isinstance(condition, (list, tuple, set, frozenset)):
+        return all(map(_says_it_again, condition))
+    if not hasattr(condition, "as_sql"):
+        return True
+    kind = type(condition)
+    if not kind.__module__.startswith("django.") or isinstance(condition, INCONSTANT):
+        return False
+    parts = [*condition.get_source_expressions(), getattr(condition, "rhs", None), *getattr(condition, "children", ())]
+    return all(map(_says_it_again, parts))
+
+
+INCONSTANT = (Query, Subquery, Exists, RawSQL, ExtraWhere, Random, Now)
 
 
 def _locked_rows(queryset: QuerySet[Any], names: list[str], locking: QuerySet[Any]) -> dict[Any, Snapshot] | None:

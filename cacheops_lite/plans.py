@@ -18,7 +18,7 @@ from django.db.models.signals import class_prepared
 from django.db.models.sql.compiler import SQLCompiler
 
 from . import columns
-from .compiled import Compiled
+from .compiled import Compiled, context
 from .conditions import Dependency
 from .conf import on_change
 from .dependencies import Uncacheable
@@ -63,10 +63,11 @@ class Plan:
     recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
     narrowings: tuple[Narrowing, ...]
     fixed: frozenset[Dependency] | None = None
+    is_shown_by_context: bool = False
 
     def result(self, values: list[Any], limits: tuple[Any, Any]) -> Result | None:
         """What is known of the result with these values; None if one of them has no token."""
-        text = repr((values, limits))
+        text = repr((values, limits)) + (context() if self.is_shown_by_context else "")
         found = _results.get((self.static, text))
         if found is None:
             dependencies = self._dependencies(values)
@@ -180,6 +181,7 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
         recipes=recipes,
         narrowings=read.narrowings,
         fixed=None if tokens.sources else frozenset(read.dependencies),
+        is_shown_by_context=read.is_shown_by_context,
     )
 
 

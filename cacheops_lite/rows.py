@@ -6,12 +6,15 @@ nothing that is stored names a class or is shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
+from . import columns
 from .hydration import hydrated
 
 Row = tuple[Any, ...]
@@ -40,12 +43,28 @@ class Capture:
 
         def capturing_iter(*args: Any, **kwargs: Any) -> Iterator[Any]:
             self._passes += 1
+            mutable = mutable_among(getattr(each[0], "_output_field_or_none", None) for each in compiler.select or ())
             for row in results_iter(*args, **kwargs):
-                self._rows.append(tuple(row))
+                self._rows.append(untouchable(row, mutable) if mutable else tuple(row))
                 yield row
 
         compiler.execute_sql, compiler.results_iter = executing, capturing_iter
         return _iterate(queryset, compiler)
+
+
+def mutable_among(fields: Iterable[Any]) -> list[int]:
+    """The positions of values that may be changed in place: of all but Django's own plain fields."""
+    return [i for i, field in enumerate(fields) if field is None or not columns.shows_plain_values(field)]
+
+
+def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:
+    """A copy of the row that does not change with its values: who makes instances of it may change these in place."""
+    kept = list(row)
+    for i in mutable:
+        # What can't be copied can't be kept either, or is a view of bytes.
+        with suppress(TypeError):
+            kept[i] = copy.deepcopy(kept[i])
+    return tuple(kept)
 
 
 class Composed:

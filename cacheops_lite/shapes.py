@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
+from django.db.models import Field
 from django.db.models.expressions import Col, OuterRef, ResolvedOuterRef, Subquery
 from django.db.models.lookups import IsNull, Lookup
 from django.db.models.sql.query import Query
@@ -144,12 +145,36 @@ def identity_of(expression: Any) -> Any:
     if not type(expression).__module__.startswith("django.db.models") or not hasattr(expression, "flatten"):
         raise Shapeless
     # Of queries within it the identity is that of the object, which no other query shares.
-    if any(isinstance(part, (Subquery, OuterRef, ResolvedOuterRef, Query)) for part in expression.flatten()):
+    parts = list(expression.flatten())
+    if any(isinstance(part, (Subquery, OuterRef, ResolvedOuterRef, Query)) for part in parts):
+        raise Shapeless
+    # By the time zone that is active, unless they were told one.
+    if any(hasattr(part, "get_tzname") for part in parts):
         raise Shapeless
     try:
-        return expression.identity
+        identity = expression.identity
     except AttributeError:
         raise Shapeless from None
+    # That takes equal numbers for one, and knows of fields no more than their class, nor which join a name led to.
+    columns = tuple((part.alias, id(part.target)) for part in parts if type(part) is Col)
+    return _typed(identity), columns, tuple(_field_of(part) for part in parts)
+
+
+def _typed(identity: Any) -> Any:
+    if isinstance(identity, tuple):
+        return tuple(map(_typed, identity))
+    return (
+        (type(identity), repr(identity)) if isinstance(identity, (int, float, complex, decimal.Decimal)) else identity
+    )
+
+
+def _field_of(part: Any) -> Any:
+    """What tells the field apart that an expression was given to show its values by; nothing of a column's own."""
+    told, options = getattr(part, "_constructor_args", ((), {}))
+    fields = [each for each in (*told, *options.values()) if isinstance(each, Field)]
+    if not all(type(each).__module__.startswith("django.db.models") for each in fields):
+        raise Shapeless
+    return tuple(repr(each.deconstruct()[1:]) for each in fields if getattr(each, "model", None) is None)
 
 
 def spelling_of(expression: Any) -> Any:

@@ -20,7 +20,8 @@ READING = frozenset(
     )
     for word in line.split()
 )
-WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
+WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|EXECUTE)\b", re.IGNORECASE)
+EXECUTES = re.compile(r"\s*EXPLAIN\b.*\bEXECUTE\b", re.IGNORECASE | re.DOTALL)
 # What runs other code, and what writes rows.
 BLIND = frozenset({"CALL", "DO", "EXECUTE", "EXEC"})
 # MariaDB's, which begin like harmless ones.
@@ -50,8 +51,14 @@ ROWS = re.compile(
 )
 SHARES_ROWS = re.compile(r"\b(?:VIEW|INHERITS?|PARTITION)\b", re.IGNORECASE)
 RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
-# Quoted names; and FOR UPDATE, which only locks.
-HARMLESS = re.compile(r'"[^"]*"|`[^`]*`|\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b', re.IGNORECASE)
+# FOR UPDATE, which only locks; and what stands in quotes, unless a comment or an escape may have some as well.
+LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.IGNORECASE)
+QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
+UNSURE = re.compile(r"--|/\*|\\|\$\w*\$|#")
+# What stands between the word that says that rows are written, or read, and the table's name.
+MODIFIERS = {"ONLY", "LATERAL", "TABLE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"}
+# Of SQLite's UPDATE OR ...
+MODIFIERS |= {"OR", "ABORT", "FAIL", "REPLACE"}
 SNAPSHOT = re.compile(
     r"\bISOLATION\s+LEVEL\b(?!\s+READ\s+(?:UN)?COMMITTED\b)|(?:\bSNAPSHOT|TRANSACTION_ISOLATION|\bTX_ISOLATION)\b",
     re.IGNORECASE,
@@ -119,7 +126,7 @@ def may_write_anything(sql: str) -> bool:
     word = _first_word(sql)
     if word in ("TRUNCATE", "DROP"):
         return CASCADE.search(sql) is not None
-    return word in BLIND or RUNS_OTHERS.search(sql) is not None
+    return word in BLIND or RUNS_OTHERS.search(sql) is not None or EXECUTES.match(sql) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -187,7 +194,8 @@ def _may_write(sql: str) -> bool:
     if _first_word(sql) not in READING or RUNS_OTHERS.search(sql):
         return True
     # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE, ANALYZE UPDATE.
-    return bool(WRITES_WITHIN.search(HARMLESS.sub("", sql)))
+    text = LOCKS.sub("", sql)
+    return bool(WRITES_WITHIN.search(text if UNSURE.search(text) else QUOTED.sub("''", text)))
 
 
 @lru_cache(maxsize=1024)
@@ -203,16 +211,27 @@ def tables_read(sql: str, known: Collection[str]) -> set[str] | None:
     return {table for table in known if table.lower() in words or table.lower() in {each.lower() for each in names}}
 
 
-def _names_after_from(sql: str) -> tuple[set[str], set[str]]:
+@lru_cache(maxsize=1024)
+def strangers(sql: str, known: Collection[str]) -> set[str]:
+    """The names of what a statement may write to that are not `known` tables: views and partitions, maybe."""
+    names, own = _names_after_from(LOCKS.sub("", sql), ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING"))
+    by_name = {table.lower() for table in known} | {each.lower() for each in own} | {"stdin", "stdout", "set", ""}
+    return {name for name in names if name.lower() not in by_name and not name[0].isdigit() and name[0] not in "'%$(?"}
+
+
+def _names_after_from(sql: str, or_after: Collection[str] = ()) -> tuple[set[str], set[str]]:
     """Names of tables after FROM and JOIN, and names that the query gives itself by WITH."""
     tokens = [token for token in sqlparse.parse(sql)[0].flatten() if not _is_blank(token)] if sql.strip() else []
     names, own = set(), set()
     expecting = listing = False
+    before = ""
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        word = token.normalized.upper()
-        if token.is_keyword and (word == "FROM" or word.endswith("JOIN") or word == "TABLE"):
-            expecting, listing = True, word == "FROM"
-        elif expecting and word not in ("ONLY", "LATERAL"):
+        word, previous = token.normalized.upper(), before
+        before = word
+        is_first = word in or_after and previous not in ("KEY", "DO")
+        if token.is_keyword and (word == "FROM" or word.endswith("JOIN") or word == "TABLE" or is_first):
+            expecting, listing = True, word == "FROM" or is_first
+        elif expecting and word not in MODIFIERS:
             is_qualifier = following is not None and following.value == "."
             if token.value != "." and not is_qualifier:
                 expecting = False

@@ -124,7 +124,9 @@ FURTHER = {
     **UPDATES,
     "delete": lambda rows: rows.filter(views=1).delete(),
     "fast delete": transaction.atomic(lambda rows: rows.filter(views=1)._raw_delete("default")),
-    "bulk_create": lambda rows: Product.objects.bulk_create([Product(sku=uuid.uuid4().hex[:20], visible=True, views=1)]),
+    "bulk_create": lambda rows: Product.objects.bulk_create(
+        [Product(sku=uuid.uuid4().hex[:20], visible=True, views=1)]
+    ),
 }
 
 

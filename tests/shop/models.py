@@ -2,7 +2,11 @@
 
 import uuid
 
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
+
+from tests.shop import fields
 
 
 class Category(models.Model):
@@ -116,3 +120,52 @@ if hasattr(models, "DB_CASCADE"):
     class Note(models.Model):
         box = models.ForeignKey(Box, models.DB_SET_NULL, null=True)
         text = models.CharField(max_length=50)
+
+
+class Odd(models.Model):
+    """Fields of which what is stored, what is held and what is shown are three things."""
+
+    number = models.IntegerField(default=0)
+    lower = fields.LowerField(max_length=50, default="")
+    shown = fields.ShownLowerField(max_length=50, default="")
+    hashed = fields.HashedField(max_length=50, default="")
+    shouting = fields.ShoutingField(max_length=50, default="")
+    note = models.CharField(max_length=50, default="")
+    noting = fields.NotingField(default=0)
+    attached = GenericRelation("Attached")
+
+
+class Rough(models.Model):
+    """The table of `Odd` as others see it."""
+
+    number = models.FloatField()
+
+    class Meta:
+        managed = False
+        db_table = "shop_odd"
+
+
+class Attached(models.Model):
+    """Known by the text of a key."""
+
+    text = models.CharField(max_length=50)
+    content_type = models.ForeignKey(ContentType, models.CASCADE, db_constraint=False)
+    object_id = models.CharField(max_length=40)
+    of = GenericForeignKey()
+
+
+class Page(models.Model):
+    """Shown by the language and the time zone."""
+
+    title = fields.TranslatedField()
+    at = fields.LocalField(null=True)
+
+
+class Document(models.Model):
+    """Takes a part of what it is made of away."""
+
+    facts = models.JSONField(default=dict)
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.kind = self.facts.pop("kind", "none")

@@ -1,0 +1,77 @@
+"""Fields that store, or show, something else than they hold."""
+
+import hashlib
+
+from django.db import models
+from django.utils import timezone, translation
+
+
+class LowerField(models.CharField):
+    """The database stores it in lower case."""
+
+    def get_placeholder_sql(self, value, compiler, connection):
+        return "LOWER(%s)", [value]
+
+    def get_placeholder(self, value, compiler, connection):
+        return "LOWER(%s)"
+
+
+class ShownLowerField(models.CharField):
+    """The database shows it in lower case."""
+
+    def select_format(self, compiler, sql, params):
+        return f"LOWER({sql})", params
+
+
+class HashedField(models.CharField):
+    """Stores a hash of what it is given, even of a hash."""
+
+    def get_prep_value(self, value):
+        return None if value is None else hashlib.md5(str(value).encode(), usedforsecurity=False).hexdigest()
+
+
+class NotingField(models.IntegerField):
+    """When it is stored it makes its instance say so, after that was taken for what is stored."""
+
+    def pre_save(self, instance, add):
+        instance.note = "noted"
+        return super().pre_save(instance, add)
+
+
+class TranslatedField(models.JSONField):
+    """Shows the text of the language that is active."""
+
+    def from_db_value(self, value, expression, connection):
+        return super().from_db_value(value, expression, connection)[translation.get_language()]
+
+
+class LocalField(models.DateTimeField):
+    """Shows the time of the zone that is active."""
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else timezone.localtime(value).isoformat()
+
+
+class UnitField(models.IntegerField):
+    """Shows a number with a unit."""
+
+    def __init__(self, unit="m", **options):
+        self.unit = unit
+        super().__init__(**options)
+
+    def from_db_value(self, value, expression, connection):
+        return f"{value} {self.unit}"
+
+
+class ShoutingText(str):
+    """Equal whatever the case."""
+
+    def __eq__(self, other):
+        return str.upper(self) == str.upper(other)
+
+    __hash__ = str.__hash__
+
+
+class ShoutingField(models.CharField):
+    def to_python(self, value):
+        return value if value is None else ShoutingText(value)
