@@ -1,0 +1,242 @@
+"""Queries that differ in what their SQL does not say, or that read what no column of theirs tells of."""
+
+import time
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.db.models import (
+    CharField,
+    DateTimeField,
+    DecimalField,
+    Expression,
+    ExpressionWrapper,
+    F,
+    FloatField,
+    Func,
+    IntegerField,
+    Lookup,
+    Max,
+    Sum,
+    TextField,
+    Value,
+)
+from django.db.models.functions import Cast, ExtractHour, Lower, Random, TruncDate
+from django.test import override_settings
+from django.utils import timezone
+
+from cacheops_lite import hydration
+from tests.conftest import counted_reads
+from tests.shop import fields
+from tests.shop.models import Category, Label, Product, Ticket
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+
+
+def true(read):
+    with override_settings(CACHEOPS_ENABLED=False):
+        return read()
+
+
+def annotated(expression):
+    return lambda: list(Product.objects.annotate(x=expression).order_by("pk").values_list("x", flat=True))
+
+
+class Scaled(Sum):
+    """Makes something else of what it gets."""
+
+    def __init__(self, *args, factor=1, **options):
+        self.factor = factor
+        super().__init__(*args, **options)
+
+    @property
+    def convert_value(self):
+        return lambda value, expression, connection: value * self.factor
+
+
+class Shown(Func):
+    template = "%(expressions)s"
+
+    def __init__(self, *args, unit="m", **options):
+        self.unit = unit
+        super().__init__(*args, **options)
+
+    def convert_value(self, value, expression, connection):
+        return f"{value} {self.unit}"
+
+
+def by_hour(zone):
+    def read():
+        with timezone.override(zone):
+            return annotated(ExtractHour("added"))(), Product.objects.aggregate(x=Max(TruncDate("added")))
+
+    return read
+
+
+def quotient(divisor):
+    expression = Func("views", template="(%(expressions)s / %(d)s)", d=divisor, output_field=FloatField())
+    return annotated(expression)
+
+
+LABELLED = Product.objects.filter(labels__text="a")
+ALIKE = {
+    "decimals": [annotated(Cast("price", DecimalField(max_digits=9, decimal_places=n))) for n in (0, 1, 2)],
+    "texts": [annotated(Cast("name", CharField(max_length=n))) for n in (1, 2)],
+    "sums": [
+        lambda n=n: Product.objects.aggregate(x=Sum(Cast("price", DecimalField(max_digits=9, decimal_places=n))))
+        for n in (0, 1)
+    ],
+    "fields": [annotated(ExpressionWrapper(F("views"), output_field=fields.UnitField(unit))) for unit in ("m", "ft")],
+    "expressions": [annotated(Shown("views", unit=unit)) for unit in ("m", "ft")],
+    "aggregates": [lambda n=n: Product.objects.aggregate(x=Scaled("views", factor=n)) for n in (1, 10)],
+    "numbers": [quotient(2), quotient(2.0)],
+    "joins": [
+        lambda: list(LABELLED.filter(labels__text="b").annotate(x=Lower("labels__text")).values_list("x", flat=True)),
+        lambda: list(LABELLED.annotate(x=Lower("labels__text")).filter(labels__text="b").values_list("x", flat=True)),
+    ],
+    # MariaDB may have no names of zones.
+    "zones": [by_hour(zone) for zone in ("UTC", timezone.get_fixed_timezone(540))],
+}
+
+
+@pytest.mark.parametrize("reads", ALIKE.values(), ids=ALIKE)
+def test_queries_that_look_alike_are_told_apart(reads):
+    """By plans as well."""
+    if reads is ALIKE["zones"] and connection.vendor == "postgresql":
+        reads = [by_hour(zone) for zone in ("UTC", "Asia/Tokyo")]
+    product = Product.objects.create(sku="a", name="abc", views=7, price=Decimal("1.25"), added=timezone.now())
+    product.labels.set([Label.objects.create(text=text) for text in "ab"])
+    for _ in range(3):
+        for read in reads:
+            assert read() == true(read)
+
+
+class NameLength(Expression):
+    output_field = IntegerField()
+
+    def as_sql(self, compiler, connection):
+        return "LENGTH(shop_product.name)", []
+
+
+class InLong(Lookup):
+    """Reads a table behind Django's back."""
+
+    lookup_name = "in_long"
+    prepare_rhs = False
+
+    def as_sql(self, compiler, connection):
+        left, params = self.process_lhs(compiler, connection)
+        return f"{left} IN (SELECT category_id FROM shop_product WHERE LENGTH(name) > %s)", [*params, self.rhs]
+
+
+def text_of(template):
+    return Func(F("id"), template=template, output_field=IntegerField())
+
+
+HIDDEN = {
+    "a column": annotated(text_of("LENGTH(name)")),
+    "a column of an expression": annotated(NameLength()),
+    "an order": lambda: list(Product.objects.order_by(text_of("LENGTH(name)"), "pk").values_list("pk")),
+    "an aggregate": lambda: Product.objects.aggregate(x=Sum(text_of("LENGTH(name)"))),
+    "a table": lambda: list(
+        Category.objects.annotate(
+            x=text_of("(SELECT MAX(LENGTH(name)) FROM shop_product p WHERE p.category_id = %(expressions)s)")
+        ).values_list("x", flat=True)
+    ),
+    "a table of an aggregate": lambda: Category.objects.aggregate(
+        x=Max(text_of("(SELECT MAX(LENGTH(name)) FROM shop_product p)"))
+    ),
+    "a table of a lookup": lambda: list(Category.objects.filter(pk__in_long=3).values_list("pk", flat=True)),
+}
+
+
+@pytest.mark.parametrize("read", HIDDEN.values(), ids=HIDDEN)
+def test_what_texts_of_somebody_else_read_counts(read):
+    """Names stand in them that Django does not know of."""
+    key = Category._meta.pk
+    key.register_lookup(InLong)
+    try:
+        category = Category.objects.create(name="c")
+        first, other = (Product.objects.create(sku=sku, name=sku, category=category) for sku in ("a", "bb"))
+        for name in ("abcd", "abcdef", "x"):
+            read()
+            assert read() == true(read)
+            first.name = name
+            first.save(update_fields=["name"])
+            assert read() == true(read)
+        other.delete()
+        assert read() == true(read)
+    finally:
+        key._unregister_lookup(InLong)
+
+
+def test_what_texts_of_somebody_else_read_of_unknown_tables_is_not_cached(caplog):
+    """Nobody follows their writes."""
+    text = "(SELECT COUNT(*) FROM shop_unwatched)"
+    with caplog.at_level("INFO", "cacheops_lite"), counted_reads() as reads:
+        annotated(text_of(text))()
+    assert not reads.hits + reads.misses
+    assert "shop_unwatched" in caplog.text
+
+
+CLOCKS = {
+    "sqlite": [
+        Func(template="hex(randomblob(16))", output_field=TextField()),
+        Func(Value("%Y-%m-%d %H:%M:%f"), Value("now"), function="strftime", output_field=TextField()),
+        Func(function="julianday", output_field=FloatField()),
+    ],
+    "postgresql": [
+        Cast(Value("now"), DateTimeField()),
+        Cast(Cast(Value(" NOW "), DateTimeField()), TextField()),
+    ],
+    "mysql": [
+        Func(function="UUID_SHORT", output_field=TextField()),
+    ],
+}
+
+
+def test_clocks_and_dice_are_not_cached():
+    """Also where a parameter says what time it is."""
+    Product.objects.create(sku="a", name="a")
+    for expression in CLOCKS[connection.vendor]:
+        before = annotated(expression)()
+        time.sleep(0.01)
+        assert annotated(expression)() != before
+
+
+def test_a_mass_write_of_rows_that_others_choose_is_seen():
+    """A second statement may find other rows than the look did, as many as before."""
+    Product.objects.bulk_create([Product(sku=str(n), name="n", views=0) for n in range(8)])
+    chosen = Product.objects.filter(pk__in=Product.objects.order_by(Random()).values("pk")[:1])
+    if connection.vendor == "mysql":
+        # It takes no LIMIT there.
+        chosen = Product.objects.annotate(chance=Random()).filter(chance__gt=0.8)
+    reads = [
+        lambda pk=pk: list(Product.objects.filter(pk=pk).values_list("views"))
+        for pk in Product.objects.nocache().values_list("pk", flat=True)
+    ]
+    for write in (lambda: chosen.update(views=1), lambda: chosen.delete(), lambda: chosen._raw_delete("default")):
+        for _ in range(4):
+            for read in reads:
+                read()
+            write()
+            assert [read() for read in reads] == true(lambda: [read() for read in reads])
+
+
+def test_what_a_model_s_class_makes_of_its_instances_is_made_on_a_hit_as_well(monkeypatch):
+    """A metaclass may have a say, too."""
+    monkeypatch.setattr(type(Ticket), "__call__", called, raising=False)
+    hydration._stand_in.cache_clear()
+    try:
+        Ticket.objects.create(subject="x")
+        for _ in range(2):
+            assert [each.was_called for each in Ticket.objects.all()] == [True]
+    finally:
+        monkeypatch.undo()
+        hydration._stand_in.cache_clear()
+
+
+def called(cls, *args, **kwargs):
+    instance = type.__call__(cls, *args, **kwargs)
+    instance.was_called = True
+    return instance
