@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Model, QuerySet
 from django.db.models.sql.query import Query
 
@@ -83,6 +83,15 @@ def require_caching(queryset: QuerySet[Any]) -> Caching:
             f"If you don't want to cache anything by default you can configure it with empty ops."
         )
     return caching
+
+
+def on_one_database(queryset: Any) -> Any:
+    """The queryset, or a copy that asks no router again: it may name another database each time."""
+    if queryset._db is not None or not router.routers:
+        return queryset
+    copied = queryset.clone()
+    copied._db = queryset.db
+    return copied
 
 
 def caches(queryset: Any, op: str) -> Caching | None:

@@ -131,11 +131,13 @@ def _loses_zones(vendor: str) -> bool:
 def _forget(setting: str) -> None:
     if setting == "CACHEOPS_SKIP_FIELDS":
         tokenizer.cache_clear()
+        compares_by.cache_clear()
 
 
 def _on_class_prepared(**kwargs: Any) -> None:
     _shared_columns.cache_clear()
     tokenizer.cache_clear()
+    compares_by.cache_clear()
 
 
 class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.columns")
@@ -168,16 +170,17 @@ def token_of_condition(field: Field[Any, Any], vendor: str, value: Any) -> str |
 
 def has_odd_ones(field: Field[Any, Any], vendor: str) -> bool:
     """Some values of `field` have no token but `values.ODD`, and may equal any other."""
-    return _compares_by(field, vendor) is values.folded
+    return compares_by(field, vendor) is values.folded
 
 
 def is_loose(field: Field[Any, Any], vendor: str) -> bool:
     """Values of `field` that differ may be equal."""
-    return _compares_by(field, vendor) in (values.folded, values.nocase, values.padded)
+    return compares_by(field, vendor) in (values.folded, values.nocase, values.padded)
 
 
 @cache
-def _compares_by(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
+def compares_by(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
+    """What makes tokens of a text as the column compares it, None if it has none."""
     target = target_of(field)
     if tokenizer(field, vendor) is None or target.get_internal_type() not in TEXTS:
         return None

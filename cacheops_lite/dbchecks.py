@@ -10,7 +10,7 @@ from django.core.checks.registry import registry
 from django.db import connections, router
 
 from . import values
-from .columns import tokenizer
+from .columns import compares_by
 from .scope import watched_models
 
 # Columns of a type, or with a collation, to which different texts may be equal.
@@ -56,7 +56,7 @@ def _that_differ(using: str) -> Iterator[tuple[str, str, Any]]:
         for model in watched_models()
         if router.allow_migrate_model(using, model)
         for field in model._meta.local_concrete_fields
-        if tokenizer(field, connection.vendor) is values.text
+        if compares_by(field, connection.vendor) is values.text
     }
     with connection.cursor() as cursor:
         odd = _on_postgresql(cursor) if connection.vendor == "postgresql" else _on_sqlite(connection, cursor)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-READ_COMMITTED = {"read committed", "read_committed", "read uncommitted", "read_uncommitted"}
+READ_COMMITTED = {"read committed", "read uncommitted"}
+# What tells the level that a session's transactions have, whoever set it.
+QUESTIONS = {
+    "postgresql": "SHOW default_transaction_isolation",
+    "mysql": "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')",
+}
 
 
 def pins_snapshots(connection: Any) -> bool:
@@ -13,13 +18,17 @@ def pins_snapshots(connection: Any) -> bool:
         return True
     level = getattr(connection, "isolation_level", None)
     name = getattr(level, "name", level)
-    if not isinstance(name, str) or name.lower() not in READ_COMMITTED:
+    if not isinstance(name, str) or _plain(name) not in READ_COMMITTED:
         return True
-    return connection.vendor == "postgresql" and _server_pins_snapshots(connection)
+    return _session_pins_snapshots(connection)
 
 
-def _server_pins_snapshots(connection: Any) -> bool:
-    """The PostgreSQL server has a default of its own, which Django does not ask for."""
+def _plain(level: str) -> str:
+    return level.lower().replace("-", " ").replace("_", " ")
+
+
+def _session_pins_snapshots(connection: Any) -> bool:
+    """The server has a default of its own, which Django does not ask for, or somebody set one for this connection."""
     driver: Any = connection.connection
     if driver is None:
         return False
@@ -29,11 +38,11 @@ def _server_pins_snapshots(connection: Any) -> bool:
         try:
             # By the driver: it is no query of the project's.
             with driver.cursor() as cursor:
-                cursor.execute("SHOW default_transaction_isolation")
-                (level,) = cursor.fetchone()
+                cursor.execute(QUESTIONS[connection.vendor])
+                level = cursor.fetchone()[-1]
         except Exception:
             # The transaction is broken: its reads are no good anyway.
             return True
-        pins = level.lower() not in READ_COMMITTED
+        pins = _plain(level) not in READ_COMMITTED
         connection._cacheops_server_pins = driver, pins
     return bool(pins)

@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from . import compiled, conf, gets, mass, writes
-from .caching import Caching, caches, caching_of, fetch, is_left_out, require_caching, value
+from .caching import Caching, caches, caching_of, fetch, is_left_out, on_one_database, require_caching, value
 from .conf import ALL_OPS
 from .dbviews import is_followed
 from .gets import fetching_as_get
@@ -151,7 +151,7 @@ class QuerySetMixin(QuerySet[Any]):
                 self._result_cache = self._cacheops_capture.results(self)
             elif not is_left_out(self):
                 # None, if it is not to be cached, leaves it to Django.
-                self._result_cache = fetch(self)
+                self._result_cache = fetch(on_one_database(self))
         django._fetch_all(self)
 
     def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -165,22 +165,24 @@ class QuerySetMixin(QuerySet[Any]):
     def count(self) -> int:
         if self._result_cache is not None or is_left_out(self):
             return django.count(self)
+        queryset = on_one_database(self)
         return value(
-            self,
+            queryset,
             "count",
-            lambda query, tokens: compiled.compile_count(query, self.db, tokens),
-            lambda: django.count(self),
+            lambda query, tokens: compiled.compile_count(query, queryset.db, tokens),
+            lambda: django.count(queryset),
             "count",
         )
 
     def exists(self) -> bool:
         if self._result_cache is not None or is_left_out(self):
             return django.exists(self)
+        queryset = on_one_database(self)
         return value(
-            self,
+            queryset,
             "exists",
-            lambda query, tokens: compiled.compile_exists(query, self.db, tokens),
-            lambda: django.exists(self),
+            lambda query, tokens: compiled.compile_exists(query, queryset.db, tokens),
+            lambda: django.exists(queryset),
             "exists",
         )
 
@@ -188,18 +190,19 @@ class QuerySetMixin(QuerySet[Any]):
         named = None if is_left_out(self) else _named(args, kwargs)
         if not named:
             return django.aggregate(self, *args, **kwargs)
+        queryset = on_one_database(self)
         return value(
-            self,
+            queryset,
             "aggregate",
-            lambda query, tokens: compiled.compile_aggregates(query, self.db, named, tokens),
-            lambda: django.aggregate(self, *args, **kwargs),
+            lambda query, tokens: compiled.compile_aggregates(query, queryset.db, named, tokens),
+            lambda: django.aggregate(queryset, *args, **kwargs),
             _kind_of(named),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         if is_left_out(self):
             return django.get(self, *args, **kwargs)
-        return gets.get(self, args, kwargs, django.get)
+        return gets.get(on_one_database(self), args, kwargs, django.get)
 
     def first(self) -> Any:
         return django.first(fetching_as_get(self))

@@ -103,9 +103,14 @@ class Recorder:
     def _autocommit(self) -> bool:
         # Not get_autocommit(), which connects to the database first: a hit should not need it.
         connection = self._connection
-        if self._begun is not None and self._begun is connection.connection:
+        if self.is_begun:
             return False
         return connection.autocommit if connection.connection else connection.settings_dict["AUTOCOMMIT"]
+
+    @property
+    def is_begun(self) -> bool:
+        """A statement began the transaction, of which Django does not know: it locks no rows there."""
+        return self._begun is not None and self._begun is self._connection.connection
 
     def note_bound(self, begins: bool | None) -> None:
         """To be called after a statement that may have begun a transaction (True) or ended it (False)."""
