@@ -90,6 +90,14 @@ def are_alike(one: Field[Any, Any], other: Field[Any, Any], vendor: str) -> bool
     return one is other or _kind_of_tokens(one, vendor) == _kind_of_tokens(other, vendor)
 
 
+def joins_by_columns(join: Any) -> bool:
+    """What it joins depends on columns, and on what Django itself adds: not on the language that is active, say."""
+    if join.parent_alias is None:
+        return True
+    kind: Any = type(getattr(join.join_field, "field", join.join_field))
+    return bool(join.join_cols) and kind.get_extra_restriction.__module__.startswith("django.")
+
+
 def _kind_of_tokens(field: Any, vendor: str) -> Hashable:
     kind = field.get_internal_type()
     if kind in INTEGERS:

@@ -98,6 +98,8 @@ def _only_rows(walk: QueryWalk) -> bool:
     """The query yields its tables' joined rows as they are, and no inner join takes away what an outer one leaves."""
     if walk.query.distinct or walk.group_by is not None or walk.opaque:
         return False
+    if not all(columns.joins_by_columns(walk.query.alias_map[alias]) for alias in walk.live):
+        return False
     return all(_is_outer(walk, alias) or not _hangs_on_outer(walk, alias) for alias in walk.live)
 
 

@@ -164,7 +164,7 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
     except EmptyResultSet:
         # That depends on values.
         raise Unplanned from None
-    flags = sum(text.endswith((" True", " False")) for text in shape.text)
+    flags = sum(text.endswith((" True", " False")) and ".IsNull " not in text for text in shape.text)
     # Every parameter is one of the values: nothing else can differ.
     if not len(shape.values) <= read.parameter_count <= len(shape.values) + flags:
         return Unplanned()

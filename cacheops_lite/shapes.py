@@ -18,6 +18,8 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import WhereNode
 from django.utils.datastructures import OrderedSet
 
+from . import columns
+
 # Types whose repr() tells a value from every other one, and which take one parameter.
 PLAIN = frozenset(
     {str, int, float, bytes, decimal.Decimal, uuid.UUID}
@@ -123,7 +125,7 @@ def _joins(query: Any) -> tuple[Any, ...]:
     joins = []
     for alias, join in query.alias_map.items():
         if counts[alias]:
-            if join.filtered_relation is not None:
+            if join.filtered_relation is not None or not columns.joins_by_columns(join):
                 raise Shapeless
             field = id(join.join_field) if join.parent_alias else 0
             joins.append((alias, join.table_name, join.parent_alias, join.join_type, field))
@@ -156,8 +158,8 @@ def identity_of(expression: Any) -> Any:
     except AttributeError:
         raise Shapeless from None
     # That takes equal numbers for one, and knows of fields no more than their class, nor which join a name led to.
-    columns = tuple((part.alias, id(part.target)) for part in parts if type(part) is Col)
-    return _typed(identity), columns, tuple(_field_of(part) for part in parts)
+    cols = tuple((part.alias, id(part.target)) for part in parts if type(part) is Col)
+    return _typed(identity), cols, tuple(_field_of(part) for part in parts)
 
 
 def _typed(identity: Any) -> Any:

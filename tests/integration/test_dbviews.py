@@ -40,7 +40,7 @@ def views(store):
             execute(each)
 
     yield make
-    for name in ("shop_listedtwice", "shop_listed", "shop_tag"):
+    for name in ("shop_listedtwice", "shop_listed", "shop_tag", "shop_product_names"):
         execute(f"DROP VIEW IF EXISTS {name}")
 
 
@@ -284,6 +284,48 @@ def test_a_view_that_is_made_anew_is_read_anew(views):
     assert read() == []
     Category.objects.create(name="category")
     assert read() == ["category"]
+
+
+NAMES = "CREATE VIEW shop_product_names AS SELECT id, text FROM shop_label"
+BY_HAND = {
+    "postgresql": [
+        "UPDATE shop_product_names SET text = 'new'",
+        "UPDATE public.shop_product_names SET text = 'new' FROM shop_product",
+        "WITH p AS (SELECT * FROM shop_product) UPDATE shop_product_names SET text = 'new' FROM p",
+        "WITH q AS (SELECT '5\"'), u AS (UPDATE shop_label SET text = 'new' RETURNING id), w AS (SELECT '6\"') SELECT 1",
+        "WITH q AS (SELECT '`'), u AS (UPDATE shop_label SET text = 'new' RETURNING id), w AS (SELECT '`') SELECT 1",
+        "MERGE INTO shop_product_names n USING shop_product p ON n.id = -p.id WHEN MATCHED THEN DELETE",
+        "EXPLAIN ANALYZE EXECUTE rename",
+    ],
+    "mysql": [
+        "UPDATE shop_product_names SET text = 'new'",
+        "UPDATE shop_product_names AS n SET text = CONCAT('new', (SELECT COUNT(*) FROM shop_product))",
+        "UPDATE shop_product_names n LEFT JOIN shop_product p ON p.id = n.id SET n.text = 'new'",
+        "UPDATE shop_product p RIGHT JOIN shop_product_names n ON p.id = n.id SET n.text = 'new'",
+    ],
+    "sqlite": ["/* it's new */ UPDATE shop_label SET text = 'new'"],
+}
+
+
+def test_raw_writes_of_what_is_named_like_another_table_are_seen(views):
+    """Of views, and of tables that quotes hide."""
+    views(NAMES)
+    Label.objects.create(text="old")
+    if connection.vendor == "postgresql":
+        execute("PREPARE rename AS UPDATE shop_label SET text = 'new'")
+
+    def read():
+        return list(Label.objects.values_list("text", flat=True))
+
+    for statement in BY_HAND[connection.vendor]:
+        if statement.startswith("MERGE") and connection.pg_version < 170000:
+            continue
+        Label.objects.update(text="old")
+        assert read() == ["old"]
+        execute(statement)
+        assert read() == list(Label.objects.nocache().values_list("text", flat=True)), statement
+    if connection.vendor == "postgresql":
+        execute("DEALLOCATE rename")
 
 
 def test_flush_and_invalidation_by_hand_count_for_views(views):

@@ -23,12 +23,12 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, ExtractHour, Lower, Random, TruncDate
 from django.test import override_settings
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from cacheops_lite import hydration
 from tests.conftest import counted_reads
 from tests.shop import fields
-from tests.shop.models import Category, Label, Product, Ticket
+from tests.shop.models import Caption, Category, Folder, Label, Product, Ticket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
@@ -178,6 +178,35 @@ def test_what_texts_of_somebody_else_read_of_unknown_tables_is_not_cached(caplog
         annotated(text_of(text))()
     assert not reads.hits + reads.misses
     assert "shop_unwatched" in caplog.text
+
+
+def test_a_join_by_the_language_that_is_active_is_told_apart():
+    """It is a parameter that no condition has."""
+    folder = Folder.objects.create(path="a")
+    Caption.objects.create(folder=folder, language="en", text="Hello")
+    Caption.objects.create(folder=folder, language="de")
+    for _ in range(3):
+        for language, found in (("en", []), ("de", [folder.pk])):
+            with translation.override(language):
+                assert list(Folder.objects.filter(caption__text=None).values_list("pk", flat=True)) == found
+
+
+def test_a_join_without_columns_is_seen():
+    """A relation may be a matter of texts."""
+    above = Folder.objects.create(path="a")
+    below = Folder.objects.create(path="a/b")
+    reads = [
+        lambda: sorted(Folder.objects.filter(above__path="a").values_list("path", flat=True)),
+        lambda: sorted(Folder.objects.values_list("path", "above__path")),
+    ]
+    for path in ("b", "a"):
+        for read in reads:
+            assert read() == read() == true(read)
+        above.path = path
+        above.save()
+        assert [read() for read in reads] == true(lambda: [read() for read in reads])
+    below.delete()
+    assert [read() for read in reads] == true(lambda: [read() for read in reads])
 
 
 CLOCKS = {

@@ -3,6 +3,7 @@
 import hashlib
 
 from django.db import models
+from django.db.models.lookups import Exact, StartsWith
 from django.utils import timezone, translation
 
 
@@ -75,3 +76,38 @@ class ShoutingText(str):
 class ShoutingField(models.CharField):
     def to_python(self, value):
         return value if value is None else ShoutingText(value)
+
+
+class InLanguage(models.ForeignObject):
+    """What is related in the language that is active."""
+
+    requires_unique_target = False
+
+    def get_extra_restriction(self, alias, related_alias):
+        language = self.related_model._meta.get_field("language")
+        return Exact(language.get_col(alias), translation.get_language())
+
+
+class Above(models.ForeignObject):
+    """Whatever has a path that its own begins with: no column joins the two."""
+
+    requires_unique_target = False
+
+    def __init__(self):
+        super().__init__("self", models.DO_NOTHING, from_fields=[], to_fields=[], related_name="+", null=True)
+
+    def get_joining_fields(self, reverse_join=False):
+        return ()
+
+    def get_joining_columns(self, reverse_join=False):
+        return ()
+
+    def get_extra_restriction(self, alias, related_alias):
+        path = self.model._meta.get_field("path")
+        return StartsWith(path.get_col(related_alias), path.get_col(alias))
+
+    def resolve_related_fields(self):
+        return []
+
+    def contribute_to_class(self, cls, name, private_only=False):
+        super().contribute_to_class(cls, name, private_only=True)

@@ -169,3 +169,21 @@ class Document(models.Model):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.kind = self.facts.pop("kind", "none")
+
+
+class Folder(models.Model):
+    path = models.CharField(max_length=50)
+
+
+fields.Above().contribute_to_class(Folder, "above")
+
+
+class Caption(models.Model):
+    folder = models.ForeignKey(Folder, models.CASCADE, related_name="captions")
+    language = models.CharField(max_length=5)
+    text = models.CharField(max_length=50, null=True)
+
+
+fields.InLanguage(
+    Caption, models.DO_NOTHING, from_fields=["id"], to_fields=["folder"], related_name="+", null=True
+).contribute_to_class(Folder, "caption")
