@@ -292,7 +292,7 @@ BY_HAND = {
         "UPDATE shop_product_names SET text = 'new'",
         "UPDATE public.shop_product_names SET text = 'new' FROM shop_product",
         "WITH p AS (SELECT * FROM shop_product) UPDATE shop_product_names SET text = 'new' FROM p",
-        "WITH q AS (SELECT '5\"'), u AS (UPDATE shop_label SET text = 'new' RETURNING id), w AS (SELECT '6\"') SELECT 1",
+        "WITH q AS (SELECT '5\"'), u AS (UPDATE shop_label SET text = 'new' RETURNING id), w AS (SELECT '\"') SELECT 1",
         "WITH q AS (SELECT '`'), u AS (UPDATE shop_label SET text = 'new' RETURNING id), w AS (SELECT '`') SELECT 1",
         "MERGE INTO shop_product_names n USING shop_product p ON n.id = -p.id WHEN MATCHED THEN DELETE",
         "EXPLAIN ANALYZE EXECUTE rename",

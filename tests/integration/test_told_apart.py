@@ -89,6 +89,7 @@ ALIKE = {
     "fields": [annotated(ExpressionWrapper(F("views"), output_field=fields.UnitField(unit))) for unit in ("m", "ft")],
     "expressions": [annotated(Shown("views", unit=unit)) for unit in ("m", "ft")],
     "aggregates": [lambda n=n: Product.objects.aggregate(x=Scaled("views", factor=n)) for n in (1, 10)],
+    "dates": [lambda kind=kind: list(Product.objects.dates("added", kind)) for kind in ("year", "month", "day")],
     "numbers": [quotient(2), quotient(2.0)],
     "joins": [
         lambda: list(LABELLED.filter(labels__text="b").annotate(x=Lower("labels__text")).values_list("x", flat=True)),
