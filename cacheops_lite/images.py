@@ -169,7 +169,11 @@ def replaced(instance: Model, before: Mapping[str, Any]) -> list[str]:
     """The attnames of which the instance holds something else than `before` it was written, of those whose fields store
     what it holds: another field may have put it there too late."""
     values = instance.__dict__
-    return [name for name in _stored_as_held(type(instance)) if name in before and before[name] is not values.get(name)]
+    return [
+        name
+        for name in _stored_as_held(type(instance))
+        if name in before and before[name] is not values.get(name) and not isinstance(before[name], _EXPRESSIONS)
+    ]
 
 
 @lru_cache(maxsize=1024)

@@ -190,8 +190,8 @@ def _says_it_again(condition: Any) -> bool:
     kind = type(condition)
     if not kind.__module__.startswith("django.") or isinstance(condition, INCONSTANT):
         return False
-    parts = [*condition.get_source_expressions(), getattr(condition, "rhs", None), *getattr(condition, "children", ())]
-    return all(map(_says_it_again, parts))
+    parts = getattr(condition, "get_source_expressions", list)()
+    return all(map(_says_it_again, (*parts, getattr(condition, "rhs", None))))
 
 
 INCONSTANT = (Query, Subquery, Exists, RawSQL, ExtraWhere, Random, Now)

@@ -152,6 +152,13 @@ def test_what_other_processes_began_to_read_falls_as_well(shop, monkeypatch, wri
     assert kept(other, lambda: write(rows)) == [True]
 
 
+def test_nothing_is_updated_where_nothing_can_match(shop):
+    """Whatever says so."""
+    list(Product.objects.filter(views=1))
+    for rows in (Product.objects.none(), Product.objects.filter(pk__in=[]), Product.objects.filter(views__in=[])):
+        assert rows.update(views=1) == rows.invalidated_update(views=1) == rows.delete()[0] == 0
+
+
 def test_an_update_by_joined_conditions_is_seen(shop):
     """Its rows can't be locked as they are found, so the table falls."""
     pens, inks = shop
