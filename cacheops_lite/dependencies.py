@@ -93,6 +93,8 @@ class QueryWalk:
             self.inner.append(expression)
         elif isinstance(expression, Col):
             self.columns.setdefault(expression.alias, set()).add(str(expression.target.column))
+            if not _is_plain_column(expression):
+                self.opaque = self.has_texts = True
         elif isinstance(expression, (RawSQL, ExtraWhere)):
             self._note_raw(expression)
         elif isinstance(expression, (list, tuple, set, frozenset)):
@@ -147,8 +149,29 @@ def _reads_tables(sql: str) -> bool:
 def is_composed_by_django(expression: Any, vendor: str) -> bool:
     """Its SQL is what Django makes of its parts, with no text of somebody else's, which may name columns and tables."""
     told = getattr(expression, "extra", None)
+    told = told if isinstance(told, dict) else {}
+    if "template" in told:
+        return False
+    for name, harmless in HARMLESS.items():
+        text = told.get(name, getattr(expression, name, None))
+        if isinstance(text, str) and not harmless.fullmatch(text):
+            return False
     kind: Any = type(expression)
-    return not (isinstance(told, dict) and "template" in told) and _has_no_sql_of_its_own(kind, vendor)
+    return _has_no_sql_of_its_own(kind, vendor)
+
+
+# What of an expression's own texts names nothing.
+HARMLESS = {
+    "function": re.compile(r"[\w.]*(?:\(\))?"),
+    "arg_joiner": re.compile(r"\W*|\s*(?:AND|OR|FROM|AS|IN|USING|COLLATE)\s*", re.IGNORECASE),
+    "connector": re.compile(r"\W*|AND|OR|XOR", re.IGNORECASE),
+}
+
+
+def _is_plain_column(col: Any) -> bool:
+    """It is selected as it is, with no SQL of somebody else's around it."""
+    shown: Any = type(col.output_field)
+    return type(col).__module__.startswith("django.") and shown.select_format.__module__.startswith("django.")
 
 
 @cache

@@ -190,7 +190,7 @@ def _says_it_again(condition: Any) -> bool:
     kind = type(condition)
     if not kind.__module__.startswith("django.") or isinstance(condition, INCONSTANT):
         return False
-    parts = getattr(condition, "get_source_expressions", list)()
+    parts: list[Any] = getattr(condition, "get_source_expressions", list)()
     return all(map(_says_it_again, (*parts, getattr(condition, "rhs", None))))
 
 

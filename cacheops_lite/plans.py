@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Field
 from django.db.models.signals import class_prepared
 from django.db.models.sql.compiler import SQLCompiler
@@ -164,9 +164,8 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
     except EmptyResultSet:
         # That depends on values.
         raise Unplanned from None
-    flags = sum(text.endswith((" True", " False")) and ".IsNull " not in text for text in shape.text)
-    # Every parameter is one of the values: nothing else can differ.
-    if not len(shape.values) <= read.parameter_count <= len(shape.values) + flags:
+    # Every parameter is made of the values of its conditions: nothing else can differ.
+    if read.parameter_count != _parameters_of_conditions(read.compiler):
         return Unplanned()
     recipes = [
         (each.table, tuple((column, tokens.sources.get(token, token)) for column, token in each.terms), each.columns)
@@ -183,6 +182,13 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
         fixed=None if tokens.sources else frozenset(read.dependencies),
         is_shown_by_context=read.is_shown_by_context,
     )
+
+
+def _parameters_of_conditions(compiler: Any) -> int:
+    where = compiler.where
+    with suppress(FullResultSet):
+        return len(compiler.compile(where)[1]) if where else 0
+    return 0
 
 
 @on_change

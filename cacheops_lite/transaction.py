@@ -110,14 +110,15 @@ class Recorder:
     @property
     def is_begun(self) -> bool:
         """A statement began the transaction, of which Django does not know: it locks no rows there."""
-        return self._begun is not None and self._begun is self._connection.connection
+        connection = self._connection
+        return self._begun is not None and self._begun is connection.connection and not connection.in_atomic_block
 
     def note_bound(self, begins: bool | None) -> None:
         """To be called after a statement that may have begun a transaction (True) or ended it (False)."""
         driver = self._connection.connection
         if self._connection.vendor == "sqlite":
             begins = driver is not None and driver.in_transaction
-        if begins is not None:
+        if begins is not None and not self._connection.in_atomic_block:
             self._begun = driver if begins else None
 
     @property

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.db.models import (
     CharField,
+    Count,
     DateTimeField,
     DecimalField,
     Expression,
@@ -17,10 +18,12 @@ from django.db.models import (
     IntegerField,
     Lookup,
     Max,
+    Q,
     Sum,
     TextField,
     Value,
 )
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Cast, ExtractHour, Lower, Random, TruncDate
 from django.test import override_settings
 from django.utils import timezone, translation
@@ -90,6 +93,21 @@ ALIKE = {
     "expressions": [annotated(Shown("views", unit=unit)) for unit in ("m", "ft")],
     "aggregates": [lambda n=n: Product.objects.aggregate(x=Scaled("views", factor=n)) for n in (1, 10)],
     "dates": [lambda kind=kind: list(Product.objects.dates("added", kind)) for kind in ("year", "month", "day")],
+    "values beside a flag": [
+        lambda value=value: list(
+            Product.objects.filter(visible=True).annotate(x=Value(value)).values_list("x", flat=True)
+        )
+        for value in "ab"
+    ],
+    "counts beside a flag": [
+        lambda n=n: Product.objects.filter(visible=True).aggregate(x=Count("pk", filter=Q(views=n))) for n in (1, 7)
+    ],
+    "values beside one that is told twice": [
+        lambda value=value: list(
+            Product.objects.filter(views__in=[7, 7]).annotate(x=F("views") + value).values_list("x", flat=True)
+        )
+        for value in (1, 2)
+    ],
     "numbers": [quotient(2), quotient(2.0)],
     "joins": [
         lambda: list(LABELLED.filter(labels__text="b").annotate(x=Lower("labels__text")).values_list("x", flat=True)),
@@ -138,6 +156,13 @@ def text_of(template):
 HIDDEN = {
     "a column": annotated(text_of("LENGTH(name)")),
     "a column of an expression": annotated(NameLength()),
+    "a column of a function": annotated(Func("views", function="LENGTH(name) + ABS", output_field=IntegerField())),
+    "a column that joins": annotated(
+        Func("views", "views", function="ABS", arg_joiner=" + LENGTH(name) + ", output_field=IntegerField())
+    ),
+    "a column that connects": annotated(
+        CombinedExpression(F("views"), "+ LENGTH(name) +", F("views"), output_field=IntegerField())
+    ),
     "an order": lambda: list(Product.objects.order_by(text_of("LENGTH(name)"), "pk").values_list("pk")),
     "an aggregate": lambda: Product.objects.aggregate(x=Sum(text_of("LENGTH(name)"))),
     "a table": lambda: list(

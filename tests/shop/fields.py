@@ -11,10 +11,12 @@ class LowerField(models.CharField):
     """The database stores it in lower case."""
 
     def get_placeholder_sql(self, value, compiler, connection):
-        return "LOWER(%s)", [value]
+        sql, params = compiler.compile(value) if hasattr(value, "as_sql") else ("%s", [value])
+        return f"LOWER({sql})", params
 
+    # Before Django 6.1.
     def get_placeholder(self, value, compiler, connection):
-        return "LOWER(%s)"
+        return "%s" if hasattr(value, "as_sql") else "LOWER(%s)"
 
 
 class ShownLowerField(models.CharField):
