@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import Exists, Field, ForeignKey, GeneratedField, Model, QuerySet, Subquery
+from django.db.models import Exists, Field, ForeignKey, Func, GeneratedField, Model, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now, Random
 from django.db.models.sql.query import Query
@@ -19,6 +19,7 @@ from django.db.models.sql.where import ExtraWhere
 
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .dbviews import is_table
+from .dependencies import is_composed_by_django
 from .images import Snapshot, own_row_went, owners_of, put, row_changed, stored_keys, table_names, tables_of
 from .invalidation import record
 from .looks import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of
@@ -169,7 +170,7 @@ def _own_names(model: type[Model], wanted: Wanted) -> list[str]:
 def _is_plain(queryset: QuerySet[Any]) -> bool:
     """Its rows can be locked as they are found: they are of one table, each by itself, and found again."""
     query = queryset.query
-    return _says_it_again(query.where) and not (
+    return _says_it_again(query.where, connections[queryset.db].vendor) and not (
         query.combinator
         or query.distinct
         or query.annotations
@@ -181,17 +182,19 @@ def _is_plain(queryset: QuerySet[Any]) -> bool:
     )
 
 
-def _says_it_again(condition: Any) -> bool:
+def _says_it_again(condition: Any, vendor: str) -> bool:
     """It depends on nothing but the row, so that two statements find the same rows: not on others, nor on chance."""
     if isinstance(condition, (list, tuple, set, frozenset)):
-        return all(map(_says_it_again, condition))
+        return all(_says_it_again(each, vendor) for each in condition)
     if not hasattr(condition, "as_sql"):
         return True
     kind = type(condition)
-    if not kind.__module__.startswith("django.") or isinstance(condition, INCONSTANT):
+    is_told = kind.__module__.startswith("django.") and is_composed_by_django(condition, vendor)
+    # Of functions that are named by hand nobody knows.
+    if not is_told or kind is Func or isinstance(condition, INCONSTANT):
         return False
     parts: list[Any] = getattr(condition, "get_source_expressions", list)()
-    return all(map(_says_it_again, (*parts, getattr(condition, "rhs", None))))
+    return all(_says_it_again(each, vendor) for each in (*parts, getattr(condition, "rhs", None)))
 
 
 INCONSTANT = (Query, Subquery, Exists, RawSQL, ExtraWhere, Random, Now)

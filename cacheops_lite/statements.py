@@ -57,6 +57,11 @@ QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
 UNSURE = re.compile(r"--|/\*|\\|\$\w*\$|#")
 # What stands between the word that says that rows are written, or read, and the table's name.
 MODIFIERS = {"ONLY", "LATERAL", "TABLE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"}
+WRITTEN_AFTER = ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING", "INSERT", "REPLACE")
+WRITTEN = re.compile(
+    r"\b(?<!KEY\s)(?<!DO\s)(?:UPDATE|INTO)\s+(?:ONLY\s+)?((?:[\w]+|\"[^\"]+\"|`[^`]+`)(?:\.(?:[\w]+|\"[^\"]+\"|`[^`]+`))*)",
+    re.IGNORECASE,
+)
 # Of SQLite's UPDATE OR ...
 MODIFIERS |= {"OR", "ABORT", "FAIL", "REPLACE"}
 SNAPSHOT = re.compile(
@@ -214,8 +219,11 @@ def tables_read(sql: str, known: Collection[str]) -> set[str] | None:
 @lru_cache(maxsize=1024)
 def strangers(sql: str, known: Collection[str]) -> set[str]:
     """The names of what a statement may write to that are not `known` tables: views and partitions, maybe."""
-    names, own = _names_after_from(LOCKS.sub("", sql), ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING"))
-    by_name = {table.lower() for table in known} | {each.lower() for each in own} | {"stdin", "stdout", "set", ""}
+    text = LOCKS.sub("", sql)
+    names, own = _names_after_from(text, WRITTEN_AFTER)
+    # What a query names itself can't be written.
+    names = (names - own) | {found.rpartition(".")[2].strip('"`') for found in WRITTEN.findall(text)}
+    by_name = {table.lower() for table in known} | {"stdin", "stdout", "set", ""}
     return {name for name in names if name.lower() not in by_name and not name[0].isdigit() and name[0] not in "'%$(?"}
 
 
@@ -229,13 +237,16 @@ def _names_after_from(sql: str, or_after: Collection[str] = ()) -> tuple[set[str
         word, previous = token.normalized.upper(), before
         before = word
         is_first = word in or_after and previous not in ("KEY", "DO")
+        if word in ("INSERT", "REPLACE") and previous not in ("", ")"):
+            is_first = False
         if token.is_keyword and (word == "FROM" or word.endswith("JOIN") or word == "TABLE" or is_first):
             expecting, listing = True, word == "FROM" or is_first
         elif expecting and word not in MODIFIERS:
             is_qualifier = following is not None and following.value == "."
             if token.value != "." and not is_qualifier:
-                expecting = False
-                if word != "(":
+                is_nested = word == "(" and bool(or_after)
+                expecting = is_nested
+                if word != "(" and not (or_after and word in ("SELECT", "VALUES", "WITH")):
                     names.add(token.value.strip('"`[]'))
         elif listing and word == ",":
             expecting = True
