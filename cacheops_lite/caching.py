@@ -87,11 +87,10 @@ def require_caching(queryset: QuerySet[Any]) -> Caching:
 
 def on_one_database(queryset: Any) -> Any:
     """The queryset, or a copy that asks no router again: it may name another database each time."""
-    if queryset._db is not None or not router.routers:
+    # One that changes in place has no copies.
+    if queryset._db is not None or not router.routers or queryset._cacheops_cloning == 0:
         return queryset
-    copied = queryset.clone()
-    copied._db = queryset.db
-    return copied
+    return queryset.using(queryset.db)
 
 
 def caches(queryset: Any, op: str) -> Caching | None:

@@ -22,6 +22,7 @@ from .columns import are_alike
 from .conditions import Conjunction, Dependency, Term
 from .dbviews import all_behind
 from .scope import known_tables, watched_columns
+from .statements import names_read
 from .values import LOOSE, NULL
 from .where import Tokens, formula, own_tokens
 
@@ -222,12 +223,14 @@ def tables_in(sql: str) -> set[str]:
 
 
 def _named_in_texts(sql: str) -> set[str]:
-    """The tables that stand there without quotes, as somebody else has them.  Raises Uncacheable for unknown ones."""
-    names = {each.rpartition(".")[2] for each in re.findall(r"\b(?:FROM|JOIN)\s+([\w.]+)(?!\s*\()", sql, re.IGNORECASE)}
+    """The tables that stand there, as somebody else has them.  Raises Uncacheable for unknown ones."""
     by_name = {table.lower(): table for table in known_tables()}
-    if unknown := {name for name in names if name.lower() not in by_name}:
+    tables = {name for name in names_read(sql) if name.lower() in by_name}
+    # As in EXTRACT(YEAR FROM column).
+    columns = set().union(*watched_columns().values())
+    if unknown := names_read(sql) - tables - columns:
         raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
-    return {by_name[name.lower()] for name in names}
+    return {by_name[name.lower()] for name in tables}
 
 
 def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:

@@ -140,7 +140,7 @@ class QuerySetMixin(QuerySet[Any]):
                 copied._cacheops_caching = self._cacheops_caching
             return copied
         if self._cacheops_cloning != 0:
-            return self.clone()
+            return QuerySetMixin.clone(self)
         self._result_cache = None
         self._prefetch_done = False
         return self
@@ -157,10 +157,10 @@ class QuerySetMixin(QuerySet[Any]):
     def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         # It refuses what it can't do, and does nothing else yet.
         found = django.iterator(self, *args, **kwargs)
-        return iter(self.clone()) if _is_asked_for(self) else found
+        return iter(QuerySetMixin.clone(self)) if _is_asked_for(self) else found
 
     def aiterator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        return aiter(self.clone()) if _is_asked_for(self) else django.aiterator(self, *args, **kwargs)
+        return aiter(QuerySetMixin.clone(self)) if _is_asked_for(self) else django.aiterator(self, *args, **kwargs)
 
     def count(self) -> int:
         if self._result_cache is not None or is_left_out(self):

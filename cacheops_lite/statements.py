@@ -223,8 +223,19 @@ def strangers(sql: str, known: Collection[str]) -> set[str]:
     names, own = _names_after_from(text, WRITTEN_AFTER)
     # What a query names itself can't be written.
     names = (names - own) | {found.rpartition(".")[2].strip('"`') for found in WRITTEN.findall(text)}
-    by_name = {table.lower() for table in known} | {"stdin", "stdout", "set", ""}
-    return {name for name in names if name.lower() not in by_name and not name[0].isdigit() and name[0] not in "'%$(?"}
+    by_name = {table.lower() for table in known} | {"stdin", "stdout", "set"}
+    return {name for name in names if name.lower() not in by_name and _is_name(name)}
+
+
+@lru_cache(maxsize=1024)
+def names_read(sql: str) -> frozenset[str]:
+    """The names, of tables or whatever else, that stand where a query names what it reads."""
+    names, own = _names_after_from(sql, ("TABLE",))
+    return frozenset(filter(_is_name, names - own))
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and not text[0].isdigit() and text[0] not in "%$(?"
 
 
 def _names_after_from(sql: str, or_after: Collection[str] = ()) -> tuple[set[str], set[str]]:

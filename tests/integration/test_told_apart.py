@@ -170,6 +170,18 @@ HIDDEN = {
             x=text_of("(SELECT MAX(LENGTH(name)) FROM shop_product p WHERE p.category_id = %(expressions)s)")
         ).values_list("x", flat=True)
     ),
+    **{
+        f"a table, spelt {name}": lambda text=text: list(
+            Category.objects.annotate(x=text_of(f"(SELECT COUNT(*) FROM {text})")).values_list("x", flat=True)
+        )
+        for name, text in {
+            "in a list": "shop_label l, shop_product p",
+            "in brackets": "(SELECT 1 AS one FROM shop_product) p",
+            "in further brackets": "shop_category c JOIN (shop_product p JOIN shop_category o ON 1 = 1) ON 1 = 1",
+            "behind a comment": "/* all */ shop_product",
+            "without a blank": "/**/shop_product",
+        }.items()
+    },
     "a table of an aggregate": lambda: Category.objects.aggregate(
         x=Max(text_of("(SELECT MAX(LENGTH(name)) FROM shop_product p)"))
     ),
