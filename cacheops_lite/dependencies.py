@@ -171,8 +171,9 @@ HARMLESS = {
 
 def _is_plain_column(col: Any) -> bool:
     """It is selected as it is, with no SQL of somebody else's around it."""
-    shown: Any = type(col.output_field)
-    return type(col).__module__.startswith("django.") and shown.select_format.__module__.startswith("django.")
+    # A reverse relation has none.
+    shown = getattr(type(col.output_field), "select_format", None)
+    return type(col).__module__.startswith("django.") and (shown is None or shown.__module__.startswith("django."))
 
 
 @cache
