@@ -30,11 +30,13 @@ from .where import Tokens, own_tokens
 # What is not a function of the data: the clock, chance, sequences.
 VOLATILE = re.compile(
     r"\b(now|rand|random|random_uuid|random_bytes|randomblob|gen_random_bytes|random_normal|nextval|sysdate"
+    r"|txid_current|found_rows|row_count|connection_id|pg_backend_pid|changes|total_changes"
     r"|uuid|uuid_short|uuidv4|uuidv7|gen_random_uuid|uuid_generate_v\d\w*|sys_guid|currval|lastval|last_insert_id"
     r"|curdate|curtime|(?:clock|statement|transaction)_timestamp|unix_timestamp|timeofday|utc_\w+|pg_sleep)\s*\("
     r"|\b(current_timestamp|current_date|current_time|current_user|session_user|localtime|localtimestamp)\b"
     r"|'now'|'today'|'tomorrow'|'yesterday'"
-    # Of SQLite; told nothing else they tell the time.
+    # PostgreSQL's of one argument, and SQLite's that are told nothing: by the time of the moment.
+    r"|\bage\s*\([^,()]*\)"
     r"|\b(date|time|datetime|julianday|unixepoch)\s*\(\s*\)|\bstrftime\s*\(\s*(%s|\?|'[^']*')\s*\)",
     re.IGNORECASE,
 )
@@ -195,8 +197,20 @@ def _conversion(expression: Any) -> str:
     own = "" if output_field is None else _field_identity(output_field)
     if not kind.__module__.startswith("django."):
         # It may make something else of values, by what it was told.
-        own += f" {kind.__module__}.{kind.__qualname__} {parameters(getattr(expression, '_constructor_args', ()))}"
+        own += f" {kind.__module__}.{kind.__qualname__} {parameters([_made_of(expression)])}"
     return own
+
+
+def _made_of(part: Any) -> Any:
+    """What an expression was made with, without what tells one instance from another that was made alike."""
+    if isinstance(part, Field):
+        return _field_identity(part)
+    if isinstance(part, dict):
+        return sorted((name, _made_of(each)) for name, each in part.items())
+    if isinstance(part, (list, tuple)):
+        return [_made_of(each) for each in part]
+    told = getattr(part, "_constructor_args", None)
+    return part if told is None else (f"{type(part).__module__}.{type(part).__qualname__}", _made_of(told))
 
 
 def _field_identity(field: Field[Any, Any]) -> str:

@@ -147,6 +147,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     is_alone = not many and not recorder.in_transaction and is_active()
     if (
         is_alone
+        and not recorder.is_within_another_s
         and _is_the_one(connection)
         and _changes_some(write.table, connection.alias)
         and is_over_at_once(text, connection.vendor)

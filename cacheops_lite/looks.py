@@ -181,7 +181,7 @@ def _locking(model: type[Model], using: str) -> QuerySet[Any]:
 def block(using: str, savepoint: bool = False) -> Iterator[None]:
     """To look and to write in one transaction: the open one, or one that on SQLite begins with the write lock."""
     recorder = recorder_for(using)
-    if recorder.in_transaction:
+    if recorder.in_transaction or recorder.is_within_another_s:
         # Errors leave it as they do without us, which may be usable.
         yield
         return

@@ -37,7 +37,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     """What `perform` returns, which is Django's ``queryset.update(**values)``, and record what it changes."""
     written = _written_fields(queryset.model, values)
     using = queryset.db
-    wanted = None if written is None or recorder_for(using).is_begun else wanted_of(queryset.model)
+    wanted = None if written is None or recorder_for(using).is_within_another_s else wanted_of(queryset.model)
     if written is None or wanted is None:
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
@@ -69,7 +69,7 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     """What `perform` returns, which is Django's delete of the rows in one statement, and record what it removes."""
     model = queryset.model
     recorder = recorder_for(using)
-    wanted = wanted_of(model) if recorder.in_transaction and not recorder.is_begun else None
+    wanted = wanted_of(model) if recorder.in_transaction and not recorder.is_within_another_s else None
     if wanted is None or not _is_plain(queryset):
         return perform()
     old = _locked_rows(queryset.using(using), _own_names(model, wanted), lock_to_delete(model, using))
@@ -107,7 +107,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     """
     model: type[Model] = queryset.model
     using = queryset.db
-    if not is_table(model, using) or recorder_for(using).is_begun:
+    if not is_table(model, using) or recorder_for(using).is_within_another_s:
         # Its rows can't be locked, as they are others': the guard drops the tables.
         return perform(queryset)
     written = _written_fields(model, values)

@@ -51,19 +51,24 @@ ROWS = re.compile(
 )
 SHARES_ROWS = re.compile(r"\b(?:VIEW|INHERITS?|PARTITION)\b", re.IGNORECASE)
 RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
-# FOR UPDATE, which only locks; and what stands in quotes, unless a comment or an escape may have some as well.
+# FOR UPDATE, which only locks.
 LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.IGNORECASE)
+# What stands in quotes; where a comment or an escape may have some as well, only what is surely a name.
 QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
+NAMES = re.compile(r'"\w+"|`\w+`')
 UNSURE = re.compile(r"--|/\*|\\|\$\w*\$|#")
-# What stands between the word that says that rows are written, or read, and the table's name.
-MODIFIERS = {"ONLY", "LATERAL", "TABLE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"}
+# What stands between the word that says that rows are written, or read, and the table's name; the last after UPDATE OR.
+MODIFIERS = frozenset(
+    [
+        *("ONLY", "LATERAL", "TABLE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"),
+        *("OR", "ABORT", "FAIL", "REPLACE"),
+    ]
+)
 WRITTEN_AFTER = ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING", "INSERT", "REPLACE")
 WRITTEN = re.compile(
     r"\b(?<!KEY\s)(?<!DO\s)(?:UPDATE|INTO)\s+(?:ONLY\s+)?((?:[\w]+|\"[^\"]+\"|`[^`]+`)(?:\.(?:[\w]+|\"[^\"]+\"|`[^`]+`))*)",
     re.IGNORECASE,
 )
-# Of SQLite's UPDATE OR ...
-MODIFIERS |= {"OR", "ABORT", "FAIL", "REPLACE"}
 SNAPSHOT = re.compile(
     r"\bISOLATION\s+LEVEL\b(?!\s+READ\s+(?:UN)?COMMITTED\b)|(?:\bSNAPSHOT|TRANSACTION_ISOLATION|\bTX_ISOLATION)\b",
     re.IGNORECASE,
@@ -200,7 +205,7 @@ def _may_write(sql: str) -> bool:
         return True
     # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE, ANALYZE UPDATE.
     text = LOCKS.sub("", sql)
-    return bool(WRITES_WITHIN.search(text if UNSURE.search(text) else QUOTED.sub("''", text)))
+    return bool(WRITES_WITHIN.search((NAMES if UNSURE.search(text) else QUOTED).sub("''", text)))
 
 
 @lru_cache(maxsize=1024)
@@ -224,7 +229,7 @@ def strangers(sql: str, known: Collection[str]) -> set[str]:
     # What a query names itself can't be written.
     names = (names - own) | {found.rpartition(".")[2].strip('"`') for found in WRITTEN.findall(text)}
     by_name = {table.lower() for table in known} | {"stdin", "stdout", "set"}
-    return {name for name in names if name.lower() not in by_name and _is_name(name)}
+    return {name for name in names if name.lower() not in by_name and name.upper() not in MODIFIERS and _is_name(name)}
 
 
 @lru_cache(maxsize=1024)

@@ -23,6 +23,9 @@ from .isolation import pins_snapshots
 from .outbox import Hold
 from .prefixes import by_prefix
 
+# Of drivers of PostgreSQL.
+IDLE, UNKNOWN = 0, 4
+
 
 class _Batch:
     """The work of one level of savepoints, alive as long as Django means to commit it."""
@@ -112,6 +115,19 @@ class Recorder:
         """A statement began the transaction, of which Django does not know: it locks no rows there."""
         connection = self._connection
         return self._begun is not None and self._begun is connection.connection and not connection.in_atomic_block
+
+    @property
+    def is_within_another_s(self) -> bool:
+        """A transaction is open of which Django does not know: a statement began it, or the driver was told to."""
+        connection = self._connection
+        driver: Any = connection.connection
+        if self.is_begun:
+            return True
+        if driver is None or connection.in_atomic_block or not connection.autocommit:
+            return False
+        if connection.vendor == "sqlite":
+            return bool(driver.in_transaction)
+        return getattr(getattr(driver, "info", None), "transaction_status", IDLE) not in (IDLE, UNKNOWN)
 
     def note_bound(self, begins: bool | None) -> None:
         """To be called after a statement that may have begun a transaction (True) or ended it (False)."""

@@ -91,6 +91,23 @@ def test_a_transaction_that_a_statement_began_is_its_owner_s(label, kind, write,
     assert "next" in texts()
 
 
+@pytest.mark.parametrize("is_committed", [True, False])
+@pytest.mark.parametrize("write", [save, update, raw, raw_insert], ids=lambda each: each.__name__)
+def test_a_transaction_that_the_driver_began_is_its_owner_s(label, write, is_committed):
+    """It is written in as without us."""
+    if connection.vendor == "mysql":
+        pytest.skip("its driver does not tell")
+    connection.ensure_connection()
+    driver = connection.connection
+    driver.execute("BEGIN")
+    write(label)
+    driver.commit() if is_committed else driver.rollback()
+    with override_settings(CACHEOPS_ENABLED=False):
+        true = texts()
+    assert (true != ["old"]) is is_committed
+    assert texts() == true
+
+
 def test_what_is_read_in_a_transaction_that_a_statement_began_is_not_kept(label):
     """It may be older than what others have committed."""
     if connection.vendor == "sqlite":

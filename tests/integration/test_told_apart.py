@@ -131,6 +131,18 @@ def test_queries_that_look_alike_are_told_apart(reads):
         assert [read() for read in reads] == truths
 
 
+def test_expressions_that_are_made_alike_have_one_result(is_hit):
+    """Also those of somebody else's, with fields."""
+    Product.objects.create(sku="a", name="abc")
+
+    def read():
+        shown = Shown(Value(1, output_field=IntegerField()), unit="m", output_field=CharField(max_length=9))
+        return annotated(shown)()
+
+    assert read() == ["1 m"]
+    assert is_hit(read)
+
+
 class NameLength(Expression):
     output_field = IntegerField()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cacheops_lite.statements import Write, asks_for_snapshot, may_commit, mentioned, parse
+from cacheops_lite.statements import Write, asks_for_snapshot, begins, may_commit, mentioned, parse, strangers
 
 UNKNOWN = Write("", None)
 WRITES = [
@@ -38,6 +38,11 @@ WRITES = [
     ("PREPARE p AS DELETE FROM t", UNKNOWN),
     ("SET STATEMENT max_statement_time = 1 FOR UPDATE t SET a = 1", UNKNOWN),
     ("BEGIN NOT ATOMIC CALL p(); END", UNKNOWN),
+    ("WITH q AS (SELECT '5\"'), u AS (UPDATE t SET a = 1), w AS (SELECT '6\"') SELECT 1", UNKNOWN),
+    ("WITH q AS (SELECT '`'), u AS (UPDATE t SET a = 1), w AS (SELECT '`') SELECT 1", UNKNOWN),
+    ("WITH q AS (SELECT 1 /* ' */), u AS (UPDATE t SET a = 1), w AS (SELECT 1 /* ' */) SELECT 1", UNKNOWN),
+    ("WITH q AS (SELECT E'\\' \"'), u AS (UPDATE t SET a = 1), w AS (SELECT E'\\' \"') SELECT 1", UNKNOWN),
+    ("EXPLAIN ANALYZE EXECUTE p", UNKNOWN),
 ]
 READS = [
     "SELECT 1",
@@ -51,7 +56,61 @@ READS = [
     "SHOW server_version",
     "PRAGMA table_info(t)",
     "SELECT deleted, updated_at FROM t",
+    "SELECT * FROM t WHERE a = 'to update it'",
+    """SELECT ("t"."facts" #> '{a}'), "t"."update" FROM "t" """,
 ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("BEGIN", True),
+        ("start transaction read only", True),
+        ("-- a comment\nBEGIN IMMEDIATE", True),
+        ("/* a comment */ begin", True),
+        ("XA START 'x'", True),
+        ("COMMIT", False),
+        ("END", False),
+        ("ROLLBACK", False),
+        ("XA COMMIT 'x'", False),
+        ("BEGIN; UPDATE t SET a = 1", True),
+        ("BEGIN; UPDATE t SET a = 1; COMMIT", False),
+        ("COMMIT AND NO CHAIN", False),
+        ("COMMIT AND CHAIN", None),
+        ("ROLLBACK TO s", None),
+        ("ROLLBACK WORK TO SAVEPOINT s", None),
+        ("COMMIT PREPARED 'x'", None),
+        ("BEGIN NOT ATOMIC CALL p(); END", False),
+        ("SAVEPOINT s", None),
+        ("SELECT CASE WHEN a THEN 1 END FROM t", None),
+    ],
+)
+def test_statements_tell_whether_a_transaction_is_open_after_them(sql, found):
+    """Or say nothing of it."""
+    assert begins(sql) is found
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [
+        ("UPDATE v SET a = (SELECT MAX(a) FROM t)", {"v"}),
+        ('UPDATE ONLY public."v" SET a = 1 FROM t', {"v"}),
+        ("UPDATE LOW_PRIORITY v, t SET v.a = 1", {"v"}),
+        ("UPDATE t JOIN (v) ON 1 = 1 SET v.a = 1", {"v"}),
+        ("INSERT IGNORE v (a) SELECT a FROM t", {"v"}),
+        ("REPLACE INTO v SELECT * FROM t", {"v"}),
+        ("WITH v AS (SELECT 1) UPDATE v SET a = 1 FROM t", {"v"}),
+        ("WITH w AS (SELECT * FROM t) INSERT INTO t SELECT * FROM w", set()),
+        ("INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 1", set()),
+        ("INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = 1", set()),
+        ("COPY t FROM STDIN", set()),
+        ("TRUNCATE v, t", {"v"}),
+        ("SELECT * FROM t FOR UPDATE", set()),
+    ],
+)
+def test_what_a_statement_may_write_that_nobody_knows_is_told(sql, names):
+    """A view or a partition, maybe; `t` is known."""
+    assert strangers(sql, frozenset({"t"})) == names
 
 
 @pytest.mark.parametrize(("sql", "write"), WRITES)
