@@ -4,13 +4,14 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test lint fuzz docs bench bench-growth clean
+.PHONY: help demo serve test lint fuzz django-suite docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
+	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
 	@echo "make lint   ruff, mypy and the contract of layers"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make bench  beside django-cacheops and django-cachalot: make bench ARGS='--database postgresql'"
@@ -56,6 +57,9 @@ lint: $(VENV)/.test
 SECONDS ?= 600
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+django-suite: $(VENV)/.test
+	@$(BIN)/python -m tests.djangosuite $(ARGS)
 
 docs: $(VENV)/.test
 	$(BIN)/python -m pip install -qq -e '.[docs]'
