@@ -1,8 +1,8 @@
 """Django's own test suite with all of its models cached, where each hit is compared with what a fresh read finds; the
 command behind ``make django-suite``.
 
-Arguments are what ``runtests.py`` takes, such as names of its applications.  Tests that look at SQL may fail; what counts
-are the hits that differ.
+Arguments are what ``runtests.py`` takes, such as names of its applications.  Tests that look at SQL may fail; what
+counts are the hits that differ.
 """
 
 from __future__ import annotations
