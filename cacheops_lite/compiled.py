@@ -83,10 +83,23 @@ def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: To
     """
     iterable = queryset._iterable_class
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
-    walk = QueryWalk((query or queryset.query).get_compiler(queryset.db), tokens)
+    query = query or queryset.query
+    if query.combinator:
+        # Composing it adds to its parts what it sorts by, each time.
+        query = _cloned_apart(query)
+    walk = QueryWalk(query.get_compiler(queryset.db), tokens)
     read = _compile_walk(kind, walk)
     read.narrowings = narrowings_of(walk)
     return read
+
+
+def _cloned_apart(query: Any) -> Any:
+    """A clone that shares nothing with the query of what composing it changes."""
+    clone = query.clone()
+    for part in (clone, *clone.combined_queries):
+        if getattr(part, "selected", None) is not None:
+            part.selected = dict(part.selected)
+    return clone
 
 
 def compile_exists(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:

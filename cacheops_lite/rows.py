@@ -60,7 +60,8 @@ def mutable_among(fields: Iterable[Any]) -> list[int]:
 def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:
     """A copy of the row that does not change with its values: who makes instances of it may change these in place."""
     kept = list(row)
-    for i in mutable:
+    # Rows of a union may have fewer columns than its first part.
+    for i in (each for each in mutable if each < len(kept)):
         # What can't be copied can't be kept either, or is a view of bytes.
         with suppress(TypeError):
             kept[i] = copy.deepcopy(kept[i])

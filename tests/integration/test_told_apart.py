@@ -131,6 +131,23 @@ def test_queries_that_look_alike_are_told_apart(reads):
         assert [read() for read in reads] == truths
 
 
+def test_a_union_that_is_sorted_by_what_it_does_not_show_has_no_more_columns(is_hit):
+    """Composing it adds one, which must not be done twice."""
+    for n in range(4):
+        Product.objects.create(sku=str(n), name=f"n{n}", views=n)
+    low = Product.objects.filter(views__lt=2).annotate(x=F("views") * 2)
+    high = Product.objects.filter(views__gte=2).annotate(x=F("views"))
+
+    def read():
+        return list(low.union(high).order_by("x", "name").values_list("name"))
+
+    with override_settings(CACHEOPS_ENABLED=False):
+        expected = read()
+    assert read() == expected
+    assert is_hit(read)
+    assert read() == expected
+
+
 def test_expressions_that_are_made_alike_have_one_result(is_hit):
     """Also those of somebody else's, with fields."""
     Product.objects.create(sku="a", name="abc")
