@@ -68,7 +68,7 @@ def _view(table: str | None, using: str) -> View | None:
     found = _views.get(using)
     if found is None:
         found = _views[using] = _read_views(using)
-    return found.get(_plain(table))
+    return found.get(plain(table))
 
 
 def texts_behind(tables: Iterable[str], using: str) -> list[str]:
@@ -95,9 +95,9 @@ def _read_views(using: str) -> dict[str, View]:
     named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
     found = {}
     for view in named:
-        read = reached(view, lambda each: named.get(_plain(each), set()))
-        views = {view, *map(_plain, read)} & set(texts)
-        tables = {table for table in read if _plain(table) not in texts}
+        read = reached(view, lambda each: named.get(plain(each), set()))
+        views = {view, *map(plain, read)} & set(texts)
+        tables = {table for table in read if plain(table) not in texts}
         found[view] = View(frozenset(tables), " ".join(texts[each] for each in views))
     return found
 
@@ -122,10 +122,10 @@ def _named_in(text: str, views: Iterable[str]) -> set[str]:
     """Tables of models, and views, that a definition may read: their names stand in it."""
     words = set(WORD.findall(text.lower()))
     names = {*known_tables(), *views}
-    return {name for name in names if words.issuperset(WORD.findall(_plain(name).rpartition(".")[2]))}
+    return {name for name in names if words.issuperset(WORD.findall(plain(name).rpartition(".")[2]))}
 
 
-def _plain(table: Any) -> str:
+def plain(table: Any) -> str:
     """A name as views are told by: in lower case, with no quotes, which some put around schema and name."""
     return re.sub(r'["`]', "", str(table)).lower()
 

@@ -226,10 +226,11 @@ def tables_in(sql: str) -> set[str]:
 def _named_in_texts(sql: str) -> set[str]:
     """The tables that stand there, as somebody else has them.  Raises Uncacheable for unknown ones."""
     by_name = {table.lower(): table for table in known_tables()}
-    tables = {name for name in names_read(sql) if name.lower() in by_name}
+    names = names_read(sql)
+    tables = {name for name in names if name.lower() in by_name}
     # As in EXTRACT(YEAR FROM column).
     columns = set().union(*watched_columns().values())
-    if unknown := names_read(sql) - tables - columns:
+    if unknown := names - tables - columns:
         raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
     return {by_name[name.lower()] for name in tables}
 

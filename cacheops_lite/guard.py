@@ -234,18 +234,14 @@ def _written_by(text: str, write: Write) -> set[str]:
         return set(watched)
     if write.table is not None:
         # Of what Django does not know: it may be a view or a partition of what it does.
-        named = {table for table in watched if _plain(table) == _plain(write.table)}
-        is_foreign = not named and _plain(write.table) not in map(_plain, known_tables())
+        written = dbviews.plain(write.table)
+        named = {table for table in watched if dbviews.plain(table) == written}
+        is_foreign = not named and written not in map(dbviews.plain, known_tables())
     else:
         named = mentioned(text, watched)
         has_strangers = not mentioned(text, known_tables()) or bool(strangers(text, known_tables()))
         is_foreign = writes_rows(text) and has_strangers
     return set(watched) if is_foreign else named
-
-
-def _plain(table: str) -> str:
-    """A name as others may write it."""
-    return table.lower().replace('"', "").replace("`", "")
 
 
 @contextmanager
