@@ -6,9 +6,7 @@ The compiler itself tells what it used, through `QueryWalk`, which listens while
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -21,14 +19,12 @@ from django.db.models.sql.where import ExtraWhere
 from .columns import are_alike
 from .conditions import Conjunction, Dependency, Term
 from .dbviews import all_behind
-from .scope import known_tables, watched_columns
-from .statements import names_read
+from .othersql import COLUMN, is_composed_by_django, is_plain_column, may_read_tables, tables_in, tables_named_in
+from .scope import watched_columns
 from .values import LOOSE, NULL
 from .where import Tokens, formula, own_tokens
 
 Columns = dict[str, "set[str]"]
-# A column and nothing else, its names free of quotes.
-COLUMN = re.compile(r"""\(?(["`])(?P<alias>[^"`]+)\1\.\1(?P<column>[^"`]+)\1\)?""")
 
 
 class Uncacheable(Exception):
@@ -94,7 +90,7 @@ class QueryWalk:
             self.inner.append(expression)
         elif isinstance(expression, Col):
             self.columns.setdefault(expression.alias, set()).add(str(expression.target.column))
-            if not _is_plain_column(expression):
+            if not is_plain_column(expression):
                 self.opaque = self.has_texts = True
         elif isinstance(expression, (RawSQL, ExtraWhere)):
             self._note_raw(expression)
@@ -124,7 +120,7 @@ class QueryWalk:
             self.columns.setdefault(column["alias"], set()).add(column["column"])
             return
         texts = expression.sqls if isinstance(expression, ExtraWhere) else [expression.sql]
-        if any(_reads_tables(str(text)) for text in texts):
+        if any(may_read_tables(str(text)) for text in texts):
             raise Uncacheable("raw SQL in it may read tables that can't be told")
         self.opaque = True
 
@@ -143,48 +139,6 @@ def _sources(expression: Any) -> Iterable[Any]:
     return [part for part in sources() if part is not None] if sources else ()
 
 
-def _reads_tables(sql: str) -> bool:
-    return re.search(r"\b(select|from|join|table|with)\b", sql, re.IGNORECASE) is not None
-
-
-def is_composed_by_django(expression: Any, vendor: str) -> bool:
-    """Its SQL is what Django makes of its parts, with no text of somebody else's, which may name columns and tables."""
-    told = getattr(expression, "extra", None)
-    told = told if isinstance(told, dict) else {}
-    if "template" in told:
-        return False
-    for name, harmless in HARMLESS.items():
-        text = told.get(name, getattr(expression, name, None))
-        if isinstance(text, str) and not harmless.fullmatch(text):
-            return False
-    kind: Any = type(expression)
-    return _has_no_sql_of_its_own(kind, vendor)
-
-
-# What of an expression's own texts names nothing.
-HARMLESS = {
-    "function": re.compile(r"[\w.]*(?:\(\))?"),
-    "arg_joiner": re.compile(r"\W*|\s*(?:AND|OR|FROM|AS|IN|USING|COLLATE)\s*", re.IGNORECASE),
-    "connector": re.compile(r"\W*|AND|OR|XOR", re.IGNORECASE),
-}
-
-
-def _is_plain_column(col: Any) -> bool:
-    """It is selected as it is, with no SQL of somebody else's around it."""
-    # A reverse relation has none.
-    shown = getattr(type(col.output_field), "select_format", None)
-    return type(col).__module__.startswith("django.") and (shown is None or shown.__module__.startswith("django."))
-
-
-@cache
-def _has_no_sql_of_its_own(kind: Any, vendor: str) -> bool:
-    definers = (
-        next((each for each in kind.__mro__ if name in vars(each)), None)
-        for name in ("as_sql", f"as_{vendor}", "template", "process_lhs", "process_rhs", "get_rhs_op")
-    )
-    return all(definer is None or definer.__module__.startswith("django.") for definer in definers)
-
-
 def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     """All that the result of the walked query rests on.  Raises Uncacheable when that can't be told."""
     found, foreign = _own_dependencies(walk)
@@ -195,7 +149,10 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     hidden = {Dependency(table, (), None) for table in tables_in(sql) - known}
     if walk.has_texts:
         # One that is known may be read there by other conditions.
-        hidden |= {Dependency(table, (), None) for table in _named_in_texts(sql)}
+        named, unknown = tables_named_in(sql)
+        if unknown:
+            raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
+        hidden |= {Dependency(table, (), None) for table in named}
     tables = {dependency.table for dependency in found | hidden}
     hidden |= {Dependency(table, (), None) for table in all_behind(tables, walk.compiler.using)}
     watched = watched_columns()
@@ -214,25 +171,6 @@ def _with_all_columns(dependency: Dependency, columns: frozenset[str]) -> Depend
     if dependency.columns is None or not columns <= set(dependency.columns):
         return dependency
     return dependency._replace(columns=None)
-
-
-def tables_in(sql: str) -> set[str]:
-    """The tables that stand after FROM or JOIN in SQL as Django composes it, with all its names quoted."""
-    # What a dot follows is the table of a column, as in EXTRACT(YEAR FROM "t"."c").
-    quoted = re.findall(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")+)"|`((?:[^`]|``)+)`)(?!\s*\.)', sql, re.IGNORECASE)
-    return {one.replace('""', '"') or other.replace("``", "`") for one, other in quoted}
-
-
-def _named_in_texts(sql: str) -> set[str]:
-    """The tables that stand there, as somebody else has them.  Raises Uncacheable for unknown ones."""
-    by_name = {table.lower(): table for table in known_tables()}
-    names = names_read(sql)
-    tables = {name for name in names if name.lower() in by_name}
-    # As in EXTRACT(YEAR FROM column).
-    columns = set().union(*watched_columns().values())
-    if unknown := names - tables - columns:
-        raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
-    return {by_name[name.lower()] for name in tables}
 
 
 def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:

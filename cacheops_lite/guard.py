@@ -125,7 +125,7 @@ def _bounding(recorder: Recorder, text: str) -> Iterator[None]:
         recorder.before_end()
     try:
         yield
-        recorder.note_bound(begins(text))
+        recorder.unmanaged.note(begins(text))
     finally:
         if may_commit(text, recorder.vendor):
             _committed(recorder)
@@ -137,7 +137,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     connection = context["connection"]
     if asks_for_snapshot(text):
         is_brief = connection.vendor == "postgresql" and is_of_one_transaction(text)
-        recorder_of(connection).ask_for_snapshots(is_brief)
+        recorder_of(connection).snapshots.note(is_brief)
     write = parse(text)
     if write is None:
         return execute(sql, params, many, context)
@@ -147,7 +147,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     is_alone = not many and not recorder.in_transaction and is_active()
     if (
         is_alone
-        and not recorder.is_within_another_s
+        and not recorder.unmanaged.is_open
         and _is_the_one(connection)
         and _changes_some(write.table, connection.alias)
         and is_over_at_once(text, connection.vendor)

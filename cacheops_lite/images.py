@@ -5,22 +5,18 @@ An image belongs to a table, not to a model: a multi-table child's row gives one
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from django.db.models import F, Field, GeneratedField, Model, TextField, Value
-from django.db.models.expressions import BaseExpression, Combinable, ExpressionWrapper
-from django.db.models.functions import Cast
+from django.db.models import Field, GeneratedField, Model
+from django.db.models.expressions import BaseExpression, Combinable
 
 from . import columns
-from .changes import AnyChange, Change
 from .conf import on_change
-from .values import Tokenizer, name, plain
+from .entries import Entry
+from .values import Tokenizer, name
 
 # {attname: value as the database gets it}; what is not known is not there.
 Snapshot = Mapping[str, Any]
@@ -77,71 +73,6 @@ def snapshot(instance: Model) -> dict[str, Any]:
 
 _ABSENT = object()
 _EXPRESSIONS = (BaseExpression, Combinable)
-
-
-class Entry:
-    """What holds the values of a field, by its attname, as the database gets them."""
-
-    __slots__ = ("_field", "_kind", "attname")
-
-    def __init__(self, field: Field[Any, Any]):
-        self.attname = field.attname
-        self._field = field
-        self._kind = columns.kind_as_is(field)
-
-    def put(self, held: dict[str, Any], value: Any) -> None:
-        """Add a value, if Django can tell it."""
-        if value is not None and type(value) is self._kind:
-            held[self.attname] = value
-        else:
-            put(held, self._field, value)
-
-
-class StoredEntry(Entry):
-    """The same of what a database holds, of a vendor."""
-
-    __slots__ = ("_is_put_as_is", "_is_shown_as_stored", "_is_shown_rounded")
-
-    def __init__(self, field: Field[Any, Any], vendor: str):
-        super().__init__(field)
-        self._is_shown_as_stored = columns.is_shown_as_stored(field)
-        self._is_shown_rounded = self._is_shown_as_stored and columns.is_shown_rounded(field, vendor)
-        self._is_put_as_is = not (self._is_shown_as_stored and columns.prepares_plainly(field))
-
-    @property
-    def selected(self) -> Any:
-        """What ``values_list()`` is to be asked for, to get what `put_stored` takes."""
-        if self._is_shown_rounded:
-            return Cast(F(self.attname), TextField())
-        if self._is_shown_as_stored:
-            return self.attname
-        return ExpressionWrapper(F(self.attname), output_field=_Stored(self._field))
-
-    def put_stored(self, held: dict[str, Any], value: Any) -> None:
-        """Add a value that the database holds."""
-        if self._is_put_as_is:
-            held[self.attname] = plain(value)
-        else:
-            self.put(held, value)
-
-
-class _Stored(Field):
-    """Shows what the column of another field holds."""
-
-    def __init__(self, field: Field[Any, Any]):
-        super().__init__(null=True)
-        self._kind = field.get_internal_type()
-
-    def get_internal_type(self) -> str:
-        return self._kind
-
-
-def stored_keys(model: type[Model], keys: Iterable[Any]) -> list[Any]:
-    """What ``pk__in`` takes to find the rows that hold these keys."""
-    field: Any = model._meta.pk
-    if columns.is_shown_as_stored(field):
-        return list(keys)
-    return [Value(key, output_field=_Stored(field)) for key in keys]
 
 
 @lru_cache(maxsize=1024)
@@ -206,15 +137,6 @@ def _untold_by_instances(model: type[Model]) -> tuple[str, ...]:
     return tuple(field.attname for field in model._meta.concrete_fields if field.attname not in told)
 
 
-def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
-    """Add `value` of `field` as the database gets it, if Django can tell."""
-    try:
-        held[field.attname] = plain(field.get_prep_value(value))
-    except Exception:
-        # ValidationError, or whatever a field of somebody else's raises: the write itself may be fine without it.
-        held.pop(field.attname, None)
-
-
 class Image(Mapping[str, str]):
     """Tokens of those columns of a table that a row tells and that have some, made when they are asked for."""
 
@@ -262,61 +184,3 @@ def _tokenizers(table: Table, vendor: str) -> dict[str, tuple[str, Tokenizer]]:
 @on_change
 def _forget(setting: str) -> None:
     _tokenizers.cache_clear()
-
-
-def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[str], vendor: str) -> list[str]:
-    """The columns of `table` that may differ: of the `written` attnames those not known to be equal."""
-    return [
-        column
-        for column, field in table.fields.items()
-        if field.attname in written and not _equal(field, old, new, vendor)
-    ]
-
-
-# Types whose equal values are stored as one and the same.
-_PLAIN = (str, int, bytes, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
-
-
-def _equal(field: Field[Any, Any], old: Snapshot, new: Snapshot, vendor: str) -> bool:
-    attname = field.attname
-    if attname not in old or attname not in new:
-        return False
-    before, after = old[attname], new[attname]
-    kind = type(before)
-    if kind is type(after) and kind in _PLAIN:
-        return bool(before == after)
-    if before is None or after is None:
-        return before is after
-    if isinstance(before, decimal.Decimal) and isinstance(after, decimal.Decimal):
-        return bool(before == after) if columns.has_scale(field) else before.as_tuple() == after.as_tuple()
-    if isinstance(before, datetime.datetime):
-        return bool(before == after) and columns.shows_instants(field, vendor)
-    # An enum's member is stored as the text or number that it is, whatever it equals itself.
-    stored_as: Any
-    for stored_as in _PLAIN:
-        if isinstance(before, stored_as) and isinstance(after, stored_as):
-            return stored_as.__eq__(before, after) is True
-    # Others may be equal and yet be stored differently: JSON's true and 1, zeros of both signs.
-    return type(before) is type(after) and repr(before) == repr(after)
-
-
-def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[AnyChange]:
-    """The changes that inserting the row makes, one for each of its tables."""
-    return [Change(table.name, old=None, new=Image(table, held, vendor)) for table in tables_of(model)]
-
-
-def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
-    """The change that deleting the row from the model's own table makes."""
-    table = tables_of(model)[0]
-    return Change(table.name, old=Image(table, held, vendor), new=None)
-
-
-def row_changed(
-    model: type[Model], old: Snapshot, new: Snapshot, written: Collection[str], vendor: str
-) -> list[AnyChange]:
-    """The changes that updating the `written` attnames of the row makes; none where nothing differs."""
-    changes: list[AnyChange] = []
-    for table in tables_of(model):
-        if changed := differing(table, old, new, written, vendor):
-            changes.append(Change(table.name, Image(table, old, vendor), Image(table, new, vendor), changed))
-    return changes

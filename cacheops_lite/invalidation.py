@@ -14,7 +14,8 @@ from django.db.models import Model
 from .changes import Work
 from .conf import settings
 from .delivery import deliver
-from .images import row_came, snapshot, table_names
+from .differences import row_came
+from .images import snapshot, table_names
 from .prefixes import by_prefix
 from .transaction import recorder_for
 

@@ -12,6 +12,32 @@ QUESTIONS = {
 }
 
 
+class SnapshotRequests:
+    """Statements on a connection that ask for transactions that see what was when they began."""
+
+    def __init__(self, connection: Any):
+        # A proxy: who holds this belongs to the connection.
+        self._connection = connection
+        # On which connection of the driver's it was asked for, and of which atomic block if not all.
+        self._asked: tuple[Any, Any] = None, None
+
+    def note(self, is_brief: bool) -> None:
+        """To be called after such a statement; `is_brief`, if it asks for the transaction that is open only."""
+        blocks, driver = self._connection.atomic_blocks, self._connection.connection
+        if not (is_brief and blocks):
+            self._asked = driver, None
+        elif self._asked != (driver, None):
+            self._asked = driver, blocks[0]
+
+    @property
+    def are_asked_for(self) -> bool:
+        """The transaction that is open may be such a one."""
+        driver, block = self._asked
+        if driver is None or driver is not self._connection.connection:
+            return False
+        return block is None or self._connection.atomic_blocks[:1] == [block]
+
+
 def pins_snapshots(connection: Any) -> bool:
     """Transactions of a connection see an older state than that of the moment, or may do so."""
     if connection.vendor not in ("postgresql", "mysql"):

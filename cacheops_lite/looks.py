@@ -17,8 +17,9 @@ from django.db.models import Model, QuerySet
 from redis import RedisError
 
 from . import registries
+from .entries import StoredEntry
 from .failure import call
-from .images import StoredEntry, Table, tables_of, untold, written_by
+from .images import Table, tables_of, untold, written_by
 from .prefixes import prefixes_of_table
 from .prepared import Prepared, Unprepared, prepared_row
 from .signals import cache_invalidated
@@ -181,7 +182,7 @@ def _locking(model: type[Model], using: str) -> QuerySet[Any]:
 def block(using: str, savepoint: bool = False) -> Iterator[None]:
     """To look and to write in one transaction: the open one, or one that on SQLite begins with the write lock."""
     recorder = recorder_for(using)
-    if recorder.in_transaction or recorder.is_within_another_s:
+    if recorder.in_transaction or recorder.unmanaged.is_open:
         # Errors leave it as they do without us, which may be usable.
         yield
         return

@@ -19,10 +19,12 @@ from django.db.models.sql.where import ExtraWhere
 
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .dbviews import is_table
-from .dependencies import is_composed_by_django
-from .images import Snapshot, own_row_went, owners_of, put, row_changed, stored_keys, table_names, tables_of
+from .differences import own_row_went, row_changed
+from .entries import put, stored_keys
+from .images import Snapshot, owners_of, table_names, tables_of
 from .invalidation import record
 from .looks import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of
+from .othersql import is_composed_by_django
 from .registries import Wanted
 from .signals import cache_invalidated
 from .transaction import recorder_for
@@ -37,7 +39,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     """What `perform` returns, which is Django's ``queryset.update(**values)``, and record what it changes."""
     written = _written_fields(queryset.model, values)
     using = queryset.db
-    wanted = None if written is None or recorder_for(using).is_within_another_s else wanted_of(queryset.model)
+    wanted = None if written is None or recorder_for(using).unmanaged.is_open else wanted_of(queryset.model)
     if written is None or wanted is None:
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
@@ -69,7 +71,7 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     """What `perform` returns, which is Django's delete of the rows in one statement, and record what it removes."""
     model = queryset.model
     recorder = recorder_for(using)
-    wanted = wanted_of(model) if recorder.in_transaction and not recorder.is_within_another_s else None
+    wanted = wanted_of(model) if recorder.in_transaction and not recorder.unmanaged.is_open else None
     if wanted is None or not _is_plain(queryset):
         return perform()
     old = _locked_rows(queryset.using(using), _own_names(model, wanted), lock_to_delete(model, using))
@@ -107,7 +109,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     """
     model: type[Model] = queryset.model
     using = queryset.db
-    if not is_table(model, using) or recorder_for(using).is_within_another_s:
+    if not is_table(model, using) or recorder_for(using).unmanaged.is_open:
         # Its rows can't be locked, as they are others': the guard drops the tables.
         return perform(queryset)
     written = _written_fields(model, values)

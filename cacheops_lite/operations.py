@@ -115,7 +115,7 @@ class Saving:
 
     def _look_at(self, instance: Model, names: Collection[str] | None, using: str) -> None:
         """Look at the row before it is written, or have the statement tell; unless there is none that is known of."""
-        if not has_key(instance) or is_surely_new(instance) or recorder_for(using).is_within_another_s:
+        if not has_key(instance) or is_surely_new(instance) or recorder_for(using).unmanaged.is_open:
             return
         model, pk = type(instance), instance.pk
         attnames = to_look_at(model, names)

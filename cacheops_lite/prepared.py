@@ -15,7 +15,7 @@ from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
-from .images import StoredEntry
+from .entries import StoredEntry
 from .lately import Lately
 
 # Types of values whose adaption to the database is their field's matter alone.

@@ -19,12 +19,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .changes import Work
 from .delivery import deliver, deliver_surely, hold
 from .frames import Frame
-from .isolation import pins_snapshots
+from .isolation import SnapshotRequests, pins_snapshots
 from .outbox import Hold
 from .prefixes import by_prefix
-
-# Of drivers of PostgreSQL.
-IDLE, UNKNOWN = 0, 4
+from .unmanaged import Unmanaged
 
 
 class _Batch:
@@ -47,16 +45,14 @@ class Recorder:
         self._batches: list[weakref.ref[_Batch]] = []
         # Atomic blocks that count as not there: see `testing.as_autocommit`.
         self.hidden_blocks = 0
-        # A statement asked for snapshots: on which connection of the driver's, and of which atomic block if not all.
-        self._asked: tuple[Any, Any] = None, None
         # In manual transaction management: what is to be done again at the commit, of which nobody tells.
         self._uncommitted: dict[str, Work] = {}
         # The same within an atomic block in which a statement may have committed: such blocks are torn.
         self._is_torn = False
         # While a commit is under way.
         self._held: Hold | None = None
-        # Of which connection of the driver's a statement began a transaction, outside of atomic blocks.
-        self._begun: Any = None
+        self.unmanaged = Unmanaged(self._connection)
+        self.snapshots = SnapshotRequests(self._connection)
         # Names of temporary tables, in lower case: no views nor partitions.
         self.temporary_tables: set[str] = set()
         # Operations in progress, the innermost last.
@@ -106,36 +102,9 @@ class Recorder:
     def _autocommit(self) -> bool:
         # Not get_autocommit(), which connects to the database first: a hit should not need it.
         connection = self._connection
-        if self.is_begun:
+        if self.unmanaged.is_begun:
             return False
         return connection.autocommit if connection.connection else connection.settings_dict["AUTOCOMMIT"]
-
-    @property
-    def is_begun(self) -> bool:
-        """A statement began the transaction, of which Django does not know: it locks no rows there."""
-        connection = self._connection
-        return self._begun is not None and self._begun is connection.connection and not connection.in_atomic_block
-
-    @property
-    def is_within_another_s(self) -> bool:
-        """A transaction is open of which Django does not know: a statement began it, or the driver was told to."""
-        connection = self._connection
-        driver: Any = connection.connection
-        if self.is_begun:
-            return True
-        if driver is None or connection.in_atomic_block or not connection.autocommit:
-            return False
-        if connection.vendor == "sqlite":
-            return bool(driver.in_transaction)
-        return getattr(getattr(driver, "info", None), "transaction_status", IDLE) not in (IDLE, UNKNOWN)
-
-    def note_bound(self, begins: bool | None) -> None:
-        """To be called after a statement that may have begun a transaction (True) or ended it (False)."""
-        driver = self._connection.connection
-        if self._connection.vendor == "sqlite":
-            begins = driver is not None and driver.in_transaction
-        if begins is not None and not self._connection.in_atomic_block:
-            self._begun = driver if begins else None
 
     @property
     def is_dirty(self) -> bool:
@@ -146,22 +115,7 @@ class Recorder:
     @property
     def pins_snapshot(self) -> bool:
         """Reads may see an older state than the stamps that were read before them."""
-        return self.in_transaction and (self._asked_for_snapshot or pins_snapshots(self._connection))
-
-    def ask_for_snapshots(self, is_brief: bool) -> None:
-        """Note that transactions will see what was when they began; `is_brief`, that the one does that is open."""
-        blocks, driver = self._connection.atomic_blocks, self._connection.connection
-        if not (is_brief and blocks):
-            self._asked = driver, None
-        elif self._asked != (driver, None):
-            self._asked = driver, blocks[0]
-
-    @property
-    def _asked_for_snapshot(self) -> bool:
-        driver, block = self._asked
-        if driver is None or driver is not self._connection.connection:
-            return False
-        return block is None or self._connection.atomic_blocks[:1] == [block]
+        return self.in_transaction and (self.snapshots.are_asked_for or pins_snapshots(self._connection))
 
     def touch(self) -> None:
         """Note that the transaction wrote something."""
@@ -251,7 +205,8 @@ class Recorder:
 
     def committed(self) -> None:
         """To be called when a transaction ended of which no block tells all: what others read before it falls again."""
-        self._is_torn, self._begun = False, None
+        self._is_torn = False
+        self.unmanaged.ended()
         if self._uncommitted:
             work, self._uncommitted = self._uncommitted, {}
             deliver_surely(work, self._take_hold())

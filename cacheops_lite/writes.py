@@ -12,15 +12,14 @@ from django.db.models import Field, Model
 from . import columns
 from .changes import Arrivals, Work
 from .columns import is_ours_to_read
+from .differences import row_came, row_changed
+from .entries import put
 from .images import (
     Snapshot,
     Table,
     generated,
     has_makers,
-    put,
     replaced,
-    row_came,
-    row_changed,
     snapshot,
     table_names,
     tables_of,
