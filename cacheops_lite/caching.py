@@ -15,6 +15,7 @@ from django.db.models.sql.query import Query
 
 from . import compiled, narrowing, plans, rows
 from .compiled import Compiled
+from .composed import Composed
 from .conditions import Dependency, Narrowed
 from .conf import model_profile, on_change, settings
 from .dependencies import Uncacheable
@@ -131,6 +132,7 @@ class Read:
     volatile: bool
     replay: Callable[[QuerySet[Any], Any], list[Any]]
     narrowings: Sequence[Narrowing] = ()
+    composed: Composed | None = None
     # Where what is made of name and dependencies may be kept for the next time.
     kept: dict[Hashable, Any] = field(default_factory=dict)
     tables: list[str] = field(init=False)
@@ -156,6 +158,12 @@ class Read:
     def narrow(self, vendor: str) -> Callable[[Any], Narrowed] | None:
         """What tells, of the rows, what of the narrowable dependencies they rest on."""
         return partial(narrowing.narrow, self.narrowings, vendor=vendor) if self.narrowings else None
+
+    def capture(self, queryset: QuerySet[Any]) -> rows.Capture:
+        """What is to evaluate `queryset`, which this is the read of, in as little time as can be."""
+        composed = self.composed
+        compiler = None if composed is None else composed.compiler(queryset.query, queryset.db)
+        return rows.Capture() if composed is None or compiler is None else rows.Capture(compiler, composed.mutable)
 
     def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
         kept = self.kept
@@ -220,6 +228,7 @@ def _planned(
         volatile=plan.volatile,
         replay=plan.composed.replay,
         narrowings=narrowing.usable(plan.narrowings, query.is_sliced),
+        composed=plan.composed,
         kept=result.kept,
     )
 
@@ -261,7 +270,7 @@ def fetch(queryset: QuerySet[Any]) -> list[Any] | None:
         return None
 
     def compute() -> tuple[Any, Any]:
-        capture = rows.Capture()
+        capture = read.capture(queryset)
         results = capture.results(queryset)
         return results, MISS if capture.rows is None else capture.rows
 

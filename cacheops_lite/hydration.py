@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any
 
 from django.db.models import Model
@@ -60,34 +61,47 @@ def _definer(model: type[Model], name: str) -> type | None:
     return next((each for each in model.__mro__ if name in vars(each)), None)
 
 
-Fill = Callable[[dict[str, Any], Sequence[Any]], None]
+Fill = Callable[[Model, Sequence[Any]], None]
 
 
 @lru_cache(maxsize=1024)
-def _filler(names: tuple[str, ...]) -> Fill:
-    """What puts as many values into a dict under these names; others than so many are a ValueError.
+def _filler(names: tuple[str, ...], by_dict: frozenset[str]) -> Fill:
+    """What puts as many values into an instance under these names; others than so many are a ValueError.
 
-    Compiled as one assignment: half of what making an instance takes is a loop over its columns.
+    Compiled as one assignment: half of what making an instance takes is a loop over its columns.  Python keeps the
+    attributes of an instance in the least space and time until somebody asks for its ``__dict__``; only the first of
+    those that have to go `by_dict`, past a descriptor that would take them, does so here.
     """
-    if not names or not all(map(str.isidentifier, names)):
-        return lambda held, values: held.update(zip(names, values, strict=True))
-    targets = ", ".join(f"held[{name!r}]" for name in names)
+    first = next((i for i, name in enumerate(names) if name in by_dict), len(names))
+    if not names or not all(name.isidentifier() and not iskeyword(name) for name in names):
+        return lambda instance, values: instance.__dict__.update(zip(names, values, strict=True))
+    attributes = [f"instance.{name}" for name in names[:first]]
+    others = [f"value{i}" for i in range(first, len(names))]
+    lines = [f"({', '.join(attributes + others)},) = values"]
+    if others:
+        lines.append("held = instance.__dict__")
+        lines += [f"held[{name!r}] = {value}" for name, value in zip(names[first:], others, strict=True)]
     made: dict[str, Any] = {}
-    exec(f"def fill(held, values):\n    ({targets},) = values", made)  # noqa: S102
+    exec("\n    ".join(["def fill(instance, values):", *lines]), made)  # noqa: S102
     return made["fill"]
 
 
+def _taken_by_descriptors(model: type[Model]) -> frozenset[str]:
+    names = [field.attname for field in model._meta.concrete_fields]
+    return frozenset(name for name in names if hasattr(getattr(model, name), "__set__"))
+
+
 def _maker(model: type[Model]) -> Callable[..., Model]:
-    new = object.__new__
+    new, by_dict = object.__new__, _taken_by_descriptors(model)
     # All rows of a result come with one and the same list of names.
-    latest: tuple[Sequence[str], Fill] = ((), _filler(()))
+    latest: tuple[Sequence[str], Fill] = ((), _filler((), by_dict))
 
     def from_db(db: str, field_names: Sequence[str], values: Sequence[Any], *, fetch_mode: Any = None) -> Model:
         """`Model.from_db` for such a model."""
         nonlocal latest
         names, fill = latest
         if names is not field_names:
-            fill = _filler(tuple(field_names))
+            fill = _filler(tuple(field_names), by_dict)
             latest = field_names, fill
         instance = new(model)
         state = ModelState()
@@ -95,9 +109,8 @@ def _maker(model: type[Model]) -> Callable[..., Model]:
         state.db = db
         if fetch_mode is not None:
             state.fetch_mode = fetch_mode
-        held = instance.__dict__
-        held["_state"] = state
-        fill(held, values)
+        instance._state = state
+        fill(instance, values)
         return instance
 
     # As Django asks of a class method.

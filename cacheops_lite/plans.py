@@ -12,20 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Field
 from django.db.models.signals import class_prepared
-from django.db.models.sql.compiler import SQLCompiler
 
 from . import columns
 from .compiled import Compiled, context
+from .composed import Composed, conditions_of
 from .conditions import Dependency
 from .conf import on_change
 from .dependencies import Uncacheable
 from .keys import digest
 from .lately import Lately
 from .narrowing import Narrowing
-from .rows import Composed
 from .shapes import Shape, Shapeless
 from .values import LOOSE, NULL
 
@@ -165,30 +164,23 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
         # That depends on values.
         raise Unplanned from None
     # Every parameter is made of the values of its conditions: nothing else can differ.
-    if read.parameter_count != _parameters_of_conditions(read.compiler):
+    compiler: Any = read.compiler
+    if read.parameter_count != len(conditions_of(compiler, compiler.where)[1]):
         return Unplanned()
     recipes = [
         (each.table, tuple((column, tokens.sources.get(token, token)) for column, token in each.terms), each.columns)
         for each in read.dependencies
     ]
-    compiler: SQLCompiler = read.compiler
     return Plan(
         static=digest(*read.static, *shape.text),
         vendor=compiler.connection.vendor,
         volatile=read.volatile,
-        composed=Composed.of(compiler),
+        composed=Composed(compiler, read.sql),
         recipes=recipes,
         narrowings=read.narrowings,
         fixed=None if tokens.sources else frozenset(read.dependencies),
         is_shown_by_context=read.is_shown_by_context,
     )
-
-
-def _parameters_of_conditions(compiler: Any) -> int:
-    where = compiler.where
-    with suppress(FullResultSet):
-        return len(compiler.compile(where)[1]) if where else 0
-    return 0
 
 
 @on_change

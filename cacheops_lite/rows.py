@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 from django.db.models import QuerySet
-from django.db.models.sql.compiler import SQLCompiler
 
 from . import columns
 from .hydration import hydrated
@@ -21,9 +20,13 @@ Row = tuple[Any, ...]
 
 
 class Capture:
-    """Evaluates a queryset and keeps the rows; `rows` is None if its iterable went another way."""
+    """Evaluates a queryset and keeps the rows; `rows` is None if its iterable went another way.
 
-    def __init__(self) -> None:
+    By `compiler` if there is one, of whose columns those at `mutable` have values that may be changed in place.
+    """
+
+    def __init__(self, compiler: Any = None, mutable: Sequence[int] = ()) -> None:
+        self._compiler, self._mutable = compiler, mutable
         self._rows: list[Row] = []
         self._passes = 0
 
@@ -32,7 +35,7 @@ class Capture:
         return self._rows if self._passes == 1 else None
 
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
-        compiler: Any = queryset.query.get_compiler(using=queryset.db)
+        compiler: Any = self._compiler or queryset.query.get_compiler(using=queryset.db)
         execute_sql, results_iter = compiler.execute_sql, compiler.results_iter
 
         def executing(*args: Any, **kwargs: Any) -> Any:
@@ -43,13 +46,18 @@ class Capture:
 
         def capturing_iter(*args: Any, **kwargs: Any) -> Iterator[Any]:
             self._passes += 1
-            mutable = mutable_among(getattr(each[0], "_output_field_or_none", None) for each in compiler.select or ())
+            mutable = self._mutable if self._compiler else mutable_of(compiler.select)
             for row in results_iter(*args, **kwargs):
                 self._rows.append(untouchable(row, mutable) if mutable else tuple(row))
                 yield row
 
         compiler.execute_sql, compiler.results_iter = executing, capturing_iter
-        return _iterate(queryset, compiler)
+        return iterate(queryset, compiler)
+
+
+def mutable_of(select: Any) -> list[int]:
+    """The positions of what is selected whose values may be changed in place."""
+    return mutable_among(getattr(each[0], "_output_field_or_none", None) for each in select or ())
 
 
 def mutable_among(fields: Iterable[Any]) -> list[int]:
@@ -68,36 +76,8 @@ def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:
     return tuple(kept)
 
 
-class Composed:
-    """What Django's own iterables ask of a compiler that has composed its SQL, for as many replays as one likes."""
-
-    def __init__(
-        self, select: Any, klass_info: dict[str, Any] | None, annotation_col_map: Any, rows: Sequence[Row] = ()
-    ):
-        self.select, self.annotation_col_map, self._klass_info = select, annotation_col_map, klass_info
-        self._rows = rows
-
-    @classmethod
-    def of(cls, compiler: Any) -> Composed:
-        return cls(compiler.select, compiler.klass_info, compiler.annotation_col_map)
-
-    @property
-    def klass_info(self) -> dict[str, Any] | None:
-        return None if self._klass_info is None else hydrated(self._klass_info)
-
-    def execute_sql(self, *args: Any, **kwargs: Any) -> Sequence[Row]:
-        return self._rows
-
-    def results_iter(self, *args: Any, **kwargs: Any) -> Iterator[Row]:
-        return iter(self._rows)
-
-    def replay(self, queryset: QuerySet[Any], rows: Sequence[Row]) -> list[Any]:
-        """The results of `queryset`, from `rows` instead of the database."""
-        return _iterate(queryset, Composed(self.select, self._klass_info, self.annotation_col_map, rows))
-
-
 def is_replayable(queryset: QuerySet[Any]) -> bool:
-    """Its iterable is Django's own, which asks a compiler for no more than `Composed` has."""
+    """Its iterable is Django's own, which asks a compiler for no more than `Replaying` has."""
     return queryset._iterable_class.__module__ == "django.db.models.query"
 
 
@@ -105,10 +85,11 @@ def replay(queryset: QuerySet[Any], compiler: Any, rows: Sequence[Row]) -> list[
     """The results of `queryset`, from `rows` instead of the database.  `compiler` has composed its SQL already."""
     compiler.execute_sql = lambda *args, **kwargs: rows
     compiler.results_iter = lambda *args, **kwargs: iter(rows)
-    return _iterate(queryset, compiler)
+    return iterate(queryset, compiler)
 
 
-def _iterate(queryset: QuerySet[Any], compiler: SQLCompiler | Composed) -> list[Any]:
+def iterate(queryset: QuerySet[Any], compiler: Any) -> list[Any]:
+    """What the queryset's iterable makes of what `compiler` finds."""
     iterable: Any = queryset._iterable_class
     return list(iterable(_Seen(queryset, _SeenQuery(queryset.query, compiler))))
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.test import testcases
 
 from cacheops_lite import caching, direct, queryset
+from cacheops_lite.composed import Composed
 from cacheops_lite.store import MISS
 from cacheops_lite.testing import as_autocommit
 
@@ -34,6 +35,7 @@ def install() -> None:
     for module in (caching, direct):
         module.read_through = _comparing(module.read_through)
     queryset.fetch = _remembering(queryset.fetch)
+    Composed.compiler = _checking(Composed.compiler)  # type: ignore[method-assign]
 
 
 def report() -> int:
@@ -81,6 +83,18 @@ def _compare(kept: Any, compute: Any) -> None:
     if fresh is MISS or _told(fresh) == _told(kept) or " object at 0x" in repr(fresh):
         return
     differences.append(f"{_test}\n    kept  {kept!r:.300}\n    fresh {fresh!r:.300}")
+
+
+def _checking(compiler_of: Callable[..., Any]) -> Callable[..., Any]:
+    def checking(composed: Any, query: Any, using: str) -> Any:
+        compiler = compiler_of(composed, query, using)
+        if compiler is not None:
+            sent, true = compiler.as_sql(), query.clone().get_compiler(using).as_sql()
+            if (sent[0], list(sent[1])) != (true[0], list(true[1])):
+                differences.append(f"{_test}\n    sent  {sent!r:.500}\n    for   {true!r:.500}")
+        return compiler
+
+    return checking
 
 
 def _computed_anew(compute: Any) -> Any:

@@ -14,6 +14,7 @@ from django.db.models.signals import post_init, pre_init
 from django.test import override_settings
 
 from cacheops_lite import caching, compiled, direct, hydration, invalidate_all, plans, shapes
+from cacheops_lite.composed import Composed
 from cacheops_lite.where import own_tokens
 from tests.conftest import counted_reads
 from tests.fast_paths import switch
@@ -210,6 +211,40 @@ def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
     assert len(checked) > 150
 
 
+def test_misses_by_plans_send_what_django_sends(monkeypatch):
+    """The same SQL and parameters, and they take the rows for the same columns, also by plans made of other values."""
+    checked, plain = [], Composed.compiler
+
+    def checking(composed, query, using):
+        true = query.clone().get_compiler(using)
+        sql, parameters = true.as_sql()
+        compiler = plain(composed, query, using)
+        if compiler is not None:
+            assert compiler.as_sql() == (sql, parameters)
+            for name in ("col_count", "has_extra_select", "annotation_col_map"):
+                assert getattr(compiler, name) == getattr(true, name)
+            assert [each[1:] for each in compiler.select] == [each[1:] for each in true.select]
+            checked.append(sql)
+        return compiler
+
+    monkeypatch.setattr(Composed, "compiler", checking)
+    for seed in range(4):
+        invalidate_all()
+        for query in [*QUERIES.values(), *shop.reads(random.Random(seed))]:
+            query()
+    assert len(checked) > 200
+    assert len(set(checked)) > 50
+
+
+@pytest.mark.parametrize("other", [-5, 10**30])
+def test_a_miss_whose_values_make_other_sql_is_composed_by_django(other):
+    """What no column can hold is compared with something else, or not at all."""
+    for views in (1, other, 2):
+        assert [each.views for each in products.filter(views__lte=views)] == [
+            each.views for each in products.nocache().filter(views__lte=views)
+        ]
+
+
 def test_names_of_plans_tell_values_and_shapes_apart():
     """No two of these queries share a result, whatever plan was made first."""
     queries = [
@@ -311,15 +346,33 @@ def test_receivers_of_init_see_cached_instances(signal):
     assert counts == [8, 1, 1] * 2
 
 
-@pytest.mark.parametrize("names", [(), ("a",), ("a", "b"), ("not an identifier", "b"), ("class", "def")])
-def test_columns_are_put_in_their_order_and_none_is_left_out(names):
-    """Whatever they are called; rows of another length are an error."""
-    held = {"first": 0}
-    hydration._filler(names)(held, range(len(names)))
-    assert list(held.items()) == [("first", 0), *zip(names, range(len(names)), strict=True)]
+@pytest.mark.parametrize("by_dict", [(), ("b",), ("c", "b"), ("def",)])
+@pytest.mark.parametrize(
+    "names", [(), ("a",), ("a", "b"), ("c", "b", "a"), ("not an identifier", "b"), ("class", "def")]
+)
+def test_columns_are_put_in_their_order_and_none_is_left_out(names, by_dict):
+    """Whatever they are called, past descriptors that would take them; rows of another length are an error."""
+
+    class Refusing:
+        def __set__(self, instance, value):
+            raise AssertionError
+
+    made = type("Made", (), {name: Refusing() for name in by_dict})
+    instance = made()
+    instance.first = 0
+    hydration._filler(names, frozenset(by_dict))(instance, range(len(names)))
+    assert list(vars(instance).items()) == [("first", 0), *zip(names, range(len(names)), strict=True)]
     for length in {0, 1, 3} - {len(names)}:
         with pytest.raises(ValueError, match=r"values to unpack|argument 2 is"):
-            hydration._filler(names)({}, range(length))
+            hydration._filler(names, frozenset(by_dict))(made(), range(length))
+
+
+def test_foreign_keys_of_cached_instances_are_put_past_their_descriptor():
+    """As Django does: nothing is done when an instance is made that is to be done when its key is changed."""
+    assert hydration._taken_by_descriptors(Product) >= {"category_id"}
+    for instances in (Product.objects.order_by("pk"), Product.objects.order_by("pk")):
+        first = next(iter(instances))
+        assert list(vars(first))[1:] == [field.attname for field in Product._meta.concrete_fields]
 
 
 @pytest.mark.parametrize("override", ["__init__", "from_db", "__setattr__"])
