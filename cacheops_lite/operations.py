@@ -75,7 +75,8 @@ class Saving:
         `names` are the fields that are written, None for all.
         """
         recorder = self._recorder
-        if recorder is None:
+        if recorder is None or connections[recorder.using].needs_rollback:
+            # What Django refuses to write in a broken transaction it refuses in its own words.
             return perform()
         if recorder.in_transaction:
             return self._write(recorder, instance, owner, names, perform)

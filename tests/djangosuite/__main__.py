@@ -62,10 +62,14 @@ def run(program: Path, arguments: list[str]) -> int:
         text = text.replace(place, change)
     sys.argv = [str(program), *arguments]
     names = {"__name__": "__main__", "__file__": str(program), "compare_hits": hooks.install}
-    # What of Django's tests failed it says.
-    with suppress(SystemExit):
-        exec(compile(text, str(program), "exec"), names)
-    return hooks.report()
+    differ = False
+    try:
+        # What of Django's tests failed it says.
+        with suppress(SystemExit):
+            exec(compile(text, str(program), "exec"), names)
+    finally:
+        differ = hooks.report()
+    return differ
 
 
 if __name__ == "__main__":

@@ -146,6 +146,17 @@ def test_what_django_refuses_leaves_the_transaction_usable(label, write):
         assert Label.objects.nocache().count() == 1
 
 
+def test_what_is_wrong_with_a_save_is_said_in_a_broken_transaction_as_well():
+    """By Django, which does not get as far as asking the database."""
+    list(Product.objects.filter(views=1))
+    product = Product.objects.create(sku="s", views=1)
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        product.views = ()
+        with pytest.raises(TypeError, match="views"):
+            product.save()
+
+
 def test_what_a_generator_writes_is_not_in_a_transaction_of_ours(label):
     """It commits by itself, also if the rows are refused; and what it writes by hand is seen."""
 

@@ -39,6 +39,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce, Concat, Length, Lower, Rank, RowNumber, TruncMonth, Upper
 
 from cacheops_lite import cached_as
+from tests.rich.expressions import ItemsOf, Loud, Plus, Tagged, Unsaid
 from tests.rich.models import (
     Badge,
     Bottle,

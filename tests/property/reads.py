@@ -192,6 +192,42 @@ BETWEEN = [
     "Tag.objects.filter(items__owner__name={text})",
     "Owner.objects.filter(items__place__name={place}).select_related('badge')",
 ]
+# Values that are in no condition.
+EXPRESSIONS = [
+    "Item.objects.annotate(n=F('number') + {small}).filter(title={text}).order_by('pk').values_list('pk', 'n')",
+    "Item.objects.annotate(n=F('number') * {small}).filter(number={small})",
+    "Item.objects.filter(title={text}).annotate(n=Value({small}))",
+    "Item.objects.annotate(n=Case(When(title={text}, then=Value({small})), default=F('number'))).order_by('pk')",
+    "Item.objects.annotate(n=Count('tags', filter=Q(tags__word={text}))).filter(number={small})",
+    "Item.objects.annotate(n=Window(Sum(F('number') + {small}), partition_by='owner')).order_by('pk')",
+    "Item.objects.annotate(n=Concat('title', Value({text}))).filter(number={small})",
+    "Item.objects.values('title').annotate(n=Sum(F('number') * {small})).order_by('title')",
+    "Item.objects.filter(title={text}).aggregate(n=Sum(F('number') + {small}))",
+    "Item.objects.filter(title={text}).aggregate(n=Count('pk', filter=Q(number={small})))",
+    "Item.objects.filter(number__gt=F('level') - {small})",
+    "Item.objects.filter(number__in=[{small}, F('level')])",
+    "Item.objects.order_by(F('number') * {small}, 'pk')[:2]",
+    "Item.objects.filter(Exists(Tag.objects.filter(items=OuterRef('pk'), word={text})), number={small})",
+    "Item.objects.annotate(n=Subquery(Tag.objects.filter(items=OuterRef('pk')).order_by('pk').values('word')[{small}:][:1]))",
+    "Item.objects.filter(title={text}).datetimes('moment', {part})",
+    "Event.objects.dates('day', {part})",
+]
+# What SQL of somebody else's reads.
+OTHER_SQL = [
+    "Item.objects.annotate(n=Plus('number', {small})).filter(title={text})",
+    "Item.objects.annotate(n=Plus('number', by={small})).values_list('n', flat=True)",
+    "Item.objects.filter(title={text}).aggregate(n=Sum(Plus('number', {small})))",
+    "Item.objects.order_by(Plus('number', {small}).desc(), 'pk')[:2]",
+    "Item.objects.annotate(n=Plus(F('number'), {small}, template='(rich_item.level + %(by)s)')).values_list('pk', 'n')",
+    "Item.objects.annotate(n=Unsaid({small})).values_list('pk', 'n')",
+    "Item.objects.filter(title={text}).annotate(n=Unsaid({small})).values_list('n')",
+    "Owner.objects.annotate(n=ItemsOf('pk', number={small})).values_list('pk', 'n')",
+    "Owner.objects.filter(name={text}).annotate(n=ItemsOf('pk', number={small})).order_by('n', 'pk')",
+    "Item.objects.filter(Loud(F('title'), {text})).count()",
+    "Item.objects.filter(Loud(F('owner__name'), {text})).values_list('pk')",
+    "Item.objects.filter(Tagged(F('pk'), {text}))",
+    "Item.objects.filter(Tagged(F('pk'), {text}), number={small}).exists()",
+]
 # No row at all is an answer too, which a row that comes changes.
 ABSENCES = [
     "Owner.objects.filter(items__isnull=True)",
@@ -219,6 +255,7 @@ ABSENCES = [
 # Columns of which equal values may look different: any one of them is given for all.
 UNLIKE = {"Sample": ("nocase", "facts"), "Mark": ("word", "tidy")}
 CODE = st.sampled_from(["'x'", "'y'", "'w'"])
+PARTS = st.sampled_from(["'year'", "'month'", "'day'"])
 PLACES = st.sampled_from(["'park'", "'arena'", "'hall'"])
 
 
@@ -339,7 +376,13 @@ def formed(draw: st.DrawFn, forms: list[str]) -> str:
     """Reads that are worth a form of their own."""
     form = draw(st.sampled_from(forms))
     return form.format(
-        key=draw(KEYS), text=draw(TEXTS), small=draw(SMALL), day=draw(DAYS), code=draw(CODE), place=draw(PLACES)
+        key=draw(KEYS),
+        text=draw(TEXTS),
+        small=draw(SMALL),
+        day=draw(DAYS),
+        code=draw(CODE),
+        place=draw(PLACES),
+        part=draw(PARTS),
     )
 
 
@@ -353,12 +396,15 @@ def of_moving_rows(draw: st.DrawFn) -> str:
 
 
 BETWEEN_READS = formed(BETWEEN)
+READS_BY_EXPRESSIONS = formed(EXPRESSIONS)
+READS_OF_OTHER_SQL = formed(OTHER_SQL)
 READS = st.one_of(
     of_moving_rows(),
     ANY_MODEL.flatmap(decorated),
     ANY_MODEL.flatmap(terminated),
     ANY_MODEL.flatmap(terminated),
-    formed(NAVIGATIONS),
+    formed(NAVIGATIONS + OTHER_SQL),
+    READS_BY_EXPRESSIONS,
     formed(ABSENCES),
     BETWEEN_READS,
 )

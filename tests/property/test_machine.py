@@ -22,7 +22,7 @@ from cacheops_lite.changes import Change
 from tests import services
 from tests.property import machine
 from tests.property.differential import Figures
-from tests.property.reads import BETWEEN_READS
+from tests.property.reads import BETWEEN_READS, READS_BY_EXPRESSIONS, READS_OF_OTHER_SQL
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))
@@ -133,6 +133,16 @@ def no_invalidation(monkeypatch):
     monkeypatch.setattr(outbox, "_lift", lambda *args: None)
 
 
+def no_parameters(monkeypatch):
+    """Results are named by their SQL alone, without its parameters."""
+    monkeypatch.setattr(compiled, "parameters", lambda params: "")
+
+
+def no_other_sql(monkeypatch):
+    """What SQL of somebody else's reads goes by unnoticed."""
+    monkeypatch.setattr(dependencies, "is_composed_by_django", lambda *args: True)
+
+
 # With the rules, and maybe the reads, that show it: others, which drop whole tables, would hide it for long.
 BREAKS = {
     no_saves_of_items: (["save", "move"],),
@@ -150,6 +160,8 @@ BREAKS = {
     no_negation: (["save", "move"],),
     no_views: (["move"],),
     no_invalidation: (["move"],),
+    no_parameters: (["move"], READS_BY_EXPRESSIONS),
+    no_other_sql: (["save", "move"], READS_OF_OTHER_SQL),
 }
 
 
