@@ -72,7 +72,7 @@ def _comparing(read_through: Callable[..., Any]) -> Callable[..., Any]:
 def _remembering(fetch: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def remembering(read: Any) -> Any:
         _fetched.append((read, read.query))
-        read.query = _cloned_apart(read.query)
+        read._query = _cloned_apart(read.query)
         try:
             return fetch(read)
         finally:
@@ -107,11 +107,11 @@ def _computed_anew(compute: Any) -> Any:
         return compute()[1]
     read, query = _fetched[-1]
     # Composing a union changes what it is made of.
-    composed, read.query = read.query, _cloned_apart(query)
+    composed, read._query = read.query, _cloned_apart(query)
     try:
         return compute()[1]
     finally:
-        read.query = composed
+        read._query = composed
 
 
 def _told(value: Any) -> Any:
