@@ -14,9 +14,11 @@ from types import CodeType
 from typing import Any, TypeAlias
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Prefetch, QuerySet
 from django.utils.datastructures import MultiValueDict
 from django.views import View
+
+from .conf import model_profile
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -63,6 +65,8 @@ def told(value: Any) -> Any:
         return _routine(value)
     if isinstance(value, QuerySet):
         return _queryset(value)
+    if isinstance(value, Prefetch):
+        return _prefetch(value)
     if hasattr(value, "build_absolute_uri"):
         return _kind(value), value.build_absolute_uri()
     return _pickled(value)
@@ -89,7 +93,20 @@ def _queryset(value: QuerySet[Any]) -> tuple[Any, ...]:
     except EmptyResultSet:
         sql, params = "", ()
     # Parameters are told by themselves: pasted into the SQL, they could pass for a part of it.
-    return _kind(value), value.db, told(value.model), told(value._iterable_class), sql, told(list(params))
+    own: Any = value
+    shown = told(own._iterable_class), [_conversion(each) for each in own.query.annotation_select.values()]
+    prefetched = [told(each) for each in own._prefetch_related_lookups]
+    return _kind(value), value.db, told(value.model), shown, prefetched, sql, told(list(params))
+
+
+def _conversion(expression: Any) -> Any:
+    """What makes values of a column that is not a model's own."""
+    field = getattr(expression, "_output_field_or_none", None)
+    return None if field is None else (_kind(field), repr(field.deconstruct()[1:]))
+
+
+def _prefetch(value: Prefetch[Any, Any, Any]) -> tuple[Any, ...]:
+    return _kind(value), value.prefetch_through, value.prefetch_to, value.to_attr, told(value.queryset)
 
 
 def _instance(value: Model) -> tuple[Any, ...]:
@@ -97,7 +114,10 @@ def _instance(value: Model) -> tuple[Any, ...]:
         raise TypeError(
             f"{value!r} is not saved, so that it can't be told from others: save it first or pass values of it"
         )
-    return "instance", value._meta.label, told(value.pk)
+    profile = model_profile(type(value))
+    # Databases have the same rows, if nothing else is said.
+    using = None if profile is None or profile.db_agnostic else value._state.db
+    return "instance", value._meta.label, told(value.pk), *([using] if using else [])
 
 
 def _kind(value: Any) -> str:

@@ -79,6 +79,9 @@ def on_change(observer: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _setting_changed(*, setting: str, **kwargs: Any) -> None:
+    if setting == "INSTALLED_APPS":
+        # Which models there are.
+        derive_anew("CACHEOPS")
     if not setting.startswith("CACHEOPS"):
         return
     # Several may be overridden at once: the signal comes for each in turn when all of them have changed.

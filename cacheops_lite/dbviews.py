@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import Model
 from django.db.models.signals import class_prepared
 
@@ -65,10 +65,23 @@ def behind(table: str | None, using: str) -> frozenset[str] | None:
 def _view(table: str | None, using: str) -> View | None:
     if table not in unmanaged_tables():
         return None
-    found = _views.get(using)
+    found = _read_views(using) if _is_being_defined(using) else _views.get(using)
     if found is None:
         found = _views[using] = _read_views(using)
     return found.get(plain(table))
+
+
+def _is_being_defined(using: str) -> bool:
+    """The transaction that is open changed views, which may be undone: then what there was before is true again."""
+    connection = connections[using]
+    block = connection.__dict__.get("_cacheops_defining")
+    if block is None:
+        return False
+    if connection.atomic_blocks[:1] == [block]:
+        return True
+    connection.__dict__.pop("_cacheops_defining", None)
+    _forget_all()
+    return False
 
 
 def texts_behind(tables: Iterable[str], using: str) -> list[str]:
@@ -130,8 +143,16 @@ def plain(table: Any) -> str:
     return re.sub(r'["`]', "", str(table)).lower()
 
 
-def forget() -> None:
-    """Find out anew which views there are, and what results rest on."""
+def forget(using: str) -> None:
+    """Find out anew which views there are, and what results rest on: now, and when the transaction is over."""
+    connection = connections[using]
+    if connection.in_atomic_block:
+        connection._cacheops_defining = connection.atomic_blocks[0]  # type: ignore[attr-defined]
+        transaction.on_commit(_forget_all, using=using)
+    _forget_all()
+
+
+def _forget_all() -> None:
     if _views:
         _views.clear()
         derive_anew("CACHEOPS")

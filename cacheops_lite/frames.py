@@ -8,7 +8,7 @@ whichever is whose, what is not described is dropped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.db.models import Model
@@ -22,6 +22,9 @@ class Frame:
     def __init__(self, verb: str, tables: Iterable[str]):
         self.verb = verb
         self.tables = frozenset(tables)
+
+    def begins(self, write: Write) -> None:
+        """To be called before a statement is executed that may belong to the operation."""
 
     def claims(self, write: Write, sql: str, parameters: Any) -> bool:
         """The statement, which has been executed, is part of the operation."""
@@ -83,13 +86,21 @@ class SaveFrame(Frame):
 class DeleteFrame(Frame):
     """A delete of collected rows by their keys: no more of them than were looked at; of `models`, looked at or not.
 
-    Where constraints can't be deferred, such rows lose their references first.
+    Where constraints can't be deferred, such rows lose their references first.  Rows are looked at, and locked, by the
+    looks of their models, each right before the first statement on its table: in the order in which Django locks them.
     """
 
-    def __init__(self, models: Iterable[type[Model]]) -> None:
+    def __init__(self, looks: Mapping[type[Model], Callable[[DeleteFrame], None]]) -> None:
         super().__init__("delete", ())
-        self.models = frozenset(models)
+        self.models = frozenset(looks)
+        self._looks: dict[str, list[Callable[[DeleteFrame], None]]] = {}
+        for model, look in looks.items():
+            self._looks.setdefault(model._meta.db_table, []).append(look)
         self._expected: Counter[tuple[str, str]] = Counter()
+
+    def begins(self, write: Write) -> None:
+        for look in self._looks.pop(write.table or "", ()):
+            look(self)
 
     def expect(self, verb: str, table: str, rows: int) -> None:
         """Claim as many rows more of `table`."""

@@ -28,6 +28,7 @@ from .statements import (
     is_bound,
     is_of_one_transaction,
     is_over_at_once,
+    keeps_what_it_did,
     may_commit,
     may_write_anything,
     mentioned,
@@ -151,12 +152,15 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
         and _is_the_one(connection)
         and _changes_some(write.table, connection.alias)
         and is_over_at_once(text, connection.vendor)
+        and not keeps_what_it_did(text)
     ):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
             return _guard(execute, text, sql, params, many, context)
-    recorder.touch()
     frame = recorder.frame
+    if frame is not None:
+        frame.begins(write)
+    recorder.touch()
     try:
         if not many and frame is not None and frame.to_report(write, text, params):
             result = _reporting(execute, text, params, frame, context)
@@ -164,9 +168,12 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
             result = execute(sql, params, many, context)
     except Exception as error:
         # Of several writes some may be done; and the connection may have been lost after one.
-        if many or write.table is None or not isinstance(error, HARMLESS_ERRORS):
+        is_undone = isinstance(error, HARMLESS_ERRORS) and not keeps_what_it_did(text)
+        if many or write.table is None or not is_undone:
             _drop(recorder, text, write)
         raise
+    if temporary := temporary_table(text):
+        recorder.note_temporary(temporary)
     if many or frame is None or not frame.claims(write, text, params):
         _drop(recorder, text, write)
     elif write.table is not None:
@@ -183,13 +190,18 @@ def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, c
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:
-    if temporary := temporary_table(text):
-        recorder.temporary_tables.add(temporary)
-    tables = set() if (write.table or "").lower() in recorder.temporary_tables else set(_written(text, write))
-    named = {write.table} if write.table is not None else mentioned(text, known_tables())
+    tables = set() if recorder.is_temporary(write.table) else set(_written(text, write))
+    named = mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
     _drop_tables(recorder, tables | _changed_along(named, write.verb, recorder.using))
     if write.table is None and defines_shared_rows(text):
-        dbviews.forget()
+        dbviews.forget(recorder.using)
+
+
+def _known_as(table: str) -> set[str]:
+    """The tables that a statement may mean which names one: some databases don't tell capitals apart."""
+    known = known_tables()
+    plain = dbviews.plain(table)
+    return {table} if table in known else {each for each in known if dbviews.plain(each) == plain} | {table}
 
 
 def _is_the_one(connection: BaseDatabaseWrapper) -> bool:
@@ -258,6 +270,7 @@ def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None
         watched = watched_columns()
         _drop_tables(recorder, set(watched) if text is None else mentioned(text, watched) or set(watched))
         if text is None:
+            dbviews.forget(recorder.using)
             _committed(recorder)
 
 

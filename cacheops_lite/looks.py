@@ -103,7 +103,11 @@ def to_look_at(model: type[Model], names: Iterable[str] | None) -> Sequence[str]
     if cache_invalidated.has_listeners(model._meta.concrete_model):
         return readable(model)
     if any(registry is None for _, registry in found):
-        return readable(model)
+        written = written_by(model, None if names is None else frozenset(names))
+        fields = [field for field in model._meta.concrete_fields if field.attname in written]
+        tables = written_tables(model, fields)
+        own = [field.attname for table in tables for field in table.fields.values()]
+        return tuple(dict.fromkeys([model._meta.pk.attname, *own]))
     return _to_look_at(model, tuple(found), None if names is None else frozenset(names))
 
 
@@ -118,9 +122,13 @@ def _to_look_at(
         is_asked_for = is_asked_for or any(scheme.concerns(changed) for scheme in registry.schemes)
     if not is_asked_for:
         return ()
-    tables = tables_of(model)
-    fields = [field for table in tables for field in table.fields.values() if field.attname in written]
-    return tuple(dict.fromkeys([model._meta.pk.attname, *asked_for(tables, wanted, fields)]))
+    fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in written]
+    return tuple(dict.fromkeys([model._meta.pk.attname, *asked_for(written_tables(model, fields), wanted, fields)]))
+
+
+def written_tables(model: type[Model], written: Container[Any]) -> list[Table]:
+    """Of the tables of `model` those with `written` fields: rows of the others stay as they are, and are not locked."""
+    return [table for table in tables_of(model) if any(field in written for field in table.fields.values())]
 
 
 def look_after(instance: Model, using: str, lost: Iterable[str] = ()) -> dict[str, Any]:

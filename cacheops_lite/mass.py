@@ -23,7 +23,7 @@ from .differences import own_row_went, row_changed
 from .entries import put, stored_keys
 from .images import Snapshot, owners_of, table_names, tables_of
 from .invalidation import record
-from .looks import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of
+from .looks import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of, written_tables
 from .othersql import is_composed_by_django
 from .registries import Wanted
 from .signals import cache_invalidated
@@ -161,7 +161,7 @@ def _names(model: type[Model], wanted: Wanted | None, written: Collection[Field[
     """The attnames of what an image needs, all if that is not known, and of the primary key, which comes first."""
     if wanted is None:
         return list(dict.fromkeys([model._meta.pk.attname, *readable(model)]))
-    return list(dict.fromkeys([model._meta.pk.attname, *asked_for(tables_of(model), wanted, written)]))
+    return list(dict.fromkeys([model._meta.pk.attname, *asked_for(written_tables(model, written), wanted, written)]))
 
 
 def _own_names(model: type[Model], wanted: Wanted) -> list[str]:

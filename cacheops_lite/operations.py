@@ -7,6 +7,7 @@ and deletes are wrapped, to have a frame open just while they write.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from django.db import connections
@@ -18,7 +19,7 @@ from . import writes
 from .changes import Work
 from .dbviews import is_followed
 from .frames import DeleteFrame, SaveFrame
-from .images import replaced, snapshot, tables_of, written_by
+from .images import owners_of, replaced, snapshot, tables_of, written_by
 from .invalidation import is_active, record
 from .looks import Look, StatementLook, block, has_key, is_surely_new, look, look_after, to_look_at
 from .mass import look_at
@@ -54,7 +55,7 @@ class Saving:
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
         self._frames: list[SaveFrame] = []
-        self._looked = False
+        self._looked = self._is_new = False
         # What the instance held before it was written.
         self._before: dict[str, Any] = {}
         # What the row was right before it was written, None if there was none or nobody looked.
@@ -68,16 +69,24 @@ class Saving:
         self._recorder = recorder_for(using)
 
     def write(
-        self, instance: Model, owner: type[Model], names: Collection[str] | None, perform: Callable[[], bool]
+        self,
+        instance: Model,
+        owner: type[Model],
+        names: Collection[str] | None,
+        is_insert: bool,
+        perform: Callable[[], bool],
     ) -> bool:
         """What `perform` returns, which writes the row into the table of `owner`; within, no receiver is called.
 
-        `names` are the fields that are written, None for all.
+        `names` are the fields that are written, None for all; with `is_insert` there is no such row yet, or an error.
         """
         recorder = self._recorder
         if recorder is None or connections[recorder.using].needs_rollback:
             # What Django refuses to write in a broken transaction it refuses in its own words.
             return perform()
+        if not self._looked and is_insert and _is_one_line(owner):
+            # Nor is there one in the tables of its children.
+            self._is_new = True
         if recorder.in_transaction:
             return self._write(recorder, instance, owner, names, perform)
         # Nobody may move the row between the look and the write, nor read what was before into the cache.
@@ -116,7 +125,8 @@ class Saving:
 
     def _look_at(self, instance: Model, names: Collection[str] | None, using: str) -> None:
         """Look at the row before it is written, or have the statement tell; unless there is none that is known of."""
-        if not has_key(instance) or is_surely_new(instance) or recorder_for(using).unmanaged.is_open:
+        is_new = self._is_new or is_surely_new(instance)
+        if not has_key(instance) or is_new or recorder_for(using).unmanaged.is_open:
             return
         model, pk = type(instance), instance.pk
         attnames = to_look_at(model, names)
@@ -133,6 +143,11 @@ class Saving:
         tables = {name(frame.table) for frame in frames if not frame.fits(created)}
         if tables and self._recorder is not None:
             self._recorder.record(Work(tables=tables))
+
+
+def _is_one_line(model: type[Model]) -> bool:
+    """No model has two parents: who inserts a parent's row goes on to insert its children's."""
+    return all(len(owner._meta.parents) <= 1 for owner in owners_of(model))
 
 
 def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:
@@ -183,7 +198,7 @@ def _save_table(
     current = saving(self)
     if current is None:
         return original(self, *arguments)
-    return current.write(self, cls or type(self), update_fields, lambda: original(self, *arguments))
+    return current.write(self, cls or type(self), update_fields, force_insert, lambda: original(self, *arguments))
 
 
 def delete(self: Collector) -> Any:
@@ -193,28 +208,30 @@ def delete(self: Collector) -> Any:
     if not watched or not is_active():
         return original(self)
     using = self.using
-    frame = DeleteFrame(watched)
+    # What deleting rows changes, and whom to tell of.
+    found: list[tuple[type[Model], Work, list[dict[str, Any]]]] = []
+    looks = {model: partial(_look_before_delete, found, model, self.data[model], using) for model in watched}
+    frame = DeleteFrame(looks)
     with block(using), recorder_for(using).within(frame):
-        works = [_look_before_delete(model, self.data[model], frame, using) for model in watched]
         _expect_lost_references(self, frame)
         result = original(self)
-        for model, (work, obj_dicts) in zip(watched, works, strict=True):
+        for model, work, obj_dicts in found:
             record(model, using, work, *obj_dicts)
     return result
 
 
 def _look_before_delete(
-    model: type[Model], instances: Collection[Model], frame: DeleteFrame, using: str
-) -> tuple[Work, list[dict[str, Any]]]:
-    """What deleting the instances' own rows will change, and whom to tell of; none of what the guard is to drop."""
+    found: list[Any], model: type[Model], instances: Collection[Model], using: str, frame: DeleteFrame
+) -> None:
+    """Note what deleting the instances' own rows will change; nothing of what the guard is to drop."""
     changes = look_at(model, [instance.pk for instance in instances], using)
     if changes is None:
-        return Work(), []
+        return
     table = model._meta.db_table
     frame.expect("delete", table, len(instances))
     # Rows that were not there, or not yet.
     unseen = {name(table)} if len(changes) != len(instances) else set()
-    return Work(changes, unseen), list(map(snapshot, instances))
+    found.append((model, Work(changes, unseen), list(map(snapshot, instances))))
 
 
 def _expect_lost_references(collector: Collector, frame: DeleteFrame) -> None:

@@ -12,11 +12,13 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.db.models.expressions import Col
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
 from .entries import StoredEntry
 from .lately import Lately
+from .othersql import is_plain_column
 
 # Types of values whose adaption to the database is their field's matter alone.
 KEYS = (int, str, uuid.UUID)
@@ -42,7 +44,8 @@ class Prepared:
         self.sql, params = self._compiler.as_sql()
         select: Any = self._compiler.select
         self._converters = self._compiler.get_converters([each[0] for each in select])
-        self.is_usable = list(params) == [self._adapted(value, using)]
+        is_plain = all(is_plain_column(each[0]) for each in select if isinstance(each[0], Col))
+        self.is_usable = is_plain and list(params) == [self._adapted(value, using)]
 
     def rows(self, value: Any, using: str) -> list[tuple[Any, ...]]:
         """What the compiler would yield.  Raises Unprepared for a value that it would not ask the database for."""

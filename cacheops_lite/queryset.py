@@ -15,11 +15,11 @@ from .caching import Caching, caches, caching_of, fetch, is_left_out, on_one_dat
 from .conf import ALL_OPS
 from .dbviews import is_followed
 from .gets import fetching_as_get
+from .identities import Untold, identity_of
 from .invalidation import is_active
 from .looks import block
 from .patches import Patches
 from .scope import is_watched
-from .shapes import Shapeless, spelling_of
 from .signals import post_update, pre_update
 from .transaction import recorder_for
 
@@ -250,9 +250,9 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
 def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
     """What tells these aggregates from others, None if there is more to them than is known."""
     try:
-        kind = tuple((alias, spelling_of(aggregate)) for alias, aggregate in aggregates.items())
+        kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
         hash(kind)
-    except (Shapeless, TypeError):
+    except (Untold, TypeError):
         return None
     return "aggregate", kind
 

@@ -13,6 +13,7 @@ from django.db.models.manager import BaseManager
 
 from . import compiled
 from .caching import require_caching
+from .calls import told
 from .conditions import Dependency
 from .conf import derivations, parse_timeout, settings
 from .dependencies import Uncacheable
@@ -106,11 +107,14 @@ class Samples:
         for queryset in self.querysets:
             try:
                 read = compiled.compile_rows(queryset.all())
+                prefetched = told([*queryset._prefetch_related_lookups])  # type: ignore[attr-defined]
             except EmptyResultSet:
+                # Which of them it is counts as well.
+                found.names.append("")
                 continue
-            except Uncacheable:
+            except (Uncacheable, TypeError):
                 return None
-            found.names.append(read.name)
+            found.names.append(f"{read.name} {prefetched}")
             found.dependencies.update(read.dependencies)
         return found
 

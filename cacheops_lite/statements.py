@@ -20,7 +20,8 @@ READING = frozenset(
     )
     for word in line.split()
 )
-WRITES_WITHIN = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|EXECUTE)\b", re.IGNORECASE)
+# REPLACE is a function as well.
+WRITES_WITHIN = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|EXECUTE|REPLACE(?!\s*\())\b", re.IGNORECASE)
 EXECUTES = re.compile(r"\s*EXPLAIN\b.*\bEXECUTE\b", re.IGNORECASE | re.DOTALL)
 # What runs other code, and what writes rows.
 BLIND = frozenset({"CALL", "DO", "EXECUTE", "EXEC"})
@@ -47,9 +48,11 @@ NOT_COMMITTING = frozenset(
 CASCADE = re.compile(r"\bCASCADE\b", re.IGNORECASE)
 TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w\"`]+)", re.IGNORECASE)
 ROWS = re.compile(
-    r"^[\s(]*(?:WITH\b.*\b)?(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOAD)\b", re.IGNORECASE | re.DOTALL
+    r"^[\s(]*(?:WITH\b.*\b)?(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOAD|REFRESH)\b",
+    re.IGNORECASE | re.DOTALL,
 )
-SHARES_ROWS = re.compile(r"\b(?:VIEW|INHERITS?|PARTITION)\b", re.IGNORECASE)
+SHARES_ROWS = re.compile(r"\b(?:VIEW|INHERITS?|PARTITION|RENAME)\b", re.IGNORECASE)
+OR_FAIL = re.compile(r"\bOR\s+FAIL\b", re.IGNORECASE)
 RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 # FOR UPDATE, which only locks.
 LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.IGNORECASE)
@@ -61,10 +64,11 @@ UNSURE = re.compile(r"--|/\*|\\|\$\w*\$|#")
 MODIFIERS = frozenset(
     [
         *("ONLY", "LATERAL", "TABLE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"),
+        "CONCURRENTLY",
         *("OR", "ABORT", "FAIL", "REPLACE"),
     ]
 )
-WRITTEN_AFTER = ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING", "INSERT", "REPLACE")
+WRITTEN_AFTER = ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING", "INSERT", "REPLACE", "VIEW")
 WRITTEN = re.compile(
     r"\b(?<!KEY\s)(?<!DO\s)(?:UPDATE|INTO)\s+(?:ONLY\s+)?((?:[\w]+|\"[^\"]+\"|`[^`]+`)(?:\.(?:[\w]+|\"[^\"]+\"|`[^`]+`))*)",
     re.IGNORECASE,
@@ -195,6 +199,12 @@ def is_over_at_once(sql: str, vendor: str) -> bool:
     return vendor == "postgresql" or RETURNING.search(sql) is None
 
 
+@lru_cache(maxsize=1024)
+def keeps_what_it_did(sql: str) -> bool:
+    """A write that fails half-way keeps the first half, on SQLite."""
+    return OR_FAIL.search(sql) is not None
+
+
 def may_write(sql: str) -> bool:
     """The statement is not known to only read."""
     return any(map(_may_write, parts(sql)))
@@ -249,8 +259,9 @@ def _names_after_from(sql: str, or_after: Collection[str] = ()) -> tuple[set[str
     names, own = set(), set()
     expecting = listing = False
     before = ""
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, following, next_but_one in zip(tokens, [*tokens[1:], None], [*tokens[2:], None, None], strict=False):
         word, previous = token.normalized.upper(), before
+        after_next = "" if next_but_one is None else next_but_one.value.upper().split()[0]
         before = word
         is_first = word in or_after and previous not in ("KEY", "DO")
         if word in ("INSERT", "REPLACE") and previous not in ("", ")"):
@@ -260,15 +271,14 @@ def _names_after_from(sql: str, or_after: Collection[str] = ()) -> tuple[set[str
         elif expecting and word not in MODIFIERS:
             is_qualifier = following is not None and following.value == "."
             if token.value != "." and not is_qualifier:
-                is_nested = word == "(" and bool(or_after)
-                expecting = is_nested
-                if word != "(" and not (or_after and word in ("SELECT", "VALUES", "WITH")):
+                expecting = word == "("
+                if not expecting and word not in ("SELECT", "VALUES", "WITH"):
                     names.add(token.value.strip('"`[]'))
         elif listing and word == ",":
             expecting = True
         elif token.is_keyword and word != "AS":
             listing = False
-        if following is not None and following.value.upper() == "AS" and word not in (")",):
+        if following is not None and following.value.upper() == "AS" and after_next in ("(", "MATERIALIZED", "NOT"):
             own.add(token.value.strip('"`[]'))
     return names, own if re.match(r"\s*WITH\b", sql, re.IGNORECASE) else set()
 

@@ -95,7 +95,7 @@ def _checking(compiler_of: Callable[..., Any]) -> Callable[..., Any]:
         compiler = compiler_of(composed, query, using)
         if compiler is not None:
             sent, true = compiler.as_sql(), query.clone().get_compiler(using).as_sql()
-            if (sent[0], list(sent[1])) != (true[0], list(true[1])):
+            if (sent[0], repr(list(sent[1]))) != (true[0], repr(list(true[1]))):
                 differences.append(f"{_test}\n    sent  {sent!r:.500}\n    for   {true!r:.500}")
         return compiler
 
