@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.sql.query import Query
 
 from . import compiled, narrowing, plans, rows
-from .compiled import Compiled, context
+from .compiled import Compiled
 from .composed import Composed
 from .conditions import Dependency, Narrowed
 from .conf import model_profile, on_change, settings
@@ -215,7 +215,7 @@ def _planned(
     try:
         shape = shape_of(query, limits=limits is None)
         plan = plan_for(
-            (kind, queryset.db, shape.key, context()),
+            (kind, queryset.db, shape.key),
             shape,
             lambda tokens: compile_read(_unlimited(query, limits), tokens),
         )

@@ -67,8 +67,8 @@ class Compiled:
     tells_time: bool
     # What it shows depends on the language or time zone that are active.
     is_shown_by_context: bool
-    # There is SQL of somebody else's in it, who may compose it in another way next time.
-    has_other_sql: bool
+    # It may be composed in another way next time: by the time zone, or by somebody else who has SQL in it.
+    is_composed_anew: bool
     # What of the dependencies the rows that come back will narrow; nothing where a single value does.
     narrowings: tuple[Narrowing, ...] = ()
 
@@ -182,7 +182,7 @@ def _compile_walk(kind: str, walk: QueryWalk, aggregates: Mapping[str, Aggregate
         tells_time=any(isinstance(each, str) and each.strip().lower() in CLOCKS for each in params)
         and any(map(TAKES_TIMES.search, texts)),
         is_shown_by_context=is_shown_by_context,
-        has_other_sql=walk.has_texts,
+        is_composed_anew=walk.has_texts or walk.goes_by_zone,
     )
 
 

@@ -44,6 +44,8 @@ class QueryWalk:
         # It may read any column; it has SQL of somebody else's, which may read other tables as well.
         self.opaque = False
         self.has_texts = False
+        # It depends on the time zone that is active.
+        self.goes_by_zone = False
         self.inner: list[Query] = list(self.query.combined_queries)
         self.order_by: Any = ()
         self.group_by: Any = None
@@ -103,6 +105,7 @@ class QueryWalk:
     def _note_parts(self, expression: Any) -> None:
         if hasattr(expression, "as_sql") and not is_composed_by_django(expression, self.compiler.connection.vendor):
             self.opaque = self.has_texts = True
+        self.goes_by_zone = self.goes_by_zone or hasattr(expression, "get_tzname")
         inner = getattr(expression, "query", None)
         if isinstance(inner, Query):
             self.inner.append(inner)
@@ -208,6 +211,7 @@ def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency],
     found, foreign = _own_dependencies(inner)
     # Raw SQL in it may read columns of the outer query as well.
     walk.opaque, walk.has_texts = walk.opaque or inner.opaque, walk.has_texts or inner.has_texts
+    walk.goes_by_zone = walk.goes_by_zone or inner.goes_by_zone
     return found, foreign
 
 

@@ -165,7 +165,7 @@ def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | E
         raise Unplanned from None
     # Every parameter is made of the values of its conditions: nothing else can differ.
     compiler: Any = read.compiler
-    if read.has_other_sql or read.parameter_count != len(conditions_of(compiler, compiler.where)[1]):
+    if read.is_composed_anew or read.parameter_count != len(conditions_of(compiler, compiler.where)[1]):
         return Unplanned()
     recipes = [
         (each.table, tuple((column, tokens.sources.get(token, token)) for column, token in each.terms), each.columns)
