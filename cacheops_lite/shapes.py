@@ -72,7 +72,7 @@ def shape_of(query: Query, limits: bool = False) -> Shape:
         own.default_cols,
         own.default_ordering,
         # Those who patch it in tests change it.
-        None if own.order_by or not own.default_ordering else _identities(own.get_meta().ordering),
+        None if own.order_by or not own.default_ordering else _identities(own.get_meta().ordering or ()),
         own.standard_ordering,
         own.deferred_loading,
         own.distinct,

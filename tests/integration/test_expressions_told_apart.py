@@ -122,7 +122,7 @@ def test_an_expression_is_what_became_of_it_since_it_was_made():
     compare([lambda each=each: Product.objects.aggregate(x=each) for each in (views, key)])
 
 
-@pytest.mark.parametrize("ordering", [["-sku"], [F("sku").desc()]])
+@pytest.mark.parametrize("ordering", [["-sku"], [F("sku").desc()], None])
 def test_an_order_that_a_model_has_by_now_counts(monkeypatch, ordering):
     """As tests give one to a model."""
     for sku in "ab":
