@@ -114,7 +114,7 @@ def _instance(value: Model) -> tuple[Any, ...]:
         raise TypeError(
             f"{value!r} is not saved, so that it can't be told from others: save it first or pass values of it"
         )
-    profile = model_profile(type(value))
+    profile = model_profile(value._meta.model)
     # Databases have the same rows, if nothing else is said.
     using = None if profile is None or profile.db_agnostic else value._state.db
     return "instance", value._meta.label, told(value.pk), *([using] if using else [])

@@ -57,6 +57,12 @@ def table_names(model: type[Model]) -> set[str]:
     return {table.name for table in tables_of(model)}
 
 
+def unwrapped(instance: Model) -> Model:
+    """The instance itself, where a lazy object stands for it, as ``request.user`` is one."""
+    # Of a lazy object methods are those of what it stands for.
+    return instance if type(instance) is instance.__class__ else instance.serializable_value.__self__  # type: ignore
+
+
 def snapshot(instance: Model) -> dict[str, Any]:
     """What `instance` holds, of everything that is loaded.
 

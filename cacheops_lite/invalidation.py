@@ -15,7 +15,7 @@ from .changes import Work
 from .conf import settings
 from .delivery import deliver
 from .differences import row_came
-from .images import snapshot, table_names
+from .images import snapshot, table_names, unwrapped
 from .prefixes import by_prefix
 from .transaction import recorder_for
 
@@ -32,6 +32,7 @@ def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
         raise TypeError(f"invalidate_obj() takes a model instance, not {obj!r}")
     if obj.pk is None:
         raise TypeError(f"invalidate_obj() takes a saved instance, {obj!r} has no primary key")
+    obj = unwrapped(obj)
     held = snapshot(obj)
     vendor = connections[using].vendor
     record(type(obj), using, Work(changes=row_came(type(obj), held, vendor)), held, by_hand=True)

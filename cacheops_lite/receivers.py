@@ -19,7 +19,7 @@ from . import operations, writes
 from .changes import Work
 from .conf import model_profile, on_change
 from .dbviews import is_table
-from .images import table_names
+from .images import table_names, unwrapped
 from .invalidation import is_active, record
 from .patches import Patches
 from .scope import is_watched, watched_models
@@ -89,13 +89,14 @@ def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: typ
 
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Let the save look at the row that it replaces."""
-    current = operations.saving(instance)
+    current = operations.saving(unwrapped(instance))
     if current is not None and is_active() and is_table(sender, using):
         current.begin(using)
 
 
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
     """Record what save() did, if `operations` did not: the signal was sent by hand."""
+    instance = unwrapped(instance)
     current = operations.saving(instance)
     if (current is None or not current.is_described) and is_active():
         writes.saved(instance, None, {}, created, kwargs.get("update_fields"), using)
@@ -137,6 +138,7 @@ def _cache_on_save(instance: Model, using: str) -> None:
 
 def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Of deletes `operations` knows more; this is for signals that are sent by hand."""
+    instance = unwrapped(instance)
     if is_active() and not operations.is_being_deleted(instance, using):
         writes.deleted(instance, using)
 

@@ -129,7 +129,7 @@ def _queryset(sample: Any) -> QuerySet[Any]:
     if isinstance(sample, Model):
         if sample.pk is None:
             raise TypeError(f"Can't cache like {sample!r}: it is not saved")
-        return type(sample)._base_manager.filter(pk=sample.pk)
+        return sample.__class__._base_manager.filter(pk=sample.pk)
     if isinstance(sample, type) and issubclass(sample, Model):
         return sample._default_manager.all()
     if isinstance(sample, BaseManager):
