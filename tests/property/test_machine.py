@@ -22,7 +22,15 @@ from cacheops_lite.changes import Change
 from tests import services
 from tests.property import machine
 from tests.property.differential import Figures
-from tests.property.reads import BETWEEN_READS, READS_BY_EXPRESSIONS, READS_OF_OTHER_SQL
+from tests.property.reads import (
+    READS_BY_A_TABLE_BETWEEN,
+    READS_BY_EXCLUSION,
+    READS_BY_EXPRESSIONS,
+    READS_OF_OTHER_SQL,
+    READS_OF_VIEWS,
+    READS_WITH_OTHERS,
+    of_moving_rows,
+)
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))
@@ -152,13 +160,13 @@ BREAKS = {
     no_bulk_inserts: (["insert", "link", "related_write"],),
     no_mass_writes: (["mass_write", "move"],),
     no_joins: (["save", "move"],),
-    no_joined_rows: (["save", "move"],),
-    no_tables_between: (["save", "move"], BETWEEN_READS),
-    no_dirtiness: (["transaction"],),
+    no_joined_rows: (["save", "move"], READS_WITH_OTHERS),
+    no_tables_between: (["move"], READS_BY_A_TABLE_BETWEEN),
+    no_dirtiness: (["transaction"], of_moving_rows()),
     no_null_rows: (["save", "link", "delete"],),
     no_columns: (["save", "move"],),
-    no_negation: (["save", "move"],),
-    no_views: (["move"],),
+    no_negation: (["save", "move"], READS_BY_EXCLUSION),
+    no_views: (["move"], READS_OF_VIEWS),
     no_invalidation: (["move"],),
     no_parameters: (["move"], READS_BY_EXPRESSIONS),
     no_other_sql: (["save", "move"], READS_OF_OTHER_SQL),
