@@ -173,7 +173,7 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
             _drop(recorder, text, write)
         raise
     if temporary := temporary_table(text):
-        recorder.note_temporary(temporary)
+        recorder.temporary_tables.note(temporary)
     if many or frame is None or not frame.claims(write, text, params):
         _drop(recorder, text, write)
     elif write.table is not None:
@@ -190,7 +190,7 @@ def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, c
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:
-    tables = set() if recorder.is_temporary(write.table) else set(_written(text, write))
+    tables = set() if write.table in recorder.temporary_tables else set(_written(text, write))
     named = mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
     _drop_tables(recorder, tables | _changed_along(named, write.verb, recorder.using))
     if write.table is None and defines_shared_rows(text):

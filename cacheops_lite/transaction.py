@@ -22,7 +22,7 @@ from .frames import Frame
 from .isolation import SnapshotRequests, pins_snapshots
 from .outbox import Hold
 from .prefixes import by_prefix
-from .scope import known_tables
+from .temporary import TemporaryTables
 from .unmanaged import Unmanaged
 
 
@@ -54,10 +54,7 @@ class Recorder:
         self._held: Hold | None = None
         self.unmanaged = Unmanaged(self._connection)
         self.snapshots = SnapshotRequests(self._connection)
-        # On which connection of the driver's, names of temporary tables, in lower case: no views nor partitions.
-        self._temporary_tables: tuple[Any, set[str]] = None, set()
-        # The driver's connection whose session has temporary tables in place of models'.
-        self._hides_tables_on: Any = None
+        self.temporary_tables = TemporaryTables(self._connection)
         # Operations in progress, the innermost last.
         self.frames: list[Frame] = []
 
@@ -78,21 +75,6 @@ class Recorder:
     def describing(self, verb: str, *tables: str) -> AbstractContextManager[None]:
         """Within, statements of `verb` on `tables` are described by the caller, or change nothing."""
         return self.within(Frame(verb, tables))
-
-    def note_temporary(self, table: str) -> None:
-        """A temporary table was made.  One that is named like a model's hides that from this session, and may be gone
-        again when that is written to."""
-        driver = self._connection.connection
-        if table in map(str.lower, known_tables()):
-            self._hides_tables_on = driver
-        else:
-            known = self._temporary_tables[1] if self._temporary_tables[0] is driver else set()
-            self._temporary_tables = driver, known | {table}
-
-    def is_temporary(self, table: str | None) -> bool:
-        """The table is such a one."""
-        driver, names = self._temporary_tables
-        return table is not None and driver is self._connection.connection and table.lower() in names
 
     @property
     def using(self) -> str:
@@ -128,11 +110,9 @@ class Recorder:
     def is_dirty(self) -> bool:
         """There are writes that others can't see yet, or whose invalidation is still to come; or other tables."""
         self.settle()
-        return self.is_manual or self._hides_tables or any(batch() is not None for batch in self._batches)
-
-    @property
-    def _hides_tables(self) -> bool:
-        return self._hides_tables_on is not None and self._hides_tables_on is self._connection.connection
+        return (
+            self.is_manual or self.temporary_tables.hide_tables or any(batch() is not None for batch in self._batches)
+        )
 
     @property
     def pins_snapshot(self) -> bool:
