@@ -215,9 +215,7 @@ def _planned(
     try:
         shape = shape_of(query, limits=limits is None)
         plan = plan_for(
-            (kind, queryset.db, shape.key),
-            shape,
-            lambda tokens: compile_read(_unlimited(query, limits), tokens),
+            (kind, queryset.db, shape.key), shape, lambda tokens: compile_read(_unlimited(query, limits), tokens)
         )
     except (Shapeless, Unplanned):
         return None

@@ -197,13 +197,13 @@ def compares_by(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
 
 def is_ours_to_read(field: Field[Any, Any]) -> bool:
     """An instance holds, after save(), what the database does: true unless the field computes what it stores."""
-    return not isinstance(field, GeneratedField) and _is_django_s(type(field), "pre_save")
+    return not isinstance(field, GeneratedField) and is_django_s(type(field), "pre_save")
 
 
 def is_shown_as_stored(field: Field[Any, Any]) -> bool:
     """What is read of the column is what it holds, as Django's own fields show it; others may show something else."""
     kind: Any = type(target_of(field))
-    return all(_is_django_s(kind, method) for method in SHOWING_METHODS if hasattr(kind, method))
+    return all(is_django_s(kind, method) for method in SHOWING_METHODS if hasattr(kind, method))
 
 
 def is_shown_rounded(field: Field[Any, Any], vendor: str) -> bool:
@@ -231,13 +231,13 @@ def shows_instants(field: Field[Any, Any], vendor: str) -> bool:
 
 def prepares_plainly(field: Field[Any, Any]) -> bool:
     """What is stored is given to the database as it is when it is written again."""
-    return _is_django_s(type(target_of(field)), "get_prep_value")
+    return is_django_s(type(target_of(field)), "get_prep_value")
 
 
 def kind_as_is(field: Field[Any, Any]) -> type | None:
     """The type whose values, and None, `field` gives to the database as they are; None if there is none."""
     while isinstance(field, ForeignKey):
-        if not _is_django_s(type(field), "get_prep_value"):
+        if not is_django_s(type(field), "get_prep_value"):
             return None
         field = field.target_field
     if not prepares_plainly(field):
@@ -249,11 +249,12 @@ def kind_as_is(field: Field[Any, Any]) -> type | None:
 
 
 def _stores_plainly(field: Field[Any, Any]) -> bool:
-    return all(_is_django_s(type(field), method) for method in STORING_METHODS if hasattr(field, method))
+    return all(is_django_s(type(field), method) for method in STORING_METHODS if hasattr(field, method))
 
 
-def _is_django_s(field_class: type, method: str) -> bool:
-    return bool(getattr(field_class, method).__module__.startswith(DJANGO_S))
+def is_django_s(kind: type, method: str) -> bool:
+    """Nobody else overrides the method."""
+    return bool(getattr(kind, method).__module__.startswith(DJANGO_S))
 
 
 def _text_tokenizer(collation: str | None, vendor: str) -> values.Tokenizer | None:

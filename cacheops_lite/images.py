@@ -133,16 +133,12 @@ def untold(instance: Model) -> list[str]:
     """The attnames that only the database knows after a save: expressions, generated columns, what fields make up; all
     where the model has its own way to write, as those that count their versions have."""
     kind: Any = type(instance)
-    if not (_is_django_s(kind._do_update) and _is_django_s(kind._do_insert)):
+    if not (columns.is_django_s(kind, "_do_update") and columns.is_django_s(kind, "_do_insert")):
         return [field.attname for field in kind._meta.concrete_fields]
     values = instance.__dict__
     told = _told_by_instances(type(instance))
     computed = [each.attname for each in told if isinstance(values.get(each.attname), _EXPRESSIONS)]
     return [*computed, *_untold_by_instances(type(instance))]
-
-
-def _is_django_s(method: Any) -> bool:
-    return str(method.__module__).startswith("django.")
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ and deletes are wrapped, to have a frame open just while they write.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import connections
@@ -145,6 +145,7 @@ class Saving:
             self._recorder.record(Work(tables=tables))
 
 
+@lru_cache(maxsize=1024)
 def _is_one_line(model: type[Model]) -> bool:
     """No model has two parents: who inserts a parent's row goes on to insert its children's."""
     return all(len(owner._meta.parents) <= 1 for owner in owners_of(model))

@@ -89,7 +89,7 @@ def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: typ
 
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Let the save look at the row that it replaces."""
-    current = operations.saving(unwrapped(instance))
+    current = operations.saving(instance)
     if current is not None and is_active() and is_table(sender, using):
         current.begin(using)
 

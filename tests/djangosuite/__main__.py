@@ -62,7 +62,6 @@ def run(program: Path, arguments: list[str]) -> int:
         text = text.replace(place, change)
     sys.argv = [str(program), *arguments]
     names = {"__name__": "__main__", "__file__": str(program), "compare_hits": hooks.install}
-    differ = False
     try:
         # What of Django's tests failed it says.
         with suppress(SystemExit):

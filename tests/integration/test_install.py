@@ -6,9 +6,10 @@ from django.db.models.deletion import Collector
 from django.db.models.manager import BaseManager
 from django.db.models.query import QuerySet
 from django.db.models.signals import post_save
+from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from cacheops_lite import apps, cached_as, guard, queryset
+from cacheops_lite import apps, cached_as, guard, queryset, scope
 from cacheops_lite.scope import is_watched
 from tests.shop.models import Customer, Label, Membership, Person, Product, Unwatched, VisibleProduct
 
@@ -122,3 +123,11 @@ def test_abstract_models_are_not_watched():
             app_label = "shop"
 
     assert not is_watched(Base)
+
+
+def test_what_is_watched_follows_the_apps_that_are_installed(settings):
+    """Tests may take some away for a while."""
+    fewer = [app for app in settings.INSTALLED_APPS if app != "tests.shop"]
+    with override_settings(INSTALLED_APPS=fewer):
+        assert "shop_label" not in scope.watched_columns()
+    assert "shop_label" in scope.watched_columns()

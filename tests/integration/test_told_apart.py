@@ -30,15 +30,11 @@ from django.utils import timezone, translation
 
 from cacheops_lite import hydration
 from tests.conftest import counted_reads
+from tests.property.differential import uncached
 from tests.shop import fields
 from tests.shop.models import Caption, Category, Folder, Label, Product, Ticket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-
-
-def true(read):
-    with override_settings(CACHEOPS_ENABLED=False):
-        return read()
 
 
 def annotated(expression):
@@ -126,7 +122,7 @@ def test_queries_that_look_alike_are_told_apart(reads):
     product = Product.objects.create(sku="a", name="abc", views=7, price=Decimal("1.25"), added=timezone.now())
     product.labels.set([Label.objects.create(text=text) for text in "ab"])
     # Changing a setting makes plans anew.
-    truths = [true(read) for read in reads]
+    truths = [uncached(read) for read in reads]
     for _ in range(3):
         assert [read() for read in reads] == truths
 
@@ -228,12 +224,12 @@ def test_what_texts_of_somebody_else_read_counts(read):
         first, other = (Product.objects.create(sku=sku, name=sku, category=category) for sku in ("a", "bb"))
         for name in ("abcd", "abcdef", "x"):
             read()
-            assert read() == true(read)
+            assert read() == uncached(read)
             first.name = name
             first.save(update_fields=["name"])
-            assert read() == true(read)
+            assert read() == uncached(read)
         other.delete()
-        assert read() == true(read)
+        assert read() == uncached(read)
     finally:
         key._unregister_lookup(InLong)
 
@@ -268,12 +264,12 @@ def test_a_join_without_columns_is_seen():
     ]
     for path in ("b", "a"):
         for read in reads:
-            assert read() == read() == true(read)
+            assert read() == read() == uncached(read)
         above.path = path
         above.save()
-        assert [read() for read in reads] == true(lambda: [read() for read in reads])
+        assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
     below.delete()
-    assert [read() for read in reads] == true(lambda: [read() for read in reads])
+    assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
 
 
 CLOCKS = {
@@ -327,7 +323,7 @@ def test_a_mass_write_of_rows_that_others_choose_is_seen():
             for read in reads:
                 read()
             write()
-            assert [read() for read in reads] == true(lambda: [read() for read in reads])
+            assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
 
 
 def test_what_a_model_s_class_makes_of_its_instances_is_made_on_a_hit_as_well(monkeypatch):

@@ -3,9 +3,9 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.test import override_settings
 
 from tests.conftest import in_thread
+from tests.property.differential import uncached
 from tests.shop.models import Category, Label, Tag
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "nothing_left")]
@@ -39,11 +39,6 @@ def labels():
 
 def tags():
     return sorted(Tag.objects.values_list("text", flat=True))
-
-
-def true(read):
-    with override_settings(CACHEOPS_ENABLED=False):
-        return read()
 
 
 RAW = [
@@ -94,7 +89,7 @@ def test_a_write_of_a_view_with_another_name_is_seen(text):
     sql("CREATE VIEW made_by_hand AS SELECT * FROM shop_label")
     assert labels() == ["a"]
     sql(text)
-    assert labels() == true(labels) != ["a"]
+    assert labels() == uncached(labels) != ["a"]
 
 
 @only_on("postgresql")
@@ -120,7 +115,7 @@ def test_a_view_of_a_materialized_view_changes_as_that_is_refreshed(how):
     Label.objects.update(text="b")
     assert tags() == ["a"]
     sql(f"REFRESH MATERIALIZED VIEW {how}made_by_hand")
-    assert tags() == true(tags) == ["b"]
+    assert tags() == uncached(tags) == ["b"]
     sql("DROP VIEW shop_tag")
 
 
@@ -133,7 +128,7 @@ def test_a_write_that_is_analyzed_is_seen(how):
     with connection.cursor() as cursor:
         cursor.execute(f"{how} REPLACE shop_label (id, text) VALUES (1, 'b')")
         cursor.fetchall()
-    assert labels() == true(labels) == ["b"]
+    assert labels() == uncached(labels) == ["b"]
 
 
 @only_on("sqlite")
@@ -149,7 +144,7 @@ def test_what_a_failed_write_keeps_is_kept_and_seen(in_transaction):
     else:
         with pytest.raises(IntegrityError):
             sql(failing)
-    assert labels() == true(labels) == ["a", "b"]
+    assert labels() == uncached(labels) == ["a", "b"]
 
 
 def make_and_drop():
@@ -191,7 +186,7 @@ def test_a_temporary_table_in_place_of_a_model_s_is_its_session_s_own():
     """What it reads there is for nobody else, nor from anybody else."""
     Label.objects.create(text="a")
     sql("CREATE TEMPORARY TABLE shop_label (id integer, text varchar(50))")
-    assert labels() == true(labels) == []
+    assert labels() == uncached(labels) == []
     assert in_thread(labels) == ["a"]
     assert labels() == []
 
