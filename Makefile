@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test lint fuzz django-suite docs bench bench-growth clean
+.PHONY: help demo serve test lint fuzz django-suite third-party docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -12,6 +12,7 @@ help:
 	@echo "make test   set up, run every test on the services that are found"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
+	@echo "make third-party  the tests of packages that extend Django's queries, with all models cached"
 	@echo "make lint   ruff, mypy and the contract of layers"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make bench  beside django-cacheops and django-cachalot: make bench ARGS='--database postgresql'"
@@ -60,6 +61,9 @@ fuzz: $(VENV)/.test
 
 django-suite: $(VENV)/.test
 	@$(BIN)/python -m tests.djangosuite $(ARGS)
+
+third-party: $(VENV)/.test
+	@$(BIN)/python -m tests.thirdparty $(ARGS)
 
 docs: $(VENV)/.test
 	$(BIN)/python -m pip install -qq -e '.[docs]'

@@ -13,6 +13,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from . import bypass
 from .calls import Callee, Function
 from .conf import settings
 from .keys import digest, simple_key
@@ -113,8 +114,11 @@ class _Calls:
         name = _key(func, placed[0])
         try:
             data = self.memory.encode(name, placed[1])
-        except Exception:
-            logger.exception("Can't cache a result of %s: it does not serialize", getattr(func, "__qualname__", func))
+        except Exception as error:
+            bypass.pass_interrupt(error)
+            label = getattr(func, "__qualname__", None) or type(func).__qualname__
+            if bypass.is_new(("unstorable", label)):
+                logger.warning("Can't cache a result of %s: it does not serialize (%s)", label, bypass.described(error))
             return
         self.memory._store(name, data, self.timeout)
 

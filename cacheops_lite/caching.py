@@ -13,7 +13,7 @@ from django.db import connections, router
 from django.db.models import Model, QuerySet
 from django.db.models.sql.query import Query
 
-from . import compiled, narrowing, plans, rows
+from . import bypass, compiled, narrowing, plans, rows
 from .compiled import Compiled
 from .composed import Composed
 from .conditions import Dependency, Narrowed
@@ -23,9 +23,9 @@ from .keys import digest, name, value_key
 from .narrowing import Narrowing
 from .plans import Unplanned, plan_for
 from .prefixes import prefix_of, prefix_of_table
-from .reading import Target, read_through
+from .reading import Target, is_unstorable, read_through, stored_rows
 from .shapes import Shapeless, shape_of
-from .store import MISS, Basis
+from .store import Basis
 from .transaction import recorder_for
 from .where import Tokens, own_tokens
 
@@ -116,6 +116,7 @@ def target_of(queryset: QuerySet[Any], read: Read, caching: Caching) -> Target:
         lock=caching.lock,
         sender=queryset.model,
         narrow=read.narrow(connections[using].vendor),
+        fingerprint=read.fingerprint,
     )
 
 
@@ -128,6 +129,7 @@ class Read:
     """A read that can be cached: `replay` makes results of rows."""
 
     name: str
+    fingerprint: Hashable
     dependencies: Collection[Dependency]
     volatile: bool
     replay: Callable[[QuerySet[Any], Any], list[Any]]
@@ -162,7 +164,12 @@ class Read:
     def capture(self, queryset: QuerySet[Any]) -> rows.Capture:
         """What is to evaluate `queryset`, which this is the read of, in as little time as can be."""
         composed = self.composed
-        compiler = None if composed is None else composed.compiler(queryset.query, queryset.db)
+        try:
+            compiler = None if composed is None else composed.compiler(queryset.query, queryset.db)
+        except Exception as error:
+            # Django composes the query itself, and raises its own error if there is one.
+            bypass.pass_interrupt(error)
+            compiler = None
         return rows.Capture() if composed is None or compiler is None else rows.Capture(compiler, composed.mutable)
 
     def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -188,10 +195,11 @@ def _read(
     try:
         read = None if kind is None else _planned(queryset, kind, compile_read, limits)
         if read is None:
-            found = compile_read(queryset.query, own_tokens)
+            found = compile_read(compiled.copied(queryset.query), own_tokens)
             compiler = found.compiler
             read = Read(
                 name=found.name,
+                fingerprint=tuple(found.static),
                 dependencies=found.dependencies,
                 volatile=found.volatile,
                 replay=lambda qs, kept: rows.replay(qs, compiler, kept),
@@ -201,6 +209,11 @@ def _read(
         return None
     except Uncacheable as reason:
         logger.info("A query of %s is not cached: %s", queryset.model._meta.label, reason)
+        return None
+    except Exception as error:
+        bypass.note_failure(f"A query of {queryset.model._meta.label} is not cached, as it can't be analysed", error)
+        return None
+    if is_unstorable(read.fingerprint):
         return None
     return read if caching.asked_for or not read.volatile else None
 
@@ -224,6 +237,7 @@ def _planned(
         return None
     return Read(
         name=result.name,
+        fingerprint=plan.static,
         dependencies=result.dependencies,
         volatile=plan.volatile,
         replay=plan.composed.replay,
@@ -234,10 +248,10 @@ def _planned(
 
 
 def _unlimited(query: Query, limits: tuple[Any, Any] | None) -> Query:
-    clone = query.clone()
+    copy = compiled.copied(query)
     if limits is not None:
-        clone.clear_limits()
-    return clone
+        copy.clear_limits()
+    return copy
 
 
 def value(
@@ -269,13 +283,15 @@ def fetch(queryset: QuerySet[Any]) -> list[Any] | None:
     if read is None:
         return None
 
+    target = target_of(queryset, read, caching)
+
     def compute() -> tuple[Any, Any]:
         capture = read.capture(queryset)
         results = capture.results(queryset)
-        return results, MISS if capture.rows is None else capture.rows
+        return results, stored_rows(target, capture)
 
     replay = read.replay
-    return read_through(target_of(queryset, read, caching), compute, lambda kept: replay(queryset, kept))
+    return read_through(target, compute, lambda kept: replay(queryset, kept))
 
 
 def _read_of_rows(queryset: QuerySet[Any], caching: Caching) -> Read | None:

@@ -18,6 +18,7 @@ from django.db.models import Model, Prefetch, QuerySet
 from django.utils.datastructures import MultiValueDict
 from django.views import View
 
+from . import bypass
 from .conf import model_profile
 
 Function: TypeAlias = Callable[..., Any]
@@ -128,8 +129,9 @@ def _pickled(value: Any) -> tuple[Any, ...]:
     try:
         return _kind(value), pickle.dumps(value)
     except Exception as error:
+        bypass.pass_interrupt(error)
         raise TypeError(
-            f"{value!r} can't be told from others: pass something that can be pickled, or values of it"
+            f"{type(value).__qualname__} can't be told from others: pass something that can be pickled, or values of it"
         ) from error
 
 

@@ -13,8 +13,9 @@ from django.conf import settings as django_settings
 from django.db import connections
 from django.db.models import DecimalField, Field, ForeignKey, GeneratedField
 from django.db.models.signals import class_prepared
+from django.db.models.sql.datastructures import BaseTable, Join
 
-from . import values
+from . import bypass, values
 from .conf import on_change, settings
 
 INTEGERS = {
@@ -90,6 +91,16 @@ def are_alike(one: Field[Any, Any], other: Field[Any, Any], vendor: str) -> bool
     return one is other or _kind_of_tokens(one, vendor) == _kind_of_tokens(other, vendor)
 
 
+def is_django_s_query(query: Any) -> bool:
+    """Its class is one of Django's own kinds of queries."""
+    return type(query).__module__.startswith(DJANGO_S + ".sql.")
+
+
+def is_django_s_join(join: Any) -> bool:
+    """It is an entry of `Query.alias_map` as Django makes them; packages for recursive queries put others there."""
+    return type(join) in (BaseTable, Join)
+
+
 def joins_by_columns(join: Any) -> bool:
     """What it joins depends on columns, and on what Django itself adds: not on the language that is active, say."""
     if join.parent_alias is None:
@@ -163,7 +174,9 @@ def token_by(tokenize: values.Tokenizer, value: Any) -> str | None:
         return values.NULL
     try:
         return tokenize(value)
-    except (TypeError, ValueError, ArithmeticError, AttributeError):
+    except Exception as error:
+        # A class of the application's own may raise anything from __str__() or __int__().
+        bypass.pass_interrupt(error)
         return None
 
 

@@ -19,7 +19,8 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 from django.utils import timezone, translation
 
-from .columns import is_shown_as_stored
+from . import bypass
+from .columns import is_django_s, is_shown_as_stored
 from .conditions import Dependency
 from .dbviews import texts_behind
 from .dependencies import QueryWalk, Uncacheable, dependencies_of
@@ -79,33 +80,38 @@ class Compiled:
 
 
 def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: Tokens = own_tokens) -> Compiled:
-    """The read that evaluates `queryset`, or `query` in its place.
+    """The read that evaluates `queryset`, or `query`, a copy of its query that may be changed, in its place.
 
     Raises Uncacheable, or EmptyResultSet when there is nothing to ask.
     """
     iterable = queryset._iterable_class
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
-    query = query or queryset.query
-    if query.combinator:
-        # Composing it adds to its parts what it sorts by, each time.
-        query = _cloned_apart(query)
-    walk = QueryWalk(query.get_compiler(queryset.db), tokens)
+    walk = QueryWalk((query or copied(queryset.query)).get_compiler(queryset.db), tokens)
     read = _compile_walk(kind, walk)
     read.narrowings = narrowings_of(walk)
     return read
 
 
-def _cloned_apart(query: Any) -> Any:
-    """A clone that shares nothing with the query of what composing it changes."""
-    clone = query.clone()
-    for part in (clone, *clone.combined_queries):
+def copied(query: Query) -> Query:
+    """A copy of a query, as Django itself makes it, that may be composed: this never changes the original."""
+    copy: Any = query.chain()
+    # Composing a union adds the columns that it sorts by to its parts, which share a dict with those of the original.
+    for part in (copy, *copy.combined_queries) if copy.combinator else ():
         if getattr(part, "selected", None) is not None:
             part.selected = dict(part.selected)
-    return clone
+    return copy
+
+
+def _require_django_s(query: Query, *methods: str) -> None:
+    """Raise Uncacheable if the class of `query` overrides one of `methods`: what it does instead is not known."""
+    for method in methods:
+        if not is_django_s(type(query), method):
+            raise Uncacheable(f"{type(query).__qualname__} has a {method}() of its own")
 
 
 def compile_exists(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:
-    """The read of ``exists()``.  Raises Uncacheable or EmptyResultSet."""
+    """The read of ``exists()`` of a query, which may be changed.  Raises Uncacheable or EmptyResultSet."""
+    _require_django_s(query, "exists", "has_results")
     read = _compile("exists", query.exists(), using, tokens)
     # What it selects is a parameter as well, and always the same.
     read.parameter_count -= read.sql.startswith("SELECT %s")
@@ -113,15 +119,19 @@ def compile_exists(query: Query, using: str, tokens: Tokens = own_tokens) -> Com
 
 
 def compile_count(query: Query, using: str, tokens: Tokens = own_tokens) -> Compiled:
-    """The read of ``count()``.  Raises Uncacheable or EmptyResultSet."""
+    """The read of ``count()`` of a query, which may be changed.  Raises Uncacheable or EmptyResultSet."""
+    _require_django_s(query, "get_count")
     return compile_aggregates(query, using, {"__count": Count("*")}, tokens)
 
 
 def compile_aggregates(
     query: Query, using: str, aggregates: Mapping[str, Any], tokens: Tokens = own_tokens
 ) -> Compiled:
-    """The read of ``aggregate(**aggregates)``.  Raises Uncacheable or EmptyResultSet, and what Django raises."""
-    query = query.clone()
+    """The read of ``aggregate(**aggregates)`` of a query, which may be changed.
+
+    Raises Uncacheable or EmptyResultSet, and what Django raises.
+    """
+    _require_django_s(query, "get_aggregation")
     query.select_for_update = False
     selects_rows = (
         isinstance(query.group_by, tuple) or query.is_sliced or query.distinct or query.combinator or query.annotations
@@ -268,4 +278,6 @@ def _parameter(param: Any) -> Any:
     try:
         return type(param).__qualname__, pickle.dumps(param)
     except Exception as error:
-        raise Uncacheable(f"parameter {param!r} can't be told from others: {error}") from error
+        bypass.pass_interrupt(error)
+        kind = type(param).__qualname__
+        raise Uncacheable(f"a {kind} among its parameters can't be pickled: {bypass.described(error)}") from error

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from . import bypass
 from .patches import Patches
 
 COPIES = ("copy", "copy_expert", "copy_from")
@@ -92,7 +93,9 @@ def _streamed(
 
 def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # psycopg composes, psycopg2 has the table second.
-    text = " ".join(str(arg) for arg in args)
+    text = bypass.attempted(
+        "A COPY can't be read, so all tables are invalidated", lambda: " ".join(str(arg) for arg in args), None
+    )
     result = method(*args, **kwargs)
     if hasattr(result, "__enter__"):
         return _copying(connection, result, text)
@@ -101,6 +104,6 @@ def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: 
 
 
 @contextmanager
-def _copying(connection: BaseDatabaseWrapper, copy: Any, text: str) -> Iterator[Any]:
+def _copying(connection: BaseDatabaseWrapper, copy: Any, text: str | None) -> Iterator[Any]:
     with _around[0](connection, text), copy as opened:
         yield opened

@@ -16,11 +16,12 @@ from django.db.models.sql.constants import LOUTER
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
-from .columns import are_alike
-from .conditions import Conjunction, Dependency, Term
+from .columns import are_alike, is_django_s_join, is_django_s_query
+from .conditions import ANY, Conjunction, Dependency, Term
 from .dbviews import all_behind
 from .othersql import COLUMN, is_composed_by_django, is_plain_column, may_read_tables, tables_in, tables_named_in
-from .scope import watched_columns
+from .scope import known_tables, watched_columns
+from .statements import names_by_with
 from .values import LOOSE, NULL
 from .where import Tokens, formula, own_tokens
 
@@ -41,9 +42,11 @@ class QueryWalk:
         self.query: Query = compiler.query
         self.live: set[str] = set()
         self.columns: Columns = {}
+        # The query, its compiler or one of its joins is of a class that is not Django's, as those of recursive queries:
+        # which rows it selects is not known.
+        self.is_foreign = not (is_django_s_query(self.query) and _is_of_backend(compiler))
         # It may read any column; it has SQL of somebody else's, which may read other tables as well.
-        self.opaque = False
-        self.has_texts = False
+        self.opaque = self.has_texts = self.is_foreign
         # It depends on the time zone that is active.
         self.goes_by_zone = False
         self.inner: list[Query] = list(self.query.combined_queries)
@@ -128,6 +131,11 @@ class QueryWalk:
         self.opaque = True
 
 
+def _is_of_backend(compiler: Any) -> bool:
+    """The compiler is the one that the database's backend has for such a query."""
+    return type(compiler) is compiler.connection.ops.compiler(compiler.query.compiler)
+
+
 def _expressions_of(compiler: Any, extra_select: Any, order_by: Any, group_by: Any) -> Iterator[Any]:
     query = compiler.query
     for item in [*(compiler.select or ()), *extra_select, *order_by]:
@@ -151,6 +159,10 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     # A second look, at the text: whatever an expression of somebody else's reads behind our back.
     hidden = {Dependency(table, (), None) for table in tables_in(sql) - known}
     if walk.has_texts:
+        # Common table expressions are no tables; what they read stands in the text as well.
+        own = names_by_with(sql) - known_tables()
+        found = {dependency for dependency in found if dependency.table not in own}
+        hidden = {dependency for dependency in hidden if dependency.table not in own}
         # One that is known may be read there by other conditions.
         named, unknown = tables_named_in(sql)
         if unknown:
@@ -165,8 +177,8 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     def whole(dependencies: Iterable[Dependency]) -> set[Dependency]:
         return {_with_all_columns(dependency, watched[dependency.table]) for dependency in dependencies}
 
-    walk.by_alias = {alias: whole(dependencies) for alias, dependencies in walk.by_alias.items()}
-    walk.others = whole(walk.others | hidden)
+    walk.by_alias = {alias: whole(dependencies & found) for alias, dependencies in walk.by_alias.items()}
+    walk.others = whole((walk.others & found) | hidden)
     return whole(found | hidden)
 
 
@@ -192,8 +204,10 @@ def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:
     for alias, columns in walk.columns.items():
         if alias not in query.alias_map:
             foreign[alias] = columns
-    conjunctions = formula(walk.compiler.where, walk.compiler.connection.vendor, walk.tokens)
-    conjunctions = frozenset(_with_joined_terms(walk, conjunction) for conjunction in conjunctions)
+    conjunctions = ANY
+    if not walk.is_foreign:
+        found = formula(walk.compiler.where, walk.compiler.connection.vendor, walk.tokens)
+        conjunctions = frozenset(_with_joined_terms(walk, conjunction) for conjunction in found)
     for alias in walk.live:
         walk.by_alias[alias] = _alias_dependencies(walk, alias, conjunctions)
     walk.others |= {Dependency(table, (), None) for table in query.extra_tables}
@@ -218,6 +232,9 @@ def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency],
 def _note_joins(walk: QueryWalk) -> None:
     for alias in walk.live:
         join: Any = walk.query.alias_map[alias]
+        if not is_django_s_join(join):
+            walk.opaque = walk.has_texts = walk.is_foreign = True
+            continue
         if join.parent_alias is None:
             continue
         for left, right in join.join_cols:

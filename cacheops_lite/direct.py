@@ -17,7 +17,7 @@ from django.db.models.signals import class_prepared
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
-from . import columns
+from . import bypass, columns
 from .caching import Caching
 from .compiled import context, model_layout
 from .conditions import Dependency
@@ -29,7 +29,7 @@ from .keys import name as name_in_keys
 from .lately import Lately
 from .prefixes import prefix_of, prefix_of_table
 from .prepared import KEYS, Unprepared, rows_of
-from .reading import Target, read_through
+from .reading import Target, is_unstorable, note_unstorable, read_through, stored_rows
 from .rows import Capture, mutable_among, untouchable
 from .store import MISS, Basis
 from .values import ODD, text
@@ -109,7 +109,7 @@ def get(
     if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
     field, using = entrance.fields[name], queryset.db
-    if not is_table(model, using):
+    if not is_table(model, using) or is_unstorable(entrance.static):
         return MISS
     place = _place(entrance, field, value, using, caching.db_agnostic)
     if place is None:
@@ -117,7 +117,13 @@ def get(
     from_db = _maker(model, queryset)
     key, basis = place
     target = Target(
-        key=key, basis=basis, databases=(using,), timeout=caching.timeout, lock=caching.lock, sender=entrance.model
+        key=key,
+        basis=basis,
+        databases=(using,),
+        timeout=caching.timeout,
+        lock=caching.lock,
+        sender=entrance.model,
+        fingerprint=entrance.static,
     )
     absent = queryset.model.DoesNotExist
 
@@ -125,7 +131,7 @@ def get(
         with suppress(Unprepared):
             rows = rows_of(model, field, value, using)
             if len(rows) <= 1:
-                kept = [untouchable(row, entrance.mutable) for row in rows] if entrance.mutable else rows
+                kept = _copied(target, rows, entrance.mutable) if entrance.mutable else rows
                 return revive(rows), kept
         clone: Any = queryset.all()
         capture = clone._cacheops_capture = Capture()
@@ -133,7 +139,7 @@ def get(
             found = usual(clone)
         except absent:
             found = None
-        return found, MISS if capture.rows is None else capture.rows
+        return found, stored_rows(target, capture)
 
     def revive(kept: Any) -> Any:
         return from_db(using, entrance.attnames, kept[0]) if kept else None
@@ -142,6 +148,14 @@ def get(
     if found is None:
         raise absent(f"{queryset.model._meta.object_name} matching query does not exist.")
     return found
+
+
+def _copied(target: Target, rows: Sequence[Any], mutable: Sequence[int]) -> Any:
+    try:
+        return [untouchable(row, mutable) for row in rows]
+    except Exception as error:
+        note_unstorable(target, error)
+        return MISS
 
 
 def _maker(model: type[Model], queryset: Any) -> Callable[..., Model]:
@@ -213,7 +227,9 @@ def _find_place(
     try:
         stored = field.get_prep_value(value)
         token = columns.token_of_condition(field, vendor, stored)
-    except (TypeError, ValueError, ArithmeticError):
+    except Exception as error:
+        # Whatever a field raises of a value that it does not take, Django raises in its own words.
+        bypass.pass_interrupt(error)
         token = None
     if token is None:
         return None

@@ -9,7 +9,7 @@ from django.db.models import F, Field, Model, TextField, Value
 from django.db.models.expressions import ExpressionWrapper
 from django.db.models.functions import Cast
 
-from . import columns
+from . import bypass, columns
 from .values import plain
 
 
@@ -82,6 +82,7 @@ def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
     """Add `value` of `field` as the database gets it, if Django can tell."""
     try:
         held[field.attname] = plain(field.get_prep_value(value))
-    except Exception:
+    except Exception as error:
+        bypass.pass_interrupt(error)
         # ValidationError, or whatever a field of somebody else's raises: the write itself may be fine without it.
         held.pop(field.attname, None)

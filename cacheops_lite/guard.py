@@ -15,7 +15,7 @@ from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from . import cursors, dbviews
+from . import bypass, cursors, dbviews
 from .changes import Work
 from .invalidation import is_active
 from .looks import block
@@ -44,6 +44,8 @@ from .values import name
 
 # Other methods of connections than commit() by which a transaction ends that no atomic block began.
 FOLLOWED = ("set_autocommit", "close")
+# Stands for a statement whose text is not known: it may write any table.
+UNREADABLE = "DO unreadable"
 # After these a single write has surely changed nothing.
 HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
@@ -190,11 +192,19 @@ def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, c
 
 
 def _drop(recorder: Recorder, text: str, write: Write) -> None:
+    what = "A write can't be analysed, so all tables are invalidated"
+    if not bypass.attempted(what, lambda: _drop_written(recorder, text, write), False):
+        _drop_tables(recorder, set(watched_columns()))
+        dbviews.forget(recorder.using)
+
+
+def _drop_written(recorder: Recorder, text: str, write: Write) -> bool:
     tables = set() if write.table in recorder.temporary_tables else set(_written(text, write))
     named = mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
     _drop_tables(recorder, tables | _changed_along(named, write.verb, recorder.using))
     if write.table is None and defines_shared_rows(text):
         dbviews.forget(recorder.using)
+    return True
 
 
 def _known_as(table: str) -> set[str]:
@@ -279,5 +289,9 @@ def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
         return sql
     if isinstance(sql, bytes):
         return sql.decode("utf-8", "replace")
-    # Composed by psycopg.
-    return str(sql.as_string(connection.connection))
+    try:
+        # Composed by psycopg.
+        return str(sql.as_string(connection.connection))
+    except Exception as error:
+        bypass.note_failure("A statement can't be read, so all tables are invalidated", error)
+        return UNREADABLE

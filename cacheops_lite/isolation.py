@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import bypass
+
 READ_COMMITTED = {"read committed", "read uncommitted"}
 # What tells the level that a session's transactions have, whoever set it.
 QUESTIONS = {
@@ -66,7 +68,8 @@ def _session_pins_snapshots(connection: Any) -> bool:
             with driver.cursor() as cursor:
                 cursor.execute(QUESTIONS[connection.vendor])
                 level = cursor.fetchone()[-1]
-        except Exception:
+        except Exception as error:
+            bypass.pass_interrupt(error)
             # The transaction is broken: its reads are no good anyway.
             return True
         pins = _plain(level) not in READ_COMMITTED

@@ -17,6 +17,7 @@ from django.db.models.functions import Now, Random
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
+from . import bypass
 from .changes import MAX_CHANGES_PER_TABLE, AnyChange, Change, Work
 from .dbviews import is_table
 from .differences import own_row_went, row_changed
@@ -50,17 +51,24 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
             # Should a scheme come meanwhile that reads one of these columns, it finds no image, and drops the table.
             _record_blindly(queryset.model, written, using)
         return updated
-    if not _is_plain(queryset):
+    what = f"An update of {queryset.model._meta.label} can't be analysed, so its tables are invalidated"
+    if not bypass.attempted(what, lambda: _is_plain(queryset), False):
         return perform()
     with block(using):
         names = _names(queryset.model, wanted, written)
-        old = _locked_rows(queryset, names, lock(queryset.model, using))
+        old = bypass.attempted(what, lambda: _locked_rows(queryset, names, lock(queryset.model, using)), None)
         if old is None:
             return perform()
         with recorder_for(using).describing("update", *tables):
             updated = perform()
-        new = _updated_rows(queryset.model, old, names, written, values, using)
-        _record_updates(queryset.model, old, new, written, using)
+
+        def describe() -> bool:
+            new = _updated_rows(queryset.model, old, names, written, values, using)
+            _record_updates(queryset.model, old, new, written, using)
+            return True
+
+        if not bypass.attempted(what, describe, False):
+            _record_tables(queryset.model, using)
         # Rows that came to match after the look.
         if updated != len(old):
             _record_tables(queryset.model, using)
@@ -72,9 +80,14 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     model = queryset.model
     recorder = recorder_for(using)
     wanted = wanted_of(model) if recorder.in_transaction and not recorder.unmanaged.is_open else None
-    if wanted is None or not _is_plain(queryset):
+    what = f"A delete of {model._meta.label} can't be analysed, so its tables are invalidated"
+    if wanted is None or not bypass.attempted(what, lambda: _is_plain(queryset), False):
         return perform()
-    old = _locked_rows(queryset.using(using), _own_names(model, wanted), lock_to_delete(model, using))
+    old = bypass.attempted(
+        what,
+        lambda: _locked_rows(queryset.using(using), _own_names(model, wanted), lock_to_delete(model, using)),
+        None,
+    )
     if old is None:
         return perform()
     with recorder_for(using).describing("delete", model._meta.db_table):

@@ -14,7 +14,7 @@ from django.db.models import Field, ForeignKey
 from django.db.models.expressions import Col
 from django.db.models.sql.constants import LOUTER
 
-from . import columns
+from . import bypass, columns
 from .conditions import Dependency, Narrowed
 from .dependencies import QueryWalk
 from .values import LOOSE, NULL
@@ -83,7 +83,8 @@ def _tokens(narrowing: Narrowing, rows: Sequence[Any], vendor: str) -> Mapping[s
     for column, field, position in narrowing.sources:
         try:
             values = {row[position] for row in rows}
-        except TypeError:
+        except Exception as error:
+            bypass.pass_interrupt(error)
             # A field of somebody else's may yield what has no hash.
             return None
         tokens = {columns.token(field, vendor, value) for value in values}

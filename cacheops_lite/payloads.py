@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import bypass
 from .keys import FORMAT_VERSION
 from .serializers import function_serializer
 from .store import MISS
@@ -91,7 +92,8 @@ class Payloads:
         try:
             return function_serializer().loads(payload)
         except Exception as error:
-            logger.warning("Can't decode what is cached as %s: %r", name, error)
+            bypass.pass_interrupt(error)
+            logger.warning("Can't decode what is cached as %s: %s", name, bypass.described(error))
             return MISS
 
     def _header(self, name: str, payload: bytes) -> bytes:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, ForeignKey, Model, QuerySet
@@ -16,6 +15,7 @@ from django.db.models.expressions import Col
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
+from . import bypass
 from .entries import StoredEntry
 from .lately import Lately
 from .othersql import is_plain_column
@@ -69,11 +69,16 @@ class Prepared:
         return held
 
     def _adapted(self, value: Any, using: str) -> Any:
-        value = self._field.get_prep_value(value)
-        if isinstance(value, int) and not self._least <= value <= self._most:
-            # Nothing can equal it.
-            raise Unprepared
-        return self._field.get_db_prep_value(value, connections[using], prepared=True)
+        try:
+            value = self._field.get_prep_value(value)
+            if isinstance(value, int) and not self._least <= value <= self._most:
+                # Nothing can equal it.
+                raise Unprepared
+            return self._field.get_db_prep_value(value, connections[using], prepared=True)
+        except Exception as error:
+            # Django raises it again where it refuses the value itself.
+            bypass.pass_interrupt(error)
+            raise Unprepared from error
 
 
 def _range(field: Field[Any, Any], using: str) -> tuple[float, float]:
@@ -129,8 +134,9 @@ def _prepared_by(key: Hashable, value: Any, using: str, make: Callable[[], Prepa
     if prepared is None:
         try:
             prepared = make()
-        except EmptyResultSet:
-            raise Unprepared from None
+        except Exception as error:
+            bypass.pass_interrupt(error)
+            raise Unprepared from error
         kept.put(identity, prepared)
     if not prepared.is_usable:
         raise Unprepared

@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from . import compiled, conf, gets, mass, writes
+from .bypass import attempted
 from .caching import Caching, caches, caching_of, fetch, is_left_out, on_one_database, require_caching, value
 from .conf import ALL_OPS
 from .dbviews import is_followed
@@ -187,7 +188,8 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        named = None if is_left_out(self) else _named(args, kwargs)
+        what = "An aggregate is not cached, as it can't be analysed"
+        named = None if is_left_out(self) else attempted(what, lambda: _named(args, kwargs), None)
         if not named:
             return django.aggregate(self, *args, **kwargs)
         queryset = on_one_database(self)
@@ -196,7 +198,7 @@ class QuerySetMixin(QuerySet[Any]):
             "aggregate",
             lambda query, tokens: compiled.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
-            _kind_of(named),
+            attempted(what, lambda: _kind_of(named), None),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.db.models.query import RawModelIterable, RawQuerySet
 from django.db.models.sql.query import RawQuery
 
 from . import conf
+from .bypass import attempted
 from .compiled import model_layout, parameters
 from .conditions import Dependency
 from .conf import model_profile, settings
@@ -84,9 +85,12 @@ class RawQuerySetMixin(RawQuerySet):
     def _fetch_all(self) -> None:
         caching = getattr(self, "_cacheops_raw", None)
         if self._result_cache is None and caching is not None and _may_read(self.db):
-            tables = caching.tables | all_behind(caching.tables, self.db)
-            if tables <= watched_columns().keys():
-                target = _target(self, caching, sorted(tables))
+            target = attempted(
+                "A raw query is not cached, as it can't be analysed",
+                lambda: _target(self, caching),
+                None,
+            )
+            if target is not None:
                 self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
 
@@ -110,8 +114,13 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
     return frozenset(tables)
 
 
-def _target(queryset: Any, caching: RawCaching, tables: Sequence[str]) -> Target:
+def _target(queryset: Any, caching: RawCaching) -> Target | None:
+    """Where the rows of a raw query are kept, None if it reads a table that is not watched."""
     using = queryset.db
+    found = caching.tables | all_behind(caching.tables, using)
+    if not found <= watched_columns().keys():
+        return None
+    tables = sorted(found)
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
     told = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from . import locks, store
+from . import bypass, locks, store
 from .conditions import Narrowed
 from .failure import forgiving, tolerate
+from .lately import Lately
 from .redis import run_script, send_script
+from .rows import Capture
 from .serializers import dumps_rows, loads_rows
 from .signals import cache_read
 from .store import MISS, Basis, Lookup
@@ -41,6 +43,13 @@ class Target:
     loads: Callable[[bytes], Any] = loads_rows
     # What the result, which is known by then, rests on of the basis' narrowable dependencies.
     narrow: Callable[[Any], Narrowed] | None = None
+    # The query without its values; None for functions.
+    fingerprint: Hashable = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return getattr(self.func, "__qualname__", None) or repr(self.sender)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +111,10 @@ class Attempt:
         key, storable = (storable.key, storable.value) if isinstance(storable, Under) else (self.target.key, storable)
         try:
             payload = self.target.dumps(storable)
-        except Exception:
-            logger.exception("Can't cache %s: it does not serialize", self._name)
+            narrowed = None if self.target.narrow is None else self.target.narrow(storable)
+        except Exception as error:
+            note_unstorable(self.target, error)
             return
-        narrowed = None if self.target.narrow is None else self.target.narrow(storable)
         # Who waits for the lock is to find the value.
         run = run_script if self._lock else send_script
         tolerate(lambda: store.fill(lookup, payload, self.target.timeout, key, narrowed, run), False)
@@ -126,7 +135,7 @@ class Attempt:
                 return self.target.loads(lookup.payload)
             except Exception as error:
                 # Another version's, or of a class that is gone: as good as not there.
-                logger.warning("Can't decode the cached value of %s: %r", self._name, error)
+                logger.warning("Can't decode the cached value of %s: %r", self.target.label, error)
         return MISS
 
     @property
@@ -135,9 +144,35 @@ class Attempt:
         assert self._lookup is not None
         return self._lookup
 
-    @property
-    def _name(self) -> str:
-        return getattr(self.target.func, "__qualname__", None) or repr(self.target.sender)
+
+# Queries whose results could not be stored, by fingerprint, and until when they are not tried again (monotonic).
+_unstorable: Lately[Hashable, float] = Lately(500)
+UNSTORABLE_SECONDS = 60.0
+
+
+def note_unstorable(target: Target, error: Exception) -> None:
+    """Have queries of the target's fingerprint read past the cache for a while; log why, once.
+
+    Raises `error` again if it is an interrupt.
+    """
+    bypass.pass_interrupt(error)
+    if target.fingerprint is not None:
+        _unstorable.put(target.fingerprint, time.monotonic() + UNSTORABLE_SECONDS)
+    if bypass.is_new(("unstorable", target.fingerprint or target.label)):
+        logger.warning("Can't cache %s: it does not serialize (%s)", target.label, bypass.described(error))
+
+
+def stored_rows(target: Target, capture: Capture) -> Any:
+    """The rows of a capture that are to be stored, MISS if there are none."""
+    if capture.error is not None:
+        note_unstorable(target, capture.error)
+    return MISS if capture.rows is None else capture.rows
+
+
+def is_unstorable(fingerprint: Hashable) -> bool:
+    """A result of a query of this fingerprint could not be stored a moment ago."""
+    until = _unstorable.get(fingerprint)
+    return until is not None and time.monotonic() < until
 
 
 def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
@@ -152,7 +187,11 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
             _lock_or_wait(attempt)
         attempt.notify()
         if attempt.value is not MISS:
-            return revive(attempt.value)
+            try:
+                return revive(attempt.value)
+            except Exception as error:
+                # Either what is stored is damaged, or the application's own code raises: then so it does below.
+                bypass.note_failure(f"What is stored of {attempt.target.label} can't be read", error)
         attempt.prepare()
         result, storable = compute()
         if storable is not MISS:

@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.db.models.fields.related_descriptors import create_forward_many_to_many_manager
 from django.db.models.signals import ModelSignal, class_prepared, m2m_changed, post_delete, post_save, pre_save
 
-from . import operations, writes
+from . import bypass, operations, writes
 from .changes import Work
 from .conf import model_profile, on_change
 from .dbviews import is_table
@@ -132,7 +132,8 @@ def _cache_on_save(instance: Model, using: str) -> None:
     elif not recorder.in_transaction:
         try:
             warm()
-        except Exception:
+        except Exception as error:
+            bypass.pass_interrupt(error)
             logger.exception("Can't cache %s on save", instance._meta.label)
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from django.db.models import QuerySet
 
-from . import columns
+from . import bypass, columns
 from .hydration import hydrated
 
 Row = tuple[Any, ...]
@@ -29,10 +28,12 @@ class Capture:
         self._compiler, self._mutable = compiler, mutable
         self._rows: list[Row] = []
         self._passes = 0
+        # Why a value could not be copied: what the application then does to it would change what is kept.
+        self.error: Exception | None = None
 
     @property
     def rows(self) -> list[Row] | None:
-        return self._rows if self._passes == 1 else None
+        return self._rows if self._passes == 1 and self.error is None else None
 
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
         compiler: Any = self._compiler or queryset.query.get_compiler(using=queryset.db)
@@ -48,11 +49,20 @@ class Capture:
             self._passes += 1
             mutable = self._mutable if self._compiler else mutable_of(compiler.select)
             for row in results_iter(*args, **kwargs):
-                self._rows.append(untouchable(row, mutable) if mutable else tuple(row))
+                self._keep(row, mutable)
                 yield row
 
         compiler.execute_sql, compiler.results_iter = executing, capturing_iter
         return iterate(queryset, compiler)
+
+    def _keep(self, row: Sequence[Any], mutable: Sequence[int]) -> None:
+        if self.error is not None:
+            return
+        try:
+            self._rows.append(untouchable(row, mutable) if mutable else tuple(row))
+        except Exception as error:
+            bypass.pass_interrupt(error)
+            self.error = error
 
 
 def mutable_of(select: Any) -> list[int]:
@@ -66,12 +76,15 @@ def mutable_among(fields: Iterable[Any]) -> list[int]:
 
 
 def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:
-    """A copy of the row that does not change with its values: who makes instances of it may change these in place."""
+    """A copy of the row that does not change with its values: who makes instances of it may change these in place.
+
+    Raises what a value does when it is copied.
+    """
     kept = list(row)
     # Rows of a union may have fewer columns than its first part.
     for i in (each for each in mutable if each < len(kept)):
-        # What can't be copied can't be kept either, or is a view of bytes.
-        with suppress(TypeError):
+        # Views of bytes, as drivers of PostgreSQL yield them, can't be copied, nor changed.
+        if type(kept[i]) is not memoryview:
             kept[i] = copy.deepcopy(kept[i])
     return tuple(kept)
 

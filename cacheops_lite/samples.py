@@ -11,7 +11,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
-from . import compiled
+from . import bypass, compiled
 from .caching import require_caching
 from .calls import told
 from .conditions import Dependency
@@ -112,7 +112,9 @@ class Samples:
                 # Which of them it is counts as well.
                 found.names.append("")
                 continue
-            except (Uncacheable, TypeError):
+            except Exception as error:
+                if not isinstance(error, (Uncacheable, TypeError)):
+                    bypass.note_failure("What a function is cached like can't be analysed", error)
                 return None
             found.names.append(f"{read.name} {prefetched}")
             found.dependencies.update(read.dependencies)

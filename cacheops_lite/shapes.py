@@ -17,7 +17,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import WhereNode
 from django.utils.datastructures import OrderedSet
 
-from . import columns, identities
+from . import bypass, columns, identities
 
 # Types whose repr() tells a value from every other one, and which take one parameter.
 PLAIN = frozenset(
@@ -88,8 +88,9 @@ def shape_of(query: Query, limits: bool = False) -> Shape:
     )
     try:
         hash(key)
-    except TypeError:
-        raise Shapeless from None
+    except Exception as error:
+        bypass.pass_interrupt(error)
+        raise Shapeless from error
     return Shape(key, values, starts, text)
 
 
@@ -135,7 +136,9 @@ def _joins(query: Any) -> tuple[Any, ...]:
     joins = []
     for alias, join in query.alias_map.items():
         if counts[alias]:
-            if join.filtered_relation is not None or not columns.joins_by_columns(join):
+            if not columns.is_django_s_join(join) or join.filtered_relation is not None:
+                raise Shapeless
+            if not columns.joins_by_columns(join):
                 raise Shapeless
             field = id(join.join_field) if join.parent_alias else 0
             joins.append((alias, join.table_name, join.parent_alias, join.join_type, field))

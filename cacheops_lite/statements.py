@@ -249,6 +249,12 @@ def names_read(sql: str) -> frozenset[str]:
     return frozenset(filter(_is_name, names - own))
 
 
+@lru_cache(maxsize=1024)
+def names_by_with(sql: str) -> frozenset[str]:
+    """The names that a query gives to common table expressions."""
+    return frozenset(_names_after_from(sql)[1])
+
+
 def _is_name(text: str) -> bool:
     return bool(text) and not text[0].isdigit() and text[0] not in "%$(?"
 

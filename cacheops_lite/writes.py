@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Field, Model
 
-from . import columns
+from . import bypass, columns
 from .changes import Arrivals, Work
 from .columns import is_ours_to_read
 from .differences import row_came, row_changed
@@ -56,7 +56,14 @@ def saved(
         attnames = _written_attnames(instance, written, lost)
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
-        changes = row_changed(model, found.held, new, attnames, vendor)
+        changes = bypass.attempted(
+            f"A save of {model._meta.label} can't be analysed, so its tables are invalidated",
+            lambda: row_changed(model, found.held, new, attnames, vendor),
+            None,
+        )
+        if changes is None:
+            _record_unknown(model, held, using)
+            return
         record(model, using, Work(changes=changes), dict(found.held), dict(new))
 
 
@@ -95,9 +102,17 @@ def created(model: type[Model], instances: Sequence[Model], using: str, before: 
     if wanted is None or any(map(replaced, instances, before)):
         record(model, using, Work(tables=table_names(model)))
         return
-    arrivals = [
-        Arrivals(table.name, _met(table, wanted.schemes[table.name], instances, vendor)) for table in tables_of(model)
-    ]
+    arrivals = bypass.attempted(
+        f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
+        lambda: [
+            Arrivals(table.name, _met(table, wanted.schemes[table.name], instances, vendor))
+            for table in tables_of(model)
+        ],
+        None,
+    )
+    if arrivals is None:
+        record(model, using, Work(tables=table_names(model)))
+        return
     work = Work(changes=[*arrivals] if instances else [])
     is_heard = cache_invalidated.has_listeners(model._meta.concrete_model)
     record(model, using, work, *(map(snapshot, instances) if is_heard else ()))

@@ -9,7 +9,7 @@ from typing import Any
 from django.test import testcases
 
 from cacheops_lite import caching, direct, queryset
-from cacheops_lite.compiled import _cloned_apart
+from cacheops_lite.compiled import copied
 from cacheops_lite.composed import Composed
 from cacheops_lite.store import MISS
 from cacheops_lite.testing import as_autocommit
@@ -72,7 +72,7 @@ def _comparing(read_through: Callable[..., Any]) -> Callable[..., Any]:
 def _remembering(fetch: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def remembering(read: Any) -> Any:
         _fetched.append((read, read.query))
-        read._query = _cloned_apart(read.query)
+        read._query = copied(read.query)
         try:
             return fetch(read)
         finally:
@@ -112,7 +112,7 @@ def _computed_anew(compute: Any) -> Any:
         return compute()[1]
     read, query = _fetched[-1]
     # Composing a union changes what it is made of.
-    composed, read._query = read.query, _cloned_apart(query)
+    composed, read._query = read.query, copied(query)
     try:
         return compute()[1]
     finally:

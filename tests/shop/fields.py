@@ -80,6 +80,18 @@ class ShoutingField(models.CharField):
         return value if value is None else ShoutingText(value)
 
 
+class ShownByField(models.CharField):
+    """Shows what a class makes of the text, and stores the text of such an object; None: the text itself."""
+
+    kind = None
+
+    def from_db_value(self, value, expression, connection):
+        return value if value is None or self.kind is None else self.kind(value)
+
+    def get_prep_value(self, value):
+        return super().get_prep_value(vars(value)["text"] if hasattr(type(value), "raises") else value)
+
+
 class InLanguage(models.ForeignObject):
     """What is related in the language that is active."""
 

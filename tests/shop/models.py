@@ -5,6 +5,8 @@ import uuid
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from tree_queries.models import TreeNode
+from tree_queries.query import TreeQuerySet
 
 from tests.shop import fields
 
@@ -159,6 +161,21 @@ class Page(models.Model):
 
     title = fields.TranslatedField()
     at = fields.LocalField(null=True)
+
+
+class Shown(models.Model):
+    """What its rows show, tests choose."""
+
+    value = fields.ShownByField(max_length=50)
+    number = models.IntegerField(default=0)
+
+
+class Branch(TreeNode):
+    """A tree whose queries are of django-tree-queries' own class."""
+
+    name = models.CharField(max_length=50)
+
+    objects = TreeQuerySet.as_manager(with_tree_fields=True)
 
 
 class Document(models.Model):

@@ -1,0 +1,50 @@
+"""Has tests read through the cache within the transactions that pytest-django opens, and compares each hit."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import fixtures
+
+
+@contextmanager
+def uncounted(config, num, exact=True, connection=connection, info=None, **options):
+    """Hits take no queries, and what compares them takes more."""
+    with CaptureQueriesContext(connection) as context:
+        yield context
+
+
+def pytest_configure(config):
+    from our_tests.djangosuite import hooks
+
+    hooks.install()
+    fixtures._assert_num_queries = uncounted
+
+
+@pytest.fixture(autouse=True)
+def cached(request):
+    from cacheops_lite import invalidate_all
+    from cacheops_lite.testing import as_autocommit
+
+    if request.node.get_closest_marker("django_db") is None:
+        yield
+        return
+    request.getfixturevalue("db")
+    with as_autocommit():
+        yield
+    # The rows are taken back without a word.
+    invalidate_all()
+
+
+def pytest_terminal_summary(terminalreporter):
+    from our_tests.djangosuite import hooks
+
+    hooks.report()
+
+
+def pytest_sessionfinish(session, exitstatus):
+    from our_tests.djangosuite import hooks
+
+    if hooks.differences and not exitstatus:
+        session.exitstatus = 1
