@@ -91,6 +91,17 @@ def are_alike(one: Field[Any, Any], other: Field[Any, Any], vendor: str) -> bool
     return one is other or _kind_of_tokens(one, vendor) == _kind_of_tokens(other, vendor)
 
 
+def is_django_s_lookup(kind: type) -> bool:
+    """The class of a lookup is one of Django's own, so that it compares as Django does."""
+    return kind.__module__.startswith(DJANGO_S)
+
+
+def compares_plainly(field: Field[Any, Any]) -> bool:
+    """Equality with values of `field` is Django's own: its class and the application registered no lookup in its place."""
+    found = [field.get_lookup(each) for each in ("exact", "in", "isnull")]
+    return all(each is not None and is_django_s_lookup(each) for each in found)
+
+
 def is_django_s_query(query: Any) -> bool:
     """Its class is one of Django's own kinds of queries."""
     return type(query).__module__.startswith(DJANGO_S + ".sql.")

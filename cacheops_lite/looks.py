@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
-from . import registries
+from . import columns, registries
 from .entries import StoredEntry
 from .failure import call
 from .images import Table, tables_of, untold, written_by
@@ -147,6 +147,9 @@ def _row(
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> dict[str, Any]:
+    if not columns.compares_plainly(model._meta.pk):
+        # Other rows may equal it as well.
+        return {}
     try:
         prepared = prepared_row(model, pk, tuple(attnames), using, queryset_of)
         return prepared.held(prepared.rows(pk, using))
