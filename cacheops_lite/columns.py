@@ -97,7 +97,7 @@ def is_django_s_lookup(kind: type) -> bool:
 
 
 def compares_plainly(field: Field[Any, Any]) -> bool:
-    """Equality with values of `field` is Django's own: its class and the application registered no lookup in its place."""
+    """Equality with values of `field` is Django's own: no other lookup is registered in its place."""
     found = [field.get_lookup(each) for each in ("exact", "in", "isnull")]
     return all(each is not None and is_django_s_lookup(each) for each in found)
 
