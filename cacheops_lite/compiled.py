@@ -248,7 +248,7 @@ def _field_identity(field: Field[Any, Any]) -> str:
 def _bound_field_identity(field: Field[Any, Any]) -> str:
     """What tells the field and what makes its values: another release may have set it up otherwise."""
     target = target_of(field)
-    shown_by = "" if target is field else _bound_field_identity(target)
+    shown_by = "" if target is field else _field_identity(target)
     return f"{field.model._meta.label}.{field.attname} {field_text(field)} {shown_by}"
 
 

@@ -64,8 +64,11 @@ class StatementLook:
         """The statement to execute in place of the one that ends by `condition` on the key, its last parameter."""
         with suppress(Unprepared):
             if sql.endswith(condition):
-                self._prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
-                return _reporting(sql, condition, self._prepared.sql, len(self._attnames)), (*params, params[-1])
+                prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
+                # By what is selected of the key the statement joins it.
+                if prepared.entries[0].is_column:
+                    self._prepared = prepared
+                    return _reporting(sql, condition, prepared.sql, len(self._attnames)), (*params, params[-1])
         self.found = look(self._model, self._pk, self._using, self._attnames)
         return sql, params
 
@@ -265,8 +268,8 @@ def asked_for(tables: Iterable[Table], wanted: registries.Wanted, written: Conta
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
-    model, vendor = queryset.model, connections[queryset.db].vendor
-    entries = [StoredEntry(model._meta.get_field(name), vendor) for name in dict.fromkeys(attnames)]
+    model, connection = queryset.model, connections[queryset.db]
+    entries = [StoredEntry(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
     for row in queryset.values_list(*(each.selected for each in entries)):
