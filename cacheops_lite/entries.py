@@ -41,7 +41,8 @@ class StoredEntry(Entry):
         self._connection, self._target = connection, columns.target_of(field)
         form = stored.form_of(field, connection.vendor)
         # The type of values that need no reading, else what reads them.
-        self._as_is, self._read = (form.read, None) if isinstance(form.read, type) else (None, form.read)
+        self._as_is: type | None = form.read if isinstance(form.read, type) else None
+        self._read: stored.Reader | None = None if isinstance(form.read, type) else form.read
         # What ``values_list()`` is to be asked for, to get what `put_stored` takes.
         self.selected = form.select(self.attname)
 

@@ -1,4 +1,4 @@
-"""That two values look the same proves nothing: what is stored otherwise than its field would write it is told apart."""
+"""That two values look the same proves nothing: what is not stored as its field writes it is told apart."""
 
 import datetime
 import decimal

@@ -64,8 +64,8 @@ class TimeEncoder(json.JSONEncoder):
 class FirstDecoder(json.JSONDecoder):
     """Shows the first of several."""
 
-    def decode(self, text):
-        found = super().decode(text)
+    def decode(self, s, *args):
+        found = super().decode(s, *args)
         return found[0] if isinstance(found, list) else found
 
 
