@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from django.db import DataError, IntegrityError, ProgrammingError, connections
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -90,18 +90,47 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
             recorder_of(reference()).committed()  # type: ignore[arg-type]
 
     def commit(original: Callable[..., Any]) -> None:
-        recorder = recorder_of(reference())  # type: ignore[arg-type]
-        recorder.before_commit()
+        connection: Any = reference()
+        recorder = recorder_of(connection)
         try:
-            original(reference())
-        except Exception:
-            recorder.commit_failed()
+            recorder.before_commit()
+        except BaseException:
+            # Django rolls back only after errors of the database.  After others it turns autocommit on, which
+            # commits on SQLite and MariaDB.
+            _roll_back(connection)
+            raise
+        try:
+            original(connection)
+        except (DatabaseError, InterfaceError):
+            recorder.commit_failed(connection.is_usable)
+            raise
+        except BaseException:
+            recorder.commit_failed(partial(_is_over, connection))
             raise
         recorder.committed()
 
     connection.commit = partial(commit, type(connection).commit)  # type: ignore[method-assign]
     for method in FOLLOWED:
         setattr(connection, method, partial(followed, getattr(type(connection), method)))
+
+
+def _roll_back(connection: BaseDatabaseWrapper) -> None:
+    """Undo the transaction, or close the connection, which the database then undoes it for."""
+    try:
+        connection.rollback()
+    except Exception:
+        with suppress(Exception):
+            connection.close()
+
+
+def _is_over(connection: BaseDatabaseWrapper) -> bool:
+    """After an interrupt: the commit was executed, or will never be, as the database rolls back after it."""
+    try:
+        # By the driver: Django would forget what is to be done on commit.
+        connection.connection.rollback()
+    except Exception:
+        return False
+    return True
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -2,11 +2,11 @@
 -- hold the tables as well, so that nobody makes such stamps until it is flushed.
 --
 -- KEYS   [1] the prefix of all keys (prefix and namespace)
--- ARGV   [1] the token of the hold, empty if there is to be none, [2] for how many seconds it stands at most
---        then, of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
+-- ARGV   [1] what the reply begins with, [2] the token of the hold, empty if there is to be none, [3] for how many seconds
+--        it stands at most; then, of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
 --        is known, -1 to drop the whole table; how many stamps, and these, as they follow the table's name in keys; -1 if
 --        they can't be told by that registry
--- Reply  how many stamps and generations were dropped; then, of each table whose registry is missing, its name; of each whose
+-- Reply  ARGV[1], which proves that it is the reply to this call; how many stamps and generations were dropped; then, of each table whose registry is missing, its name; of each whose
 --        registry is another one its name and members: nothing of that table was dropped, and it has to be told again
 --
 -- A version belongs to one registry, to which schemes are only added: of that version and size there is but one.
@@ -19,7 +19,7 @@ local PASSED_AT_ONCE = 4000
 
 local root = KEYS[1]
 local budget = FREED_AT_ONCE
-local reply = {0}
+local reply = {ARGV[1], 0}
 
 local function some_of(keys, first)
     return unpack(keys, first, math.min(first + PASSED_AT_ONCE - 1, #keys))
@@ -71,7 +71,7 @@ local function drop(name, first, last)
     return all_at_once('del', fallen)
 end
 
-local token, seconds = ARGV[1], tonumber(ARGV[2])
+local token, seconds = ARGV[2], tonumber(ARGV[3])
 
 local function hold(name)
     local key = root .. 'h:' .. name
@@ -81,7 +81,7 @@ local function hold(name)
     redis.call('expire', key, seconds + 1)
 end
 
-local i = 3
+local i = 4
 while ARGV[i] do
     local name, version, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
@@ -91,12 +91,12 @@ while ARGV[i] do
     local found = size >= 0 and redis.call('scard', registry) or 0
     local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
     if found == 0 or (is_known and count < 0) then
-        reply[1] = reply[1] + redis.call('del', root .. 'g:' .. name)
+        reply[2] = reply[2] + redis.call('del', root .. 'g:' .. name)
         if found == 0 and size >= 0 then
             reply[#reply + 1] = {name}
         end
     elseif is_known then
-        reply[1] = reply[1] + drop(name, i + 4, i + 3 + count)
+        reply[2] = reply[2] + drop(name, i + 4, i + 3 + count)
     else
         reply[#reply + 1] = {name, redis.call('smembers', registry)}
     end
