@@ -69,12 +69,11 @@ class Attempt:
     def look(self) -> bool:
         """Look into the cache; True if `value` was there."""
         target = self.target
-        if outbox.is_refused():
-            return self.accept(None)
         return self.accept(tolerate(lambda: store.read(target.key, target.basis, target.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
-        """Take what a look found; None if Redis is away."""
+        """Take what a look found; None if Redis is away, or what it holds is not to be trusted."""
+        lookup = None if outbox.is_refused() else lookup
         self._lookup = lookup
         self.value = MISS if lookup is None else self._decoded(lookup)
         return self.value is not MISS

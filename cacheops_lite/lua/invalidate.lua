@@ -59,7 +59,7 @@ local function drop(name, first, last)
             freed[#freed + 1] = set
             if budget > 0 then
                 -- Whichever come first: to choose at random takes longer the larger the set.
-                local results = redis.call('sscan', set, '0', 'count', budget)[2]
+                local results = redis.pcall('sscan', set, '0', 'count', budget)[2] or {}
                 for j = 1, math.min(#results, budget) do
                     freed[#freed + 1] = results[j]
                 end
@@ -76,7 +76,10 @@ local token, seconds = ARGV[2], tonumber(ARGV[3])
 local function hold(name)
     local key = root .. 'h:' .. name
     local now = tonumber(redis.call('time')[1])
-    redis.call('zremrangebyscore', key, '-inf', '(' .. now)
+    if type(redis.pcall('zremrangebyscore', key, '-inf', '(' .. now)) == 'table' then
+        -- Something of another type is in the way.
+        redis.call('del', key)
+    end
     redis.call('zadd', key, now + seconds, token)
     redis.call('expire', key, seconds + 1)
 end
@@ -88,7 +91,11 @@ while ARGV[i] do
         hold(name)
     end
     local registry = root .. 'r:' .. name
-    local found = size >= 0 and redis.call('scard', registry) or 0
+    local found = size >= 0 and redis.pcall('scard', registry) or 0
+    if type(found) == 'table' then
+        redis.call('del', registry)
+        found = 0
+    end
     local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
     if found == 0 or (is_known and count < 0) then
         reply[2] = reply[2] + redis.call('del', root .. 'g:' .. name)
