@@ -15,7 +15,11 @@ from cacheops_lite.store import Basis
 from tests import services
 from tests.shop.models import Label, Product
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.redis,
+    pytest.mark.skipif(services.DATABASE != "sqlite", reason="how Redis is spoken to does not depend on the database"),
+]
 NUMBERS = range(1, 31)
 PARSERS = {"hiredis": "_HiredisParser", "python RESP2": "_RESP2Parser", "python RESP3": "_RESP3Parser"}
 
