@@ -82,8 +82,9 @@ class RedisCache(BaseCache):
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         # MGET takes a value of a foreign type for absent, where GET would fail.
         read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
-        found = self._tolerate(lambda: checked(read(), len(names)), [None] * len(names))
-        return [None] * len(names) if outbox.is_refused() else found
+        absent: list[bytes | None] = [None] * len(names)
+        found = self._tolerate(lambda: checked(read(), len(names)), absent)
+        return absent if outbox.is_refused() else found
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
         px = _milliseconds(timeout)
