@@ -185,13 +185,9 @@ def _lift(prefix: str, work: Work, held: Hold) -> None:
     send_script("lift", names, [held.token], partial(postpone, {prefix: work}, held))
 
 
-def _tell(prefix: str, work: Work, hold: Sequence[Any]) -> list[str]:
-    """Tell which stamps fall by the schemes that are known here; where there are others by now, once more.
-
-    Returns the tables that it was about.
-    """
+def _tell(prefix: str, work: Work, hold: Sequence[Any]) -> None:
+    """Tell which stamps fall by the schemes that are known here; where there are others by now, once more."""
     owed = work.by_table()
-    tables = list(owed)
     for _ in range(MAX_TURNS):
         _, *others = _run(prefix, hold, _arguments(prefix, owed))
         found = {table.decode(): members[0] if members else [] for table, *members in others}
@@ -199,10 +195,9 @@ def _tell(prefix: str, work: Work, hold: Sequence[Any]) -> list[str]:
             registries.note(prefix, table, members)
         owed = {table: owed[table] for table, members in found.items() if members}
         if not owed:
-            return tables
+            return
     # Schemes come faster than we learn of them.
     _run(prefix, hold, _arguments(prefix, dict.fromkeys(owed)))
-    return tables
 
 
 def _run(prefix: str, hold: Sequence[Any], arguments: Sequence[Any]) -> Any:
