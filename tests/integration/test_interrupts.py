@@ -5,8 +5,10 @@ read and after it was read, for all n.  After each strike nothing is lost, nothi
 and no lock or hold is left.
 """
 
+import asyncio
+import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import redis
@@ -15,11 +17,11 @@ from django.test import override_settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cacheops_lite import cached_as, invalidate_all, invalidate_model, keys, outbox, releases, wire
+from cacheops_lite import cached_as, invalidate_all, invalidate_model, keys, locks, outbox, releases, wire
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.redis import get_client
 from tests import services
-from tests.conftest import in_thread
+from tests.conftest import in_thread, run_async
 from tests.shop.models import Category, Label, Product
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -311,3 +313,39 @@ def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
         update()
     assert wait_until(lambda: not left())
     assert texts() == texts() == ["new"]
+
+
+@pytest.mark.parametrize("moment", ["computing", "taking the lock"])
+def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
+    """Neither where it computes, nor where a thread takes the lock for it just then."""
+    Label.objects.create(text="a")
+    took, go_on = threading.Event(), threading.Event()
+    acquire_lock = locks.acquire_lock
+
+    def slowly(*args):
+        acquired = acquire_lock(*args)
+        if moment == "taking the lock":
+            took.set()
+            go_on.wait(PATIENCE)
+        return acquired
+
+    @cached_as(Label, lock=True)
+    async def areport():
+        took.set()
+        await asyncio.sleep(PATIENCE)
+
+    async def cancel():
+        task = asyncio.ensure_future(areport())
+        while not took.is_set():
+            await asyncio.sleep(0.01)
+        assert left()
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "acquire_lock", slowly)
+        run_async(cancel())
+    assert wait_until(lambda: not left())
