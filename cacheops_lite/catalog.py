@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-# Schema and name of each view; what may have it count as one.
+from . import bypass
+
+# Schema and name of what may show rows of others, or replace rows.
 NAMES = {
     "postgresql": """SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
         UNION ALL SELECT n.nspname, c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind NOT IN ('i', 'I')""",
-    # Tables of other engines too may show rows of others.
     "mysql": """SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES
         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE LIKE '%VIEW'""",
     "sqlite": """SELECT 'main', name FROM sqlite_master WHERE type = 'view' OR sql LIKE '%conflict%'
@@ -111,10 +112,18 @@ def _kept_whole(connection: Any) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            cursor.execute("ROLLBACK TO SAVEPOINT cacheops_catalog")
+            _undo(cursor)
             raise
-        finally:
-            cursor.execute("RELEASE SAVEPOINT cacheops_catalog")
+        cursor.execute("RELEASE SAVEPOINT cacheops_catalog")
+
+
+def _undo(cursor: Any) -> None:
+    try:
+        cursor.execute("ROLLBACK TO SAVEPOINT cacheops_catalog")
+        cursor.execute("RELEASE SAVEPOINT cacheops_catalog")
+    except Exception as error:
+        # What led here says more: an interrupt, or that the connection is lost.
+        bypass.pass_interrupt(error)
 
 
 def _status(connection: Any) -> int:

@@ -115,8 +115,8 @@ def _learn(using: str) -> Views | None:
             return _views[using][1]
         found = _read_views(using)
     except Exception as error:
-        _failed[using] = time.monotonic()
         bypass.note_failure(what, error)
+        _failed[using] = time.monotonic()
         return None
     if _failed.pop(using, None) is not None:
         # What was not cached meanwhile can be.
@@ -128,6 +128,10 @@ def _learn(using: str) -> Views | None:
 
 def on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Read the catalog of a database that is new to this process."""
+    bypass.attempted("The views of a database can't be read", lambda: _learn_by(connection), None)
+
+
+def _learn_by(connection: BaseDatabaseWrapper) -> None:
     using = connection.alias
     # Databases are made, and tests begun, by connections to others of the same alias.
     if using in _views and _views[using][0] != connection.settings_dict["NAME"]:
@@ -167,8 +171,8 @@ def _own_views(using: str) -> Views | None:
                 return None
             found = _read_views(using)
         except Exception as error:
-            _failed[using] = AT_ONCE
             bypass.note_failure(what, error)
+            _failed[using] = AT_ONCE
             return None
         kept["_cacheops_views"] = found
     return found
