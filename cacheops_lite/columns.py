@@ -60,10 +60,12 @@ def tokenizer(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
     """
     if any(not are_alike(field, other, vendor) for other in _also_stored_by(field)):
         return None
-    field = target_of(field)
-    if field.get_internal_type() in settings.CACHEOPS_SKIP_FIELDS or not _stores_plainly(field):
+    if not stores_plainly(field):
         return None
-    kind = field.get_internal_type()
+    field = target_of(field)
+    kind = kind_of(field)
+    if kind in settings.CACHEOPS_SKIP_FIELDS:
+        return None
     if kind in INTEGERS:
         return values.integer
     if kind in TEXTS:
@@ -79,16 +81,39 @@ def tokenizer(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
 
 
 def target_of(field: Any) -> Any:
-    """The field whose values the column of `field` holds: another one if it is a foreign key."""
-    while isinstance(field, ForeignKey):
-        field = field.target_field
-    return field
+    """The field whose values the column of `field` holds: another one if it is a foreign key, or generated."""
+    return _by_targets(field)[-1]
+
+
+def _by_targets(field: Any) -> list[Any]:
+    """The field, the one that it refers to, and so on."""
+    found = [field]
+    while isinstance(field, (ForeignKey, GeneratedField)):
+        field = field.target_field if isinstance(field, ForeignKey) else field.output_field
+        found.append(field)
+    return found
+
+
+def kind_of(field: Any) -> str:
+    """The kind of column of a field that is no foreign key."""
+    return str(field.get_internal_type())
 
 
 def are_alike(one: Field[Any, Any], other: Field[Any, Any], vendor: str) -> bool:
     """What is equal in both columns has the same token in both, if it has one at all."""
     one, other = target_of(one), target_of(other)
     return one is other or _kind_of_tokens(one, vendor) == _kind_of_tokens(other, vendor)
+
+
+def is_django_s_lookup(kind: type) -> bool:
+    """The class of a lookup is one of Django's own, so that it compares as Django does."""
+    return kind.__module__.startswith(DJANGO_S)
+
+
+def compares_plainly(field: Field[Any, Any]) -> bool:
+    """Equality with values of `field` is Django's own: no other lookup is registered in its place."""
+    found = [field.get_lookup(each) for each in ("exact", "in", "isnull")]
+    return all(each is not None and is_django_s_lookup(each) for each in found)
 
 
 def is_django_s_query(query: Any) -> bool:
@@ -110,7 +135,7 @@ def joins_by_columns(join: Any) -> bool:
 
 
 def _kind_of_tokens(field: Any, vendor: str) -> Hashable:
-    kind = field.get_internal_type()
+    kind = kind_of(field)
     if kind in INTEGERS:
         return values.integer
     if kind in TEXTS:
@@ -203,7 +228,7 @@ def is_loose(field: Field[Any, Any], vendor: str) -> bool:
 def compares_by(field: Field[Any, Any], vendor: str) -> values.Tokenizer | None:
     """What makes tokens of a text as the column compares it, None if it has none."""
     target = target_of(field)
-    if tokenizer(field, vendor) is None or target.get_internal_type() not in TEXTS:
+    if tokenizer(field, vendor) is None or kind_of(target) not in TEXTS:
         return None
     return _text_tokenizer(getattr(target, "db_collation", None), vendor)
 
@@ -215,36 +240,38 @@ def is_ours_to_read(field: Field[Any, Any]) -> bool:
 
 def is_shown_as_stored(field: Field[Any, Any]) -> bool:
     """What is read of the column is what it holds, as Django's own fields show it; others may show something else."""
-    kind: Any = type(target_of(field))
-    return all(is_django_s(kind, method) for method in SHOWING_METHODS if hasattr(kind, method))
+    return _all_django_s(field, *SHOWING_METHODS)
 
 
-def is_shown_rounded(field: Field[Any, Any], vendor: str) -> bool:
-    """The column may hold more digits than are shown."""
-    return vendor == "sqlite" and isinstance(target_of(field), DecimalField)
+def tells_stored_apart(field: Field[Any, Any], vendor: str) -> bool:
+    """Values that the column holds differ where those do that the field is known to hold, of instances and by `stored`.
+
+    Else that two of them are equal proves nothing: a change counts.
+    """
+    is_known = vendor in ("sqlite", "postgresql", "mysql")
+    return is_known and stores_plainly(field) and shows_instants(field, vendor)
 
 
 def shows_plain_values(field: Field[Any, Any]) -> bool:
     """What is read of the column can't be changed in place."""
-    kind = target_of(field).get_internal_type()
+    kind = kind_of(target_of(field))
     is_plain = kind in INTEGERS or kind in TEXTS or kind in OTHERS or kind in ("DecimalField", "BinaryField")
     return is_plain and is_shown_as_stored(field)
 
 
 def has_scale(field: Field[Any, Any]) -> bool:
     """Decimals that are equal are stored as one and the same."""
-    target = target_of(field)
-    return target.decimal_places is not None and _stores_plainly(target)
+    return getattr(target_of(field), "decimal_places", None) is not None and stores_plainly(field)
 
 
 def shows_instants(field: Field[Any, Any], vendor: str) -> bool:
     """Times that look the same are the same instant."""
-    return not (target_of(field).get_internal_type() == "DateTimeField" and _loses_zones(vendor))
+    return not (kind_of(target_of(field)) == "DateTimeField" and _loses_zones(vendor))
 
 
 def prepares_plainly(field: Field[Any, Any]) -> bool:
     """What is stored is given to the database as it is when it is written again."""
-    return is_django_s(type(target_of(field)), "get_prep_value")
+    return _all_django_s(field, "get_prep_value")
 
 
 def kind_as_is(field: Field[Any, Any]) -> type | None:
@@ -255,14 +282,21 @@ def kind_as_is(field: Field[Any, Any]) -> type | None:
         field = field.target_field
     if not prepares_plainly(field):
         return None
-    kind = field.get_internal_type()
+    kind = kind_of(field)
     if kind in INTEGERS:
         return int
     return str if kind in TEXTS else AS_THEY_ARE.get(kind)
 
 
-def _stores_plainly(field: Field[Any, Any]) -> bool:
-    return all(is_django_s(type(field), method) for method in STORING_METHODS if hasattr(field, method))
+def stores_plainly(field: Field[Any, Any]) -> bool:
+    """What a field's class of somebody else's stores is what Django's would."""
+    return _all_django_s(field, *STORING_METHODS)
+
+
+def _all_django_s(field: Field[Any, Any], *methods: str) -> bool:
+    """Neither the field's class nor that of what it refers to overrides one of the methods."""
+    kinds: list[Any] = [type(each) for each in _by_targets(field)]
+    return all(is_django_s(kind, method) for kind in kinds for method in methods if hasattr(kind, method))
 
 
 def is_django_s(kind: type, method: str) -> bool:

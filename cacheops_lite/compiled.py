@@ -20,12 +20,13 @@ from django.db.models.sql.query import Query
 from django.utils import timezone, translation
 
 from . import bypass
-from .columns import is_django_s, is_shown_as_stored
+from .columns import is_django_s, is_shown_as_stored, target_of
 from .conditions import Dependency
 from .dbviews import texts_behind
 from .dependencies import QueryWalk, Uncacheable, dependencies_of
 from .keys import FORMAT_VERSION, digest
 from .narrowing import Narrowing, narrowings_of
+from .stable import field_text
 from .where import Tokens, own_tokens
 
 # What is not a function of the data: the clock, chance, sequences.
@@ -240,22 +241,15 @@ def _made_of(part: Any) -> Any:
 
 
 def _field_identity(field: Field[Any, Any]) -> str:
-    if getattr(field, "model", None) is not None:
-        return _bound_field_identity(field)
-    told = repr(field.deconstruct()[1:])
-    if not type(field).__module__.startswith("django."):
-        more = {name: value for name, value in vars(field).items() if name not in _OF_EACH_FIELD}
-        told += parameters(sorted(more.items()))
-    return told
-
-
-_OF_EACH_FIELD = frozenset(vars(Field()))
+    return field_text(field) if getattr(field, "model", None) is None else _bound_field_identity(field)
 
 
 @cache
 def _bound_field_identity(field: Field[Any, Any]) -> str:
-    kind = type(field)
-    return f"{field.model._meta.label}.{field.attname} {kind.__module__}.{kind.__qualname__}"
+    """What tells the field and what makes its values: another release may have set it up otherwise."""
+    target = target_of(field)
+    shown_by = "" if target is field else _field_identity(target)
+    return f"{field.model._meta.label}.{field.attname} {field_text(field)} {shown_by}"
 
 
 @cache

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import uuid
 from collections.abc import Collection
 from typing import Any
 
 from django.db.models import Field, Model
 
-from . import columns
+from . import columns, stored
 from .changes import AnyChange, Change
 from .images import Image, Snapshot, Table, tables_of
 
@@ -24,31 +21,16 @@ def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[st
     ]
 
 
-# Types whose equal values are stored as one and the same.
-_PLAIN = (str, int, bytes, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
-
-
 def _equal(field: Field[Any, Any], old: Snapshot, new: Snapshot, vendor: str) -> bool:
+    """The column surely held before what it holds after: a value that looks the same is no proof of it."""
     attname = field.attname
-    if attname not in old or attname not in new:
+    if attname not in old or attname not in new or not columns.tells_stored_apart(field, vendor):
         return False
     before, after = old[attname], new[attname]
-    kind = type(before)
-    if kind is type(after) and kind in _PLAIN:
+    # What most columns hold.
+    if type(before) is type(after) and type(before) in (int, str):
         return bool(before == after)
-    if before is None or after is None:
-        return before is after
-    if isinstance(before, decimal.Decimal) and isinstance(after, decimal.Decimal):
-        return bool(before == after) if columns.has_scale(field) else before.as_tuple() == after.as_tuple()
-    if isinstance(before, datetime.datetime):
-        return bool(before == after) and columns.shows_instants(field, vendor)
-    # An enum's member is stored as the text or number that it is, whatever it equals itself.
-    stored_as: Any
-    for stored_as in _PLAIN:
-        if isinstance(before, stored_as) and isinstance(after, stored_as):
-            return stored_as.__eq__(before, after) is True
-    # Others may be equal and yet be stored differently: JSON's true and 1, zeros of both signs.
-    return type(before) is type(after) and repr(before) == repr(after)
+    return stored.are_alike(field, before, after)
 
 
 def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[AnyChange]:

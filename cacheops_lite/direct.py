@@ -17,7 +17,7 @@ from django.db.models.signals import class_prepared
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
-from . import bypass, columns
+from . import bypass, columns, local
 from .caching import Caching
 from .compiled import context, model_layout
 from .conditions import Dependency
@@ -57,8 +57,12 @@ class Entrance:
         options = model._meta
         self.model = model
         self.fields: dict[str, Field[Any, Any]] = {}
+        # Of the classes of these fields; they are other ones once a lookup is registered.
+        self._lookups: dict[type, Any] = {}
         for field in options.concrete_fields:
-            if field.primary_key or (field.unique and not field.is_relation):
+            is_key = field.primary_key or (field.unique and not field.is_relation)
+            if is_key and columns.compares_plainly(field):
+                self._lookups[type(field)] = type(field).get_class_lookups()
                 names = {field.name, field.attname} | ({"pk"} if field.primary_key else set())
                 self.fields.update({spelling: field for each in names for spelling in (each, f"{each}__exact")})
         self.mutable = mutable_among(options.concrete_fields)
@@ -66,6 +70,10 @@ class Entrance:
         self.attnames = [field.attname for field in options.concrete_fields]
         self.table = options.db_table
         self.static = digest("get", model_layout(model))
+
+    def is_current(self, field: Field[Any, Any]) -> bool:
+        """No lookup was registered for the class of `field` since."""
+        return self._lookups[type(field)] is type(field).get_class_lookups()
 
 
 @lru_cache(maxsize=1024)
@@ -109,53 +117,101 @@ def get(
     if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
     field, using = entrance.fields[name], queryset.db
+    if not entrance.is_current(field):
+        _forget()
+        return MISS
     if not is_table(model, using) or is_unstorable(entrance.static):
         return MISS
     place = _place(entrance, field, value, using, caching.db_agnostic)
     if place is None:
         return MISS
-    from_db = _maker(model, queryset)
-    key, basis = place
-    target = Target(
-        key=key,
-        basis=basis,
-        databases=(using,),
-        timeout=caching.timeout,
-        lock=caching.lock,
-        sender=entrance.model,
-        fingerprint=entrance.static,
-    )
-    absent = queryset.model.DoesNotExist
-
-    def compute() -> tuple[Any, Any]:
-        with suppress(Unprepared):
-            rows = rows_of(model, field, value, using)
-            if len(rows) <= 1:
-                kept = _copied(target, rows, entrance.mutable) if entrance.mutable else rows
-                return revive(rows), kept
-        clone: Any = queryset.all()
-        capture = clone._cacheops_capture = Capture()
-        try:
-            found = usual(clone)
-        except absent:
-            found = None
-        return found, stored_rows(target, capture)
-
-    def revive(kept: Any) -> Any:
-        return from_db(using, entrance.attnames, kept[0]) if kept else None
-
-    found = read_through(target, compute, revive)
+    found = Reading(queryset, caching, entrance, field, value, place).found(usual)
     if found is None:
-        raise absent(f"{queryset.model._meta.object_name} matching query does not exist.")
+        raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
     return found
 
 
-def _copied(target: Target, rows: Sequence[Any], mutable: Sequence[int]) -> Any:
-    try:
-        return [untouchable(row, mutable) for row in rows]
-    except Exception as error:
-        note_unstorable(target, error)
-        return MISS
+class Reading:
+    """One ``get()`` of the row at a place: from the memory of this process where asked for, from Redis, else from the
+    database."""
+
+    __slots__ = (
+        *("_entrance", "_field", "_from_db", "_is_remembered"),
+        *("_queryset", "_row", "_target", "_using", "_value"),
+    )
+
+    def __init__(
+        self,
+        queryset: QuerySet[Any],
+        caching: Caching,
+        entrance: Entrance,
+        field: Field[Any, Any],
+        value: Any,
+        place: Place,
+    ):
+        self._queryset, self._entrance, self._field, self._value = queryset, entrance, field, value
+        self._using = queryset.db
+        self._is_remembered = caching.local_get and "get" in caching.ops
+        self._from_db = _maker(queryset.model, queryset)
+        # The row as it may be remembered: in a list, which is empty if there is none.
+        self._row: Any = MISS
+        self._target = Target(
+            key=place[0],
+            basis=place[1],
+            databases=(self._using,),
+            timeout=caching.timeout,
+            lock=caching.lock,
+            sender=entrance.model,
+            fingerprint=entrance.static,
+        )
+
+    def found(self, usual: Callable[[QuerySet[Any]], Any]) -> Any:
+        """The instance, None if there is none; `usual` is Django's own get() of a queryset."""
+        if not self._is_remembered:
+            return read_through(self._target, lambda: self._compute(usual), self._made)
+        key, since = self._target.key, local.version()
+        remembered = local.recall(key)
+        row = MISS if remembered is MISS else self._copied(remembered)
+        if row is not MISS:
+            return self._made(row)
+        found = read_through(self._target, lambda: self._compute(usual), self._revived)
+        # A row that is absent may be added by another process at any time.
+        if self._row is not MISS and self._row:
+            local.remember(key, self._row, [name_in_keys(self._entrance.table)], self._target.timeout, since)
+        return found
+
+    def _compute(self, usual: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
+        with suppress(Unprepared):
+            rows = rows_of(self._queryset.model, self._field, self._value, self._using)
+            if len(rows) <= 1:
+                self._row = self._copied(rows)
+                return self._made(rows), self._row
+        clone: Any = self._queryset.all()
+        capture = clone._cacheops_capture = Capture()
+        try:
+            found = usual(clone)
+        except self._queryset.model.DoesNotExist:
+            found = None
+        self._row = stored_rows(self._target, capture)
+        return found, self._row
+
+    def _made(self, rows: Any) -> Any:
+        return self._from_db(self._using, self._entrance.attnames, rows[0]) if rows else None
+
+    def _revived(self, rows: Any) -> Any:
+        """An instance of kept rows, which stay as they are."""
+        self._row = self._copied(rows)
+        return self._made(rows)
+
+    def _copied(self, rows: Sequence[Any]) -> Any:
+        """Copies of rows, to be kept; MISS if a value can't be copied."""
+        if not self._entrance.mutable:
+            return rows
+        try:
+            return [untouchable(row, self._entrance.mutable) for row in rows]
+        except Exception as error:
+            note_unstorable(self._target, error)
+            return MISS
 
 
 def _maker(model: type[Model], queryset: Any) -> Callable[..., Model]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import F, Field, Model, TextField, Value
-from django.db.models.expressions import ExpressionWrapper
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Model, Value
 from django.db.models.functions import Cast
 
-from . import bypass, columns
+from . import bypass, columns, stored
 from .values import plain
 
 
@@ -32,50 +32,45 @@ class Entry:
 
 
 class StoredEntry(Entry):
-    """The same of what a database holds, of a vendor."""
+    """The same of what a database holds, read exactly; a value that the field would not write is left out."""
 
-    __slots__ = ("_is_put_as_is", "_is_shown_as_stored", "_is_shown_rounded")
+    __slots__ = ("_as_is", "_connection", "_read", "_target", "selected")
 
-    def __init__(self, field: Field[Any, Any], vendor: str):
+    def __init__(self, field: Field[Any, Any], connection: BaseDatabaseWrapper):
         super().__init__(field)
-        self._is_shown_as_stored = columns.is_shown_as_stored(field)
-        self._is_shown_rounded = self._is_shown_as_stored and columns.is_shown_rounded(field, vendor)
-        self._is_put_as_is = not (self._is_shown_as_stored and columns.prepares_plainly(field))
+        self._connection, self._target = connection, columns.target_of(field)
+        form = stored.form_of(field, connection.vendor)
+        # The type of values that need no reading, else what reads them.
+        self._as_is, self._read = (form.read, None) if isinstance(form.read, type) else (None, form.read)
+        # What ``values_list()`` is to be asked for, to get what `put_stored` takes.
+        self.selected = form.select(self.attname)
 
     @property
-    def selected(self) -> Any:
-        """What ``values_list()`` is to be asked for, to get what `put_stored` takes."""
-        if self._is_shown_rounded:
-            return Cast(F(self.attname), TextField())
-        if self._is_shown_as_stored:
-            return self.attname
-        return ExpressionWrapper(F(self.attname), output_field=_Stored(self._field))
+    def is_column(self) -> bool:
+        """What is selected is the column as it is."""
+        return not isinstance(self.selected, Cast)
 
     def put_stored(self, held: dict[str, Any], value: Any) -> None:
         """Add a value that the database holds."""
-        if self._is_put_as_is:
-            held[self.attname] = plain(value)
-        else:
-            self.put(held, value)
+        value = plain(value)
+        if value is None or type(value) is self._as_is:
+            held[self.attname] = value
+        elif self._read is not None:
+            try:
+                held[self.attname] = self._read(value, self._target, self._connection)
+            except Exception as error:
+                # It is odd: nothing is known of this column of the row.
+                bypass.pass_interrupt(error)
 
 
-class _Stored(Field):
-    """Shows what the column of another field holds."""
-
-    def __init__(self, field: Field[Any, Any]):
-        super().__init__(null=True)
-        self._kind = field.get_internal_type()
-
-    def get_internal_type(self) -> str:
-        return self._kind
-
-
-def stored_keys(model: type[Model], keys: Iterable[Any]) -> list[Any]:
+def stored_keys(model: type[Model], keys: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
     """What ``pk__in`` takes to find the rows that hold these keys."""
     field: Any = model._meta.pk
     if columns.is_shown_as_stored(field):
         return list(keys)
-    return [Value(key, output_field=_Stored(field)) for key in keys]
+    if columns.stores_plainly(field):
+        keys = [field.get_db_prep_value(key, connection, prepared=True) for key in keys]
+    return [Value(key, output_field=stored.Raw()) for key in keys]
 
 
 def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:

@@ -74,4 +74,4 @@ def _field_identity(field: Field[Any, Any]) -> Any:
         return id(field)
     if not type(field).__module__.startswith("django.db.models"):
         raise Untold
-    return type(field), repr(field.deconstruct()[1:])
+    return type(field), identity_of(list(field.deconstruct()[1:]))

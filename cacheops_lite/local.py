@@ -1,4 +1,4 @@
-"""Process-local memory of simple gets, for profiles with ``local_get``.
+"""Process-local memory of the rows that the direct path of ``get()`` found, for profiles with ``local_get``.
 
 It is dropped by this process's own invalidations, and bounded in size and time; of other processes' writes it hears
 nothing.

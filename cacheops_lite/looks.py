@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
-from . import registries
+from . import columns, registries
 from .entries import StoredEntry
 from .failure import call
 from .images import Table, tables_of, untold, written_by
@@ -64,8 +64,11 @@ class StatementLook:
         """The statement to execute in place of the one that ends by `condition` on the key, its last parameter."""
         with suppress(Unprepared):
             if sql.endswith(condition):
-                self._prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
-                return _reporting(sql, condition, self._prepared.sql, len(self._attnames)), (*params, params[-1])
+                prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
+                # By what is selected of the key the statement joins it.
+                if prepared.entries[0].is_column:
+                    self._prepared = prepared
+                    return _reporting(sql, condition, prepared.sql, len(self._attnames)), (*params, params[-1])
         self.found = look(self._model, self._pk, self._using, self._attnames)
         return sql, params
 
@@ -147,6 +150,9 @@ def _row(
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> dict[str, Any]:
+    if not columns.compares_plainly(model._meta.pk):
+        # Other rows may equal it as well.
+        return {}
     try:
         prepared = prepared_row(model, pk, tuple(attnames), using, queryset_of)
         return prepared.held(prepared.rows(pk, using))
@@ -281,8 +287,8 @@ def asked_for(tables: Iterable[Table], wanted: registries.Wanted, written: Conta
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
-    model, vendor = queryset.model, connections[queryset.db].vendor
-    entries = [StoredEntry(model._meta.get_field(name), vendor) for name in dict.fromkeys(attnames)]
+    model, connection = queryset.model, connections[queryset.db]
+    entries = [StoredEntry(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
     for row in queryset.values_list(*(each.selected for each in entries)):

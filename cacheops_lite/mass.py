@@ -136,7 +136,9 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
             # Many or moving rows: the guard drops the tables.
             return perform(queryset)
         names = _names(model, wanted, written)
-        old = {row[model._meta.pk.attname]: row for row in rows(locked.filter(pk__in=keys), names)}
+        old = _by_key(model, list(rows(locked.filter(pk__in=keys), names)))
+        if old is None:
+            return perform(queryset)
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
         with recorder_for(using).describing("update", *{field.model._meta.db_table for field in written}):
             updated = perform(queryset.filter(pk__in=keys))
@@ -229,8 +231,13 @@ def _locked_rows(queryset: QuerySet[Any], names: list[str], locking: QuerySet[An
         if found.values_list("pk")[MAX_CHANGES_PER_TABLE : MAX_CHANGES_PER_TABLE + 1]:
             return None
         looked_at = list(rows(locked[: MAX_CHANGES_PER_TABLE + 1], names))
-    key = queryset.model._meta.pk.attname
-    return {held[key]: held for held in looked_at} if len(looked_at) <= MAX_CHANGES_PER_TABLE else None
+    return _by_key(queryset.model, looked_at) if len(looked_at) <= MAX_CHANGES_PER_TABLE else None
+
+
+def _by_key(model: type[Model], looked_at: Collection[Snapshot]) -> dict[Any, Snapshot] | None:
+    """The rows by key; None if the key of one is stored as its field would not write it."""
+    key = model._meta.pk.attname
+    return {held[key]: held for held in looked_at} if all(key in held for held in looked_at) else None
 
 
 def _updated_rows(
@@ -252,8 +259,8 @@ def _updated_rows(
     if all(field.attname in told or field.attname not in names for field in written):
         known = {name: value for name, value in told.items() if name in names}
         return {key: {**held, **known} for key, held in old.items()}
-    found = rows(lock(model, using).filter(pk__in=stored_keys(model, old)), names)
-    return {held[model._meta.pk.attname]: held for held in found}
+    found = rows(lock(model, using).filter(pk__in=stored_keys(model, old, connections[using])), names)
+    return _by_key(model, list(found)) or {}
 
 
 def _record_updates(

@@ -105,8 +105,8 @@ def prepared_row(
     """
 
     def make() -> Prepared:
-        vendor = connections[using].vendor
-        entries = [StoredEntry(cast("Field[Any, Any]", model._meta.get_field(name)), vendor) for name in attnames]
+        connection = connections[using]
+        entries = [StoredEntry(cast("Field[Any, Any]", model._meta.get_field(name)), connection) for name in attnames]
         queryset = queryset_of(model, using).filter(pk=pk).order_by()
         return Prepared(queryset.values_list(*(each.selected for each in entries)), model._meta.pk, pk, entries)
 

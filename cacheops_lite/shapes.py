@@ -100,7 +100,7 @@ def _walk(node: WhereNode, key: list[Any], values: list[Any], starts: dict[int, 
     for child in node.children:
         if type(child) is WhereNode:
             _walk(child, key, values, starts, text)
-        elif isinstance(child, Lookup) and type(child.lhs) is Col and type(child).__module__.startswith("django.db."):
+        elif isinstance(child, Lookup) and type(child.lhs) is Col and columns.is_django_s_lookup(type(child)):
             if child.bilateral_transforms:
                 raise Shapeless
             starts[id(child)] = len(values)

@@ -56,7 +56,7 @@ def _is_plain(node: Lookup[Any]) -> bool:
     """Equality of one column with given values, with Django's own meaning of it."""
     return (
         isinstance(node, (Exact, In, IsNull))
-        and type(node).__module__.startswith("django.db.models")
+        and columns.is_django_s_lookup(type(node))
         and type(node.lhs) is Col
         and not node.bilateral_transforms
     )

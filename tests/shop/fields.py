@@ -1,6 +1,7 @@
 """Fields that store, or show, something else than they hold."""
 
 import hashlib
+import json
 
 from django.db import models
 from django.db.models.lookups import Exact, StartsWith
@@ -39,6 +40,33 @@ class NotingField(models.IntegerField):
     def pre_save(self, instance, add):
         instance.note = "noted"
         return super().pre_save(instance, add)
+
+
+class TidyField(models.CharField):
+    """Shows text without the spaces around it."""
+
+    def from_db_value(self, value, expression, connection):
+        return value and value.strip()
+
+
+class SaltedField(models.CharField):
+    """Stores more than it is given, each time."""
+
+    def get_db_prep_value(self, value, connection, prepared=False):
+        return value and f"{value}."
+
+
+class TimeEncoder(json.JSONEncoder):
+    def default(self, value):
+        return value.isoformat()
+
+
+class FirstDecoder(json.JSONDecoder):
+    """Shows the first of several."""
+
+    def decode(self, text):
+        found = super().decode(text)
+        return found[0] if isinstance(found, list) else found
 
 
 class TranslatedField(models.JSONField):

@@ -5,10 +5,15 @@ import uuid
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from django.db.models import F
 from tree_queries.models import TreeNode
 from tree_queries.query import TreeQuerySet
 
+from tests import services
 from tests.shop import fields
+
+if services.DATABASE == "postgresql":
+    from django.contrib.postgres.fields import ArrayField, DecimalRangeField
 
 
 class Category(models.Model):
@@ -154,6 +159,57 @@ class Attached(models.Model):
     content_type = models.ForeignKey(ContentType, models.CASCADE, db_constraint=False)
     object_id = models.CharField(max_length=40)
     of = GenericForeignKey()
+
+
+class Every(models.Model):
+    """A field of every kind of Django's, with a key of each that others refer to."""
+
+    note = models.CharField(max_length=20, default="")
+    integer = models.IntegerField(null=True)
+    big = models.BigIntegerField(null=True)
+    positive = models.PositiveSmallIntegerField(null=True)
+    decimal = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    long_decimal = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    real = models.FloatField(null=True)
+    boolean = models.BooleanField(null=True)
+    date = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    time = models.TimeField(null=True)
+    span = models.DurationField(null=True)
+    uuid = models.UUIDField(null=True)
+    binary = models.BinaryField(null=True)
+    json = models.JSONField(null=True)
+    coded = models.JSONField(null=True, encoder=fields.TimeEncoder, decoder=fields.FirstDecoder)
+    address = models.GenericIPAddressField(null=True)
+    file = models.FileField(null=True)
+    char = models.CharField(max_length=50, null=True)
+    text = models.TextField(null=True)
+    tidy = fields.TidyField(max_length=50, null=True)
+    salted = fields.SaltedField(max_length=50, null=True)
+    generated = models.GeneratedField(
+        expression=F("decimal") * 2,
+        output_field=models.DecimalField(max_digits=9, decimal_places=2, null=True),
+        db_persist=True,
+    )
+    if services.DATABASE == "postgresql":
+        array = ArrayField(models.IntegerField(), null=True)
+        range = DecimalRangeField(null=True)
+
+
+class Known(models.Model):
+    """By a key that is a date, or a span of time."""
+
+    day = models.DateField(unique=True)
+    span = models.DurationField(unique=True)
+    text = models.CharField(max_length=20, default="")
+
+
+class Knowing(models.Model):
+    by_day = models.ForeignKey(Known, models.CASCADE, to_field="day", null=True, related_name="+", db_constraint=False)
+    by_span = models.ForeignKey(
+        Known, models.CASCADE, to_field="span", null=True, related_name="+", db_constraint=False
+    )
+    text = models.CharField(max_length=20, default="")
 
 
 class Page(models.Model):

@@ -1,0 +1,89 @@
+"""Fields that compare by lookups of their own in place of Django's ``exact``."""
+
+import pytest
+from django.db.models import CharField
+from django.db.models.lookups import Exact
+from django.test.utils import register_lookup
+
+from cacheops_lite import columns
+from tests.property.differential import uncached
+from tests.rich.models import Mark
+from tests.shop.models import Label, Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Caseless(Exact):
+    """Equal whatever the case."""
+
+    lookup_name = "exact"
+
+    def as_sql(self, compiler, connection):
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        return f"LOWER({left}) = LOWER({right})", [*left_params, *right_params]
+
+
+@pytest.fixture(params=["class", "field", "late"])
+def label(store, request):
+    """A label; equality of its text is caseless, by a lookup of the field's class, or registered once it was used."""
+    label = Label.objects.create(text="Kim")
+    field = Label._meta.get_field("text")
+    if request.param == "late":
+        Label.objects.get(text="Kim")
+    with register_lookup(field if request.param == "field" else CharField, Caseless):
+        yield label
+
+
+def test_it_is_told_from_django_s_own():
+    """By the class and by the field."""
+    text, name = Label._meta.get_field("text"), Product._meta.get_field("name")
+    assert columns.compares_plainly(text)
+    with register_lookup(text, Caseless):
+        assert not columns.compares_plainly(text)
+        assert columns.compares_plainly(name)
+    with register_lookup(CharField, Caseless):
+        assert not columns.compares_plainly(text)
+        assert not columns.compares_plainly(name)
+    assert columns.compares_plainly(text)
+
+
+@pytest.mark.parametrize("text", ["Kim", "kim"])
+def test_a_get_by_a_value_that_it_holds_equal_is_not_stale(label, text):
+    """Nor is a filter, a count, or a conditional update by it."""
+    reads = [
+        lambda: [Label.objects.get(text=text).text],
+        lambda: [Label.objects.get(text__exact=text).text],
+        lambda: [each.text for each in Label.objects.filter(text=text)],
+        lambda: [each.text for each in Label.objects.exclude(text=text)],
+        lambda: Label.objects.filter(text=text).count(),
+        lambda: Label.objects.filter(text=text).exists(),
+    ]
+    assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
+    label.text = "KIM"
+    label.save()
+    assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
+    assert Label.objects.filter(text="KIm").update(text="kIM") == 1
+    assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
+    assert [read() for read in reads[:1]] == [["kIM"]]
+
+
+def test_a_save_by_a_key_that_other_rows_equal(store):
+    """Django updates all rows that its own lookup of the key finds."""
+    Mark.objects.bulk_create([Mark(code="kim", text="1"), Mark(code="Kim", text="2"), Mark(code="x", text="3")])
+    reads = [
+        *(lambda text=text: sorted(Mark.objects.filter(text=text).values_list("pk", flat=True)) for text in "1234"),
+        lambda: sorted(Mark.objects.values_list("pk", "text")),
+    ]
+    rows = {each.pk: each for each in Mark.objects.nocache()}
+    if len(rows) < 3:
+        pytest.skip("the database itself holds the keys equal")
+    with register_lookup(CharField, Caseless):
+        for write in (
+            lambda: setattr(rows["m-Kim"], "text", "4") or rows["m-Kim"].save(),
+            lambda: Mark.objects.filter(pk="KIM").update(text="1"),
+            lambda: rows["m-kim"].delete(),
+        ):
+            [read() for read in reads]
+            write()
+            assert [read() for read in reads] == uncached(lambda: [read() for read in reads])

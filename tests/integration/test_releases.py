@@ -1,0 +1,58 @@
+"""A new release of the application that sets a field up otherwise does not read what the one before has cached."""
+
+import json
+
+import pytest
+
+from cacheops_lite import compiled, direct, plans
+from tests.property.differential import uncached
+from tests.shop.models import Product, Warranty
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Reversed(json.JSONDecoder):
+    """Shows lists back to front."""
+
+    def decode(self, text):
+        return super().decode(text)[::-1]
+
+
+@pytest.fixture
+def deploy(monkeypatch):
+    """Deploys a release, as far as a process can: whatever is kept of fields is forgotten."""
+
+    def deploy(field, **attributes):
+        for name, value in attributes.items():
+            monkeypatch.setattr(field, name, value)
+        forget()
+
+    def forget():
+        compiled._bound_field_identity.cache_clear()
+        compiled.model_layout.cache_clear()
+        direct._forget()
+        plans._on_class_prepared()
+
+    yield deploy
+    forget()
+
+
+def test_a_decoder_of_json(store, deploy):
+    """By get(), in lists, in values, through joins, of annotations and of raw queries."""
+    product = Product.objects.create(sku="x", facts=[1, 2])
+    Warranty.objects.create(product=product, months=1)
+    reads = [
+        lambda: Product.objects.get(pk=product.pk).facts,
+        lambda: Product.objects.get(sku="x").facts,
+        lambda: [each.facts for each in Product.objects.all()],
+        lambda: list(Product.objects.values_list("facts", flat=True)),
+        lambda: [each.product.facts for each in Warranty.objects.select_related("product")],
+        lambda: list(Warranty.objects.values_list("product__facts", flat=True)),
+        lambda: [each.facts for each in Product.objects.raw("SELECT * FROM shop_product").cache()],
+    ]
+    before = uncached(lambda: [read() for read in reads])
+    assert [read() for read in reads] == before
+    deploy(Product._meta.get_field("facts"), decoder=Reversed)
+    after = uncached(lambda: [read() for read in reads])
+    assert after != before
+    assert [read() for read in reads] == after
