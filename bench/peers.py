@@ -29,6 +29,8 @@ class Peer:
     wanted: str | None = None
     # "get" and "memory" read the same rows with no ORM at all.
     floor: str | None = None
+    # A folder to import it from, instead of this one.
+    folder: str | None = None
 
     @property
     def redis_url(self) -> str:
@@ -83,6 +85,9 @@ GET = Peer("get", "GET + loads", slot=5, floor="get")
 MEMORY = Peer("memory", "memory", floor="memory")
 
 PEERS = {peer.name: peer for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHALOT, OURS, OURS_INSIDEOUT, GET, MEMORY)}
+# Another version of this library, to see what a change costs: BENCH_BEFORE is the folder of its checkout.
+if folder := os.environ.get("BENCH_BEFORE"):
+    PEERS["before"] = Peer("before", "ours, before", "cacheops_lite", _cacheops(False), slot=0, folder=folder)
 
 
 def chosen(names: list[str]) -> tuple[list[Peer], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import signal
+import sys
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
@@ -34,6 +35,8 @@ def configure(peer: Peer, database: dict[str, Any]) -> None:
     import django
     from django.conf import settings
 
+    if peer.folder is not None:
+        sys.path.insert(0, peer.folder)
     settings.configure(
         INSTALLED_APPS=[*([peer.app] if peer.app else []), "bench.library"],
         DATABASES={"default": database},

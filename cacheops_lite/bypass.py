@@ -16,6 +16,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 import django
+import redis
 from django.db import Error as DatabaseError
 
 from .lately import Lately
@@ -32,17 +33,25 @@ _logged: Lately[Any, bool] = Lately(1000)
 def pass_interrupt(error: BaseException) -> None:
     """Raise `error` again if it does not come from the code that was called, but interrupted it.
 
-    Time limits raise from a signal handler, at any moment; some of their classes are ordinary exceptions (Celery's
-    `SoftTimeLimitExceeded`, RQ's `JobTimeoutException`).  An exception that another thread set is not recognized.
+    Time limits raise from a signal handler, at any moment, or where a greenlet waits.  Some of their classes are
+    ordinary exceptions: Celery's `SoftTimeLimitExceeded`, RQ's `JobTimeoutException`.  An exception that another thread
+    set is not recognized, unless it strikes while the code waits for a database or for Redis.
     """
-    if not isinstance(error, Exception) or _is_from_signal_handler(error):
+    if not isinstance(error, Exception) or _is_from_outside(error):
         raise error
 
 
-def _is_from_signal_handler(error: BaseException) -> bool:
+# The modules that wait for a database or for Redis: what is raised there is not the failure of an analysis.
+_WAITING = ("django.db.backends.utils", "redis.", "cacheops_lite.wire", "cacheops_lite.redis")
+
+
+def _is_from_outside(error: BaseException) -> bool:
     traceback, ran = error.__traceback__, set()
     while traceback is not None:
-        ran.add(traceback.tb_frame.f_code)
+        frame = traceback.tb_frame
+        if frame.f_globals.get("__name__", "").startswith(_WAITING):
+            return True
+        ran.add(frame.f_code)
         traceback = traceback.tb_next
     return not ran.isdisjoint(_handlers())
 
@@ -72,11 +81,12 @@ def note_failure(what: str, error: Exception) -> None:
 def attempted(what: str, func: Callable[[], T], otherwise: T) -> T:
     """The result of `func`; `otherwise` if it raises, which is logged once per call site as `what`.
 
-    Errors of the database are raised: they may have broken the transaction, and the statement that follows would fail.
+    Errors of the database and of Redis are raised.  The former may have broken the transaction, so that the statement
+    that follows would fail.
     """
     try:
         return func()
-    except DatabaseError:
+    except (DatabaseError, redis.RedisError):
         raise
     except Exception as error:
         note_failure(what, error)

@@ -1,38 +1,31 @@
-"""Views of databases, which models that Django does not manage may lie in: what is written to the tables that a view
-reads changes it, and what is written to it changes them."""
+"""Views of databases, which models may lie in: what is written to the tables that a view reads changes it, and what is
+written to it changes them.
+
+The catalog is read once a process and database, when the first connection is made: before any transaction.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+import time
+import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.signals import class_prepared
 
+from . import bypass, catalog
+from .catalog import plain
 from .conf import derive_anew
-from .scope import is_watched, known_tables, reached
+from .scope import deleted_along, is_watched, known_tables, reached, watched_columns
 
-# The schema, whether it may be left out, the name and the definition of each view.
-# On PostgreSQL any schema may be left out, as search paths change.
-DEFINITIONS = {
-    "postgresql": """SELECT n.nspname, true, c.relname, pg_get_viewdef(c.oid)
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-        -- Rows of a partition, or of a table that inherits, are its parent's.
-        UNION ALL SELECT n.nspname, true, c.relname, string_agg(p.relname, ' ')
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_class p ON p.oid = i.inhparent WHERE c.relkind <> 'i' GROUP BY n.nspname, c.oid, c.relname""",
-    "mysql": """SELECT TABLE_SCHEMA, TABLE_SCHEMA = DATABASE(), TABLE_NAME, VIEW_DEFINITION
-        FROM information_schema.VIEWS
-        WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema')""",
-    "sqlite": """SELECT 'main', 1, name, sql FROM sqlite_master WHERE type = 'view'
-        UNION ALL SELECT 'temp', 1, name, sql FROM sqlite_temp_master WHERE type = 'view'""",
-}
 WORD = re.compile(r"\w+")
+# A catalog that could not be read is not asked again before.
+RETRY_SECONDS = 10
 
 
 class View(NamedTuple):
@@ -42,13 +35,25 @@ class View(NamedTuple):
     text: str
 
 
-# By alias of a database: its views by name.
-_views: dict[str, dict[str, View]] = {}
+Views = Mapping[str, View]
+
+# By alias of a database: the name of the database, and its views by their names.
+_views: dict[str, tuple[Any, Views]] = {}
+# By alias: when its catalog could not be read, or that it should be at the next occasion.
+_failed: dict[str, float] = {}
+AT_ONCE = float("-inf")
+# How often what was known was forgotten.
+_forgotten = 0
+# Connections in whose transactions views were defined, which others can't see yet.
+_defining: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
 
 
 def is_table(model: type[Model], using: str) -> bool:
-    """The rows of `model` lie in tables of their own, not in a view."""
-    return model._meta.managed or behind(model._meta.db_table, using) is None
+    """The rows of `model` lie in tables of their own, not in a view; nor do constraints replace them."""
+    known = _known(using)
+    if known is not None and not known:
+        return True
+    return all(_view(each._meta.db_table, using) is None for each in (model, *model._meta.all_parents))
 
 
 def is_followed(model: type[Model], using: str) -> bool:
@@ -56,19 +61,87 @@ def is_followed(model: type[Model], using: str) -> bool:
     return is_watched(model) and is_table(model, using)
 
 
+def are_known(using: str) -> bool:
+    """The catalog could be read.  If not, each table counts as a view of all others."""
+    return _known(using) is not None
+
+
 def behind(table: str | None, using: str) -> frozenset[str] | None:
-    """The tables of models that a view of the database reads, None if `table` is no view."""
+    """The tables of models that a view of the database reads, None if `table` is no view.
+
+    Of a table whose constraints replace rows: it and what the database deletes along, which any write may change.
+    """
     view = _view(table, using)
     return None if view is None else view.tables
 
 
+def all_behind(tables: Iterable[str], using: str) -> set[str]:
+    """The tables of models that those of `tables` read which are views."""
+    return set().union(*(behind(table, using) or () for table in tables))
+
+
+def texts_behind(tables: Iterable[str], using: str) -> list[str]:
+    """The definitions of those of `tables` that are views."""
+    return [view.text for table in tables if (view := _view(table, using)) is not None]
+
+
 def _view(table: str | None, using: str) -> View | None:
-    if table not in unmanaged_tables():
+    known = _known(using)
+    if known is None:
+        return View(known_tables(), "")
+    return known.get(plain(table)) if known and table in known_tables() else None
+
+
+def _known(using: str) -> Views | None:
+    """The database's views, None if they can't be known."""
+    if _defining and _is_being_defined(using):
+        return _own_views(using)
+    found = _views.get(using)
+    return _learn(using) if found is None else found[1]
+
+
+def _learn(using: str) -> Views | None:
+    failed = _failed.get(using)
+    if failed is not None and time.monotonic() < failed + RETRY_SECONDS:
         return None
-    found = _read_views(using) if _is_being_defined(using) else _views.get(using)
-    if found is None:
-        found = _views[using] = _read_views(using)
-    return found.get(plain(table))
+    what = f"The views of the database {using!r} can't be read, so nothing of it is cached"
+    forgotten = _forgotten
+    try:
+        if not catalog.can_be_asked(using):
+            _failed[using] = AT_ONCE
+            return None
+        # By connecting, maybe.
+        if using in _views:
+            return _views[using][1]
+        found = _read_views(using)
+    except Exception as error:
+        bypass.note_failure(what, error)
+        _failed[using] = time.monotonic()
+        return None
+    if _failed.pop(using, None) is not None:
+        # What was not cached meanwhile can be.
+        derive_anew("CACHEOPS")
+    if forgotten == _forgotten:
+        _views[using] = connections[using].settings_dict["NAME"], found
+    return found
+
+
+def on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Read the catalog of a database that is new to this process."""
+    bypass.attempted("The views of a database can't be read", lambda: _learn_by(connection), None)
+
+
+def _learn_by(connection: BaseDatabaseWrapper) -> None:
+    using = connection.alias
+    # Databases are made, and tests begun, by connections to others of the same alias.
+    if using in _views and _views[using][0] != connection.settings_dict["NAME"]:
+        forget_all()
+    if using in _views or not apps.models_ready or not connection.autocommit:
+        return
+    if using in connections.settings and connections[using] is connection and watched_columns():
+        if using in _failed:
+            _failed[using] = AT_ONCE
+        _learn(using)
 
 
 def _is_being_defined(using: str) -> bool:
@@ -80,30 +153,39 @@ def _is_being_defined(using: str) -> bool:
     if connection.atomic_blocks[:1] == [block]:
         return True
     connection.__dict__.pop("_cacheops_defining", None)
-    _forget_all()
+    undone(using)
+    _defining.discard(connection)
+    forget_all()
     return False
 
 
-def texts_behind(tables: Iterable[str], using: str) -> list[str]:
-    """The definitions of those of `tables` that are views."""
-    return [view.text for table in tables if (view := _view(table, using)) is not None]
+def _own_views(using: str) -> Views | None:
+    """The views as the transaction that is open sees them."""
+    kept = connections[using].__dict__
+    found: Views | None = kept.get("_cacheops_views")
+    if found is None:
+        what = "Views that a transaction defines can't be read, so nothing is cached within"
+        try:
+            if not catalog.can_be_asked(using):
+                _failed[using] = AT_ONCE
+                return None
+            found = _read_views(using)
+        except Exception as error:
+            bypass.note_failure(what, error)
+            _failed[using] = AT_ONCE
+            return None
+        kept["_cacheops_views"] = found
+    return found
 
 
-def all_behind(tables: Iterable[str], using: str) -> set[str]:
-    """The tables of models that those of `tables` read which are views."""
-    return set().union(*(behind(table, using) or () for table in tables))
-
-
-@lru_cache(maxsize=1)
-def unmanaged_tables() -> frozenset[str]:
-    """The tables of models that Django does not manage."""
-    models = list(apps.get_models(include_auto_created=True, include_swapped=True))
-    managed = {model._meta.db_table for model in models if model._meta.managed and not model._meta.proxy}
-    return frozenset(model._meta.db_table for model in models if not model._meta.managed) - managed
+def undone(using: str) -> None:
+    """To be called when a part of a transaction may have been undone, and definitions of views with it."""
+    if _defining:
+        connections[using].__dict__.pop("_cacheops_views", None)
 
 
 def _read_views(using: str) -> dict[str, View]:
-    texts = _read_texts(using)
+    texts, replacing = catalog.read(using, known_tables())
     # One whose definition is kept from us may read any.
     named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
     found = {}
@@ -112,23 +194,10 @@ def _read_views(using: str) -> dict[str, View]:
         views = {view, *map(plain, read)} & set(texts)
         tables = {table for table in read if plain(table) not in texts}
         found[view] = View(frozenset(tables), " ".join(texts[each] for each in views))
+    for table in known_tables():
+        if plain(table) in replacing:
+            found[plain(table)] = View(frozenset({table, *deleted_along(table)}), "")
     return found
-
-
-def _read_texts(using: str) -> dict[str, str]:
-    """The definitions of views by their names, with the schema and, where it may be left out, without."""
-    connection = connections[using]
-    texts: dict[str, str] = {}
-    with connection.cursor() as cursor:
-        if connection.vendor not in DEFINITIONS:
-            kinds = connection.introspection.get_table_list(cursor)
-            return {kind.name.lower(): "" for kind in kinds if kind.type == "v"}
-        cursor.execute(DEFINITIONS[connection.vendor])
-        for schema, may_be_left_out, name, text in cursor.fetchall():
-            texts[f"{schema}.{name}".lower()] = text or ""
-            if may_be_left_out:
-                texts[name.lower()] = f"{texts.get(name.lower(), '')} {text or ''}".strip()
-    return texts
 
 
 def _named_in(text: str, views: Iterable[str]) -> set[str]:
@@ -138,29 +207,31 @@ def _named_in(text: str, views: Iterable[str]) -> set[str]:
     return {name for name in names if words.issuperset(WORD.findall(plain(name).rpartition(".")[2]))}
 
 
-def plain(table: Any) -> str:
-    """A name as views are told by: in lower case, with no quotes, which some put around schema and name."""
-    return re.sub(r'["`]', "", str(table)).lower()
-
-
 def forget(using: str) -> None:
     """Find out anew which views there are, and what results rest on: now, and when the transaction is over."""
     connection = connections[using]
     if connection.in_atomic_block:
-        connection._cacheops_defining = connection.atomic_blocks[0]  # type: ignore[attr-defined]
-        transaction.on_commit(_forget_all, using=using)
-    _forget_all()
+        connection.__dict__["_cacheops_defining"] = connection.atomic_blocks[0]
+        undone(using)
+        _defining.add(connection)
+        transaction.on_commit(forget_all, using=using)
+    forget_all()
 
 
-def _forget_all() -> None:
-    if _views:
+def forget_all() -> None:
+    """Likewise, for all databases, and now."""
+    global _forgotten
+    _forgotten += 1
+    if _views or _failed:
         _views.clear()
+        _failed.clear()
         derive_anew("CACHEOPS")
 
 
-def _on_class_prepared(**kwargs: Any) -> None:
-    unmanaged_tables.cache_clear()
-    _views.clear()
+def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
+    # Those of migrations and of isolated tests are none of ours.
+    if sender._meta.apps is apps:
+        _views.clear()
 
 
 class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.dbviews")

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from . import local, outbox
 from .changes import Work
-from .failure import forgiving
+from .failure import EXPECTED, forgiving
 from .outbox import Hold
 from .signals import cache_invalidated
 
 logger = logging.getLogger("cacheops_lite")
 
 
-def hold(work_by_prefix: dict[str, Work]) -> Hold | None:
-    """Tell what is about to be committed, so that nobody reads the state before it into the cache; None if it failed.
+def hold(work_by_prefix: dict[str, Work], held: Hold) -> None:
+    """Tell what is about to be committed, so that no reader stores the state before it; `held` notes what was sent.
 
-    The commit does not fail for that: the flush tries it again, and says what went wrong.
+    The commit does not fail because Redis does: the flush tries it again, and says what went wrong.
     """
-    try:
-        return outbox.hold(work_by_prefix)
-    except Exception:
-        return None
+    with suppress(*EXPECTED):
+        outbox.hold(work_by_prefix, held)
 
 
 def deliver(work_by_prefix: dict[str, Work], held: Hold | None = None) -> None:
@@ -45,5 +44,5 @@ def deliver_surely(work_by_prefix: dict[str, Work], held: Hold | None = None) ->
     """`deliver` what is written already, so that an error of Redis is logged, not raised."""
     try:
         deliver(work_by_prefix, held)
-    except Exception:
+    except EXPECTED:
         logger.exception("Can't invalidate what was written; it is tried again until it is done")

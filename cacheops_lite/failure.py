@@ -14,6 +14,7 @@ from threading import Lock
 from typing import TypeVar
 
 import redis
+from django.core.exceptions import ImproperlyConfigured
 from redis import exceptions
 
 from .conf import on_change, settings
@@ -23,8 +24,8 @@ logger = logging.getLogger("cacheops_lite")
 
 T = TypeVar("T")
 
-# Not there, or not there for writing; `LOADING` and wrong passwords are connection errors of redis-py.
-AWAY = (
+# Not there, or not there for writing; `LOADING` is a connection error of redis-py.
+_AWAY = (
     redis.ConnectionError,
     redis.TimeoutError,
     exceptions.ReadOnlyError,
@@ -33,9 +34,18 @@ AWAY = (
     exceptions.TryAgainError,
     exceptions.ClusterDownError,
 )
+# Errors that redis-py has no class for; scripts begin with the same words.
+_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN", "UNBLOCKED", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN")
+# What a call to Redis is known to raise; everything else interrupts it, and is for the application.
+EXPECTED = (redis.RedisError, OSError, ImproperlyConfigured)
 # Seconds that Redis is left alone after a failure, doubled with each further one.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
+
+
+def is_away(error: BaseException) -> bool:
+    """`error` says that Redis can't be reached, or can't do what was asked for now; asked later, it may."""
+    return isinstance(error, _AWAY) or (isinstance(error, redis.ResponseError) and str(error).startswith(_REFUSALS))
 
 
 class CircuitBreaker:
@@ -95,8 +105,9 @@ def call(func: Callable[[], T]) -> T:
         raise redis.ConnectionError("Redis was away a moment ago, and is left alone for now")
     try:
         result = func()
-    except AWAY as error:
-        breaker.note(error)
+    except redis.RedisError as error:
+        if is_away(error):
+            breaker.note(error)
         raise
     if breaker.is_open:
         breaker.close()
@@ -106,12 +117,9 @@ def call(func: Callable[[], T]) -> T:
 
 def tolerate(func: Callable[[], T], otherwise: T) -> T:
     """What `func` returns; where reads degrade and Redis is away, `otherwise`."""
-    try:
+    with forgiving():
         return call(func)
-    except AWAY:
-        if not settings.CACHEOPS_DEGRADE_ON_FAILURE:
-            raise
-        return otherwise
+    return otherwise
 
 
 @contextmanager
@@ -119,6 +127,6 @@ def forgiving() -> Iterator[None]:
     """Where reads degrade, that Redis is away is no error."""
     try:
         yield
-    except AWAY:
-        if not settings.CACHEOPS_DEGRADE_ON_FAILURE:
+    except redis.RedisError as error:
+        if not (is_away(error) and settings.CACHEOPS_DEGRADE_ON_FAILURE):
             raise

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from django.db import DataError, IntegrityError, ProgrammingError, connections
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -37,6 +37,7 @@ from .statements import (
     parts,
     strangers,
     temporary_table,
+    undoes,
     writes_rows,
 )
 from .transaction import Recorder, recorder_of
@@ -46,6 +47,8 @@ from .values import name
 FOLLOWED = ("set_autocommit", "close")
 # Stands for a statement whose text is not known: it may write any table.
 UNREADABLE = "DO unreadable"
+# Verbs of statements that may delete rows.
+DELETING = ("delete", "replace", "")
 # After these a single write has surely changed nothing.
 HARMLESS_ERRORS = (IntegrityError, ProgrammingError, DataError)
 
@@ -54,6 +57,7 @@ def install() -> None:
     """Put the guard on all connections, those of the future included."""
     cursors.install(_enclose)
     connection_created.connect(_on_connection, dispatch_uid="cacheops_lite.guard")
+    connection_created.connect(dbviews.on_connection, dispatch_uid="cacheops_lite.dbviews")
     for connection in connections.all(initialized_only=True):
         _on_connection(connection=connection)
 
@@ -62,6 +66,8 @@ def uninstall() -> None:
     """Take the guard off this task's connections and those of the future."""
     cursors.uninstall()
     connection_created.disconnect(dispatch_uid="cacheops_lite.guard")
+    connection_created.disconnect(dispatch_uid="cacheops_lite.dbviews")
+    dbviews.forget_all()
     for connection in connections.all(initialized_only=True):
         if guard in connection.execute_wrappers:
             connection.execute_wrappers.remove(guard)
@@ -90,18 +96,47 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
             recorder_of(reference()).committed()  # type: ignore[arg-type]
 
     def commit(original: Callable[..., Any]) -> None:
-        recorder = recorder_of(reference())  # type: ignore[arg-type]
-        recorder.before_commit()
+        connection: Any = reference()
+        recorder = recorder_of(connection)
         try:
-            original(reference())
-        except Exception:
-            recorder.commit_failed()
+            recorder.before_commit()
+        except BaseException:
+            # Django rolls back only after errors of the database.  After others it turns autocommit on, which
+            # commits on SQLite and MariaDB.
+            _roll_back(connection)
+            raise
+        try:
+            original(connection)
+        except (DatabaseError, InterfaceError):
+            recorder.commit_failed(connection.is_usable)
+            raise
+        except BaseException:
+            recorder.commit_failed(partial(_is_over, connection))
             raise
         recorder.committed()
 
     connection.commit = partial(commit, type(connection).commit)  # type: ignore[method-assign]
     for method in FOLLOWED:
         setattr(connection, method, partial(followed, getattr(type(connection), method)))
+
+
+def _roll_back(connection: BaseDatabaseWrapper) -> None:
+    """Undo the transaction, or close the connection, which the database then undoes it for."""
+    try:
+        connection.rollback()
+    except Exception:
+        with suppress(Exception):
+            connection.close()
+
+
+def _is_over(connection: BaseDatabaseWrapper) -> bool:
+    """After an interrupt: the commit was executed, or will never be, as the database rolls back after it."""
+    try:
+        # By the driver: Django would forget what is to be done on commit.
+        connection.connection.rollback()
+    except Exception:
+        return False
+    return True
 
 
 def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -130,6 +165,8 @@ def _bounding(recorder: Recorder, text: str) -> Iterator[None]:
         yield
         recorder.unmanaged.note(begins(text))
     finally:
+        if undoes(text):
+            dbviews.undone(recorder.using)
         if may_commit(text, recorder.vendor):
             _committed(recorder)
         if was_manual and not recorder.is_manual:
@@ -226,8 +263,10 @@ def _changes_some(table: str | None, using: str) -> bool:
 
 def _changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
     """The watched tables that a write of others changes as well: behind views, and where the database deletes along."""
-    found = dbviews.all_behind(tables, using) & watched_columns().keys()
-    return found.union(*map(deleted_along, tables)) if verb in ("delete", "") else found
+    behind = dbviews.all_behind(tables, using)
+    # What is written to a view its triggers may turn into any other write of the tables behind it.
+    deleted_from = behind.union(tables) if verb in DELETING else behind
+    return (behind & watched_columns().keys()).union(*map(deleted_along, deleted_from))
 
 
 def _committed(recorder: Recorder) -> None:
@@ -277,11 +316,18 @@ def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None
     try:
         yield
     finally:
-        watched = watched_columns()
-        _drop_tables(recorder, set(watched) if text is None else mentioned(text, watched) or set(watched))
+        _drop_enclosed(recorder, text)
         if text is None:
             dbviews.forget(recorder.using)
             _committed(recorder)
+
+
+def _drop_enclosed(recorder: Recorder, text: str | None) -> None:
+    named = set() if text is None else mentioned(text, known_tables())
+    if text is None or not named:
+        _drop_tables(recorder, set(watched_columns()))
+    else:
+        _drop(recorder, text, Write("", None))
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:

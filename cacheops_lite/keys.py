@@ -27,7 +27,7 @@ from .conditions import Dependency
 from .values import name
 
 # To be raised when the layout of keys, stamps or payloads changes: old values then become unreachable.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 NAMESPACE = "@col:"
 LONGEST_ID = 40
 TOKEN_LENGTH = 8

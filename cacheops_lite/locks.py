@@ -9,24 +9,31 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from . import keys
-from .redis import get_client, run_script
+from . import keys, releases
+from .redis import execute, note_confusion, run_script
 from .store import MISS, Lookup, read
 
 # Seconds after which a holder counts as dead, and for which others wait.
 LOCK_TIMEOUT = 60
 
 
-def acquire_lock(key: str) -> str | None:
-    """Become the one who computes `key`; None when somebody else is."""
-    token = keys.fresh_token()
-    acquired = get_client().set(keys.lock_key(key), token, nx=True, ex=LOCK_TIMEOUT)
-    return token if acquired else None
+def acquire_lock(key: str, token: str) -> bool:
+    """Take the lock of `key`, so that other misses wait; False if another one has it.
+
+    The caller releases it, also if this raises: Redis may have executed it.
+    """
+    lock = keys.lock_key(key)
+    reply = run_script("lock", [lock], [token, LOCK_TIMEOUT])
+    if reply not in (None, token.encode()):
+        # The reply to another request: this one may have taken the lock.
+        note_confusion()
+        releases.owe([lock], token, LOCK_TIMEOUT)
+    return reply == token.encode()
 
 
 def release_lock(key: str, token: str) -> None:
-    """Let others compute, if `token` still holds the lock."""
-    run_script("unlock", [keys.lock_key(key)], [token])
+    """Let others compute, if `token` holds the lock; soon, if Redis can't be reached."""
+    releases.release([keys.lock_key(key)], token, LOCK_TIMEOUT)
 
 
 def deadline() -> float:
@@ -57,7 +64,7 @@ async def await_value(missed: Lookup, until: float) -> Lookup:
 
 
 def _peek(missed: Lookup) -> Lookup | None:
-    locked = get_client().exists(keys.lock_key(missed.key))
+    (locked,) = execute("MGET", keys.lock_key(missed.key))
     lookup = read(missed.key, missed.basis)
     # What was there and yet missed does not decode: it is not what the holder computes.
     return None if locked and lookup.payload in (MISS, missed.payload) else lookup

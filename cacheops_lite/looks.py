@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
@@ -200,9 +200,28 @@ def block(using: str, savepoint: bool = False) -> Iterator[None]:
         # Errors leave it as they do without us, which may be usable.
         yield
         return
-    with _locking_block(connections[using], savepoint):
-        yield
+    try:
+        with _locking_block(connections[using], savepoint):
+            yield
+    except DatabaseError:
+        raise
+    except BaseException:
+        _leave_interrupted(connections[using])
+        raise
     recorder.settle()
+
+
+def _leave_interrupted(connection: Any) -> None:
+    """End a transaction of ours that was interrupted where Django begins or ends it, which it does not undo."""
+    if connection.in_atomic_block or connection.connection is None:
+        return
+    try:
+        # By the driver: Django holds it to be in autocommit.
+        connection.connection.rollback()
+        connection.set_autocommit(True)
+    except Exception:
+        with suppress(Exception):
+            connection.close()
 
 
 @contextmanager

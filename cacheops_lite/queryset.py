@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from django.db import connections
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
@@ -107,6 +108,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         updates = len(args) > 2 or kwargs.get("update_conflicts")
+        ignores = (args[1] if len(args) > 1 else kwargs.get("ignore_conflicts")) and not self.model._meta.auto_created
         model: Any = self.model
         if not is_watched(model) or not is_active():
             return django.bulk_create(self, objs, *args, **kwargs)
@@ -115,8 +117,9 @@ class QuerySetMixin(QuerySet[Any]):
         using, objs = self.db, list(objs)
         # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
         with block(using):
-            if updates:
-                # Which rows, nobody tells.
+            if updates or (ignores and connections[using].vendor == "mysql"):
+                # Which rows Django does not tell; nor what MariaDB and MySQL make of values that don't fit, which they
+                # store nevertheless.  (Those of many-to-many tables are keys of rows that are there.)
                 return django.bulk_create(self, objs, *args, **kwargs)
             before = writes.held_before(self.model, objs)
             with recorder_for(using).describing("insert", self.model._meta.db_table):

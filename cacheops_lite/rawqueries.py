@@ -17,7 +17,7 @@ from .bypass import attempted
 from .compiled import model_layout, parameters
 from .conditions import Dependency
 from .conf import model_profile, settings
-from .dbviews import all_behind
+from .dbviews import all_behind, are_known
 from .keys import digest, value_key
 from .patches import Patches
 from .prefixes import prefix_of, prefix_of_table
@@ -109,7 +109,9 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
         tables = found
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
-    if unwatched := (tables | all_behind(tables, using)) - set(watched_columns()):
+    # What can't be known is no fault of the settings: then the query is not cached.
+    behind = all_behind(tables, using) if are_known(using) else set()
+    if unwatched := (tables | behind) - set(watched_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
     return frozenset(tables)
 

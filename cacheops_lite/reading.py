@@ -11,7 +11,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from . import bypass, locks, store
+from . import bypass, keys, locks, outbox, store
 from .conditions import Narrowed
 from .failure import forgiving, tolerate
 from .lately import Lately
@@ -23,9 +23,6 @@ from .store import MISS, Basis, Lookup
 from .transaction import may_fill
 
 logger = logging.getLogger("cacheops_lite")
-
-# Held by who computes without Redis.
-NO_LOCK = ""
 
 
 @dataclass(slots=True)
@@ -75,7 +72,8 @@ class Attempt:
         return self.accept(tolerate(lambda: store.read(target.key, target.basis, target.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
-        """Take what a look found; None if Redis is away."""
+        """Take what a look found; None if Redis is away, or what it holds is not to be trusted."""
+        lookup = None if outbox.is_refused() else lookup
         self._lookup = lookup
         self.value = MISS if lookup is None else self._decoded(lookup)
         return self.value is not MISS
@@ -85,9 +83,15 @@ class Attempt:
         if self._lookup is None or not self.target.timeout or not may_fill(self.target.databases):
             # Nobody would get what is not kept: all would compute it, one after the other.
             return True
-        otherwise: str | None = NO_LOCK
-        self._lock = tolerate(lambda: locks.acquire_lock(self.target.key), otherwise)
-        if self._lock is None:
+        # Noted before it is sent: however that ends, `close` releases it.
+        token = self._lock = keys.fresh_token()
+        otherwise: bool | None = None
+        acquired = tolerate(lambda: locks.acquire_lock(self.target.key, token), otherwise)
+        if acquired is None:
+            # Redis is away: what is computed is not stored.
+            return True
+        if not acquired:
+            self._lock = None
             return False
         self.look()
         return True
@@ -123,7 +127,7 @@ class Attempt:
         """Let others compute."""
         lock, self._lock = self._lock, None
         if lock:
-            tolerate(lambda: locks.release_lock(self.target.key, lock), None)
+            locks.release_lock(self.target.key, lock)
 
     def notify(self) -> None:
         """Tell receivers of ``cache_read``."""

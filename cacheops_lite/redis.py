@@ -64,20 +64,31 @@ def execute(*command: Any) -> Any:
     return wire.execute(*command)
 
 
+def note_confusion() -> None:
+    """Close all connections that no command uses: a reply came that is not the one to its request."""
+    logger.warning("Redis sent the reply to another request: its connections are made anew")
+    if _wire is not None:
+        _wire.close()
+    pool = getattr(get_client(), "connection_pool", None)
+    if pool is not None:
+        pool.disconnect(inuse_connections=False)
+
+
 def send_script(
     name: str, keys: Sequence[Any], args: Sequence[Any], on_error: Callable[[], None] | None = None
 ) -> None:
     """Run ``lua/{name}.lua``, which does no harm when it is done twice or not at all, without waiting for it.
 
-    Raises what shows before it is sent; of what goes wrong then is a warning, and `on_error` is called, later.
+    Raises what shows before it is sent; of what goes wrong then is a warning, and `on_error` is called, later.  With
+    `on_error` the source is sent along, as the server may have lost the script, which would be learnt too late.
     """
     wire, client = _wire, get_client()
     if wire is not None and wire.client is client and name in _loaded:
         told = partial(_note_loss, name, on_error)
         # Where it can't but be waited for, it says so at once.
         with suppress(NoScriptError):
-            command = "EVALSHA", _scripts[name].sha, len(keys), *keys, *args
-            wire.send(told, *command, surely=on_error is not None)
+            run = ("EVALSHA", _scripts[name].sha) if on_error is None else ("EVAL", stripped_source(name))
+            wire.send(told, *run, len(keys), *keys, *args, surely=on_error is not None)
             return
     run_script(name, keys, args)
     _loaded.add(name)
@@ -110,6 +121,13 @@ def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
 def script_source(name: str) -> str:
     """The Lua source of a script."""
     return (resources.files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+@cache
+def stripped_source(name: str) -> str:
+    """The same without comments, for scripts whose source is sent each time."""
+    lines = [line.strip() for line in script_source(name).splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("--"))
 
 
 @in_children

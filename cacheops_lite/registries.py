@@ -9,7 +9,7 @@ from . import keys
 from .changes import AnyChange
 from .conf import on_change
 from .lately import Lately
-from .redis import CLIENT_SETTINGS, get_client
+from .redis import CLIENT_SETTINGS, get_client, note_confusion
 from .schemes import VERSION, parse
 
 # Of one table in one flush; where changes meet more, the table falls: the script would keep others waiting.
@@ -97,7 +97,15 @@ def ask(prefixes: Mapping[str, Sequence[str]]) -> None:
     pipeline = get_client().pipeline(transaction=False)
     for prefix, table in places:
         pipeline.smembers(keys.registry_key(prefix, table))
-    for (prefix, table), members in zip(places, pipeline.execute(), strict=True):
+    try:
+        replies = pipeline.execute()
+    except (TypeError, ValueError):
+        # What redis-py makes of the replies to other requests.
+        replies = [None]
+    if not all(type(members) in (set, list) and all(type(each) is bytes for each in members) for members in replies):
+        note_confusion()
+        return
+    for (prefix, table), members in zip(places, replies, strict=True):
         note(prefix, table, members)
 
 

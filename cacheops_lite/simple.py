@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from . import outbox
@@ -14,7 +15,8 @@ from .keys import escape_glob, simple_key
 from .lowlevel import CacheMiss
 from .payloads import SAME
 from .prefixes import prefix_of
-from .redis import get_client
+from .redis import execute, get_client
+from .store import checked
 
 # Also what is defined elsewhere: under these names projects import it from here.
 __all__ = [
@@ -71,7 +73,7 @@ class RedisCache(BaseCache):
         with forgiving():
             try:
                 return call(in_turn)
-            except Exception:
+            except BaseException:
                 if owed is not None:
                     outbox.postpone({prefix_of(): owed})
                 raise
@@ -79,7 +81,10 @@ class RedisCache(BaseCache):
 
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         # MGET takes a value of a foreign type for absent, where GET would fail.
-        return self._tolerate(lambda: self._client.mget(names), [None] * len(names))
+        read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
+        absent: list[bytes | None] = [None] * len(names)
+        found = self._tolerate(lambda: checked(read(), len(names)), absent)
+        return absent if outbox.is_refused() else found
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
         px = _milliseconds(timeout)

@@ -51,7 +51,7 @@ ROWS = re.compile(
     r"^[\s(]*(?:WITH\b.*\b)?(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOAD|REFRESH)\b",
     re.IGNORECASE | re.DOTALL,
 )
-SHARES_ROWS = re.compile(r"\b(?:VIEW|INHERITS?|PARTITION|RENAME)\b", re.IGNORECASE)
+SHARES_ROWS = re.compile(r"\b(?:VIEW|VIRTUAL|INHERITS?|PARTITION|RENAME|CONFLICT)\b", re.IGNORECASE)
 OR_FAIL = re.compile(r"\bOR\s+FAIL\b", re.IGNORECASE)
 RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 # FOR UPDATE, which only locks.
@@ -88,11 +88,16 @@ PLAIN_WRITE = re.compile(
         \s*(?:(?P<after>\(|\b(?:SET|WHERE|VALUES|DEFAULT|SELECT)\b)|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
+UPSERT = re.compile(r"\bON\s+(?:DUPLICATE\s+KEY|CONFLICT\b.*\bDO)\s+UPDATE\b", re.IGNORECASE | re.DOTALL)
 FITTING = {"insert": {"(", "VALUES", "DEFAULT", "SELECT", "SET"}, "update": {"SET"}, "delete": {"WHERE", ""}}
 
 
 class Write(NamedTuple):
-    """A statement that may write: ``'insert'``, ``'update'`` or ``'delete'`` of `table`, or unknown (``'', None``)."""
+    """A statement that may write: a verb and its `table`, or unknown (``'', None``).
+
+    The verbs are ``'insert'``, ``'update'``, ``'delete'``, ``'replace'`` for an INSERT that deletes the rows that are
+    in its way, and ``'upsert'`` for one that updates them.
+    """
 
     verb: str
     table: str | None
@@ -115,7 +120,14 @@ def parse(sql: str) -> Write | None:
     verb = next(verb for verb in FITTING if found[verb])
     if (found["after"] or "").upper() not in FITTING[verb]:
         return Write("", None)
-    return Write(verb, _unquoted(found))
+    return Write(_verb_of_insert(found, sql) if verb == "insert" else verb, _unquoted(found))
+
+
+def _verb_of_insert(found: re.Match[str], sql: str) -> str:
+    if "REPLACE" in found["insert"].upper():
+        return "replace"
+    # The expression takes milliseconds where many rows are inserted.
+    return "upsert" if "UPDATE" in sql.upper() and UPSERT.search(sql) else "insert"
 
 
 def _unquoted(found: re.Match[str]) -> str:
@@ -158,6 +170,11 @@ def is_bound(sql: str) -> bool:
     return any(_first_word(part) in BOUNDS for part in parts(sql))
 
 
+def undoes(sql: str) -> bool:
+    """Something that was done before is undone by the statement."""
+    return any(_first_word(part) == "ROLLBACK" for part in parts(sql))
+
+
 def begins(sql: str) -> bool | None:
     """A transaction is open after it that it began (True), or it ended the one that was (False); None: neither."""
     found = None
@@ -185,8 +202,8 @@ def temporary_table(sql: str) -> str | None:
 
 
 def defines_shared_rows(sql: str) -> bool:
-    """The statement may make a table or view that shows the rows of others."""
-    return SHARES_ROWS.search(sql) is not None
+    """The statement may make a table or view that shows the rows of others, or one that replaces rows."""
+    return any(SHARES_ROWS.search(part) and not writes_rows(part) for part in parts(sql))
 
 
 def writes_rows(sql: str) -> bool:

@@ -20,7 +20,7 @@ from .conditions import Dependency, Narrowed
 from .conf import settings
 from .lately import Lately
 from .outbox import deliver_overdue, is_overdue
-from .redis import execute, run_script
+from .redis import execute, note_confusion, run_script
 
 DIGEST_LENGTH = 16
 
@@ -59,7 +59,7 @@ class Basis:
         self.stamps = [scheme.stamp for scheme in schemes]
         self.owners = [self.tables.index(scheme.table) for scheme in schemes]
         self.narrowable = {each: self.stamps.index(keys.scheme(each).stamp) for each in narrowable}
-        # The keys that a value's digest is of: generations, then stamps.
+        # The keys whose values are in a value's digest: generations, then stamps.
         self.checked_keys = [
             *map(keys.generation_key, self.prefixes, self.tables),
             *self._of_stamps(keys.stamp_key),
@@ -163,11 +163,11 @@ def _read(key: str, basis: Basis, timeout: int) -> Lookup:
         return _run_read(key, basis, timeout)
     if basis.narrowable:
         return _run_read(key, basis, 0)
-    value, *found = execute("MGET", key, *basis.checked_keys)
+    value, *found = checked(execute("MGET", key, *basis.checked_keys), 1 + len(basis.checked_keys))
     if not basis.standing(found):
         return Lookup(key, basis, MISS, None)
     payload: bytes | _Miss = MISS
-    if value is not None and value[:DIGEST_LENGTH] == _digest(found):
+    if value is not None and value[:DIGEST_LENGTH] == _digest(key, found):
         payload = value[DIGEST_LENGTH:]
     return Lookup(key, basis, payload, found)
 
@@ -186,9 +186,10 @@ def _run_read(key: str, basis: Basis, timeout: int) -> Lookup:
         args += [keys.fresh_token(), timeout, basis.as_json]
         making_keys = basis.making_keys
         basis.expect_schemes()
-    digest, kept, *found = run_script("read", [key, *basis.checked_keys, *making_keys], args)
+    reply = run_script("read", [key, *basis.checked_keys, *making_keys], args)
+    digest, kept, *found = checked(reply, 2 + len(basis.checked_keys))
     payload: bytes | _Miss = MISS
-    if digest and digest == _digest([found[i] or b"" for i in basis.carried]):
+    if digest and digest == _digest(key, [found[i] or b"" for i in basis.carried]):
         payload = kept
         _known.put(key, True)
     return Lookup(key, basis, payload, found if basis.standing(found) else None)
@@ -211,17 +212,31 @@ def fill(
         return False
     basis = lookup.basis
     dependents = () if settings.CACHEOPS_INSIDEOUT else basis.dependents_keys
-    args = [_digest([lookup.stamps[i] for i in basis.carried]), payload, timeout, len(lookup.stamps), *lookup.stamps]
+    key = key or lookup.key
+    digest = _digest(key, [lookup.stamps[i] for i in basis.carried])
+    args = [digest, payload, timeout, len(lookup.stamps), *lookup.stamps]
     if basis.narrowable:
         args += [keys.fresh_token(), json.dumps(basis.groups(narrowed or {}))]
     _known.put(lookup.key, True)
-    return bool(run("fill", [key or lookup.key, *basis.checked_keys, *dependents], args))
+    return bool(run("fill", [key, *basis.checked_keys, *dependents], args))
 
 
 # Only a guess at whether a value will be found, which decides between a command and a script.
 _known: Lately[str, bool] = Lately(4096)
 
 
-def _digest(stamps: Sequence[bytes]) -> bytes:
-    # Generations and stamps have fixed lengths, so that joining them is unambiguous.
-    return hashlib.blake2b(b"".join(stamps), digest_size=DIGEST_LENGTH).digest()
+def _digest(key: str, stamps: Sequence[bytes]) -> bytes:
+    # It proves that a value belongs to its key: a reply may be the one to another request.  Generations and stamps have
+    # fixed lengths, so that joining them is unambiguous.
+    return hashlib.blake2b(b"".join([*stamps, key.encode()]), digest_size=DIGEST_LENGTH).digest()
+
+
+def checked(reply: Any, length: int) -> list[Any]:
+    """`reply`, if it has the form of a reply to the request for so many values; else as many that are absent."""
+    if type(reply) is list and len(reply) == length and _KINDS_OF_VALUES.issuperset(map(type, reply)):
+        return reply
+    note_confusion()
+    return [None] * length
+
+
+_KINDS_OF_VALUES = frozenset({bytes, type(None)})

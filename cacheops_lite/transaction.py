@@ -8,7 +8,7 @@ well.  A callback that is gone too late would invalidate too much, never too lit
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from .changes import Work
 from .delivery import deliver, deliver_surely, hold
 from .frames import Frame
 from .isolation import SnapshotRequests, pins_snapshots
-from .outbox import Hold
+from .outbox import Hold, postpone, release
 from .prefixes import by_prefix
 from .temporary import TemporaryTables
 from .unmanaged import Unmanaged
@@ -156,30 +156,50 @@ class Recorder:
         """Hold what is about to be committed: from then on nobody finds in the cache what was before it."""
         owed = self._owed()
         _add(owed, self._uncommitted)
-        self._held = hold(owed) if owed else None
+        self._hold(owed)
 
     def before_end(self) -> None:
         """Likewise, where a transaction that no atomic block began may end, and be committed."""
         if self._uncommitted and self._held is None:
-            self._held = hold(self._uncommitted)
+            self._hold(self._uncommitted)
+
+    def _hold(self, owed: dict[str, Work]) -> None:
+        """Hold the tables of `owed`, and none if that is interrupted."""
+        self._held = held = Hold() if owed else None
+        if held is not None:
+            try:
+                hold(owed, held)
+            except BaseException:
+                self._held = None
+                release(held)
+                raise
 
     def commit(self) -> None:
         """Do the work of all batches that are alive, at once."""
-        owed = self._owed()
-        for batch in self._alive():
-            batch.work = {}
-        self._batches.clear()
-        deliver_surely(owed, self._take_hold())
+        owed, held = self._owed(), self._take_hold()
+        try:
+            for batch in self._alive():
+                batch.work = {}
+            self._batches.clear()
+            deliver_surely(owed, held)
+        except BaseException:
+            # Whatever interrupted it: it is committed.
+            postpone(owed, held)
+            raise
 
-    def commit_failed(self) -> None:
-        """To be called when it is not known whether the commit came about."""
+    def commit_failed(self, is_over: Callable[[], bool]) -> None:
+        """To be called when it is not known whether the commit came about; `is_over` tells that it is not under way."""
         owed, self._uncommitted = self._uncommitted, {}
         _add(owed, self._owed())
         self._is_torn = False
         held = self._take_hold()
         if owed:
-            # Where nobody answers any more it may still be under way: the hold stands until that is over.
-            deliver_surely(owed, held if self._connection.is_usable() else None)
+            try:
+                # Where the database does not answer it may still be under way: the hold stands until that is over.
+                deliver_surely(owed, held if is_over() else None)
+            except BaseException:
+                postpone(owed)
+                raise
 
     def _owed(self) -> dict[str, Work]:
         owed: dict[str, Work] = {}
@@ -211,7 +231,12 @@ class Recorder:
         self.unmanaged.ended()
         if self._uncommitted:
             work, self._uncommitted = self._uncommitted, {}
-            deliver_surely(work, self._take_hold())
+            held = self._take_hold()
+            try:
+                deliver_surely(work, held)
+            except BaseException:
+                postpone(work, held)
+                raise
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""

@@ -15,6 +15,7 @@ import inspect
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -92,14 +93,18 @@ class Wire:
         client = self.client
         if not self._is_plain or _is_watched(client):
             return client.execute_command(*command)
-        kept = self._take()
+        kept: _Kept | None = None
         try:
+            kept = self._take()
             reply = way(kept, command)
         except redis.ResponseError:
             # That is a reply, too.
-            self._put_back(kept)
+            if kept is not None:
+                self._put_back(kept)
             raise
         except BaseException as error:
+            if kept is None:
+                raise
             # What comes next on it might be the reply to this command.
             kept.give_up()
             client.connection_pool.release(kept.connection)
@@ -109,6 +114,14 @@ class Wire:
             self._put_back(kept)
             return reply
         return client.execute_command(*command)
+
+    def close(self) -> None:
+        """Close the connections that wait at hand."""
+        while self._idle:
+            with suppress(IndexError):
+                kept = self._idle.pop()
+                kept.give_up()
+                self.client.connection_pool.release(kept.connection)
 
     def _ask(self, kept: _Kept, command: Sequence[Any]) -> Any:
         kept.connection.send_command(*command)
@@ -148,7 +161,18 @@ class Wire:
                 # Somebody closed all of the pool's.
                 kept.give_up()
             return kept
-        return _Kept(self.client.connection_pool.get_connection())
+        pool = self.client.connection_pool
+        connection = pool.get_connection()
+        try:
+            if _has_unread(connection):
+                # Left by whoever had it before: the pool itself does not look over RESP3.
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            connection.disconnect()
+            pool.release(connection)
+            raise
+        return _Kept(connection)
 
     def _put_back(self, kept: _Kept) -> None:
         pool = self.client.connection_pool
@@ -160,6 +184,14 @@ class Wire:
             pool.release(kept.connection)
         else:
             self._idle.append(kept)
+
+
+def _has_unread(connection: Any) -> bool:
+    """There is a reply to a request before, or the server closed the connection."""
+    try:
+        return bool(connection.can_read())
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return True
 
 
 def _is_plain(client: Any) -> bool:

@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from fakeredis import FakeRedis
 
+from cacheops_lite import bypass
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_read
 from tests import fast_paths, servers, services
@@ -36,6 +37,12 @@ def pytest_configure(config):
 def pytest_report_header(config):
     redis = services.REDIS_URL if services.redis_answers() else "none found: embedded only"
     return f"cacheops_lite: database {services.DATABASE}, Redis {redis}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged_before():
+    """What is logged once per call site is logged again in each test."""
+    bypass._logged.clear()
 
 
 @pytest.fixture(params=STORES)

@@ -29,7 +29,7 @@ for i = 1, m do
     end
 end
 for _, group in ipairs(groups or {}) do
-    if group.registry and redis.call('exists', group.registry) == 0 then
+    if group.registry and redis.call('type', group.registry).ok ~= 'set' then
         return 0
     end
 end
@@ -41,7 +41,11 @@ local function keep(key)
 end
 
 local function note_in(set)
-    redis.call('sadd', set, KEYS[1])
+    if type(redis.pcall('sadd', set, KEYS[1])) == 'table' then
+        -- Something of another type is in the way.
+        redis.call('del', set)
+        redis.call('sadd', set, KEYS[1])
+    end
     for _, member in ipairs(redis.call('srandmember', set, SAMPLE)) do
         if redis.call('exists', member) == 0 then
             redis.call('srem', set, member)
@@ -60,8 +64,8 @@ local function stamp(group)
     local tokens = {}
     for i, value in ipairs(group.values) do
         local key = group.stamp .. value .. group.tail
-        local found = redis.call('get', key)
-        if not found or string.sub(found, 1, #generation) ~= generation then
+        local found = redis.pcall('get', key)
+        if type(found) ~= 'string' or string.sub(found, 1, #generation) ~= generation then
             found = generation .. fresh
             redis.call('set', key, found, 'EX', ttl * 2)
         else

@@ -2,11 +2,11 @@
 -- hold the tables as well, so that nobody makes such stamps until it is flushed.
 --
 -- KEYS   [1] the prefix of all keys (prefix and namespace)
--- ARGV   [1] the token of the hold, empty if there is to be none, [2] for how many seconds it stands at most
---        then, of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
+-- ARGV   [1] what the reply begins with, [2] the token of the hold, empty if there is to be none, [3] for how many seconds
+--        it stands at most; then, of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
 --        is known, -1 to drop the whole table; how many stamps, and these, as they follow the table's name in keys; -1 if
 --        they can't be told by that registry
--- Reply  how many stamps and generations were dropped; then, of each table whose registry is missing, its name; of each whose
+-- Reply  ARGV[1], which proves that it is the reply to this call; how many stamps and generations were dropped; then, of each table whose registry is missing, its name; of each whose
 --        registry is another one its name and members: nothing of that table was dropped, and it has to be told again
 --
 -- A version belongs to one registry, to which schemes are only added: of that version and size there is but one.
@@ -19,7 +19,7 @@ local PASSED_AT_ONCE = 4000
 
 local root = KEYS[1]
 local budget = FREED_AT_ONCE
-local reply = {0}
+local reply = {ARGV[1], 0}
 
 local function some_of(keys, first)
     return unpack(keys, first, math.min(first + PASSED_AT_ONCE - 1, #keys))
@@ -59,7 +59,7 @@ local function drop(name, first, last)
             freed[#freed + 1] = set
             if budget > 0 then
                 -- Whichever come first: to choose at random takes longer the larger the set.
-                local results = redis.call('sscan', set, '0', 'count', budget)[2]
+                local results = redis.pcall('sscan', set, '0', 'count', budget)[2] or {}
                 for j = 1, math.min(#results, budget) do
                     freed[#freed + 1] = results[j]
                 end
@@ -71,32 +71,39 @@ local function drop(name, first, last)
     return all_at_once('del', fallen)
 end
 
-local token, seconds = ARGV[1], tonumber(ARGV[2])
+local token, seconds = ARGV[2], tonumber(ARGV[3])
 
 local function hold(name)
     local key = root .. 'h:' .. name
     local now = tonumber(redis.call('time')[1])
-    redis.call('zremrangebyscore', key, '-inf', '(' .. now)
+    if type(redis.pcall('zremrangebyscore', key, '-inf', '(' .. now)) == 'table' then
+        -- Something of another type is in the way.
+        redis.call('del', key)
+    end
     redis.call('zadd', key, now + seconds, token)
     redis.call('expire', key, seconds + 1)
 end
 
-local i = 3
+local i = 4
 while ARGV[i] do
     local name, version, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
         hold(name)
     end
     local registry = root .. 'r:' .. name
-    local found = size >= 0 and redis.call('scard', registry) or 0
+    local found = size >= 0 and redis.pcall('scard', registry) or 0
+    if type(found) == 'table' then
+        redis.call('del', registry)
+        found = 0
+    end
     local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
     if found == 0 or (is_known and count < 0) then
-        reply[1] = reply[1] + redis.call('del', root .. 'g:' .. name)
+        reply[2] = reply[2] + redis.call('del', root .. 'g:' .. name)
         if found == 0 and size >= 0 then
             reply[#reply + 1] = {name}
         end
     elseif is_known then
-        reply[1] = reply[1] + drop(name, i + 4, i + 3 + count)
+        reply[2] = reply[2] + drop(name, i + 4, i + 3 + count)
     else
         reply[#reply + 1] = {name, redis.call('smembers', registry)}
     end

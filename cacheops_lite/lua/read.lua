@@ -74,9 +74,13 @@ local function keep(key)
     end
 end
 
+local function is_of(key, kind)
+    return redis.call('type', key).ok == kind
+end
+
 -- Of a writer that counts as dead the hold is taken away: should it live, it must find out.
 local function is_held(hold)
-    return redis.call('exists', hold) == 1
+    return is_of(hold, 'zset')
         and redis.call('zremrangebyscore', hold, '-inf', '(' .. redis.call('time')[1]) >= 0
         and redis.call('exists', hold) == 1
 end
@@ -89,14 +93,16 @@ local function make(plan)
     end
     for i = 1, n do
         local registry = KEYS[1 + n + m + i]
-        local is_new = redis.call('exists', registry) == 0
-        if is_new or not found[i] then
+        -- What is of another type is not ours.
+        local is_new = not is_of(registry, 'set')
+        if is_new or not found[i] or #found[i] ~= #fresh then
             found[i] = fresh
             redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
         else
             keep(KEYS[1 + i])
         end
         if is_new then
+            redis.call('del', registry)
             -- Tells it from the one before: both may have as many schemes.
             redis.call('sadd', registry, '@' .. fresh, unpack(plan.schemes[i]))
         elseif #plan.schemes[i] > 0 then

@@ -7,8 +7,12 @@ Processes: readers of Q[c]; readers of J; writers that move the row, whose lock 
 commit; coarse writers, that look at nothing and drop the generation; an adversary that evicts any one Redis key at any
 moment, or kills a writer wherever it is.
 
+The call that holds tables before a commit may be interrupted, or its reply be lost: then it was executed, or not, or only
+its first half was (the hold is there, but nothing fell yet, as the registry was another one), or it is executed later.  An
+interrupted writer rolls back and releases its hold.  One whose reply is lost commits, drops everything again and releases.
+
 Safety: in each state, every cached value that a reader would accept equals what is committed.  Only where keys were
-evicted, or without holds (cluster), writers between their commit and the end of their flush are excused.
+evicted, or without holds (cluster), or with a reply that is lost, writers between their commit and the end of their flush are excused.
 
 Redis holds
     gen         the table's generation, a fresh token, or nothing
@@ -25,6 +29,8 @@ Redis holds
     stamps.py --writers 2 --coarse 3                 # one that looks, one that describes nothing
     stamps.py --joined 2 --readers 2             # two readers of J
     stamps.py --joined 2 --break late-narrow     # whose stamps nothing watched over: STALE
+    stamps.py --evictions 0 --lost 1             # a call before a commit is interrupted, or its reply is lost
+    stamps.py --evictions 0 --lost 1 --break lift-unsure | release-unsure               # each must end in STALE
     stamps.py --break no-lock | no-registry-gen | late-stamps | no-hold | early-drop       # each must end in STALE
 """
 import argparse
@@ -35,7 +41,9 @@ DONE = "done"
 ANY = 3
 FLUSHING = {"flush", "drop-old", "drop-new", "drop-gen"}
 # Of writers that have the row's lock.
-LOCKING = {"hold", "commit"}
+LOCKING = {"hold", "commit", "commit-unsure"}
+# Of writers that are excused where a reply was lost: they commit without knowing of a hold.
+UNSURE = {"flush-unsure"}
 
 
 def rename(state):
@@ -64,7 +72,7 @@ def put(items, i, x):
 
 
 def successors(state, variant, broken):
-    db, redis, procs, evictions, kills = state
+    db, redis, procs, evictions, kills, lost = state
     gen, registry, stamps, values, holds = redis
     token = next_token(state)
     found = []
@@ -92,7 +100,18 @@ def successors(state, variant, broken):
     for n, (kind, step, arg, known) in enumerate(procs):
         def go(to, known=(), db=db, gen=gen, registry=registry, stamps=stamps, values=values, holds=holds):
             redis = (gen, registry, stamps, values, holds)
-            found.append((db, redis, put(procs, n, (kind, to, arg, known)), evictions, kills))
+            found.append((db, redis, put(procs, n, (kind, to, arg, known)), evictions, kills, lost))
+
+        def lose(known, dropped):
+            """The call before the commit is interrupted, or its reply is lost; `dropped` is what it does besides holding."""
+            executed = {"holds": put(holds, n, True), **dropped}
+            for effect in ({}, executed, {"holds": put(holds, n, True)}):
+                for to in ("commit-unsure", "undo"):
+                    r = {"gen": gen, "registry": registry, "stamps": stamps, "values": values, "holds": holds, **effect}
+                    after = put(procs, n, (kind, to, arg, known))
+                    found.append((db, tuple(r.values()), after, evictions, kills, lost - 1))
+            late = (*put(procs, n, (kind, "commit-unsure", arg, known)), ("late", "pending", arg, (n, *known)))
+            found.append((db, redis, late, evictions, kills, lost - 1))
 
         c = arg - 1
         if kind == "reader":
@@ -149,6 +168,29 @@ def successors(state, variant, broken):
                     go(DONE, stamps=put(stamps, at - 1, s), values=put(values, ANY, (gen, s, at)))
                 else:
                     go(DONE)
+        elif kind == "late":                                       # the call is executed after all
+            if step == "pending" and len(known) > 1 and registry is not None:
+                fallen = put(put(put(stamps, known[1] - 1, None), c, None), ANY, None)
+                go("held", known[:1], stamps=fallen, holds=put(holds, known[0], True))
+            elif step == "pending":
+                go("held", known[:1], gen=None, holds=put(holds, known[0], True))
+            elif step == "held":                                   # its hold comes to an end
+                go(DONE, holds=put(holds, known[0], False))
+        elif step == "undo":                                       # rolled back
+            go(DONE, holds=put(holds, n, False))
+        elif step == "commit-unsure":
+            go("flush-unsure", known, db=arg)
+        elif step == "flush-unsure" and broken == "lift-unsure":   # as one whose call was answered
+            go(DONE, gen=gen if holds[n] else None, holds=put(holds, n, False))
+        elif step == "flush-unsure" and broken == "release-unsure":
+            go(DONE, holds=put(holds, n, False))
+        elif step == "flush-unsure":                               # everything falls again
+            if kind == "coarse" or registry is None:
+                go("release", gen=None)
+            else:
+                go("release", stamps=put(put(put(stamps, known[0] - 1, None), c, None), ANY, None))
+        elif step == "release":
+            go(DONE, holds=put(holds, n, False))
         elif step == "dead":                                       # whatever became of it, its hold comes to an end
             go(DONE, holds=put(holds, n, False))
         elif step == "commit":
@@ -161,6 +203,8 @@ def successors(state, variant, broken):
                     go("commit", gen=gen if broken == "no-hold" else None)
                 else:
                     go("commit", gen=None, holds=put(holds, n, True))
+                    if lost:
+                        lose((), {"gen": None})
             elif step == "flush":                                  # who lost his hold does not know what was made
                 go(DONE, gen=gen if holds[n] else None, holds=put(holds, n, False))
         elif kind == "writer":
@@ -176,8 +220,12 @@ def successors(state, variant, broken):
                 elif registry is None:
                     g = gen if broken == "no-registry-gen" else None
                     go("commit", known, gen=g, holds=put(holds, n, broken != "early-drop"))
+                    if lost:
+                        lose(known, {"gen": g})
                 else:
                     go("commit", known, stamps=dropped, holds=put(holds, n, broken != "early-drop"))
+                    if lost:
+                        lose(known, {"stamps": dropped})
             elif step == "flush":
                 if variant == "cluster":                           # piece by piece
                     go("drop-gen" if registry is None else "drop-old", known)
@@ -195,17 +243,19 @@ def successors(state, variant, broken):
                 go(DONE, gen=None)
         if kills and kind in ("writer", "coarse") and step not in (DONE, "dead", "lock"):
             dead = (kind, "dead", arg, ())
-            found.append((db, redis, put(procs, n, dead), evictions, kills - 1))
+            found.append((db, redis, put(procs, n, dead), evictions, kills - 1, lost))
     if evictions:
-        lost = [(None, registry, stamps, values, holds), (gen, None, stamps, values, holds)]
-        lost += [(gen, registry, put(stamps, j, None), values, holds) for j in range(4)]
-        lost += [(gen, registry, stamps, values, (False,) * len(holds))]
-        found += [(db, r, procs, evictions - 1, kills) for r in lost if r != redis]
+        fewer = [(None, registry, stamps, values, holds), (gen, None, stamps, values, holds)]
+        fewer += [(gen, registry, put(stamps, j, None), values, holds) for j in range(4)]
+        fewer += [(gen, registry, stamps, values, (False,) * len(holds))]
+        found += [(db, r, procs, evictions - 1, kills, lost) for r in fewer if r != redis]
     return found
 
 
 def stale(state, lenient):
-    db, (gen, _, stamps, values, _), procs, _, _ = state
+    db, (gen, _, stamps, values, _), procs, _, _, _ = state
+    if any(step in UNSURE for _, step, _, _ in procs):
+        return False
     if lenient and any(kind not in ("reader", "joiner") and step in FLUSHING for kind, step, _, _ in procs):
         return False
     joined = values[ANY]
@@ -223,6 +273,7 @@ def main():
     ap.add_argument("--coarse", default="", help="the c that each writer that describes nothing sets")
     ap.add_argument("--evictions", type=int, default=1)
     ap.add_argument("--kills", type=int, default=0, help="how many writers die; not with evictions")
+    ap.add_argument("--lost", type=int, default=0, help="how many calls before a commit are interrupted or lose their reply")
     ap.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
     ap.add_argument("--break", dest="broken", default="")
     a = ap.parse_args()
@@ -231,7 +282,7 @@ def main():
     procs += tuple(("writer", "lock", int(c), ()) for c in a.writers.split(",") if c)
     procs += tuple(("coarse", "lock", int(c), ()) for c in a.coarse.split(",") if c)
     redis = (None, None, (None,) * 4, (None,) * 4, (False,) * len(procs))
-    start = rename((1, redis, procs, a.evictions, a.kills))
+    start = rename((1, redis, procs, a.evictions, a.kills, a.lost))
     lenient = a.evictions > 0 or a.variant == "cluster"
     came_from, todo = {start: None}, deque([start])
     while todo:
@@ -250,7 +301,7 @@ def main():
             if s not in came_from:
                 came_from[s] = state
                 todo.append(s)
-    print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, {a.variant}")
+    print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, lost {a.lost}, {a.variant}")
     return 0
 
 

@@ -16,8 +16,9 @@ def losing_invalidations():
 
     def run(name, keys, args):
         if rng.random() < 0.2:
-            lost.add(args[0])
-            return [0]
+            nonce, token = args[:2]
+            lost.add(token)
+            return [nonce.encode(), 0]
         return run_script(name, keys, args)
 
     def send(name, keys, args, on_error):
@@ -57,7 +58,7 @@ def keeping_dead_fills():
         if lookup.stamps is not None:
             get_client().set(key or lookup.key, bytes(store.DIGEST_LENGTH) + payload, ex=timeout)
 
-    store._digest = lambda stamps: bytes(store.DIGEST_LENGTH)
+    store._digest = lambda key, stamps: bytes(store.DIGEST_LENGTH)
     store.fill = fill
 
 
@@ -80,7 +81,7 @@ def flushing_before_the_commit():
 
 def committing_without_holds():
     """Between a commit and its flush results of before are found; another writer of the row may return meanwhile."""
-    transaction.hold = lambda work_by_prefix: None
+    transaction.hold = lambda work_by_prefix, held: None
 
 
 def filling_from_snapshots():

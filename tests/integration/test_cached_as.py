@@ -216,7 +216,7 @@ def test_when_the_holder_dies_another_one_computes(monkeypatch, store):
     func = counted(Label, lock=True)
     from cacheops_lite import locks, reading
 
-    monkeypatch.setattr(reading.locks, "acquire_lock", lambda key: None)
+    monkeypatch.setattr(reading.locks, "acquire_lock", lambda key, token: False)
     monkeypatch.setattr(locks, "LOCK_TIMEOUT", 0)
     assert func() == 1
 

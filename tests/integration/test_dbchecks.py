@@ -1,10 +1,14 @@
 """The check of columns that compare otherwise than their fields say."""
 
+import contextlib
+
 import pytest
 from django.core.checks import Tags, run_checks
-from django.db import connection
+from django.db import DatabaseError, connection, models
 
-from tests.shop.models import Club
+from cacheops_lite import dbchecks, dbcolumns
+from tests.property.differential import uncached
+from tests.shop.models import Club, Product, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -14,9 +18,10 @@ def found():
     return [each for each in checked if each.id == "cacheops_lite.W006"]
 
 
-def execute(sql):
+def execute(*statements):
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def test_fields_that_say_how_their_columns_compare_are_fine():
@@ -29,31 +34,262 @@ def test_other_checks_ask_no_database():
     assert not [each for each in run_checks() if each.id == "cacheops_lite.W006"]
 
 
-@pytest.mark.parametrize("how", ["type", "domain", "collation"])
-def test_a_column_that_finds_more_equal_is_told(how):
-    """By its type, directly or not, or its collation."""
-    if connection.vendor == "mysql" or (connection.vendor == "sqlite" and how != "collation"):
-        pytest.skip("there is none, or ours is as coarse")
-    if connection.vendor == "sqlite":
-        execute("ALTER TABLE shop_club RENAME TO shop_club_kept")
-        execute('CREATE TABLE shop_club ("id" integer PRIMARY KEY, "name" varchar(50) COLLATE NOCASE)')
-        undo = ["DROP TABLE shop_club", "ALTER TABLE shop_club_kept RENAME TO shop_club"]
-    else:
-        execute("CREATE EXTENSION IF NOT EXISTS citext")
-        execute("CREATE DOMAIN spelling AS citext")
-        execute("CREATE COLLATION caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
-        kind = {"type": "citext", "domain": "spelling", "collation": "varchar(50) COLLATE caseless"}[how]
-        execute(f"ALTER TABLE shop_club ALTER name TYPE {kind}")
-        undo = [
-            'ALTER TABLE shop_club ALTER name TYPE varchar(50) COLLATE "default"',
-            "DROP DOMAIN spelling",
-            "DROP COLLATION caseless",
-        ]
+# The column, its type, and what the warning says of it.
+POSTGRESQL = [
+    ("shop_club.name", "citext", "differ in case"),
+    ("shop_club.name", "spelling", "differ in case"),
+    ("shop_club.name", "nested_spelling", "differ in case"),
+    ("shop_club.name", "varchar(50) COLLATE caseless", "collation caseless"),
+    ("shop_club.name", "char(50)", "pads texts"),
+    ("shop_club.name", "varchar(20)", "cuts off spaces after 20"),
+    ("shop_club.name", "short", "cuts off spaces after 9"),
+    ("shop_club.name", "name", "63 bytes"),
+    ("shop_club.name", "xml", "not what the field stores"),
+    ("shop_club.name", "varchar(50)", None),
+    ("shop_club.name", "varchar(51)", None),
+    ("shop_club.name", "varchar", None),
+    ("shop_club.name", "text", None),
+    ("shop_club.name", 'text COLLATE "C"', None),
+    ("shop_club.name", "size", None),
+    ("shop_ticket.id", "varchar(36)", "not what the field stores"),
+    ("shop_product.views", "double precision", "no integers"),
+    ("shop_product.views", "real", "6 digits"),
+    ("shop_product.views", "numeric", None),
+    ("shop_product.views", "bigint", None),
+    ("shop_product.price", "money", "cents"),
+    ("shop_product.price", "numeric", "1.0 and 1.00"),
+    ("shop_product.price", "numeric(8, 1)", "rounds to 1 places"),
+    ("shop_product.price", "numeric(8, 3)", None),
+    ("shop_product.price", "integer", "rounds to 0 places"),
+    ("shop_product.weight", "real", "6 digits"),
+    ("shop_product.weight", "numeric", "more digits"),
+    ("shop_product.day", "timestamptz", "not what the field stores"),
+    ("shop_product.added", "timestamptz(0)", "keeps 0 digits of a second"),
+    ("shop_product.added", "timestamptz(6)", None),
+    ("shop_product.added", "timestamp", "no time zone"),
+    ("shop_product.category_id", "numeric(10, 0)", None),
+]
+MYSQL = [
+    ("shop_club.name", "varchar(50) COLLATE utf8mb4_bin", None),
+    ("shop_club.name", "char(50)", None),
+    ("shop_club.name", "text", None),
+    ("shop_club.name", "binary(50)", "pads texts"),
+    ("shop_product.views", "double", "no integers"),
+    ("shop_product.views", "varchar(20)", "not what the field stores"),
+    ("shop_product.views", "bigint unsigned", None),
+    ("shop_product.views", "year", "1970"),
+    ("shop_product.visible", "bit(1)", "bytes"),
+    ("shop_product.price", "decimal(8, 1)", "rounds to 1 places"),
+    ("shop_product.price", "decimal(9, 3)", None),
+    ("shop_product.price", "double", "no integers"),
+    ("shop_product.weight", "float", "6 digits"),
+    ("shop_product.weight", "double(8, 2)", "rounds to 2 places"),
+    ("shop_product.added", "datetime", "keeps 0 digits of a second"),
+    ("shop_product.added", "datetime(3)", "keeps 3 digits of a second"),
+    ("shop_product.added", "timestamp(6) NULL", "time zone"),
+    ("shop_product.day", "datetime", "not what the field stores"),
+]
+SQLITE = [
+    ("shop_club.name", "varchar(50) COLLATE NOCASE", "collation NOCASE"),
+    ("shop_club.name", "varchar(50) COLLATE RTRIM", "collation RTRIM"),
+    ("shop_club.name", "string", "turns texts into numbers"),
+    ("shop_club.name", "int", "turns texts into numbers"),
+    ("shop_club.name", "real", "15 digits"),
+    ("shop_club.name", "text", None),
+    ("shop_club.name", "blob", None),
+    ("shop_ticket.id", "uuid", "turns texts into numbers"),
+    ("shop_product.views", "double", "15 digits"),
+    ("shop_product.views", "decimal", None),
+    ("shop_product.visible", "varchar(1)", "turns numbers into texts"),
+    ("shop_product.price", "text", "turns numbers into texts"),
+    ("shop_product.price", "real", None),
+    ("shop_product.weight", "decimal", None),
+    ("shop_product.weight", "text", "turns numbers into texts"),
+    ("shop_product.day", "text", None),
+    ("shop_product.added", "varchar(30)", None),
+]
+CASES = {"postgresql": POSTGRESQL, "mysql": MYSQL, "sqlite": SQLITE}[connection.vendor]
+MODELS = {"shop_club": Club, "shop_ticket": Ticket, "shop_product": Product}
+TYPES = [
+    "CREATE EXTENSION IF NOT EXISTS citext",
+    "CREATE DOMAIN spelling AS citext",
+    "CREATE DOMAIN nested_spelling AS spelling",
+    "CREATE DOMAIN short AS varchar(9)",
+    "CREATE TYPE size AS ENUM ('big', 'small')",
+    "CREATE COLLATION caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+]
+NO_TYPES = [
+    "DROP DOMAIN nested_spelling, spelling, short",
+    "DROP TYPE size",
+    "DROP COLLATION caseless",
+]
+
+
+@contextlib.contextmanager
+def altered(place, kind):
+    """The table with the column of another type, in its place."""
+    table, column = place.split(".")
+    quote = connection.ops.quote_name
+    columns = [f"{quote(name)} {kind if name == column else typed}" for name, typed in columns_of(table)]
+    execute(f"ALTER TABLE {table} RENAME TO {table}_kept")
     try:
-        (message,) = found()
+        execute(*(TYPES if connection.vendor == "postgresql" else ()))
+        execute(f"CREATE TABLE {table} ({', '.join(columns)})")
+        yield MODELS[table]
     finally:
-        for each in undo:
-            execute(each)
-    assert "shop_club.name" in message.msg
-    assert message.obj is Club._meta.get_field("name")
+        with contextlib.suppress(DatabaseError):
+            execute(f"DROP TABLE {table}")
+        execute(f"ALTER TABLE {table}_kept RENAME TO {table}")
+        execute(*(NO_TYPES if connection.vendor == "postgresql" else ()))
+
+
+def columns_of(table):
+    fields = MODELS[table]._meta.local_concrete_fields
+    return [
+        (
+            connection.ops.quote_name(each.column).strip('"`'),
+            each.db_parameters(connection)["type"].replace(" AUTO_INCREMENT", ""),
+        )
+        for each in fields
+    ]
+
+
+@pytest.mark.parametrize(("place", "kind", "problem"), CASES)
+def test_a_column_that_compares_otherwise_is_told(place, kind, problem):
+    """By its type, also that of a domain, by its size or its collation; others are fine."""
+    with altered(place, kind) as model:
+        messages = found()
+    if problem is None:
+        assert messages == []
+        return
+    (message,) = messages
+    column = place.partition(".")[2]
+    assert place in message.msg
+    assert problem in message.msg
+    assert message.obj is next(each for each in model._meta.local_concrete_fields if each.column == column)
+    assert "CACHEOPS_SKIP_FIELDS" in message.hint
     assert found() == []
+
+
+def test_a_column_of_a_binary_collation_that_has_another_one_is_told():
+    """On MariaDB, where fields without one are told apart coarsely enough for all."""
+    if connection.vendor != "mysql":
+        pytest.skip("there it is as for any other")
+    field = Club._meta.get_field("name")
+    field.db_collation = "utf8mb4_bin"
+    try:
+        from cacheops_lite import columns
+
+        columns.tokenizer.cache_clear()
+        columns.compares_by.cache_clear()
+        with altered("shop_club.name", "varchar(50) COLLATE utf8mb4_general_ci"):
+            (message,) = found()
+        assert "utf8mb4_general_ci" in message.msg
+    finally:
+        field.db_collation = None
+        columns.tokenizer.cache_clear()
+        columns.compares_by.cache_clear()
+
+
+def test_columns_of_views_are_fine(store):
+    """What a view shows falls with any write of what it reads."""
+    if connection.vendor == "mysql":
+        pytest.skip("no type of its columns is worse than it")
+    kind = "CAST(text AS char(50))" if connection.vendor == "postgresql" else "text COLLATE NOCASE"
+    execute(f"CREATE VIEW shop_tag AS SELECT id, {kind} AS text FROM shop_label")
+    try:
+        assert found() == []
+    finally:
+        execute("DROP VIEW shop_tag")
+
+
+def test_a_catalog_that_cannot_be_read_is_no_error(monkeypatch, caplog):
+    """Migrations go on."""
+
+    def fail(*args):
+        raise DatabaseError("permission denied")
+
+    monkeypatch.setattr("cacheops_lite.dbchecks.columns_of", fail)
+    with caplog.at_level("WARNING", "cacheops_lite"):
+        assert found() == []
+    assert "permission denied" in caplog.text
+
+
+def test_what_the_warning_is_about_is_true(store):
+    """A column that pads finds what was written with other spaces: its field knows nothing of that."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's")
+    execute("ALTER TABLE shop_club ALTER name TYPE char(50)")
+    try:
+        assert found() != []
+        read = lambda: Club.objects.filter(name="a ").count()
+        assert read() == 0
+        Club.objects.create(name="a")
+        assert (read(), uncached(read)) == (0, 1)
+    finally:
+        execute("ALTER TABLE shop_club ALTER name TYPE varchar(50)")
+
+
+@pytest.mark.parametrize(
+    ("declared", "affinity"),
+    [
+        ("BIGINT", "integer"),
+        ("varchar(3)", "text"),
+        ("CHARINT", "integer"),
+        ("", "blob"),
+        ("DOUBLE PRECISION", "real"),
+        ("decimal(3, 1)", "numeric"),
+        ("STRING", "numeric"),
+    ],
+)
+def test_affinities_are_sqlite_s(declared, affinity):
+    """By the first rule that fits."""
+    assert dbcolumns.affinity(declared) == affinity
+
+
+@pytest.mark.parametrize(
+    ("definition", "collations"),
+    [
+        ('CREATE TABLE "t" ("a" text COLLATE NOCASE, "b" text)', {"a": "NOCASE"}),
+        (
+            "CREATE TABLE t (a text collate nocase NOT NULL,\n b varchar(1, 2) COLLATE rtrim)",
+            {"a": "NOCASE", "b": "RTRIM"},
+        ),
+        ("CREATE TABLE t ([a b] text -- COLLATE NOCASE\n, `c` text COLLATE own)", {"c": "OWN"}),
+        ("CREATE TABLE t (a text DEFAULT ', b COLLATE NOCASE', CHECK (a IN ('x', 'y')))", {}),
+    ],
+)
+def test_collations_are_found_in_definitions(definition, collations):
+    """Whoever wrote them."""
+    assert dbcolumns.collations_in(definition) == collations
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "problem"),
+    [
+        ("time(0)", models.TimeField(), "keeps 0 digits of a second"),
+        ("time", models.TimeField(), None),
+        ("time with time zone", models.TimeField(), "not what the field stores"),
+        ("interval", models.DurationField(), None),
+        ("interval(3)", models.DurationField(), "keeps 3 digits of a second"),
+        ("interval day to minute", models.DurationField(), "keeps 0 digits of a second"),
+        ("numeric(5, -2)", models.IntegerField(), "rounds to -2 places"),
+        ("numeric(5, 2)", models.DecimalField(max_digits=5, decimal_places=2), None),
+        ("numeric", models.DecimalField(), None),
+        ("numeric(5, 2)", models.DecimalField(), "rounds to 2 places"),
+        ("integer", models.DecimalField(max_digits=5, decimal_places=0), None),
+        ("uuid", models.UUIDField(), None),
+        ("char(3)", models.CharField(max_length=3), "pads texts"),
+    ],
+)
+def test_types_have_limits(kind, field, problem):
+    """As PostgreSQL's catalog keeps them, in one number."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's")
+    execute(f"CREATE TABLE made_by_hand (value {kind})")
+    try:
+        column = dbcolumns.columns_of(connection, {"made_by_hand"})["made_by_hand", "value"]
+    finally:
+        execute("DROP TABLE made_by_hand")
+    told = dbchecks.problem_of(column, field, "postgresql")
+    assert told is None if problem is None else problem in told

@@ -13,7 +13,18 @@ from django.db import connection, transaction
 from django.test import override_settings
 from redis import exceptions
 
-from cacheops_lite import CacheMiss, cache, cached, cached_as, failure, invalidate_all, invalidate_obj, local, outbox
+from cacheops_lite import (
+    CacheMiss,
+    cache,
+    cached,
+    cached_as,
+    courier,
+    failure,
+    invalidate_all,
+    invalidate_obj,
+    local,
+    outbox,
+)
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
 from cacheops_lite.redis import get_client, run_script
@@ -57,7 +68,7 @@ def at_once(monkeypatch):
 @pytest.fixture
 def no_courier(monkeypatch):
     """Nothing is delivered in the background."""
-    monkeypatch.setattr(outbox, "Thread", Nobody)
+    monkeypatch.setattr(courier, "Thread", Nobody)
 
 
 class Nobody:

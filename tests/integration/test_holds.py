@@ -119,10 +119,10 @@ def around_commit(monkeypatch):
     def arrange(function):
         hold, flush, held = delivery.hold, delivery.deliver_surely, []
 
-        def holding(work):
-            held.append(hold(work))
+        def holding(work, hold_of_work):
+            hold(work, hold_of_work)
+            held.append(hold_of_work)
             function(False)
-            return held[-1]
 
         def flushing(*args):
             if held:
@@ -191,7 +191,8 @@ def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
 
 def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
     """While another writer is about to commit, nothing is made."""
-    other = outbox.hold({"": _work()})
+    other = outbox.Hold()
+    outbox.hold({"": _work()}, other)
     save(label)
     assert read() == ["new"]
     assert not is_hit(read)
@@ -210,7 +211,7 @@ def _work():
 def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_hit):
     """Even if others hold the table again and again meanwhile."""
     monkeypatch.setattr(outbox, "HOLD_SECONDS", -1)
-    outbox.hold({"": _work()})
+    outbox.hold({"": _work()}, outbox.Hold())
     get_client().zadd(keys.hold_key("", "shop_label"), {"dead": 1})
     read()
     assert is_hit(read)

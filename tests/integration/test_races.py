@@ -315,7 +315,7 @@ def held(store, monkeypatch):
     waits = []
     wait = locks.wait_for_value
     monkeypatch.setattr(locks, "LOCK_TIMEOUT", 1)
-    monkeypatch.setattr(locks, "acquire_lock", lambda key: store.set(locks.keys.lock_key(key), "other") and None)
+    monkeypatch.setattr(locks, "acquire_lock", lambda key, token: store.set(locks.keys.lock_key(key), "other") is None)
     monkeypatch.setattr(locks, "wait_for_value", lambda *args: waits.append(1) or wait(*args))
     return waits
 
@@ -382,7 +382,7 @@ def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch)
 
     for module in (locks, reading):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(locks, "acquire_lock", lambda key: None)
+    monkeypatch.setattr(locks, "acquire_lock", lambda key, token: False)
     monkeypatch.setattr(locks, "_peek", peek)
     assert cached_as(Label, lock=True)(lambda: 1)() == 1
     assert taken_anew

@@ -302,11 +302,11 @@ def test_scripts_that_nobody_waits_for_are_loaded_again(store_of_its_own, monkey
     monkeypatch.setattr(wire, "ENABLED", is_plain)
     monkeypatch.setattr(cacheops_redis, "_wire", None)
     lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
-    send_script("unlock", [lock], lines)
+    send_script("release", [lock], lines)
     get_client().script_flush()
     for _ in range(3 if is_plain else 1):
         store_of_its_own.set(lock, "token")
-        send_script("unlock", [lock], lines)
+        send_script("release", [lock], lines)
         execute("ECHO", "this settles it")
     assert not store_of_its_own.exists(lock)
 
@@ -314,5 +314,5 @@ def test_scripts_that_nobody_waits_for_are_loaded_again(store_of_its_own, monkey
 def test_scripts_that_the_server_forgot_are_loaded_again(store_of_its_own):
     """As after a restart, or SCRIPT FLUSH."""
     for _ in range(2):
-        assert run_script("unlock", ["wire"], ["token"]) == 0
+        assert run_script("release", ["wire"], ["token"]) == 0
         get_client().script_flush()

@@ -13,7 +13,7 @@ LONG = tuple(f"column{i}" for i in range(10))
 
 def test_the_names_of_keys_are_golden():
     """Old processes and new ones that share a Redis agree on them, or raise FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 4
+    assert keys.FORMAT_VERSION == 5
     assert keys.value_key("p:", "x") == "p:@col:v:x"
     assert keys.generation_key("", "t") == "@col:g:t"
     assert keys.registry_key("", "t") == "@col:r:t"

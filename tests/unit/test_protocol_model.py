@@ -45,6 +45,21 @@ def test_without_evictions_nobody_is_excused(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--writers", "2,3"],
+        ["--writers", "2", "--coarse", "3"],
+        ["--readers", "2", "--joined", "1", "--writers", "2,3"],
+    ],
+)
+def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
+    """Executed, half executed, not or late: after the flush no reader finds what is not committed."""
+    assert walk("--evictions", "0", "--lost", "1", *arguments).startswith("safe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--evictions", "0", "--lost", "1", "--break", "lift-unsure"],
+        ["--evictions", "0", "--lost", "1", "--break", "release-unsure"],
         ["--break", "no-lock"],
         ["--break", "no-registry-gen"],
         ["--break", "late-stamps"],

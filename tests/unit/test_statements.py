@@ -2,14 +2,30 @@
 
 import pytest
 
-from cacheops_lite.statements import Write, asks_for_snapshot, begins, may_commit, mentioned, parse, strangers
+from cacheops_lite.statements import (
+    Write,
+    asks_for_snapshot,
+    begins,
+    defines_shared_rows,
+    may_commit,
+    mentioned,
+    parse,
+    strangers,
+    undoes,
+)
 
 UNKNOWN = Write("", None)
 WRITES = [
     ("INSERT INTO t VALUES (1)", Write("insert", "t")),
     ('INSERT OR IGNORE INTO "t" ("a") VALUES (%s)', Write("insert", "t")),
     ("INSERT IGNORE INTO `t` (`a`) VALUES (%s)", Write("insert", "t")),
-    ("REPLACE INTO t SELECT 1", Write("insert", "t")),
+    ("REPLACE INTO t SELECT 1", Write("replace", "t")),
+    ('insert or replace into "t" ("a") VALUES (%s)', Write("replace", "t")),
+    ("INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO NOTHING", Write("insert", "t")),
+    ("INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 1", Write("upsert", "t")),
+    ("INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = 1", Write("upsert", "t")),
+    ("UPDATE OR REPLACE t SET a = 1", UNKNOWN),
+    ("REPLACE t (a) VALUES (1)", UNKNOWN),
     ("  update t set a=1", Write("update", "t")),
     ('UPDATE "odd ""t" SET "a" = %s', Write("update", 'odd "t')),
     ("DELETE FROM t", Write("delete", "t")),
@@ -169,3 +185,32 @@ def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
 def test_statements_that_may_commit_are_seen(sql, vendors):
     """Some by their meaning, and on MariaDB and MySQL all that are not known not to."""
     assert {vendor for vendor in ("postgresql", "sqlite", "mysql") if may_commit(sql, vendor)} == vendors
+
+
+@pytest.mark.parametrize(
+    ("sql", "defines"),
+    [
+        ("CREATE OR REPLACE VIEW v AS SELECT * FROM t", True),
+        ("DROP VIEW v", True),
+        ("CREATE TABLE p PARTITION OF t FOR VALUES IN (1)", True),
+        ("CREATE VIRTUAL TABLE s USING fts5(a, content='t')", True),
+        ("CREATE TABLE t (a int UNIQUE ON CONFLICT REPLACE)", True),
+        ("ALTER TABLE t RENAME TO s", True),
+        ("INSERT INTO t VALUES (1); DROP VIEW v", True),
+        ("REFRESH MATERIALIZED VIEW v", False),
+        ("INSERT INTO t VALUES (1) ON CONFLICT (a) DO NOTHING", False),
+        ("WITH w AS (SELECT rank() OVER (PARTITION BY a) FROM t) DELETE FROM t", False),
+    ],
+)
+def test_statements_that_define_what_shows_rows_of_others_are_told(sql, defines):
+    """Those that only name such, or whose functions have partitions, are not."""
+    assert defines_shared_rows(sql) is defines
+
+
+@pytest.mark.parametrize(
+    ("sql", "undoing"),
+    [("ROLLBACK TO SAVEPOINT s", True), ("SAVEPOINT s; ROLLBACK", True), ("RELEASE SAVEPOINT s", False)],
+)
+def test_statements_that_undo_others_are_told(sql, undoing):
+    """As views that were defined since are gone then."""
+    assert undoes(sql) is undoing

@@ -1,0 +1,13 @@
+-- Purpose: release a lock, or a writer's hold of a table, unless another token holds it by now.
+-- KEYS   [1] the lock, a string, or the holds, a sorted set
+-- ARGV   [1] the holder's token
+-- Reply  1 if released
+
+local kind = redis.call('type', KEYS[1]).ok
+if kind == 'zset' then
+    return redis.call('zrem', KEYS[1], ARGV[1])
+end
+if kind == 'string' and redis.call('get', KEYS[1]) == ARGV[1] then
+    return redis.call('del', KEYS[1])
+end
+return 0
