@@ -1,8 +1,8 @@
 """What a database holds in the column of a field, read so that no two stored values look the same.
 
-What a field shows may not tell: JSON's null and NULL are both None, SQLite's booleans show 2 as they show 0, its dates show
-None for what is no date.  So a value is known only if it is stored just as the field itself writes it.  Any other value is
-odd: of a row that holds one, this column counts as unknown.
+What a field shows may not tell: JSON's null and NULL are both None, SQLite's booleans show 2 as they show 0, its dates
+show None for what is no date.  So a value is known only if it is stored just as the field itself writes it.  Any other
+value is odd: of a row that holds one, this column counts as unknown.
 """
 
 from __future__ import annotations

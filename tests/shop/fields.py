@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 from django.db import models
 from django.db.models.lookups import Exact, StartsWith
@@ -126,7 +127,7 @@ class InLanguage(models.ForeignObject):
     requires_unique_target = False
 
     def get_extra_restriction(self, alias, related_alias):
-        language = self.related_model._meta.get_field("language")
+        language: Any = self.related_model._meta.get_field("language")
         return Exact(language.get_col(alias), translation.get_language())
 
 
@@ -145,11 +146,11 @@ class Above(models.ForeignObject):
         return ()
 
     def get_extra_restriction(self, alias, related_alias):
-        path = self.model._meta.get_field("path")
+        path: Any = self.model._meta.get_field("path")
         return StartsWith(path.get_col(related_alias), path.get_col(alias))
 
     def resolve_related_fields(self):
         return []
 
-    def contribute_to_class(self, cls, name, private_only=False):
-        super().contribute_to_class(cls, name, private_only=True)
+    def contribute_to_class(self, cls, name, private_only=False, **kwargs):
+        super().contribute_to_class(cls, name, private_only=True, **kwargs)
