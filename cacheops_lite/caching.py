@@ -23,9 +23,9 @@ from .keys import digest, name, value_key
 from .narrowing import Narrowing
 from .plans import Unplanned, plan_for
 from .prefixes import prefix_of, prefix_of_table
-from .reading import Target, is_unstorable, read_through, stored_rows
+from .reading import Target, is_unstorable, note_unstorable, read_through, stored_rows
 from .shapes import Shapeless, shape_of
-from .store import Basis
+from .store import MISS, Basis
 from .transaction import recorder_for
 from .where import Tokens, own_tokens
 
@@ -267,11 +267,19 @@ def value(
     if caching is None or read is None:
         return compute()
 
+    target = target_of(queryset, read, caching)
+
     def compute_both() -> tuple[Any, Any]:
         value = compute()
+        try:
+            for each in value.values() if isinstance(value, dict) else ():
+                rows.check_keeps_attributes(each)
+        except Exception as error:
+            note_unstorable(target, error)
+            return value, MISS
         return value, value
 
-    return read_through(target_of(queryset, read, caching), compute_both, lambda value: value)
+    return read_through(target, compute_both, lambda value: value)
 
 
 def fetch(queryset: QuerySet[Any]) -> list[Any] | None:

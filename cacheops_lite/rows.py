@@ -7,6 +7,7 @@ nothing that is stored names a class or is shared.
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -85,8 +86,19 @@ def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:
     for i in (each for each in mutable if each < len(kept)):
         # Views of bytes, as drivers of PostgreSQL yield them, can't be copied, nor changed.
         if type(kept[i]) is not memoryview:
+            check_keeps_attributes(kept[i])
             kept[i] = copy.deepcopy(kept[i])
     return tuple(kept)
+
+
+def check_keeps_attributes(value: Any) -> None:
+    """Raise TypeError for a value that loses attributes when it is pickled, or what pickling it raises.
+
+    So do instances of subclasses of Decimal and of dates and times, whose reduction is that of their base.
+    """
+    attributes = getattr(value, "__dict__", None)
+    if attributes and vars(pickle.loads(pickle.dumps(value))).keys() != attributes.keys():
+        raise TypeError(f"{type(value).__qualname__} loses attributes when it is pickled")
 
 
 def is_replayable(queryset: QuerySet[Any]) -> bool:

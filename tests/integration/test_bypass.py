@@ -3,6 +3,7 @@
 Django alone would not deepcopy, pickle, compare, hash or print the application's values, nor compose a query twice.
 """
 
+import decimal
 import logging
 import pickle
 import signal
@@ -278,6 +279,25 @@ def test_what_is_stored_and_can_t_be_made_a_result_is_a_miss(caplog):
         value = client.get(key)
         client.set(key, value[:16] + pickle.dumps([("too",), 7]))
     assert read() == ["a"]
+
+
+class Cash(decimal.Decimal):
+    """Its reduction, which copies and pickles rest on, is that of its base: it loses attributes."""
+
+
+def cash(text):
+    made = Cash(1)
+    made.text = text
+    return made
+
+
+def test_values_that_lose_attributes_when_they_are_pickled_are_not_cached():
+    """A hit would show another value than a miss."""
+    ShownByField.kind = staticmethod(cash)
+    for _ in range(3):
+        assert [shown.value.text for shown in Shown.objects.order_by("number")] == ["text 1", "text 2"]
+        assert Shown.objects.get(number=1).value.text == "text 1"
+        assert Shown.objects.aggregate(found=Max("value"))["found"].text == "text 2"
 
 
 class TimeLimit(Exception):
