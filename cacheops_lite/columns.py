@@ -174,14 +174,17 @@ def _loses_zones(vendor: str) -> bool:
 @on_change
 def _forget(setting: str) -> None:
     if setting == "CACHEOPS_SKIP_FIELDS":
-        tokenizer.cache_clear()
-        compares_by.cache_clear()
+        _forget_fields()
 
 
 def _on_class_prepared(**kwargs: Any) -> None:
     _shared_columns.cache_clear()
-    tokenizer.cache_clear()
-    compares_by.cache_clear()
+    _forget_fields()
+
+
+def _forget_fields() -> None:
+    for cached in (tokenizer, compares_by, tells_stored_apart):
+        cached.cache_clear()
 
 
 class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.columns")
@@ -243,6 +246,7 @@ def is_shown_as_stored(field: Field[Any, Any]) -> bool:
     return _all_django_s(field, *SHOWING_METHODS)
 
 
+@cache
 def tells_stored_apart(field: Field[Any, Any], vendor: str) -> bool:
     """Values that the column holds differ where those do that the field is known to hold, of instances and by `stored`.
 

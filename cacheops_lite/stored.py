@@ -13,6 +13,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -210,11 +211,14 @@ AS_TEXT = {("mysql", "DateField"), ("mysql", "DateTimeField"), ("postgresql", "D
 
 def are_alike(field: Field[Any, Any], before: Any, after: Any) -> bool:
     """Two values, as the database gets them, are stored as one and the same; False where that is not certain."""
-    target = columns.target_of(field)
     if before is None or after is None:
         return before is after
-    if columns.kind_of(target) == "JSONField":
+    if _is_json(field):
+        target = columns.target_of(field)
         return json_text(target, before) == json_text(target, after)
+    # What most of the others hold.
+    if type(before) is type(after) and type(before) in _TOLD_BY_VALUE:
+        return bool(before == after)
     if isinstance(before, decimal.Decimal) and isinstance(after, decimal.Decimal):
         return bool(before == after) if columns.has_scale(field) else before.as_tuple() == after.as_tuple()
     if type(before) is float:
@@ -226,6 +230,11 @@ def are_alike(field: Field[Any, Any], before: Any, after: Any) -> bool:
         if isinstance(before, stored_as) and isinstance(after, stored_as):
             return stored_as.__eq__(before, after) is True
     return False
+
+
+@lru_cache(maxsize=4096)
+def _is_json(field: Field[Any, Any]) -> bool:
+    return columns.kind_of(columns.target_of(field)) == "JSONField"
 
 
 # Types whose equal values are stored as one and the same; of times, in zones that tell them apart.

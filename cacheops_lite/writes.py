@@ -57,7 +57,7 @@ def saved(
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
         changes = bypass.attempted(
-            f"A save of {model._meta.label} can't be analysed, so its tables are invalidated",
+            "A save can't be analysed, so its tables are invalidated",
             lambda: row_changed(model, found.held, new, attnames, vendor),
             None,
         )
