@@ -17,6 +17,7 @@ from django.db.models.sql.datastructures import BaseTable, Join
 
 from . import bypass, values
 from .conf import on_change, settings
+from .lately import Lately
 
 INTEGERS = {
     "AutoField",
@@ -112,8 +113,17 @@ def is_django_s_lookup(kind: type) -> bool:
 
 def compares_plainly(field: Field[Any, Any]) -> bool:
     """Equality with values of `field` is Django's own: no other lookup is registered in its place."""
-    found = [field.get_lookup(each) for each in ("exact", "in", "isnull")]
-    return all(each is not None and is_django_s_lookup(each) for each in found)
+    # Another dict once a lookup was registered.
+    lookups = field.get_lookups()
+    known = _comparing.get(field)
+    if known is None or known[0] is not lookups:
+        found = [field.get_lookup(each) for each in ("exact", "in", "isnull")]
+        known = lookups, all(each is not None and is_django_s_lookup(each) for each in found)
+        _comparing.put(field, known)
+    return known[1]
+
+
+_comparing: Lately[Any, tuple[Any, bool]] = Lately(1000)
 
 
 def is_django_s_query(query: Any) -> bool:

@@ -46,6 +46,8 @@ AT_ONCE = float("-inf")
 _forgotten = 0
 # Connections in whose transactions views were defined, which others can't see yet.
 _defining: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
+# There may be some: each read asks, and the length of a weak set is computed.
+_has_defining = False
 
 
 def is_table(model: type[Model], using: str) -> bool:
@@ -94,7 +96,7 @@ def _view(table: str | None, using: str) -> View | None:
 
 def _known(using: str) -> Views | None:
     """The database's views, None if they can't be known."""
-    if _defining and _is_being_defined(using):
+    if _has_defining and _is_being_defined(using):
         return _own_views(using)
     found = _views.get(using)
     return _learn(using) if found is None else found[1]
@@ -146,6 +148,7 @@ def _learn_by(connection: BaseDatabaseWrapper) -> None:
 
 def _is_being_defined(using: str) -> bool:
     """The transaction that is open changed views, which may be undone: then what there was before is true again."""
+    global _has_defining
     connection = connections[using]
     block = connection.__dict__.get("_cacheops_defining")
     if block is None:
@@ -155,6 +158,7 @@ def _is_being_defined(using: str) -> bool:
     connection.__dict__.pop("_cacheops_defining", None)
     undone(using)
     _defining.discard(connection)
+    _has_defining = bool(_defining)
     forget_all()
     return False
 
@@ -209,8 +213,10 @@ def _named_in(text: str, views: Iterable[str]) -> set[str]:
 
 def forget(using: str) -> None:
     """Find out anew which views there are, and what results rest on: now, and when the transaction is over."""
+    global _has_defining
     connection = connections[using]
     if connection.in_atomic_block:
+        _has_defining = True
         connection.__dict__["_cacheops_defining"] = connection.atomic_blocks[0]
         undone(using)
         _defining.add(connection)

@@ -125,7 +125,7 @@ def get(
     place = _place(entrance, field, value, using, caching.db_agnostic)
     if place is None:
         return MISS
-    found = Reading(queryset, caching, entrance, field, value, place).found(usual)
+    found = Reading(queryset, using, caching, entrance, field, value, place).found(usual)
     if found is None:
         raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
     return found
@@ -143,6 +143,7 @@ class Reading:
     def __init__(
         self,
         queryset: QuerySet[Any],
+        using: str,
         caching: Caching,
         entrance: Entrance,
         field: Field[Any, Any],
@@ -150,7 +151,7 @@ class Reading:
         place: Place,
     ):
         self._queryset, self._entrance, self._field, self._value = queryset, entrance, field, value
-        self._using = queryset.db
+        self._using = using
         self._is_remembered = caching.local_get and "get" in caching.ops
         self._from_db = _maker(queryset.model, queryset)
         # The row as it may be remembered: in a list, which is empty if there is none.
@@ -158,7 +159,7 @@ class Reading:
         self._target = Target(
             key=place[0],
             basis=place[1],
-            databases=(self._using,),
+            databases=(using,),
             timeout=caching.timeout,
             lock=caching.lock,
             sender=entrance.model,

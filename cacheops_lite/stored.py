@@ -103,6 +103,14 @@ def _boolean(value: Any, field: Any, connection: Any) -> bool:
 
 def _decimal(value: Any, field: Any, connection: Any) -> decimal.Decimal:
     """Of SQLite's numbers: as many digits as a double is sure to keep, and as the field has."""
+    text = repr(value) if type(value) in (int, float) else ""
+    whole, _, fraction = text.partition(".")
+    # Most are short enough to tell at a glance.
+    is_short = 0 < len(text) <= columns.SQLITE_DIGITS and whole.lstrip("-").isdecimal()
+    if is_short and (not fraction or fraction.isdecimal()):
+        places = field.decimal_places
+        if len(fraction.rstrip("0")) <= places and len(whole.lstrip("-")) + places <= field.max_digits:
+            return decimal.Decimal(text)
     number = decimal.Decimal(repr(value)) if type(value) in (int, float) else _odd(value)
     if len(number.normalize().as_tuple().digits) > columns.SQLITE_DIGITS:
         raise Odd(value)
