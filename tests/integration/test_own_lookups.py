@@ -1,6 +1,7 @@
 """Fields that compare by lookups of their own in place of Django's ``exact``."""
 
 import pytest
+from django.db import connection
 from django.db.models import CharField
 from django.db.models.lookups import Exact
 from django.test.utils import register_lookup
@@ -70,14 +71,14 @@ def test_a_get_by_a_value_that_it_holds_equal_is_not_stale(label, text):
 
 def test_a_save_by_a_key_that_other_rows_equal(store):
     """Django updates all rows that its own lookup of the key finds."""
+    if connection.vendor == "mysql":
+        pytest.skip("the database itself holds the keys equal")
     Mark.objects.bulk_create([Mark(code="kim", text="1"), Mark(code="Kim", text="2"), Mark(code="x", text="3")])
     reads = [
         *(lambda text=text: sorted(Mark.objects.filter(text=text).values_list("pk", flat=True)) for text in "1234"),
         lambda: sorted(Mark.objects.values_list("pk", "text")),
     ]
     rows = {each.pk: each for each in Mark.objects.nocache()}
-    if len(rows) < 3:
-        pytest.skip("the database itself holds the keys equal")
     with register_lookup(CharField, Caseless):
         for write in (
             lambda: setattr(rows["m-Kim"], "text", "4") or rows["m-Kim"].save(),
