@@ -30,7 +30,7 @@ def test_fields_that_say_how_their_columns_compare_are_fine():
 
 
 # Django's own checks of fields ask each database what it can, since 6.1.
-@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.django_db(transaction=True, databases=["default", "replica", "other"])
 def test_other_checks_ask_no_database():
     """Only who names databases has them asked."""
     assert not [each for each in run_checks() if each.id == "cacheops_lite.W006"]

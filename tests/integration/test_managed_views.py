@@ -192,6 +192,7 @@ def forget():
     dbviews.forget("default")
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_databases_are_told_apart(clubs):
     """A view of one of them is a table of the other."""
     clubs(CLUBS)
@@ -201,11 +202,6 @@ def test_databases_are_told_apart(clubs):
     assert dbviews.is_table(Club, "other")
     assert not dbviews.is_table(Club, "default")
     there.delete()
-
-
-test_databases_are_told_apart = pytest.mark.django_db(transaction=True, databases=["default", "other"])(
-    test_databases_are_told_apart
-)
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
