@@ -113,6 +113,20 @@ def replaced(instance: Model, before: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def returned(instance: Model, before: Mapping[str, Any]) -> list[str]:
+    """The attnames of which the instance holds what the statement returned for an expression, since Django 6.0.
+
+    That is what the field shows, which may be another value than the database holds.
+    """
+    values = instance.__dict__
+    return [
+        field.attname
+        for field in type(instance)._meta.concrete_fields
+        if isinstance(before.get(field.attname), _EXPRESSIONS)
+        and not isinstance(values.get(field.attname), _EXPRESSIONS)
+    ]
+
+
 @lru_cache(maxsize=1024)
 def _stored_as_held(model: type[Model]) -> tuple[str, ...]:
     options: Any = model._meta

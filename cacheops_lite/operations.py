@@ -19,7 +19,7 @@ from . import bypass, writes
 from .changes import Work
 from .dbviews import is_followed
 from .frames import DeleteFrame, SaveFrame
-from .images import owners_of, replaced, snapshot, tables_of, written_by
+from .images import owners_of, replaced, returned, snapshot, tables_of, written_by
 from .invalidation import is_active, record
 from .looks import Look, StatementLook, block, has_key, is_surely_new, look, look_after, to_look_at
 from .mass import look_at
@@ -121,8 +121,11 @@ class Saving:
             # Of multi-table models the last one.  Since Django 6.1 an instance forgets what it wrote by expressions
             # that the UPDATE does not return.
             lost = (self._before.keys() - instance.__dict__.keys()) & written_by(type(instance), None)
-            told = look_after(instance, using, [*lost, *replaced(instance, self._before)])
-            writes.saved(instance, self._look, told, not updated, names, using, lost)
+            is_compared = updated and self._look is not None and not self._look.is_idle
+            by_expressions = returned(instance, self._before) if is_compared else ()
+            read_again = [*lost, *replaced(instance, self._before), *by_expressions]
+            told = look_after(instance, using, read_again)
+            writes.saved(instance, self._look, told, not updated, names, using, lost, read_again)
             self.is_described = True
             self.end(not updated)
         return updated

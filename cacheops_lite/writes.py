@@ -39,14 +39,19 @@ def saved(
     written: Collection[str] | None,
     using: str,
     lost: Collection[str] = (),
+    read_again: Collection[str] = (),
 ) -> None:
     """Record that `instance` was saved.
 
     `found` is its look, `told` what only the database knows since, `written` the names that save() was limited to,
-    `lost` those of which the instance does not hold any more what was written.
+    `lost` those of which the instance does not hold any more what was written, `read_again` those that are known only
+    as far as they are `told`.
     """
     model, vendor = type(instance), connections[using].vendor
-    held = {**snapshot(instance), **told}
+    held = snapshot(instance)
+    for name in read_again:
+        held.pop(name, None)
+    held.update(told)
     if created:
         _record_insert(model, held, found, using)
     elif found is None or found.pk != instance.pk or not (found.held or found.is_idle):
