@@ -396,14 +396,14 @@ def test_a_save_of_what_a_foreign_key_is_set_to_null_by_is_precise(shop):
 
 
 def test_bulk_create_that_ignores_conflicts_is_precise(shop):
-    """Rows that may have come are as if they had."""
+    """Rows that may have come are as if they had; MariaDB may store others, the nearest values that fit."""
     Label.objects.create(text="a")
     reads = [lambda text=text: Label.objects.filter(text=text).count() for text in "abc"]
 
     def create():
         Label.objects.bulk_create([Label(text="a"), Label(text="b")], ignore_conflicts=True)
 
-    assert kept(reads, create) == [False, False, True]
+    assert kept(reads, create) == [False, False, connection.vendor != "mysql"]
     assert [read() for read in reads] == [1, 1, 0]
 
 
