@@ -19,18 +19,13 @@ _owed: dict[tuple[str, str], float] = {}
 
 def owe(keys: Iterable[str], token: str, seconds: float) -> None:
     """Have the locks and holds at `keys` released soon, if `token` still holds them; after `seconds` they expire."""
-    until = time.monotonic() + seconds
-    for key in keys:
-        _owed[key, token] = until
+    _note(keys, token, seconds)
     _courier.start()
 
 
 def release(keys: Iterable[str], token: str, seconds: float) -> None:
     """The same, now if that is possible.  Raises nothing that Redis does."""
-    keys = list(keys)
-    until = time.monotonic() + seconds
-    for key in keys:
-        _owed[key, token] = until
+    _note(keys, token, seconds)
     try:
         call(deliver)
     except EXPECTED:
@@ -38,6 +33,12 @@ def release(keys: Iterable[str], token: str, seconds: float) -> None:
     except BaseException:
         _courier.start()
         raise
+
+
+def _note(keys: Iterable[str], token: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for key in keys:
+        _owed[key, token] = until
 
 
 def deliver() -> None:

@@ -177,15 +177,11 @@ class Recorder:
     def commit(self) -> None:
         """Do the work of all batches that are alive, at once."""
         owed, held = self._owed(), self._take_hold()
-        try:
+        with _postponed_if_interrupted(owed, held):
             for batch in self._alive():
                 batch.work = {}
             self._batches.clear()
             deliver_surely(owed, held)
-        except BaseException:
-            # Whatever interrupted it: it is committed.
-            postpone(owed, held)
-            raise
 
     def commit_failed(self, is_over: Callable[[], bool]) -> None:
         """To be called when it is not known whether the commit came about; `is_over` tells that it is not under way."""
@@ -194,12 +190,9 @@ class Recorder:
         self._is_torn = False
         held = self._take_hold()
         if owed:
-            try:
+            with _postponed_if_interrupted(owed):
                 # Where the database does not answer it may still be under way: the hold stands until that is over.
                 deliver_surely(owed, held if is_over() else None)
-            except BaseException:
-                postpone(owed)
-                raise
 
     def _owed(self) -> dict[str, Work]:
         owed: dict[str, Work] = {}
@@ -232,11 +225,8 @@ class Recorder:
         if self._uncommitted:
             work, self._uncommitted = self._uncommitted, {}
             held = self._take_hold()
-            try:
+            with _postponed_if_interrupted(work, held):
                 deliver_surely(work, held)
-            except BaseException:
-                postpone(work, held)
-                raise
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""
@@ -273,6 +263,16 @@ class Recorder:
         connection = self._connection
         if not getattr(connection.atomic_blocks[0], "_from_testcase", False):
             connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+
+
+@contextmanager
+def _postponed_if_interrupted(owed: dict[str, Work], held: Hold | None = None) -> Iterator[None]:
+    """Deliver later what is owed for a commit, whatever interrupts its delivery within the block."""
+    try:
+        yield
+    except BaseException:
+        postpone(owed, held)
+        raise
 
 
 def _add(kept: dict[str, Work], works: dict[str, Work]) -> None:

@@ -18,6 +18,7 @@ from cacheops_lite import bypass
 from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_read
 from tests import fast_paths, servers, services
+from tests.support import emptying
 
 FLAVOURS = {
     "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
@@ -37,6 +38,15 @@ def pytest_configure(config):
 def pytest_report_header(config):
     redis = services.REDIS_URL if services.redis_answers() else "none found: embedded only"
     return f"cacheops_lite: database {services.DATABASE}, Redis {redis}"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """The test databases, whose tables are emptied fast after each test."""
+    with django_db_blocker.unblock():
+        for each in connections.all():
+            if not each.settings_dict["TEST"].get("MIRROR"):
+                emptying.learn(each)
 
 
 @pytest.fixture(autouse=True)
