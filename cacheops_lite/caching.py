@@ -151,7 +151,7 @@ class Read:
         names = [*map(name, self.tables)]
         prefixes = tuple([prefix_of_table(table, using) for table in names])
         by_table = dict(zip(names, prefixes, strict=True))
-        narrowable = [narrowing.wide for narrowing in self.narrowings]
+        narrowable = [each.wide for each in self.narrowings]
         return self._keep(
             ("basis", prefixes, len(narrowable)),
             lambda: Basis(by_table.__getitem__, self.dependencies, narrowable=narrowable),
@@ -165,7 +165,7 @@ class Read:
         """What is to evaluate `queryset`, which this is the read of, in as little time as can be."""
         composed = self.composed
         try:
-            compiler = None if composed is None else composed.compiler(queryset.query, queryset.db)
+            sql_compiler = None if composed is None else composed.compiler(queryset.query, queryset.db)
         except Exception as error:
             # Django composes the query itself, and raises its own error if there is one.
             bypass.pass_interrupt(error)
@@ -196,13 +196,13 @@ def _read(
         read = None if kind is None else _planned(queryset, kind, compile_read, limits)
         if read is None:
             found = compile_read(compiled.copied(queryset.query), own_tokens)
-            compiler = found.compiler
+            sql_compiler = found.compiler
             read = Read(
                 name=found.name,
                 fingerprint=tuple(found.static),
                 dependencies=found.dependencies,
                 volatile=found.volatile,
-                replay=lambda qs, kept: rows.replay(qs, compiler, kept),
+                replay=lambda qs, kept: rows.replay(qs, sql_compiler, kept),
                 narrowings=narrowing.usable(found.narrowings, queryset.query.is_sliced),
             )
     except EmptyResultSet:

@@ -69,12 +69,12 @@ def read(using: str, tables: Collection[str]) -> Catalog:
     with _kept_whole(connection), closing(connection.create_cursor()) as cursor:
         if connection.vendor not in NAMES:
             kinds = connection.introspection.get_table_list(cursor)
-            return Catalog({plain(kind.name): "" for kind in kinds if kind.type == "v"}, frozenset())
+            return Catalog({plain_name(kind.name): "" for kind in kinds if kind.type == "v"}, frozenset())
         wanted = set(map(plain, tables))
         # Those of other schemas of MariaDB are not among the names.
         if not any("." in table for table in wanted):
             cursor.execute(NAMES[connection.vendor])
-            if wanted.isdisjoint(plain(name) for _, name in cursor.fetchall()):
+            if wanted.isdisjoint(plain_name(name) for _, name in cursor.fetchall()):
                 return Catalog({}, frozenset())
         cursor.execute(DEFINITIONS[connection.vendor])
         return _composed(cursor.fetchall())
@@ -86,11 +86,11 @@ def _composed(rows: Collection[Any]) -> Catalog:
     for schema, may_be_left_out, name, text in rows:
         if ORDINARY.match(text or ""):
             if REPLACES.match(text):
-                replacing.add(plain(name))
+                replacing.add(plain_name(name))
             continue
-        texts[plain(f"{schema}.{name}")] = text or ""
+        texts[plain_name(f"{schema}.{name}")] = text or ""
         if may_be_left_out:
-            texts[plain(name)] = f"{texts.get(plain(name), '')} {text or ''}".strip()
+            texts[plain_name(name)] = f"{texts.get(plain_name(name), '')} {text or ''}".strip()
     return Catalog(texts, frozenset(replacing))
 
 
@@ -131,6 +131,6 @@ def _status(connection: Any) -> int:
     return int(connection.connection.info.transaction_status) if connection.vendor == "postgresql" else IDLE
 
 
-def plain(table: Any) -> str:
+def plain_name(table: Any) -> str:
     """A name as views are told by: in lower case, with no quotes, which some put around schema and name."""
     return re.sub(r'["`]', "", str(table)).lower()

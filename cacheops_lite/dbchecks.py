@@ -11,7 +11,7 @@ from django.db import connections, router
 from django.db.models import DecimalField
 
 from . import bypass, dbviews, values
-from .catalog import plain
+from .catalog import plain_name
 from .columns import INTEGERS, TEXTS, compares_by, target_of, tokenizer
 from .dbcolumns import Column, columns_of
 from .scope import watched_models
@@ -74,7 +74,7 @@ def _that_differ(using: str) -> Iterator[tuple[str, str, Any, str]]:
     }
     found = columns_of(connection, {table for table, _ in fields})
     for (table, name), field in sorted(fields.items(), key=lambda each: each[0]):
-        column = found.get((plain(table), plain(name)))
+        column = found.get((plain_name(table), plain_name(name)))
         problem = None if column is None else problem_of(column, field, connection.vendor)
         if problem:
             yield table, name, field, problem

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from .catalog import plain
+from .catalog import plain_name
 
 POSTGRESQL = """SELECT n.nspname, c.relname, pg_table_is_visible(c.oid), a.attname,
         t.oid, t.typname, t.typtype, a.atttypmod, format_type(a.atttypid, a.atttypmod),
@@ -57,7 +57,7 @@ def columns_of(connection: Any, tables: Collection[str]) -> Columns:
             return _on_postgresql(cursor)
         if connection.vendor == "mysql":
             return _on_mysql(cursor)
-        return _on_sqlite(cursor, set(map(plain, tables)))
+        return _on_sqlite(cursor, set(map(plain_name, tables)))
 
 
 def _on_postgresql(cursor: Any) -> Columns:
@@ -71,9 +71,9 @@ def _on_postgresql(cursor: Any) -> Columns:
             modifier = own if modifier == -1 else modifier
         size, scale = _limits(kind, modifier)
         column = Column("enum" if sort == "e" else kind, declared, size, scale, collation, tells is not False)
-        found[plain(f"{schema}.{table}"), plain(name)] = column
+        found[plain_name(f"{schema}.{table}"), plain_name(name)] = column
         if is_visible:
-            found[plain(table), plain(name)] = column
+            found[plain_name(table), plain_name(name)] = column
     return found
 
 
@@ -97,7 +97,7 @@ def _on_mysql(cursor: Any) -> Columns:
     found = {}
     for table, name, kind, declared, scale, digits, collation in cursor.fetchall():
         column = Column(kind.lower(), _text(declared), digits, scale, collation, str(collation).endswith("_bin"))
-        found[plain(table), plain(name)] = column
+        found[plain_name(table), plain_name(name)] = column
     return found
 
 
@@ -110,12 +110,12 @@ def _on_sqlite(cursor: Any, tables: Collection[str]) -> Columns:
     found = {}
     collations: dict[str, dict[str, str]] = {}
     for table, definition, name, declared in cursor.fetchall():
-        if plain(table) in tables:
+        if plain_name(table) in tables:
             if table not in collations:
                 collations[table] = collations_in(definition)
-            collation = collations[table].get(plain(name), "BINARY")
+            collation = collations[table].get(plain_name(name), "BINARY")
             column = Column(affinity(declared), declared, None, None, collation, collation == "BINARY")
-            found[plain(table), plain(name)] = column
+            found[plain_name(table), plain_name(name)] = column
     return found
 
 
@@ -130,7 +130,7 @@ def collations_in(definition: str) -> dict[str, str]:
         elif (each[0] == "," and depth == 1) or (each[0] == ")" and depth == 0):
             column = COLLATED.match(text, start, each.start())
             if column is not None:
-                found[plain(column[1].strip("[]"))] = column[2].upper()
+                found[plain_name(column[1].strip("[]"))] = column[2].upper()
             start = each.end()
     return found
 

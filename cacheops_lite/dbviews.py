@@ -19,7 +19,7 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared
 
 from . import bypass, catalog
-from .catalog import plain
+from .catalog import plain_name
 from .conf import derive_anew
 from .scope import deleted_along, is_watched, known_tables, reached, watched_columns
 
@@ -91,7 +91,7 @@ def _view(table: str | None, using: str) -> View | None:
     known = _known(using)
     if known is None:
         return View(known_tables(), "")
-    return known.get(plain(table)) if known and table in known_tables() else None
+    return known.get(plain_name(table)) if known and table in known_tables() else None
 
 
 def _known(using: str) -> Views | None:
@@ -194,13 +194,13 @@ def _read_views(using: str) -> dict[str, View]:
     named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
     found = {}
     for view in named:
-        read = reached(view, lambda each: named.get(plain(each), set()))
-        views = {view, *map(plain, read)} & set(texts)
-        tables = {table for table in read if plain(table) not in texts}
+        read = reached(view, lambda each: named.get(plain_name(each), set()))
+        views = {view, *map(plain_name, read)} & set(texts)
+        tables = {table for table in read if plain_name(table) not in texts}
         found[view] = View(frozenset(tables), " ".join(texts[each] for each in views))
     for table in known_tables():
-        if plain(table) in replacing:
-            found[plain(table)] = View(frozenset({table, *deleted_along(table)}), "")
+        if plain_name(table) in replacing:
+            found[plain_name(table)] = View(frozenset({table, *deleted_along(table)}), "")
     return found
 
 
@@ -208,7 +208,7 @@ def _named_in(text: str, views: Iterable[str]) -> set[str]:
     """Tables of models, and views, that a definition may read: their names stand in it."""
     words = set(WORD.findall(text.lower()))
     names = {*known_tables(), *views}
-    return {name for name in names if words.issuperset(WORD.findall(plain(name).rpartition(".")[2]))}
+    return {name for name in names if words.issuperset(WORD.findall(plain_name(name).rpartition(".")[2]))}
 
 
 def forget(using: str) -> None:
