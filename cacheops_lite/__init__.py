@@ -1,10 +1,19 @@
 """An automatic, Redis-backed ORM query cache for Django that never serves stale data."""
 
-from .decorators import cached_as, cached_view_as
-from .invalidation import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
+from .functions import (
+    CacheMiss,
+    FileCache,
+    RedisCache,
+    cache,
+    cached,
+    cached_as,
+    cached_view,
+    cached_view_as,
+    file_cache,
+)
 from .reaper import reap_conjs
-from .simple import CacheMiss, FileCache, RedisCache, cache, cached, cached_view, file_cache
 from .templatetags.cacheops import CacheopsLibrary, invalidate_fragment
+from .writes import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
 
 __version__ = "0.1.0"
 VERSION = tuple(int(part) for part in __version__.split("."))

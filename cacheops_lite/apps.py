@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from . import adminsite, checks, conf, dbchecks, guard, operations, queryset, rawqueries, receivers, transaction
+from . import checks, conf, database_checks
+from .orm import admin_hooks, execute_wrapper, queryset, raw_queryset, save_delete, signal_receivers
+from .writes import unit_of_work
 
 
 class CacheopsConfig(AppConfig):
@@ -20,23 +22,23 @@ def install() -> None:
     """Make Django's querysets read through the cache and follow writes.  Idempotent."""
     conf.check_profiles()
     checks.install()
-    dbchecks.install()
+    database_checks.install()
     queryset.install()
-    rawqueries.install()
-    guard.install()
-    operations.install()
-    receivers.install()
-    adminsite.install()
+    raw_queryset.install()
+    execute_wrapper.install()
+    save_delete.install()
+    signal_receivers.install()
+    admin_hooks.install()
 
 
 def uninstall() -> None:
     """Leave Django as it was."""
-    adminsite.uninstall()
-    receivers.uninstall()
-    operations.uninstall()
-    guard.uninstall()
-    rawqueries.uninstall()
+    admin_hooks.uninstall()
+    signal_receivers.uninstall()
+    save_delete.uninstall()
+    execute_wrapper.uninstall()
+    raw_queryset.uninstall()
     queryset.uninstall()
     checks.uninstall()
-    dbchecks.uninstall()
-    transaction.forget_all()
+    database_checks.uninstall()
+    unit_of_work.forget_all()

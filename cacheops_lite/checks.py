@@ -23,8 +23,8 @@ from redis.connection import parse_url
 
 from . import conf
 from .conf import Profile, settings
-from .scope import is_watched
-from .serializers import function_serializer
+from .schema import is_watched
+from .store import function_serializer
 
 TAG = "cacheops_lite"
 

@@ -12,12 +12,10 @@ from jinja2.lexer import Token, TokenStream
 from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
 
-from . import decorators, simple
-from .calls import Function
 from .conf import parse_timeout, settings
-from .keys import digest
-from .lowlevel import checked_timeout
-from .whitespace import tidied
+from .functions import Function, checked_timeout, decorators, redis_cache
+from .store import digest
+from .utils import tidied
 
 __all__ = ["cache"]
 
@@ -97,7 +95,7 @@ def _arguments(parser: Parser, tag: str) -> tuple[list[nodes.Expr], list[nodes.K
 
 
 def _cached(place: Any, /, timeout: Any = None, extra: Any = None) -> Any:
-    return simple.cached(checked_timeout(timeout, "{% cached %}"), extra=(place, _said(extra)))
+    return redis_cache.cached(checked_timeout(timeout, "{% cached %}"), extra=(place, _said(extra)))
 
 
 def _cached_as(place: Any, /, *samples: Any, timeout: Any = None, extra: Any = None, **options: Any) -> Any:

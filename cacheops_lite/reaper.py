@@ -10,9 +10,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS
 from redis.exceptions import ResponseError
 
-from . import keys
-from .prefixes import prefixes_of_database
-from .redis import get_client
+from .store import get_client, keys, prefixes_of_database
 
 __all__ = ["reap_conjs"]
 

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 from django.db import connections
 
-from .outbox import clear
-from .prefixes import all_prefixes
-from .transaction import recorder_of
+from .store import all_prefixes, clear
+from .writes import recorder_of
 
 __all__ = ["as_autocommit"]
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from django.utils.safestring import mark_safe
 from hypothesis import strategies as st
 
-from cacheops_lite.calls import told
+from cacheops_lite.functions.call_key import told
 from tests.shop.models import Category, Product, VisibleProduct
 
 

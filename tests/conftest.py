@@ -14,9 +14,9 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from fakeredis import FakeRedis
 
-from cacheops_lite import bypass
-from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.signals import cache_read
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.utils import error_boundary
 from tests import fast_paths, servers, services
 from tests.support import emptying
 
@@ -52,7 +52,7 @@ def django_db_setup(django_db_setup, django_db_blocker):
 @pytest.fixture(autouse=True)
 def nothing_logged_before():
     """What is logged once per call site is logged again in each test."""
-    bypass._logged.clear()
+    error_boundary._logged.clear()
 
 
 @pytest.fixture(params=STORES)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cacheops_lite import direct, hydration, narrowing, plans, wire
+from cacheops_lite.query import hydrator, plan_cache, row_dependencies
+from cacheops_lite.reads import point_lookup
+from cacheops_lite.store import redis_connection
 
-MODULES = (plans, direct, hydration, narrowing, wire)
+MODULES = (plan_cache, point_lookup, hydrator, row_dependencies, redis_connection)
 
 
 def switch(on: bool) -> None:

@@ -12,11 +12,9 @@ from django.template.base import FilterExpression, Parser, Token, token_kwargs
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 
-from .. import decorators, simple
-from ..calls import Function
 from ..conf import parse_timeout, settings
-from ..lowlevel import checked_timeout
-from ..whitespace import tidied
+from ..functions import Function, checked_timeout, decorators, redis_cache
+from ..utils import tidied
 
 __all__ = ["CacheopsLibrary", "invalidate_fragment"]
 
@@ -104,7 +102,7 @@ def cached(timeout: Any, fragment_name: Any, *extra: Any) -> Any:
     All of that name and `extra` are one, whatever template they are in.  Language and time zone are not part of the
     key: put them in `extra`.
     """
-    return simple.cached(checked_timeout(timeout, "{% cached %}"), extra=_name(fragment_name, *extra))
+    return redis_cache.cached(checked_timeout(timeout, "{% cached %}"), extra=_name(fragment_name, *extra))
 
 
 @register.decorator_tag

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The protocol of `cacheops_lite.store` and `.outbox` as an executable specification: every interleaving is walked.
+"""The protocol of `cacheops_lite.store.protocol` and `.outbox` as an executable specification: every interleaving is walked.
 
 The world: one table with one row whose column c is 1, 2 or 3; cached queries Q[c] = "is the row in c".
 A joined result J = "where is the row" is kept under the stamp of the c that came back, made when it is filled.

@@ -6,13 +6,15 @@ import random
 import time
 from dataclasses import replace
 
-from cacheops_lite import changes, looks, outbox, reading, store, transaction
-from cacheops_lite.redis import get_client
+from cacheops_lite.reads import read_through
+from cacheops_lite.store import invalidator, protocol, write_set
+from cacheops_lite.store.client import get_client
+from cacheops_lite.writes import before_image, unit_of_work
 
 
 def losing_invalidations():
     """Now and then what a write drops stays: neither its hold nor its flush arrives."""
-    run_script, send_script, rng, lost = outbox.run_script, outbox.send_script, random.Random(0), set()
+    run_script, send_script, rng, lost = invalidator.run_script, invalidator.send_script, random.Random(0), set()
 
     def run(name, keys, args):
         if rng.random() < 0.2:
@@ -25,30 +27,30 @@ def losing_invalidations():
         if args[0] not in lost:
             send_script(name, keys, args, on_error)
 
-    outbox.run_script, outbox.send_script = run, send
+    invalidator.run_script, invalidator.send_script = run, send
 
 
 def forgetting_old_images():
     """Only what a row matches after a write falls."""
-    stamps = changes.Change.stamps
+    stamps = write_set.Change.stamps
 
     def without(self, scheme):
         return stamps(replace(self, old=None), scheme)
 
-    changes.Change.stamps = without
+    write_set.Change.stamps = without
 
 
 def stamping_late():
     """Stamps are taken after the read."""
-    fill = reading.Attempt.fill
+    fill = read_through.Attempt.fill
 
     def fill_late(self, storable):
-        if self._lookup is not None and reading.may_fill(self.target.databases):
+        if self._lookup is not None and read_through.may_fill(self.target.databases):
             self._lookup.stamps = None
-            store.take_stamps(self._lookup, self.target.timeout)
+            protocol.take_stamps(self._lookup, self.target.timeout)
         fill(self, storable)
 
-    reading.Attempt.fill = fill_late
+    read_through.Attempt.fill = fill_late
 
 
 def keeping_dead_fills():
@@ -56,15 +58,15 @@ def keeping_dead_fills():
 
     def fill(lookup, payload, timeout, key=None, narrowed=None, run=None):
         if lookup.stamps is not None:
-            get_client().set(key or lookup.key, bytes(store.DIGEST_LENGTH) + payload, ex=timeout)
+            get_client().set(key or lookup.key, bytes(protocol.DIGEST_LENGTH) + payload, ex=timeout)
 
-    store._digest = lambda key, stamps: bytes(store.DIGEST_LENGTH)
-    store.fill = fill
+    protocol._digest = lambda key, stamps: bytes(protocol.DIGEST_LENGTH)
+    protocol.fill = fill
 
 
 def looking_without_locks():
     """Others may move the row between look and write."""
-    looks._locking = looks._reading
+    before_image._locking = before_image._reading
 
 
 def flushing_before_the_commit():
@@ -72,21 +74,21 @@ def flushing_before_the_commit():
 
     def record(self, work, by_hand=False):
         if work:
-            transaction.deliver(transaction.by_prefix(work))
+            unit_of_work.deliver(unit_of_work.by_prefix(work))
             # Give others the time to fill, as a longer transaction would.
             time.sleep(0.02)
 
-    transaction.Recorder.record = record
+    unit_of_work.Recorder.record = record
 
 
 def committing_without_holds():
     """Between a commit and its flush results of before are found; another writer of the row may return meanwhile."""
-    transaction.hold = lambda work_by_prefix, held: None
+    unit_of_work.hold = lambda work_by_prefix, held: None
 
 
 def filling_from_snapshots():
     """Reads in REPEATABLE READ fill."""
-    reading.may_fill = lambda databases: True
+    read_through.may_fill = lambda databases: True
 
 
 BREAKAGES = [

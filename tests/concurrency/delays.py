@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import time
 
-from cacheops_lite import operations, outbox, reading, store
+from cacheops_lite.orm import save_delete
+from cacheops_lite.reads import read_through
+from cacheops_lite.store import invalidator, protocol
 
 SHARE = 0.3
 
@@ -18,9 +20,9 @@ def install(seed, longest):
         if rng.random() < SHARE:
             time.sleep(rng.uniform(0, longest))
 
-    for owner, name in ((reading.Attempt, "fill"), (outbox, "invalidate"), (store, "read")):
+    for owner, name in ((read_through.Attempt, "fill"), (invalidator, "invalidate"), (protocol, "read")):
         setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
-    operations.look = _pausing_after(pause, operations.look)
+    save_delete.look = _pausing_after(pause, save_delete.look)
 
 
 def _pausing_before(pause, function):

@@ -8,8 +8,8 @@ from collections import Counter
 
 from django.db import connection, transaction
 
-from cacheops_lite import store
 from cacheops_lite.signals import cache_read
+from cacheops_lite.store import protocol
 from tests.concurrency import reads
 from tests.concurrency.oracle import Bounds
 from tests.shop.models import Category
@@ -48,13 +48,13 @@ class Reader:
 
     def run_on_snapshots(self):
         """Reads in transactions that pin what they see, by now older than the stamps: none may fill."""
-        fill = store.fill
+        fill = protocol.fill
 
         def counted(*args, **kwargs):
             self.figures["fills from snapshots"] += 1
             return fill(*args, **kwargs)
 
-        store.fill = counted
+        protocol.fill = counted
         while not self.oracle.stopped():
             with transaction.atomic():
                 least = self.least()

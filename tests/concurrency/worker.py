@@ -68,10 +68,10 @@ def work(order):
 def main():
     order = json.loads(sys.stdin.readline())
     set_up(order)
-    from cacheops_lite import outbox
+    from cacheops_lite.store import invalidator
     from tests.concurrency import breakages, delays
 
-    outbox.HOLD_SECONDS = order["hold_seconds"]
+    invalidator.HOLD_SECONDS = order["hold_seconds"]
     if order["breakage"]:
         breakages.install(order["breakage"])
     if order["delays"]:

@@ -8,7 +8,7 @@ from collections import Counter
 
 from django.db import DatabaseError, transaction
 
-from cacheops_lite import outbox
+from cacheops_lite.store import invalidator
 from tests.concurrency import rows, writes
 from tests.shop.models import Category, Product
 
@@ -144,7 +144,7 @@ class Writer:
 def wait_for_outbox():
     """Until what could not be flushed at once is: only then a write counts."""
     deadline = time.monotonic() + PATIENCE
-    while outbox._overdue or outbox._in_delivery:
+    while invalidator._overdue or invalidator._in_delivery:
         if time.monotonic() > deadline:
             raise TimeoutError("invalidations are still overdue")
         time.sleep(0.01)

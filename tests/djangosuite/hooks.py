@@ -8,10 +8,11 @@ from typing import Any
 
 from django.test import testcases
 
-from cacheops_lite import caching, direct, queryset
-from cacheops_lite.compiled import copied
-from cacheops_lite.composed import Composed
-from cacheops_lite.store import MISS
+from cacheops_lite.orm import queryset
+from cacheops_lite.query.compiler import copied
+from cacheops_lite.query.sql_template import Composed
+from cacheops_lite.reads import cache_policy, point_lookup
+from cacheops_lite.store.protocol import MISS
 from cacheops_lite.testing import as_autocommit
 
 hits = 0
@@ -36,7 +37,7 @@ def install() -> None:
     testcases._AssertNumQueriesContext.__exit__ = testcases.CaptureQueriesContext.__exit__
     # What it names a subtest by may be a queryset, whose tables are gone by then.
     unittest.case._SubTest._subDescription = lambda self: "of several"  # type: ignore[attr-defined]
-    for module in (caching, direct):
+    for module in (cache_policy, point_lookup):
         module.read_through = _comparing(module.read_through)
     queryset.fetch = _remembering(queryset.fetch)
     Composed.compiler = _checking(Composed.compiler)  # type: ignore[method-assign]

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 import pytest
 from django.test import override_settings
 
-from cacheops_lite import simple
-from cacheops_lite.filecache import FileCache
-from cacheops_lite.redis import get_client
+from cacheops_lite.functions import redis_cache
+from cacheops_lite.functions.filesystem_cache import FileCache
+from cacheops_lite.store.client import get_client
 from tests import services
 from tests.conftest import FLAVOURS
 
@@ -29,5 +29,5 @@ def cache_of_kind(kind, tmp_path):
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     with override_settings(**FLAVOURS[kind]):
         get_client().flushdb()
-        yield simple.cache
+        yield redis_cache.cache
         get_client().flushdb()

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 from django.urls import path
 
-from cacheops_lite import adminsite
+from cacheops_lite.orm import admin_hooks
 from tests.conftest import counted_reads
 from tests.shop.models import Category, Product
 
@@ -90,12 +90,12 @@ def test_a_setting_has_the_admin_cached(visit):
 
 def test_the_patch_has_an_undo():
     """Django's own method is back after it."""
-    original = adminsite._patches.original(admin.options.BaseModelAdmin, "get_queryset")
-    assert admin.ModelAdmin.get_queryset is adminsite.get_queryset
-    adminsite.uninstall()
+    original = admin_hooks._patches.original(admin.options.BaseModelAdmin, "get_queryset")
+    assert admin.ModelAdmin.get_queryset is admin_hooks.get_queryset
+    admin_hooks.uninstall()
     try:
         assert admin.ModelAdmin.get_queryset is original
     finally:
-        adminsite.install()
-    adminsite.install()
-    assert adminsite._patches.original(admin.options.BaseModelAdmin, "get_queryset") is original
+        admin_hooks.install()
+    admin_hooks.install()
+    assert admin_hooks._patches.original(admin.options.BaseModelAdmin, "get_queryset") is original

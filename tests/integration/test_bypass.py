@@ -14,10 +14,12 @@ from django.db.models import Count, IntegerField, Manager, Max, QuerySet, Value
 from django.db.models.expressions import Func
 from django.db.models.sql.query import Query
 
-from cacheops_lite import bypass, cached_as, invalidate_all, reading
-from cacheops_lite.compiled import compile_rows
-from cacheops_lite.dependencies import QueryWalk
-from cacheops_lite.redis import get_client
+from cacheops_lite import cached_as, invalidate_all
+from cacheops_lite.query.compiler import compile_rows
+from cacheops_lite.query.read_set import QueryWalk
+from cacheops_lite.reads import read_through
+from cacheops_lite.store.client import get_client
+from cacheops_lite.utils import error_boundary
 from tests.shop.fields import ShownByField
 from tests.shop.models import Label, Product, Shown
 
@@ -60,8 +62,8 @@ def odd_class(name, base=object):
 
 @pytest.fixture(autouse=True)
 def rows(store):
-    bypass._logged.clear()
-    reading._unstorable.clear()
+    error_boundary._logged.clear()
+    read_through._unstorable.clear()
     Shown.objects.bulk_create([Shown(value=f"text {i}", number=i) for i in (1, 2)])
     yield
     ShownByField.kind = None
@@ -240,7 +242,7 @@ def test_whatever_the_analysis_raises_the_query_is_answered(monkeypatch, caplog,
     true = [read() for read in reads]
     invalidate_all()
     monkeypatch.setattr(QueryWalk, "as_sql", failing)
-    monkeypatch.setattr("cacheops_lite.plans.ENABLED", False)
+    monkeypatch.setattr("cacheops_lite.query.plan_cache.ENABLED", False)
     with caplog.at_level(logging.WARNING, "cacheops_lite"):
         for _ in range(3):
             assert [read() for read in reads] == true
@@ -264,7 +266,7 @@ def test_what_can_t_be_stored_is_not_tried_again_and_not_logged_again(caplog):
     assert not caplog.records[0].exc_info
     # By then all is well.
     ShownByField.kind = None
-    reading._unstorable.clear()
+    read_through._unstorable.clear()
     read = lambda: [shown.value for shown in Shown.objects.filter(number=1).order_by("number")]
     assert read() == read() == ["text 1"]
 
@@ -321,7 +323,7 @@ def test_a_time_limit_that_strikes_in_the_analysis_is_not_taken_for_its_failure(
     with pytest.raises(TimeLimit):
         list(Product.objects.filter(name="struck"))
     monkeypatch.undo()
-    monkeypatch.setattr("cacheops_lite.serializers.pickle.dumps", time_limit)
+    monkeypatch.setattr("cacheops_lite.store.serializers.pickle.dumps", time_limit)
     with pytest.raises(TimeLimit):
         list(Product.objects.filter(name="struck"))
     assert not issubclass(TimeLimit, KeyboardInterrupt)
@@ -341,10 +343,10 @@ def test_any_kind_of_signal_handler_is_recognized():
         for each in (handler, handler.method, lambda number, frame: strike(number, frame)):
             signal.signal(signal.SIGUSR2, each)
             with pytest.raises(TimeLimit):
-                bypass.attempted("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
+                error_boundary.attempted("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert bypass.attempted("failed", lambda: strike(None, None), "otherwise") == "otherwise"
+    assert error_boundary.attempted("failed", lambda: strike(None, None), "otherwise") == "otherwise"
 
 
 def test_composing_for_the_analysis_leaves_the_queryset_as_it_was():
@@ -374,7 +376,7 @@ def test_statements_that_can_t_be_read_are_executed_and_invalidate_all_tables():
         with connection.wrap_database_errors:
             return context["cursor"].cursor.execute("DELETE FROM shop_shown WHERE number = 1")
 
-    from cacheops_lite.guard import guard
+    from cacheops_lite.orm.execute_wrapper import guard
 
     unreadable = Unreadable()
     with connection.cursor() as cursor:

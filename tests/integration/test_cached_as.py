@@ -214,10 +214,11 @@ def test_with_a_lock_one_computes_and_the_others_wait_for_it():
 def test_when_the_holder_dies_another_one_computes(monkeypatch, store):
     """Its lock expires, or the waiting ends."""
     func = counted(Label, lock=True)
-    from cacheops_lite import locks, reading
+    from cacheops_lite.reads import read_through
+    from cacheops_lite.store import fill_lock
 
-    monkeypatch.setattr(reading.locks, "acquire_lock", lambda key, token: False)
-    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 0)
+    monkeypatch.setattr(read_through.locks, "acquire_lock", lambda key, token: False)
+    monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 0)
     assert func() == 1
 
 

@@ -6,7 +6,8 @@ import pytest
 from django.core.checks import Tags, run_checks
 from django.db import DatabaseError, connection, models
 
-from cacheops_lite import dbchecks, dbcolumns
+from cacheops_lite import database_checks
+from cacheops_lite.schema import database_columns
 from tests.property.differential import uncached
 from tests.shop.models import Club, Product, Ticket
 
@@ -180,7 +181,7 @@ def test_a_column_of_a_binary_collation_that_has_another_one_is_told():
     field = Club._meta.get_field("name")
     field.db_collation = "utf8mb4_bin"
     try:
-        from cacheops_lite import columns
+        from cacheops_lite.schema import columns
 
         columns.tokenizer.cache_clear()
         columns.compares_by.cache_clear()
@@ -211,7 +212,7 @@ def test_a_catalog_that_cannot_be_read_is_no_error(monkeypatch, caplog):
     def fail(*args):
         raise DatabaseError("permission denied")
 
-    monkeypatch.setattr("cacheops_lite.dbchecks.columns_of", fail)
+    monkeypatch.setattr("cacheops_lite.database_checks.columns_of", fail)
     with caplog.at_level("WARNING", "cacheops_lite"):
         assert found() == []
     assert "permission denied" in caplog.text
@@ -246,7 +247,7 @@ def test_what_the_warning_is_about_is_true(store):
 )
 def test_affinities_are_sqlite_s(declared, affinity):
     """By the first rule that fits."""
-    assert dbcolumns.affinity(declared) == affinity
+    assert database_columns.affinity(declared) == affinity
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_affinities_are_sqlite_s(declared, affinity):
 )
 def test_collations_are_found_in_definitions(definition, collations):
     """Whoever wrote them."""
-    assert dbcolumns.collations_in(definition) == collations
+    assert database_columns.collations_in(definition) == collations
 
 
 @pytest.mark.parametrize(
@@ -290,8 +291,8 @@ def test_types_have_limits(kind, field, problem):
         pytest.skip("PostgreSQL's")
     execute(f"CREATE TABLE made_by_hand (value {kind})")
     try:
-        column = dbcolumns.columns_of(connection, {"made_by_hand"})["made_by_hand", "value"]
+        column = database_columns.columns_of(connection, {"made_by_hand"})["made_by_hand", "value"]
     finally:
         execute("DROP TABLE made_by_hand")
-    told = dbchecks.problem_of(column, field, "postgresql")
+    told = database_checks.problem_of(column, field, "postgresql")
     assert told is None if problem is None else problem in told

@@ -13,22 +13,12 @@ from django.db import connection, transaction
 from django.test import override_settings
 from redis import exceptions
 
-from cacheops_lite import (
-    CacheMiss,
-    cache,
-    cached,
-    cached_as,
-    courier,
-    failure,
-    invalidate_all,
-    invalidate_obj,
-    local,
-    outbox,
-)
-from cacheops_lite import redis as cacheops_redis
-from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Change, Work
-from cacheops_lite.redis import get_client, run_script
-from cacheops_lite.store import MISS
+from cacheops_lite import CacheMiss, cache, cached, cached_as, invalidate_all, invalidate_obj
+from cacheops_lite.store import background_retry, circuit_breaker, invalidator, local_cache
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store.client import get_client, run_script
+from cacheops_lite.store.protocol import MISS
+from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, Work
 from tests import servers
 from tests.conftest import run_async
 from tests.shop.models import Label, Product
@@ -61,14 +51,14 @@ def degrading():
 @pytest.fixture
 def at_once(monkeypatch):
     """No pauses: each call tries Redis."""
-    monkeypatch.setattr(failure, "FIRST_PAUSE", 1e-9)
-    monkeypatch.setattr(failure, "LONGEST_PAUSE", 1e-9)
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 1e-9)
+    monkeypatch.setattr(circuit_breaker, "LONGEST_PAUSE", 1e-9)
 
 
 @pytest.fixture
 def no_courier(monkeypatch):
     """Nothing is delivered in the background."""
-    monkeypatch.setattr(courier, "Thread", Nobody)
+    monkeypatch.setattr(background_retry, "Thread", Nobody)
 
 
 class Nobody:
@@ -83,8 +73,8 @@ class Nobody:
 
 
 def forget_what_is_overdue():
-    with outbox._delivery_lock, outbox._state_lock:
-        outbox._overdue.clear()
+    with invalidator._delivery_lock, invalidator._state_lock:
+        invalidator._overdue.clear()
 
 
 @pytest.fixture
@@ -137,12 +127,12 @@ def test_nobody_else_reads_what_is_stale_for_long(server, degrading, pen, write)
     pen.name = "quill"
     with using(servers.free_port()):
         WRITES[write](pen)
-        assert outbox._overdue
+        assert invalidator._overdue
     for _ in range(500):
-        if not (outbox._overdue or outbox._in_delivery):
+        if not (invalidator._overdue or invalidator._in_delivery):
             break
         time.sleep(0.02)
-    assert not outbox._overdue
+    assert not invalidator._overdue
     assert not set(registry) <= set(server.client().keys())
 
 
@@ -354,24 +344,30 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, mo
     """It is forked while other threads are within locks, and does itself what they were at."""
     names()
     work = {"": Work(tables={"shop_product"})}
-    outbox._in_delivery.update(work)
-    held = [outbox._delivery_lock, outbox._state_lock, local._lock, failure.breaker.lock, cacheops_redis._lock]
+    invalidator._in_delivery.update(work)
+    held = [
+        invalidator._delivery_lock,
+        invalidator._state_lock,
+        local_cache._lock,
+        circuit_breaker.breaker.lock,
+        cacheops_redis._lock,
+    ]
     try:
         with holding(held):
             monkeypatch.setattr(cacheops_redis, "_scripts", {})
             child = os.fork()
             if not child:
                 with exiting():
-                    assert local.recall("nothing") is MISS
+                    assert local_cache.recall("nothing") is MISS
                     assert run_script("lift", [], [""]) == 0
-                    failure.breaker.note(redis.ConnectionError())
-                    assert not failure.breaker.allows()
-                    assert outbox.is_overdue()
-                    outbox.deliver_overdue()
-                    assert not outbox.is_overdue()
+                    circuit_breaker.breaker.note(redis.ConnectionError())
+                    assert not circuit_breaker.breaker.allows()
+                    assert invalidator.is_overdue()
+                    invalidator.deliver_overdue()
+                    assert not invalidator.is_overdue()
         assert os.waitpid(child, 0)[1] == 0
     finally:
-        outbox._in_delivery.clear()
+        invalidator._in_delivery.clear()
     assert not get_client().keys("*g:shop_product")
 
 
@@ -414,11 +410,11 @@ def test_what_waits_is_bounded(server, degrading, no_courier):
     with using(servers.free_port()):
         for start in range(0, 3000, 500):
             changes = [Change("t", {"a": str(number)}, None) for number in range(start, start + 500)]
-            outbox.postpone({"": Work(changes=changes, notices=[(Label, None)])})
-        waiting = outbox._overdue[""]
+            invalidator.postpone({"": Work(changes=changes, notices=[(Label, None)])})
+        waiting = invalidator._overdue[""]
         assert len(waiting.changes) <= MAX_CHANGES_PER_TABLE
         assert waiting.tables == {"t"}
-        outbox.postpone({"": Work(keys={f"k{number}" for number in range(outbox.MAX_KEYS + 1)})})
+        invalidator.postpone({"": Work(keys={f"k{number}" for number in range(invalidator.MAX_KEYS + 1)})})
         assert waiting.everything
         assert not waiting.notices
         assert not waiting.keys
@@ -440,10 +436,10 @@ def test_it_is_logged_once_that_redis_is_away_and_once_that_it_is_back(server, d
 def test_a_breaker_lets_one_call_try_after_each_pause(monkeypatch):
     """Pauses double up to a bound, and success closes it."""
     now = [100.0]
-    monkeypatch.setattr(failure.time, "monotonic", lambda: now[0])
-    breaker = failure.CircuitBreaker()
+    monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: now[0])
+    breaker = circuit_breaker.CircuitBreaker()
     assert breaker.allows()
-    pause = failure.FIRST_PAUSE
+    pause = circuit_breaker.FIRST_PAUSE
     for _ in range(10):
         breaker.note(redis.ConnectionError())
         assert not breaker.allows()
@@ -451,6 +447,6 @@ def test_a_breaker_lets_one_call_try_after_each_pause(monkeypatch):
         assert not breaker.allows()
         now[0] += pause * 0.02
         assert [breaker.allows(), breaker.allows()] == [True, False]
-        pause = min(pause * 2, failure.LONGEST_PAUSE)
+        pause = min(pause * 2, circuit_breaker.LONGEST_PAUSE)
     breaker.close()
     assert [breaker.allows(), breaker.allows()] == [True, True]

@@ -13,10 +13,13 @@ from django.db.models import Avg, Count, F, Max, Q, Sum
 from django.db.models.signals import post_init, pre_init
 from django.test import override_settings
 
-from cacheops_lite import caching, compiled, direct, hydration, invalidate_all, plans
-from cacheops_lite.composed import Composed
-from cacheops_lite.identities import identity_of
-from cacheops_lite.where import own_tokens
+from cacheops_lite import invalidate_all
+from cacheops_lite.query import compiler as query_compiler
+from cacheops_lite.query import hydrator, plan_cache
+from cacheops_lite.query.expression_identity import identity_of
+from cacheops_lite.query.sql_template import Composed
+from cacheops_lite.query.where_predicates import own_tokens
+from cacheops_lite.reads import cache_policy, point_lookup
 from tests.conftest import counted_reads
 from tests.fast_paths import switch
 from tests.property import shop
@@ -191,7 +194,7 @@ def test_aggregates_are_told_apart_by_what_they_were_made_of():
 def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
     """The same dependencies, for every query, also by a plan that was made for other values."""
     checked = []
-    planned = caching._planned
+    planned = cache_policy._planned
 
     def checking(queryset, kind, compile_read, limits):
         read = planned(queryset, kind, compile_read, limits)
@@ -203,7 +206,7 @@ def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
             checked.append(kind)
         return read
 
-    monkeypatch.setattr(caching, "_planned", checking)
+    monkeypatch.setattr(cache_policy, "_planned", checking)
     for seed in range(3):
         reads = [*QUERIES.values(), *shop.reads(random.Random(seed))]
         for query in reads:
@@ -293,18 +296,18 @@ def test_names_of_plans_tell_values_and_shapes_apart():
     names = set()
     for _ in range(2):
         for queryset in queries:
-            caching_of = caching.caching_of(queryset)
-            names.add(caching._read_of_rows(queryset, caching_of).name)
-            if plans._plans and random.random() < 0.3:
-                plans._plans.popitem()
+            caching_of = cache_policy.caching_of(queryset)
+            names.add(cache_policy._read_of_rows(queryset, caching_of).name)
+            if plan_cache._plans and random.random() < 0.3:
+                plan_cache._plans.popitem()
     assert len(names) == len(queries)
 
 
 def test_a_plan_is_made_once_for_a_shape(monkeypatch):
     """Other values compile nothing."""
     made = []
-    compile_rows = compiled.compile_rows
-    monkeypatch.setattr(compiled, "compile_rows", lambda *args: made.append(args) or compile_rows(*args))
+    compile_rows = query_compiler.compile_rows
+    monkeypatch.setattr(query_compiler, "compile_rows", lambda *args: made.append(args) or compile_rows(*args))
     for views in range(5):
         list(products.filter(views=views, name="x").order_by("pk")[: views + 1])
     assert len(made) == 1
@@ -312,13 +315,13 @@ def test_a_plan_is_made_once_for_a_shape(monkeypatch):
 
 def test_plans_are_bounded(monkeypatch):
     """Those that were not used for longest go first."""
-    monkeypatch.setattr(plans, "MAX_PLANS", 3)
-    plans._plans.clear()
+    monkeypatch.setattr(plan_cache, "MAX_PLANS", 3)
+    plan_cache._plans.clear()
     for name in ("name", "sku", "views", "price", "text"):
         list(products.order_by(name))
         list(products.order_by("pk"))
-    assert len(plans._plans) == 3
-    assert any("pk" in str(key) for key in plans._plans)
+    assert len(plan_cache._plans) == 3
+    assert any("pk" in str(key) for key in plan_cache._plans)
 
 
 @pytest.mark.parametrize("signal", [pre_init, post_init])
@@ -360,16 +363,16 @@ def test_columns_are_put_in_their_order_and_none_is_left_out(names, by_dict):
     made = type("Made", (), {name: Refusing() for name in by_dict})
     instance = made()
     instance.first = 0
-    hydration._filler(names, frozenset(by_dict))(instance, range(len(names)))
+    hydrator._filler(names, frozenset(by_dict))(instance, range(len(names)))
     assert list(vars(instance).items()) == [("first", 0), *zip(names, range(len(names)), strict=True)]
     for length in {0, 1, 3} - {len(names)}:
         with pytest.raises(ValueError, match=r"values to unpack|argument 2 is"):
-            hydration._filler(names, frozenset(by_dict))(made(), range(length))
+            hydrator._filler(names, frozenset(by_dict))(made(), range(length))
 
 
 def test_foreign_keys_of_cached_instances_are_put_past_their_descriptor():
     """As Django does: nothing is done when an instance is made that is to be done when its key is changed."""
-    assert hydration._taken_by_descriptors(Product) >= {"category_id"}
+    assert hydrator._taken_by_descriptors(Product) >= {"category_id"}
     for instances in (Product.objects.order_by("pk"), Product.objects.order_by("pk")):
         first = next(iter(instances))
         assert list(vars(first))[1:] == [field.attname for field in Product._meta.concrete_fields]
@@ -389,7 +392,7 @@ def test_models_that_make_their_instances_themselves_do_so(override):
     if override == "from_db":
         function = classmethod(lambda cls, *args, **kwargs: told.append(override) or original(*args, **kwargs))
     Label.objects.get(text="new"), list(Label.objects.all())
-    hydration._stand_in.cache_clear()
+    hydrator._stand_in.cache_clear()
     setattr(Label, override, function)
     try:
         told.clear()
@@ -398,7 +401,7 @@ def test_models_that_make_their_instances_themselves_do_so(override):
         assert len(told) >= 4
     finally:
         delattr(Label, override)
-        hydration._stand_in.cache_clear()
+        hydrator._stand_in.cache_clear()
 
 
 def test_a_get_of_nothing_is_cached_and_raises_each_time():
@@ -458,7 +461,7 @@ def test_a_get_that_misses_sends_what_django_sends(monkeypatch, queries, name):
         return [query["sql"] for query in found], result
 
     first, again = sent(), sent()
-    monkeypatch.setattr(direct, "ENABLED", False)
+    monkeypatch.setattr(point_lookup, "ENABLED", False)
     assert first == again == sent()
 
 

@@ -12,9 +12,9 @@ import sys
 import pytest
 from django.core.management import CommandError, call_command
 
-from cacheops_lite import filecache
-from cacheops_lite.filecache import FileCache, file_cache
-from cacheops_lite.serializers import PickleSerializer
+from cacheops_lite.functions import filesystem_cache
+from cacheops_lite.functions.filesystem_cache import FileCache, file_cache
+from cacheops_lite.store.serializers import PickleSerializer
 
 DAY = 60 * 60 * 24
 spawn = multiprocessing.get_context("spawn")
@@ -36,7 +36,7 @@ def clock(monkeypatch):
             return self.now
 
     found = Clock()
-    monkeypatch.setattr(filecache, "time", found)
+    monkeypatch.setattr(filesystem_cache, "time", found)
     return found
 
 
@@ -286,7 +286,7 @@ def test_a_directory_removed_meanwhile_is_made_again(cache):
 
 def test_without_file_locks_it_works_too(cache, monkeypatch):
     """Where the system has none, counting alone is not atomic."""
-    monkeypatch.setattr(filecache, "fcntl", None)
+    monkeypatch.setattr(filesystem_cache, "fcntl", None)
     cache.set("key", 1)
     assert cache.incr("key") == 2
 
@@ -515,8 +515,8 @@ def test_cleaning_never_removes_what_was_just_renewed(tmp_path):
 
 def hold_the_turn(directory, ready):
     cache = FileCache(directory)
-    with filecache._turn(cache._file("@col:c:k:key")):
-        filecache._write_temporary(cache._file("@col:c:k:key"), b"half", 2**32)
+    with filesystem_cache._turn(cache._file("@col:c:k:key")):
+        filesystem_cache._write_temporary(cache._file("@col:c:k:key"), b"half", 2**32)
         ready.set()
         signal.pause()
 

@@ -13,8 +13,9 @@ from django.db.migrations.state import ProjectState
 from django.db.models import F
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from cacheops_lite import no_invalidation, scope
-from cacheops_lite.transaction import recorder_of
+from cacheops_lite import no_invalidation
+from cacheops_lite.schema import tracked_models
+from cacheops_lite.writes.unit_of_work import recorder_of
 from tests.shop.models import Category, Customer, Label, Person, Product, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -660,7 +661,7 @@ def test_a_cache_in_the_database_leaves_ours_alone(is_hit, labels, settings):
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "of_django_s_cache"}
     }
-    scope.known_tables.cache_clear()
+    tracked_models.known_tables.cache_clear()
     call_command("createcachetable", verbosity=0)
     try:
         texts()
@@ -670,7 +671,7 @@ def test_a_cache_in_the_database_leaves_ours_alone(is_hit, labels, settings):
         assert is_hit(texts)
     finally:
         raw("DROP TABLE of_django_s_cache")
-        scope.known_tables.cache_clear()
+        tracked_models.known_tables.cache_clear()
 
 
 def test_what_the_database_deletes_by_itself_is_noticed(store):

@@ -4,9 +4,10 @@ import pytest
 import redis as redis_py
 from django.db import DatabaseError, connection, connections, transaction
 
-from cacheops_lite import delivery, keys, outbox
-from cacheops_lite import redis as cacheops_redis
-from cacheops_lite.redis import execute, get_client
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import invalidator, keys
+from cacheops_lite.store.client import execute, get_client
+from cacheops_lite.writes import write_barrier
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
 
@@ -117,7 +118,7 @@ def around_commit(monkeypatch):
     """Calls a function with whether what was held is committed by now: after the hold, and before the flush."""
 
     def arrange(function):
-        hold, flush, held = delivery.hold, delivery.deliver_surely, []
+        hold, flush, held = write_barrier.hold, write_barrier.deliver_surely, []
 
         def holding(work, hold_of_work):
             hold(work, hold_of_work)
@@ -129,8 +130,8 @@ def around_commit(monkeypatch):
                 function(True)
             flush(*args)
 
-        monkeypatch.setattr("cacheops_lite.transaction.hold", holding)
-        monkeypatch.setattr("cacheops_lite.transaction.deliver_surely", flushing)
+        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.hold", holding)
+        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_surely", flushing)
 
     return arrange
 
@@ -183,7 +184,7 @@ def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
     kept = []
     around_commit(lambda is_committed: kept.append((is_hit(lambda: of(inks)), holds())))
     product.name = "new"
-    monkeypatch.setattr("cacheops_lite.transaction.Recorder.is_dirty", False)
+    monkeypatch.setattr("cacheops_lite.writes.unit_of_work.Recorder.is_dirty", False)
     product.save()
     assert kept == [(True, [b"@col:h:shop_product"])] * 2
     assert holds() == []
@@ -191,27 +192,27 @@ def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
 
 def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
     """While another writer is about to commit, nothing is made."""
-    other = outbox.Hold()
-    outbox.hold({"": _work()}, other)
+    other = invalidator.Hold()
+    invalidator.hold({"": _work()}, other)
     save(label)
     assert read() == ["new"]
     assert not is_hit(read)
-    outbox.invalidate({"": _work()}, other)
+    invalidator.invalidate({"": _work()}, other)
     read()
     assert is_hit(read)
     assert holds() == []
 
 
 def _work():
-    from cacheops_lite.changes import Work
+    from cacheops_lite.store.write_set import Work
 
     return Work(tables={"shop_label"})
 
 
 def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_hit):
     """Even if others hold the table again and again meanwhile."""
-    monkeypatch.setattr(outbox, "HOLD_SECONDS", -1)
-    outbox.hold({"": _work()}, outbox.Hold())
+    monkeypatch.setattr(invalidator, "HOLD_SECONDS", -1)
+    invalidator.hold({"": _work()}, invalidator.Hold())
     get_client().zadd(keys.hold_key("", "shop_label"), {"dead": 1})
     read()
     assert is_hit(read)
@@ -279,7 +280,7 @@ def test_a_hold_that_fails_keeps_nobody_from_committing(label, monkeypatch):
     def refuse(*args):
         raise redis_py.ConnectionError
 
-    monkeypatch.setattr(outbox, "hold", refuse)
+    monkeypatch.setattr(invalidator, "hold", refuse)
     save(label)
     assert read() == ["new"]
 
@@ -324,7 +325,7 @@ def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch, wr
 
 def test_what_is_taken_back_is_not_held(label, monkeypatch):
     """Nothing is told of it."""
-    monkeypatch.setattr(outbox, "hold", lambda work: pytest.fail("it was held"))
+    monkeypatch.setattr(invalidator, "hold", lambda work: pytest.fail("it was held"))
     with transaction.atomic():
         save(label)
         transaction.set_rollback(True)

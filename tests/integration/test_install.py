@@ -9,8 +9,10 @@ from django.db.models.signals import post_save
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from cacheops_lite import apps, cached_as, guard, queryset, scope
-from cacheops_lite.scope import is_watched
+from cacheops_lite import apps, cached_as
+from cacheops_lite.orm import execute_wrapper, queryset
+from cacheops_lite.schema import tracked_models
+from cacheops_lite.schema.tracked_models import is_watched
 from tests.shop.models import Customer, Label, Membership, Person, Product, Unwatched, VisibleProduct
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +34,7 @@ def test_uninstalling_leaves_django_as_it_was(store, without, reads):
     assert not post_save.has_listeners(Label)
     assert models.Model.save_base.__module__ == "django.db.models.base"
     assert Collector.delete.__module__ == "django.db.models.deletion"
-    assert guard.guard not in connection.execute_wrappers
+    assert execute_wrapper.guard not in connection.execute_wrappers
     label = Label.objects.create(text="x")
     label.save()
     assert list(Label.objects.all()) == [label]
@@ -56,9 +58,9 @@ def test_functions_may_be_decorated_before_the_app_is_there(store, without):
 
 def test_installing_twice_is_as_installing_once(store, is_hit):
     """Idempotent, step by step."""
-    before = len(post_save.receivers), connection.execute_wrappers.count(guard.guard), QuerySet.count
+    before = len(post_save.receivers), connection.execute_wrappers.count(execute_wrapper.guard), QuerySet.count
     apps.install()
-    after = len(post_save.receivers), connection.execute_wrappers.count(guard.guard), QuerySet.count
+    after = len(post_save.receivers), connection.execute_wrappers.count(execute_wrapper.guard), QuerySet.count
     assert before == after
     Label.objects.count()
     assert is_hit(lambda: Label.objects.count())
@@ -129,5 +131,5 @@ def test_what_is_watched_follows_the_apps_that_are_installed(settings):
     """Tests may take some away for a while."""
     fewer = [app for app in settings.INSTALLED_APPS if app != "tests.shop"]
     with override_settings(INSTALLED_APPS=fewer):
-        assert "shop_label" not in scope.watched_columns()
-    assert "shop_label" in scope.watched_columns()
+        assert "shop_label" not in tracked_models.watched_columns()
+    assert "shop_label" in tracked_models.watched_columns()

@@ -17,9 +17,10 @@ from django.test import override_settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cacheops_lite import cached_as, invalidate_all, invalidate_model, keys, locks, outbox, releases, wire
-from cacheops_lite import redis as cacheops_redis
-from cacheops_lite.redis import get_client
+from cacheops_lite import cached_as, invalidate_all, invalidate_model
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import fill_lock, invalidator, keys, pending_releases, redis_connection
+from cacheops_lite.store.client import get_client
 from tests import services
 from tests.conftest import in_thread, run_async
 from tests.shop.models import Category, Label, Product
@@ -88,7 +89,7 @@ def store(request, monkeypatch):
     """A real Redis, by the pure Python parser: its calls are seams of ours."""
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
-    monkeypatch.setattr("cacheops_lite.wire.ENABLED", request.param == "kept connections")
+    monkeypatch.setattr("cacheops_lite.store.redis_connection.ENABLED", request.param == "kept connections")
     pool = {"url": services.REDIS_URL, "parser_class": redis._parsers._RESP2Parser, "retry": Retry(NoBackoff(), 1)}
     with override_settings(CACHEOPS_REDIS=services.REDIS_URL, CACHEOPS_CLIENT_CLASS=None):
         monkeypatch.setattr(
@@ -217,8 +218,10 @@ def left():
 @pytest.mark.parametrize("kind", STRIKES)
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_after_a_strike_anywhere_nothing_is_lost_stale_or_held(store, monkeypatch, work, kind):
-    is_varied = kind is Killed or not wire.ENABLED
-    if is_varied and (work not in VARIED or services.DATABASE != "sqlite" or (kind is Killed and not wire.ENABLED)):
+    is_varied = kind is Killed or not redis_connection.ENABLED
+    if is_varied and (
+        work not in VARIED or services.DATABASE != "sqlite" or (kind is Killed and not redis_connection.ENABLED)
+    ):
         pytest.skip("kinds of exceptions and ways to Redis are varied with a few kinds of work, on one database")
     at, seen = 0, set()
     while True:
@@ -258,7 +261,7 @@ def check(where):
     assert in_thread(lambda: "after" in texts()), where
     assert "after" in uncached()[0], where
     assert "after" in texts(), where
-    assert wait_until(lambda: not (outbox.is_overdue() or releases._owed)), where
+    assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._owed)), where
     assert wait_until(lambda: not left()), f"{where}: {left()}"
     Category.objects.create(name="of another table")
 
@@ -298,7 +301,7 @@ def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
     """After SCRIPT FLUSH, a restart or a failover the table is cached again at once, not after half a minute."""
     Label.objects.create(pk=1, text="old")
     texts()
-    deliver = outbox.invalidate
+    deliver = invalidator.invalidate
 
     def losing(work, held=None):
         if lose == "script flush":
@@ -310,7 +313,7 @@ def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
         deliver(work, held)
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "invalidate", losing)
+        patch.setattr(invalidator, "invalidate", losing)
         update()
     assert wait_until(lambda: not left())
     assert texts() == texts() == ["new"]
@@ -321,7 +324,7 @@ def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
     """Neither where it computes, nor where a thread takes the lock for it just then."""
     Label.objects.create(text="a")
     took, go_on = threading.Event(), threading.Event()
-    acquire_lock = locks.acquire_lock
+    acquire_lock = fill_lock.acquire_lock
 
     def slowly(*args):
         acquired = acquire_lock(*args)
@@ -347,6 +350,6 @@ def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
             await task
 
     with monkeypatch.context() as patch:
-        patch.setattr(locks, "acquire_lock", slowly)
+        patch.setattr(fill_lock, "acquire_lock", slowly)
         run_async(cancel())
     assert wait_until(lambda: not left())

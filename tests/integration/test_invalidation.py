@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from cacheops_lite import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
-from cacheops_lite.invalidation import is_active
 from cacheops_lite.signals import cache_invalidated
+from cacheops_lite.writes.manual import is_active
 from tests.shop.models import Category, Customer, Label, Person, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 
 from cacheops_lite import CacheMiss, cached, cached_as, cached_view, invalidate_all
-from cacheops_lite.filecache import FileCache
+from cacheops_lite.functions.filesystem_cache import FileCache
 from tests.shop.models import Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,7 +6,7 @@ import pytest
 from django.db.models.signals import post_init
 from django.utils import timezone, translation
 
-from cacheops_lite import local
+from cacheops_lite.store import local_cache
 from tests.shop.models import Category, Document, Label, Page, Product, VisibleProduct
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def options(store, settings):
-    local.forget()
+    local_cache.forget()
     settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "local_get": True}}
 
 
@@ -71,7 +71,7 @@ def test_values_that_can_be_changed_are_copied():
         product = Product.objects.get(pk=pk)
         assert product.facts == {"sizes": [1]}
         product.facts["sizes"].append(2)
-    local.forget()
+    local_cache.forget()
     for _ in range(3):
         product = Product.objects.get(pk=pk)
         assert product.facts == {"sizes": [1]}
@@ -129,7 +129,7 @@ def test_a_row_that_is_absent_is_not_remembered():
     for _ in range(2):
         with pytest.raises(Label.DoesNotExist):
             Label.objects.get(pk=1)
-    assert not local._entries
+    assert not local_cache._entries
 
 
 def test_only_where_get_is_cached(settings, commands):
@@ -137,4 +137,4 @@ def test_only_where_get_is_cached(settings, commands):
     settings.CACHEOPS = {"shop.*": {"ops": "fetch", "timeout": 60, "local_get": True}}
     pk = Label.objects.create(text="old").pk
     Label.objects.get(pk=pk)
-    assert not local._entries
+    assert not local_cache._entries

@@ -9,8 +9,9 @@ import signal
 import pytest
 from django.test import override_settings
 
-from cacheops_lite import cached_as, locks
-from cacheops_lite.redis import get_client
+from cacheops_lite import cached_as
+from cacheops_lite.store import fill_lock
+from cacheops_lite.store.client import get_client
 from tests import services
 from tests.conftest import FLAVOURS
 from tests.processes import PATIENCE, ended, start
@@ -94,15 +95,15 @@ WAYS = {"queryset": by_queryset, "cached_as": by_function}
 
 
 def read(way, lock, timeout):
-    locks.LOCK_TIMEOUT = timeout
-    wait = locks.wait_for_value
+    fill_lock.LOCK_TIMEOUT = timeout
+    wait = fill_lock.wait_for_value
 
     def wait_and_say_so(*args):
-        locks.wait_for_value = wait
+        fill_lock.wait_for_value = wait
         say("waits")
         return wait(*args)
 
-    locks.wait_for_value = wait_and_say_so
+    fill_lock.wait_for_value = wait_and_say_so
     try:
         say("got", WAYS[way](lock))
     except ValueError:

@@ -5,8 +5,10 @@ from contextlib import suppress
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from cacheops_lite import bypass, cached_as, catalog, dbviews
-from cacheops_lite.lately import Lately
+from cacheops_lite import cached_as
+from cacheops_lite.schema import database_catalog, database_views
+from cacheops_lite.utils import error_boundary
+from cacheops_lite.utils.lru import Lately
 from tests.conftest import in_thread
 from tests.property.differential import uncached
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Unwatched
@@ -189,7 +191,7 @@ def test_a_view_that_was_there_before_the_process_is_known(clubs, queries):
 
 def forget():
     """As when the process begins."""
-    dbviews.forget("default")
+    database_views.forget("default")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -199,8 +201,8 @@ def test_databases_are_told_apart(clubs):
     Label.objects.create(pk=1, text="a")
     there = Club.objects.using("other").create(pk=1, name="there")
     assert (Club.objects.get(pk=1).name, Club.objects.using("other").get(pk=1).name) == ("a", "there")
-    assert dbviews.is_table(Club, "other")
-    assert not dbviews.is_table(Club, "default")
+    assert database_views.is_table(Club, "other")
+    assert not database_views.is_table(Club, "default")
     there.delete()
 
 
@@ -208,8 +210,10 @@ def test_databases_are_told_apart(clubs):
 def test_a_catalog_that_cannot_be_read_breaks_nothing(store, monkeypatch, caplog, in_transaction):
     """Nothing is cached then, and each write invalidates everything; and no transaction breaks."""
     Label.objects.create(pk=1, text="a")
-    monkeypatch.setattr(bypass, "_logged", Lately(10))
-    monkeypatch.setattr(catalog, "NAMES", dict.fromkeys(catalog.NAMES, "SELECT nonsense FROM nowhere"))
+    monkeypatch.setattr(error_boundary, "_logged", Lately(10))
+    monkeypatch.setattr(
+        database_catalog, "NAMES", dict.fromkeys(database_catalog.NAMES, "SELECT nonsense FROM nowhere")
+    )
     forget()
 
     def use():
@@ -280,11 +284,11 @@ def test_views_within_a_transaction_are_its_own(clubs, is_hit):
     with transaction.atomic():
         point = transaction.savepoint()
         run("DROP TABLE shop_club", CLUBS)
-        assert not dbviews.is_table(Club, "default")
+        assert not database_views.is_table(Club, "default")
         transaction.savepoint_rollback(point)
-        assert dbviews.is_table(Club, "default")
-        assert in_thread(lambda: dbviews.is_table(Club, "default"))
-    assert dbviews.is_table(Club, "default")
+        assert database_views.is_table(Club, "default")
+        assert in_thread(lambda: database_views.is_table(Club, "default"))
+    assert database_views.is_table(Club, "default")
     run("DROP TABLE shop_club", CLUBS)
     assert names() == ["a"]
     Label.objects.update(text="b")
@@ -295,8 +299,8 @@ def test_many_writes_after_a_definition_ask_once(clubs, monkeypatch):
     """As those of a migration do, which defines tables and fills them in one transaction."""
     clubs(CLUBS)
     asked = []
-    original = dbviews._read_views
-    monkeypatch.setattr(dbviews, "_read_views", lambda using: asked.append(using) or original(using))
+    original = database_views._read_views
+    monkeypatch.setattr(database_views, "_read_views", lambda using: asked.append(using) or original(using))
     with transaction.atomic():
         run("ALTER TABLE shop_ticket RENAME TO shop_ticket_kept")
         run("ALTER TABLE shop_ticket_kept RENAME TO shop_ticket")
@@ -313,7 +317,7 @@ def test_statements_that_only_name_a_partition_or_view_forget_nothing(store, mon
     """Window functions have partitions, and a materialized view is refreshed often."""
     forgotten = []
     assert texts() == []
-    monkeypatch.setattr(dbviews, "forget", forgotten.append)
+    monkeypatch.setattr(database_views, "forget", forgotten.append)
     run(
         "INSERT INTO shop_label (id, text) SELECT 1, 'view' WHERE 1 = 0",
         "UPDATE shop_label SET text = (SELECT MAX(n) FROM "
@@ -425,7 +429,7 @@ def test_connections_of_other_threads_and_no_model_ask_nothing_more(store, monke
     """The catalog is read once a process and database."""
     assert texts() == []
     asked = []
-    monkeypatch.setattr(dbviews, "_read_views", lambda using: asked.append(using) or {})
+    monkeypatch.setattr(database_views, "_read_views", lambda using: asked.append(using) or {})
     assert in_thread(texts) == []
     connections["default"].close()
     assert (texts(), Product.objects.count()) == ([], 0)

@@ -13,9 +13,10 @@ from django.db.models.functions import Concat
 from django.db.models.signals import post_delete, post_save, pre_delete
 from django.test import override_settings
 
-from cacheops_lite import registries, writes
-from cacheops_lite.images import Image, snapshot, tables_of
 from cacheops_lite.signals import cache_invalidated, post_update, pre_update
+from cacheops_lite.store import dependency_index
+from cacheops_lite.writes import persistence
+from cacheops_lite.writes.row_images import Image, snapshot, tables_of
 from tests.conftest import counted_reads
 from tests.rich.models import Item, Sample
 from tests.shop.models import Category, Customer, Label, Product, Ticket
@@ -113,7 +114,7 @@ def test_an_update_of_what_nobody_reads_reads_nothing(shop, queries):
 
 def test_an_update_of_very_many_rows_drops_the_table(shop, monkeypatch):
     """Instead of reading them."""
-    monkeypatch.setattr("cacheops_lite.mass.MAX_CHANGES_PER_TABLE", 4)
+    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 4)
     pens, inks = shop
     assert (
         kept([views(pens), views(inks)], lambda: Product.objects.filter(category=pens).update(views=1)) == [False] * 2
@@ -134,12 +135,12 @@ FURTHER = {
 def test_what_other_processes_began_to_read_falls_as_well(shop, monkeypatch, write):
     """A process that writes knows of schemes what it heard last; it hears of others by writing, and is precise then."""
     asked = []
-    ask = registries.ask
-    monkeypatch.setattr(registries, "ask", lambda prefixes: asked.extend(prefixes) or ask(prefixes))
+    ask = dependency_index.ask
+    monkeypatch.setattr(dependency_index, "ask", lambda prefixes: asked.extend(prefixes) or ask(prefixes))
     rows = Product.objects.nocache().filter(visible=True)
     # Nobody has read anything; from here on it is others that read.
     Product.objects.filter(views=0).update(views=0)
-    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
     asked.clear()
     reads = [
         lambda: Product.objects.filter(visible=True, views=1).count(),
@@ -430,10 +431,10 @@ def test_what_is_told_of_many_rows_is_what_their_images_tell():
                 columns = [column for column in (first, second) if column]
                 told = {"&".join(f"{c}={found[c]}" for c in columns) for found in images if set(columns) <= set(found)}
                 is_told = all(set(columns) <= set(found) for found in images)
-                assert writes._met(table, [",".join(columns)], rows, "sqlite") == (
+                assert persistence._met(table, [",".join(columns)], rows, "sqlite") == (
                     {",".join(columns): told} if is_told else {}
                 )
-            assert writes._met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
+            assert persistence._met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
 
 
 def test_receivers_for_one_model_hear_of_its_mass_writes(shop):

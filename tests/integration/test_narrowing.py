@@ -6,9 +6,10 @@ from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, Sum
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Lower
 
-from cacheops_lite import keys, narrowing
-from cacheops_lite.compiled import compile_rows
-from cacheops_lite.dependencies import QueryWalk
+from cacheops_lite.query import row_dependencies
+from cacheops_lite.query.compiler import compile_rows
+from cacheops_lite.query.read_set import QueryWalk
+from cacheops_lite.store import keys
 from tests.rich.models import Hall
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
 
@@ -300,7 +301,7 @@ def test_what_only_adds_columns_is_narrowed(name):
 
 def tables(queryset):
     found = compile_rows(queryset).narrowings
-    return {each.wide.table for each in narrowing.usable(found, queryset.query.is_sliced)}
+    return {each.wide.table for each in row_dependencies.usable(found, queryset.query.is_sliced)}
 
 
 def test_a_table_between_two_others_that_lets_rows_in_is_seen():
@@ -374,7 +375,7 @@ def test_many_rows_count_as_the_table(is_hit, monkeypatch):
     read()
     rename("none")
     assert is_hit(read)
-    monkeypatch.setattr(narrowing, "MAX_NARROWED", 1)
+    monkeypatch.setattr(row_dependencies, "MAX_NARROWED", 1)
     Product.objects.filter(sku="sku0").update(name="n")
     read()
     assert is_hit(read)
@@ -387,9 +388,11 @@ def test_values_that_can_not_be_told_count_as_the_table():
     [found] = compile_rows(products.select_related("category")).narrowings
     width = max(source.position for source in found.sources) + 1
     for value in ([1], "x", float("nan")):
-        assert narrowing.narrow([found], [(value,) * width], connection.vendor) == {found.wide: None}
-    assert narrowing.narrow([found], [], connection.vendor) == {found.wide: {"id": set()}}
-    assert narrowing.narrow([found], [(7,) * width, (None,) * width], connection.vendor) == {found.wide: {"id": {"7"}}}
+        assert row_dependencies.narrow([found], [(value,) * width], connection.vendor) == {found.wide: None}
+    assert row_dependencies.narrow([found], [], connection.vendor) == {found.wide: {"id": set()}}
+    assert row_dependencies.narrow([found], [(7,) * width, (None,) * width], connection.vendor) == {
+        found.wide: {"id": {"7"}}
+    }
 
 
 def test_a_hit_is_one_round_trip_and_what_is_broken_is_a_miss(store, is_hit):
@@ -439,14 +442,14 @@ def test_losing_the_registry_is_a_miss(store, is_hit):
 
 def while_it_is_read(monkeypatch, happen):
     """Have something happen between the database's answer and the fill."""
-    results = narrowing.narrow
+    results = row_dependencies.narrow
 
     def narrow_late(*args, **kwargs):
         monkeypatch.undo()
         happen()
         return results(*args, **kwargs)
 
-    monkeypatch.setattr(narrowing, "narrow", narrow_late)
+    monkeypatch.setattr(row_dependencies, "narrow", narrow_late)
 
 
 @pytest.mark.parametrize("change", ["pens", "none"])
@@ -471,7 +474,7 @@ def test_a_registry_that_is_lost_during_the_read_is_not_begun_anew(monkeypatch, 
 
 def test_without_narrowing_a_result_falls_with_its_table(monkeypatch, is_hit):
     """The switch that tests have."""
-    monkeypatch.setattr(narrowing, "ENABLED", False)
+    monkeypatch.setattr(row_dependencies, "ENABLED", False)
     read = READS["select_related"]
     read()
     rename("none")

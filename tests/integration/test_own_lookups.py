@@ -6,7 +6,7 @@ from django.db.models import CharField
 from django.db.models.lookups import Exact
 from django.test.utils import register_lookup
 
-from cacheops_lite import columns
+from cacheops_lite.schema import columns
 from tests.property.differential import uncached
 from tests.rich.models import Mark
 from tests.shop.models import Label, Product

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheops_lite import cache, cached, cached_as, invalidate_all, invalidate_model, invalidate_obj
-from cacheops_lite.filecache import FileCache
+from cacheops_lite.functions.filesystem_cache import FileCache
 from tests.shop.models import Category, Customer, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica", "other"])

@@ -3,7 +3,8 @@
 import pytest
 from django.db import connection, transaction
 
-from cacheops_lite import invalidate_all, local
+from cacheops_lite import invalidate_all
+from cacheops_lite.store import local_cache
 from tests.shop.models import Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -11,7 +12,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def options(store, settings):
-    local.forget()
+    local_cache.forget()
     settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "local_get": True}}
     return Label.objects.create(text="old")
 
@@ -55,10 +56,10 @@ def test_this_process_s_own_writes_drop_it(options):
 
 def test_a_read_that_a_write_overtook_is_not_remembered(options):
     """It may be old."""
-    since = local.version()
-    local.forget(["other"])
-    local.remember("key", "old", ["shop_label"], 60, since)
-    assert not local.recall("key")
+    since = local_cache.version()
+    local_cache.forget(["other"])
+    local_cache.remember("key", "old", ["shop_label"], 60, since)
+    assert not local_cache.recall("key")
 
 
 def test_what_one_caller_changes_is_not_for_others(options):
@@ -69,14 +70,14 @@ def test_what_one_caller_changes_is_not_for_others(options):
 
 def test_memory_is_bounded_in_size_and_time(monkeypatch):
     """The least recently used goes first, and what is too old is gone."""
-    monkeypatch.setattr(local, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(local_cache, "MAX_ENTRIES", 2)
     for key in "ab":
-        local.remember(key, key, [], 60, local.version())
-    assert local.recall("a") == "a"
-    local.remember("c", "c", [], 60, local.version())
-    assert [local.recall(key) or None for key in "abc"] == ["a", None, "c"]
-    local.remember("d", "d", [], 0, local.version())
-    assert not local.recall("d")
+        local_cache.remember(key, key, [], 60, local_cache.version())
+    assert local_cache.recall("a") == "a"
+    local_cache.remember("c", "c", [], 60, local_cache.version())
+    assert [local_cache.recall(key) or None for key in "abc"] == ["a", None, "c"]
+    local_cache.remember("d", "d", [], 0, local_cache.version())
+    assert not local_cache.recall("d")
 
 
 @pytest.mark.parametrize(

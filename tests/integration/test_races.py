@@ -6,9 +6,12 @@ import time
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from cacheops_lite import cached_as, mass, operations, outbox, reading
-from cacheops_lite import store as protocol
-from cacheops_lite.rows import Capture
+from cacheops_lite import cached_as
+from cacheops_lite.orm import save_delete
+from cacheops_lite.query.row_recorder import Capture
+from cacheops_lite.reads import read_through
+from cacheops_lite.store import invalidator, protocol
+from cacheops_lite.writes import bulk_persistence
 from tests.shop.models import Label, Product, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,7 +116,7 @@ def test_a_reader_that_fills_between_a_commit_and_its_flush_is_overruled_by_the_
     reader.until_point()
     filled = []
 
-    def flush_late(function=outbox.run_script):
+    def flush_late(function=invalidator.run_script):
         def run(name, *args):
             if name == "invalidate" and not filled:
                 filled.append(reader.to_its_end())
@@ -122,7 +125,7 @@ def test_a_reader_that_fills_between_a_commit_and_its_flush_is_overruled_by_the_
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outbox, "run_script", flush_late())
+        patch.setattr(invalidator, "run_script", flush_late())
         label.text = "new"
         label.save()
     assert filled == [["old"]]
@@ -150,7 +153,7 @@ def test_a_look_locks_the_row(store, stop, save):
     # Somebody asks for what is written.
     assert [each.views for each in Product.objects.all()] == [1]
     writer = Steps(lambda: save(product))
-    stop(operations, "look", writer, after=True)
+    stop(save_delete, "look", writer, after=True)
     writer.until_point()
     with pytest.raises(DatabaseError), transaction.atomic():
         Product.objects.select_for_update(nowait=True).get(pk=product.pk)
@@ -180,7 +183,7 @@ def test_what_another_writer_left_is_what_a_look_finds(store, stop):
     for each in by_views:
         each()
     writer = Steps(lambda: save_3(product, ["views"]))
-    stop(operations.Saving, "_look_at", writer)
+    stop(save_delete.Saving, "_look_at", writer)
     with transaction.atomic():
         Product.objects.filter(pk=product.pk).update(views=2)
         writer.until_point()
@@ -205,7 +208,7 @@ def test_a_row_that_comes_to_match_after_the_look_of_a_mass_write_falls_too(stor
     subjects = lambda: list(Ticket.objects.filter(pk=late.pk).values_list("subject", flat=True))
     assert subjects() == ["stay"]
     writer = Steps(lambda: write(Ticket.objects.filter(subject="go")))
-    stop(mass, "_locked_rows", writer, after=True)
+    stop(bulk_persistence, "_locked_rows", writer, after=True)
     writer.until_point()
     # The lock on other rows does not keep it from coming to match.
     late.subject = "go"
@@ -232,7 +235,7 @@ def test_a_flush_after_that_of_a_later_writer_leaves_nothing(store, stop):
             mine.save(update_fields=["visible"])
 
     first = Steps(show)
-    stop(outbox, "invalidate", first)
+    stop(invalidator, "invalidate", first)
     first.until_point()
     save_3(product, ["views"])
     first.to_its_end()
@@ -260,9 +263,9 @@ def test_of_two_that_miss_at_once_with_a_lock_one_computes(store, stop, queries)
     waiter = Steps(locked)
     counted = []
 
-    from cacheops_lite import locks
+    from cacheops_lite.store import fill_lock
 
-    peek = locks._peek
+    peek = fill_lock._peek
 
     def let_go_first(*args):
         counted.append(1)
@@ -270,7 +273,7 @@ def test_of_two_that_miss_at_once_with_a_lock_one_computes(store, stop, queries)
         return peek(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(locks, "_peek", let_go_first)
+        patch.setattr(fill_lock, "_peek", let_go_first)
         waiter._thread.start()
         waiter._thread.join(PATIENCE)
     assert counted
@@ -290,7 +293,7 @@ def test_a_failed_computation_lets_the_next_one_compute_at_once(store):
 
 def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
     """Between its miss and its lock the one before finished: it does not compute again."""
-    from cacheops_lite import reading
+    from cacheops_lite.reads import read_through
 
     calls = []
 
@@ -300,7 +303,7 @@ def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
         return len(calls)
 
     late = Steps(func)
-    stop(reading.locks, "acquire_lock", late)
+    stop(read_through.locks, "acquire_lock", late)
     late.until_point()
     assert func() == 1
     assert late.to_its_end() == 1
@@ -310,20 +313,22 @@ def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
 @pytest.fixture
 def held(store, monkeypatch):
     """Somebody else holds all locks, and who waits says so; waiting takes no longer than a second."""
-    from cacheops_lite import locks
+    from cacheops_lite.store import fill_lock
 
     waits = []
-    wait = locks.wait_for_value
-    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 1)
-    monkeypatch.setattr(locks, "acquire_lock", lambda key, token: store.set(locks.keys.lock_key(key), "other") is None)
-    monkeypatch.setattr(locks, "wait_for_value", lambda *args: waits.append(1) or wait(*args))
+    wait = fill_lock.wait_for_value
+    monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(
+        fill_lock, "acquire_lock", lambda key, token: store.set(fill_lock.keys.lock_key(key), "other") is None
+    )
+    monkeypatch.setattr(fill_lock, "wait_for_value", lambda *args: waits.append(1) or wait(*args))
     return waits
 
 
 def test_a_result_is_there_before_its_lock_is_let_go(store, monkeypatch, is_hit):
     """Without a lock nobody waits for it, and so neither does who keeps it."""
     sent = []
-    monkeypatch.setattr(reading, "send_script", lambda *args: sent.append(args))
+    monkeypatch.setattr(read_through, "send_script", lambda *args: sent.append(args))
     assert not is_hit(read)
     assert len(sent) == 1
     assert not is_hit(lambda: list(Label.objects.cache(lock=True)))
@@ -344,24 +349,25 @@ def test_what_is_not_kept_is_not_waited_for(held):
 
 def test_who_waits_for_what_replaces_an_undecodable_value_is_patient(store, monkeypatch):
     """A value of a class that is gone must not make its readers ask Redis without a pause."""
-    from cacheops_lite import locks
+    from cacheops_lite.store import fill_lock
 
     list(Label.objects.all())
     (key,) = store.scan_iter(match="@col:v:*")
     value = store.get(key)
     store.set(key, value[: protocol.DIGEST_LENGTH] + b"no pickle")
     looks = []
-    peek = locks._peek
-    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 1)
-    monkeypatch.setattr(locks, "_peek", lambda *args: looks.append(1) or peek(*args))
-    store.set(locks.keys.lock_key(key.decode()), "other")
+    peek = fill_lock._peek
+    monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(fill_lock, "_peek", lambda *args: looks.append(1) or peek(*args))
+    store.set(fill_lock.keys.lock_key(key.decode()), "other")
     assert list(Label.objects.cache(lock=True)) == []
     assert 1 < len(looks) < 50
 
 
 def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch):
     """It is bounded as a whole."""
-    from cacheops_lite import locks, reading
+    from cacheops_lite.reads import read_through
+    from cacheops_lite.store import fill_lock
 
     class Clock:
         now = 0.0
@@ -380,10 +386,10 @@ def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch)
             return missed
         return None
 
-    for module in (locks, reading):
+    for module in (fill_lock, read_through):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(locks, "acquire_lock", lambda key, token: False)
-    monkeypatch.setattr(locks, "_peek", peek)
+    monkeypatch.setattr(fill_lock, "acquire_lock", lambda key, token: False)
+    monkeypatch.setattr(fill_lock, "_peek", peek)
     assert cached_as(Label, lock=True)(lambda: 1)() == 1
     assert taken_anew
     assert 50 < clock.now <= 60.1

@@ -27,7 +27,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, ExtractYear, Now, Random, RowNumber
 from django.db.models.signals import post_init
 
-from cacheops_lite import narrowing
+from cacheops_lite.query import row_dependencies
 from cacheops_lite.signals import cache_read
 from tests.conftest import run_async
 from tests.property.differential import uncached
@@ -434,7 +434,7 @@ def test_a_hit_takes_one_command(name, command, monkeypatch, store):
         type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw)
     )
     VALUES[name]()
-    assert sent == [command if narrowing.ENABLED else "MGET"]
+    assert sent == [command if row_dependencies.ENABLED else "MGET"]
 
 
 def test_querysets_can_be_pickled_and_copied():

@@ -6,7 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from cacheops_lite import keys, reap_conjs, redis
+from cacheops_lite import reap_conjs
+from cacheops_lite.store import client as store_client
+from cacheops_lite.store import keys
 from tests.shop.models import Label
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +95,7 @@ def test_what_is_no_set_any_more_is_left_alone(store, monkeypatch, caplog):
     """It changed after it was found: neither its size nor its members are asked for in vain."""
     fill(store)
     fill(store, "@col:d:other")
-    client = redis.get_client()
+    client = store_client.get_client()
     monkeypatch.setattr(client, "scan_iter", lambda **options: iter([b"@col:d:text", b"@col:d:other"]))
     store.set("@col:d:text", "x")
     assert reap_conjs(min_conj_set_size=1) == 7
@@ -126,7 +128,7 @@ def test_a_value_that_comes_back_meanwhile_is_still_invalidated(store, settings,
     (value,) = store.smembers(dependents)
     kept = store.get(value)
     store.delete(value)
-    client = redis.get_client()
+    client = store_client.get_client()
     srem = client.srem
 
     def come_back(key, *members):

@@ -8,9 +8,11 @@ import redis
 from django.db import connection
 from django.test import override_settings
 
-from cacheops_lite import cached_as, invalidate_all, invalidate_obj, outbox, reading
-from cacheops_lite.changes import Work
-from cacheops_lite.redis import get_client
+from cacheops_lite import cached_as, invalidate_all, invalidate_obj
+from cacheops_lite.reads import read_through
+from cacheops_lite.store import invalidator
+from cacheops_lite.store.client import get_client
+from cacheops_lite.store.write_set import Work
 from tests import servers
 from tests.conftest import counted_reads
 from tests.shop.models import Category, Label, Product
@@ -83,7 +85,7 @@ def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part)
 
 def refuse(error, *names):
     """`run_script` that raises `error` for some scripts."""
-    run_script, tried = outbox.run_script, []
+    run_script, tried = invalidator.run_script, []
 
     def run(name, keys, args):
         if name in names:
@@ -106,11 +108,11 @@ def test_an_overdue_invalidation_that_fails_for_good_drops_tables(store, rows, m
             "UPDATE shop_label SET text = 'new'"
         ) if connection.vendor != "mysql" else cursor.cursor.execute("UPDATE shop_label SET text = 'new'")
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "cacheops_lite"):
-        patch.setattr(outbox, "run_script", run)
-        outbox.postpone({"": Work(tables={"shop_label"})})
+        patch.setattr(invalidator, "run_script", run)
+        invalidator.postpone({"": Work(tables={"shop_label"})})
         assert [texts() for _ in range(5)] == [["new"]] * 5
         assert len(tried) <= 2
-        assert not outbox.is_overdue()
+        assert not invalidator.is_overdue()
     assert "its tables are dropped as a whole" in caplog.text
 
 
@@ -127,7 +129,7 @@ def test_invalidate_all_that_a_client_can_not_do_drops_all_tables(store, rows, m
             invalidate_all()
         Label.objects.nocache().filter(pk=rows.pk).update(text="new")
         assert [texts() for _ in range(3)] == [["new"]] * 3
-    assert not outbox.is_overdue()
+    assert not invalidator.is_overdue()
 
 
 @pytest.fixture
@@ -155,12 +157,12 @@ def test_where_even_dropping_is_refused_this_process_reads_past_the_cache(server
         with caplog.at_level(logging.ERROR, "cacheops_lite"):
             assert [texts() for _ in range(5)] == [["new"]] * 5
         assert "reads past the cache" in caplog.text
-        assert outbox.is_refused()
+        assert invalidator.is_refused()
         may(admin)
         until = time.monotonic() + PATIENCE
-        while outbox.is_refused() and time.monotonic() < until:
+        while invalidator.is_refused() and time.monotonic() < until:
             time.sleep(0.05)
-        assert not outbox.is_refused()
+        assert not invalidator.is_refused()
         texts()
         with counted_reads() as counted:
             assert texts() == ["new"]
@@ -175,18 +177,18 @@ def test_a_value_that_can_not_be_told_drops_its_table_and_nothing_is_retried(sto
         raise RuntimeError("of a value")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cacheops_lite.registries.Registry.met_by", raising)
+        patch.setattr("cacheops_lite.store.dependency_index.Registry.met_by", raising)
         rows.text = "new"
         rows.save()
         assert texts() == ["new"]
         invalidate_obj(rows)
-    assert not outbox.is_overdue()
-    assert reading.outbox is outbox
+    assert not invalidator.is_overdue()
+    assert read_through.outbox is invalidator
 
 
 def test_the_server_s_refusals_count_as_away(server):
     """MISCONF and the like pass: what is written meanwhile is delivered later."""
-    from cacheops_lite.failure import is_away
+    from cacheops_lite.store.circuit_breaker import is_away
 
     for text in (
         "MISCONF Redis is configured to save",

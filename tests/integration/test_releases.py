@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from cacheops_lite import compiled, direct, plans
+from cacheops_lite.query import compiler, plan_cache
+from cacheops_lite.reads import point_lookup
 from tests.property.differential import uncached
 from tests.shop.models import Product, Warranty
 
@@ -28,10 +29,10 @@ def deploy(monkeypatch):
         forget()
 
     def forget():
-        compiled._bound_field_identity.cache_clear()
-        compiled.model_layout.cache_clear()
-        direct._forget()
-        plans._on_class_prepared()
+        compiler._bound_field_identity.cache_clear()
+        compiler.model_layout.cache_clear()
+        point_lookup._forget()
+        plan_cache._on_class_prepared()
 
     yield deploy
     forget()

@@ -7,11 +7,12 @@ import redis
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from cacheops_lite import cache, cached, cached_as, cached_view, invalidate_all, keys, locks, outbox, store, wire
-from cacheops_lite import redis as cacheops_redis
-from cacheops_lite.changes import Work
-from cacheops_lite.conditions import Dependency
-from cacheops_lite.store import Basis
+from cacheops_lite import cache, cached, cached_as, cached_view, invalidate_all
+from cacheops_lite.schema.predicates import Dependency
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import fill_lock, invalidator, keys, protocol, redis_connection
+from cacheops_lite.store.protocol import Basis
+from cacheops_lite.store.write_set import Work
 from tests import services
 from tests.shop.models import Label, Product
 
@@ -26,7 +27,7 @@ PARSERS = {"hiredis": "_HiredisParser", "python RESP2": "_RESP2Parser", "python 
 
 @pytest.fixture(params=[True, False], ids=["kept connections", "the pool alone"])
 def kept(request, monkeypatch):
-    monkeypatch.setattr(wire, "ENABLED", request.param)
+    monkeypatch.setattr(redis_connection, "ENABLED", request.param)
 
 
 @pytest.fixture(params=PARSERS)
@@ -166,7 +167,7 @@ def test_an_invalidation_is_done_when_it_returns(client, rows):
         Label.objects.filter(pk=1).update(text=f"new {number}")
         assert texts() == [f"new {number}"]
         leave_unread(client, *[command] * 2)
-        outbox.invalidate({"": Work(tables={"shop_label"})})
+        invalidator.invalidate({"": Work(tables={"shop_label"})})
         assert not redis.Redis.from_url(services.REDIS_URL).exists(keys.generation_key("", "shop_label"))
 
 
@@ -174,12 +175,12 @@ def test_a_lock_is_not_taken_by_another_s_reply(client):
     """Neither is it left behind."""
     for command in (("ECHO", "token"), ("PING",), ("INCR", "counter"), ("MGET", "nothing")):
         leave_unread(client, *[command] * 3)
-        took = locks.acquire_lock("@col:v:one", "first")
+        took = fill_lock.acquire_lock("@col:v:one", "first")
         if took:
             assert redis.Redis.from_url(services.REDIS_URL).get("@col:l:one") == b"first"
-        locks.release_lock("@col:v:one", "first")
-        assert locks.acquire_lock("@col:v:one", "second")
-        locks.release_lock("@col:v:one", "second")
+        fill_lock.release_lock("@col:v:one", "first")
+        assert fill_lock.acquire_lock("@col:v:one", "second")
+        fill_lock.release_lock("@col:v:one", "second")
 
 
 def test_a_value_proves_its_key_and_its_versions(client, rows):
@@ -190,17 +191,17 @@ def test_a_value_proves_its_key_and_its_versions(client, rows):
         client.set(key, value)
     assert got() == rows
     basis = Basis("", [Dependency("t", (), None)])
-    lookup = store.read("@col:v:a", basis, 60)
-    store.take_stamps(lookup, 60)
-    assert store.fill(lookup, b"payload", 60)
+    lookup = protocol.read("@col:v:a", basis, 60)
+    protocol.take_stamps(lookup, 60)
+    assert protocol.fill(lookup, b"payload", 60)
     client.copy("@col:v:a", "@col:v:b")
-    assert store.read("@col:v:a", basis).payload == b"payload"
-    assert store.read("@col:v:b", basis).payload is store.MISS
+    assert protocol.read("@col:v:a", basis).payload == b"payload"
+    assert protocol.read("@col:v:b", basis).payload is protocol.MISS
 
 
 def test_a_connection_is_closed_where_looking_at_it_is_interrupted(client, monkeypatch):
     """Between the pool and its first command."""
-    if not wire.ENABLED:
+    if not redis_connection.ENABLED:
         pytest.skip("no connection is taken from the pool by this project")
     leave_unread(client, ("PING",))
     (connection,) = client.connection_pool._available_connections
@@ -209,8 +210,8 @@ def test_a_connection_is_closed_where_looking_at_it_is_interrupted(client, monke
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(wire, "_has_unread", interrupted)
-    line = wire.Wire(client)
+    monkeypatch.setattr(redis_connection, "_has_unread", interrupted)
+    line = redis_connection.Wire(client)
     with pytest.raises(KeyboardInterrupt):
         line.execute("GET", "wire")
     assert not connection.is_connected

@@ -10,7 +10,7 @@ from django.db.models import Case, Exists, F, FloatField, JSONField, OuterRef, T
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Now
 
-from cacheops_lite import columns
+from cacheops_lite.schema import columns
 from tests import services
 from tests.property.differential import uncached
 from tests.shop.models import Every, Knowing, Known

@@ -14,9 +14,9 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheops_lite import lowlevel, simple
-from cacheops_lite import store as protocol
-from cacheops_lite.simple import CacheKey, CacheMiss, RedisCache
+from cacheops_lite.functions import backend_api, redis_cache
+from cacheops_lite.functions.redis_cache import CacheKey, CacheMiss, RedisCache
+from cacheops_lite.store import protocol
 from tests.shop.models import Category, Product
 
 
@@ -278,7 +278,7 @@ def test_any_string_is_a_key(cache, key):
 @given(st.lists(st.text(max_size=8) | st.text(min_size=195, max_size=205), unique=True, max_size=8))
 def test_two_keys_never_have_one_name(keys):
     """Escaping and hashing keep them apart."""
-    assert len({lowlevel._name(key) for key in keys}) == len(keys)
+    assert len({backend_api._name(key) for key in keys}) == len(keys)
 
 
 def test_keys_of_users_never_meet_those_of_calls(cache):
@@ -621,7 +621,7 @@ def canonical(value):
 def test_two_calls_share_a_key_only_if_they_are_the_same(one, other):
     """Whatever types their arguments have, and however these are passed."""
 
-    @simple.cached
+    @redis_cache.cached
     def call(*args, **kwargs):
         pass
 
@@ -634,7 +634,7 @@ def test_two_calls_share_a_key_only_if_they_are_the_same(one, other):
 def test_ways_to_pass_arguments_never_mix_them_up(a, b, by_name, other_by_name):
     """Bound to the signature, a call has one key, and another call another one."""
 
-    @simple.cached
+    @redis_cache.cached
     def call(a, b=None):
         pass
 
@@ -687,8 +687,8 @@ def test_calls_that_look_alike_are_told_apart(cache, one, other):
 @pytest.mark.parametrize("value", [b"", b"1", b"foreign", b"\x80\x04.", b"col1", b"col1" + b"x" * 100])
 def test_a_foreign_value_is_a_miss(store, caplog, value):
     """Redis may be shared with others; a miss is logged, and the value does not stay in the way."""
-    call = counted(simple.cached)
-    for key, use in (("@col:c:k:key", lambda: simple.cache.get_or_set("key", 1)), (call.key(), call)):
+    call = counted(redis_cache.cached)
+    for key, use in (("@col:c:k:key", lambda: redis_cache.cache.get_or_set("key", 1)), (call.key(), call)):
         store.set(key, value)
         caplog.clear()
         assert use() == 1
@@ -699,32 +699,32 @@ def test_a_foreign_value_is_a_miss(store, caplog, value):
 
 def test_a_truncated_value_is_a_miss(store, caplog):
     """Wherever it was cut, also for those that ask for many or count."""
-    simple.cache.set("key", 12345)
+    redis_cache.cache.set("key", 12345)
     whole = store.get("@col:c:k:key")
     for length in range(len(whole)):
         store.set("@col:c:k:key", whole[:length])
-        assert simple.cache.get("key", None) is None
-    assert simple.cache.get_many(["key"]) == {}
-    assert not simple.cache.has_key("key")
-    assert simple.cache.touch("key", 10) is False
+        assert redis_cache.cache.get("key", None) is None
+    assert redis_cache.cache.get_many(["key"]) == {}
+    assert not redis_cache.cache.has_key("key")
+    assert redis_cache.cache.touch("key", 10) is False
     with pytest.raises(ValueError, match="no value"):
-        simple.cache.incr("key")
+        redis_cache.cache.incr("key")
     assert caplog.records[0].levelno == logging.WARNING
 
 
 def test_a_value_of_another_type_is_a_miss(store):
     """A list where a string should be is no error, and is replaced."""
     store.rpush("@col:c:k:key", 1)
-    assert simple.cache.get("key", None) is None
-    assert simple.cache.get_many(["key"]) == {}
-    assert simple.cache.get_or_set("key", 1) == simple.cache.get("key") == 1
+    assert redis_cache.cache.get("key", None) is None
+    assert redis_cache.cache.get_many(["key"]) == {}
+    assert redis_cache.cache.get_or_set("key", 1) == redis_cache.cache.get("key") == 1
 
 
 def test_a_value_is_no_other_keys(store):
     """Copied to another key it is foreign there."""
-    simple.cache.set("key", 1)
+    redis_cache.cache.set("key", 1)
     store.set("@col:c:k:other", store.get("@col:c:k:key"))
-    assert simple.cache.get("other", None) is None
+    assert redis_cache.cache.get("other", None) is None
 
 
 def test_clear_leaves_keys_of_others(store, settings):
@@ -735,36 +735,36 @@ def test_clear_leaves_keys_of_others(store, settings):
     others = set(store.scan_iter()) | {b"mine", b"@col:c", b"x@col:c:k:key"}
     for key in (b"mine", b"@col:c", b"x@col:c:k:key"):
         store.set(key, 1)
-    simple.cache.set_many({str(i): i for i in range(1500)})
-    simple.cache.clear()
+    redis_cache.cache.set_many({str(i): i for i in range(1500)})
+    redis_cache.cache.clear()
     assert set(store.scan_iter()) == others
-    simple.cache.clear()
+    redis_cache.cache.clear()
 
 
 @override_settings(CACHEOPS_PREFIX=lambda query: "p*[a]?\\")
 def test_clear_takes_a_prefix_as_it_is(store):
     """Characters of patterns in it mean themselves."""
-    simple.cache.set("key", 1)
+    redis_cache.cache.set("key", 1)
     store.set("pxa?@col:c:k:key", 1)
-    simple.cache.clear()
+    redis_cache.cache.clear()
     assert list(store.scan_iter()) == [b"pxa?@col:c:k:key"]
 
 
 def test_timeouts_are_those_of_redis(store):
     """Seconds, or fractions of one; None is for ever; counting keeps what remains, touching sets it."""
-    simple.cache.set("key", 1)
+    redis_cache.cache.set("key", 1)
     assert store.pttl("@col:c:k:key") == -1
-    simple.cache.incr("key")
+    redis_cache.cache.incr("key")
     assert store.pttl("@col:c:k:key") == -1
-    simple.cache.set("key", 1, timeout=0.5)
+    redis_cache.cache.set("key", 1, timeout=0.5)
     assert 0 < store.pttl("@col:c:k:key") <= 500
-    assert simple.cache.touch("key", 60)
-    simple.cache.incr("key")
+    assert redis_cache.cache.touch("key", 60)
+    redis_cache.cache.incr("key")
     assert 50 < store.ttl("@col:c:k:key") <= 60
-    assert simple.cache.touch("key")
+    assert redis_cache.cache.touch("key")
     assert store.pttl("@col:c:k:key") == -1
-    assert simple.cache.touch("other") is False
-    call = counted(simple.cached(timeout=30))
+    assert redis_cache.cache.touch("other") is False
+    call = counted(redis_cache.cached(timeout=30))
     call()
     assert 20 < store.ttl(call.key()) <= 30
     call.key().set(2)
@@ -773,32 +773,32 @@ def test_timeouts_are_those_of_redis(store):
 
 def test_what_expired_is_a_miss(store):
     """For all who ask."""
-    simple.cache.set("key", 1, timeout=0.001)
+    redis_cache.cache.set("key", 1, timeout=0.001)
     while store.exists("@col:c:k:key"):
         pass
-    assert simple.cache.get("key", None) is None
-    assert simple.cache.add("key", 2)
+    assert redis_cache.cache.get("key", None) is None
+    assert redis_cache.cache.add("key", 2)
 
 
 def test_counting_starts_again_when_somebody_comes_between(store):
     """Nothing is lost."""
-    simple.cache.set("key", 1)
+    redis_cache.cache.set("key", 1)
     overtaken = []
 
     def add(value):
         if not overtaken:
             overtaken.append(value)
-            simple.cache.set("key", 100)
+            redis_cache.cache.set("key", 100)
         return value + 1
 
-    assert simple.cache.change("@col:c:k:key", add) == 101
-    assert simple.cache.get("key") == 101
+    assert redis_cache.cache.change("@col:c:k:key", add) == 101
+    assert redis_cache.cache.get("key") == 101
 
 
 def test_a_cache_may_have_a_client_of_its_own(store):
     """Else it has that of the settings, found when first needed."""
     RedisCache(store).set("key", 1)
-    assert simple.cache.get("key") == 1
+    assert redis_cache.cache.get("key") == 1
 
 
 def test_importing_neither_connects_nor_reads_settings():
@@ -809,7 +809,7 @@ def test_importing_neither_connects_nor_reads_settings():
     code = (
         "import socket, sys\n"
         "socket.socket.connect = lambda *args: 1 / 0\n"
-        "import cacheops_lite.filecache\n"
+        "import cacheops_lite.functions.filesystem_cache\n"
         "from cacheops_lite.simple import cached, cached_view\n"
         "cached(timeout=1)(lambda a: a)\n"
         "cached_view(timeout=1)(lambda request: request)\n"

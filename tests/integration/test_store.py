@@ -4,13 +4,12 @@ import time
 
 import pytest
 
-from cacheops_lite import keys, outbox, registries
-from cacheops_lite import store as protocol
-from cacheops_lite.changes import MAX_CHANGES_PER_TABLE, Arrivals, Change, Work
-from cacheops_lite.conditions import Dependency
-from cacheops_lite.lately import Lately
-from cacheops_lite.locks import acquire_lock, deadline, release_lock, wait_for_value
-from cacheops_lite.store import MISS, Basis
+from cacheops_lite.schema.predicates import Dependency
+from cacheops_lite.store import dependency_index, invalidator, keys, protocol
+from cacheops_lite.store.fill_lock import acquire_lock, deadline, release_lock, wait_for_value
+from cacheops_lite.store.protocol import MISS, Basis
+from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Arrivals, Change, Work
+from cacheops_lite.utils.lru import Lately
 
 ANY = Dependency("t", (), None)
 ONE = Dependency("t", (("a", "1"),), None)
@@ -31,7 +30,7 @@ def kept(name, *dependencies):
 
 
 def changed(old=None, new=None, changed=None, table="t", **kwargs):
-    outbox.invalidate({"": Work(changes=[Change(table, old, new, changed, **kwargs)])})
+    invalidator.invalidate({"": Work(changes=[Change(table, old, new, changed, **kwargs)])})
 
 
 def test_a_value_is_found_with_all_it_rests_on(store):
@@ -104,9 +103,9 @@ def test_an_image_that_lacks_a_column_drops_the_table(store):
 
 def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkeypatch):
     """The script says that there are others by now, and is told once more; from then on it is told at once."""
-    calls, run = [], outbox.run_script
-    monkeypatch.setattr(outbox, "run_script", lambda *args: calls.append(args) or run(*args))
-    registries._known.clear()
+    calls, run = [], invalidator.run_script
+    monkeypatch.setattr(invalidator, "run_script", lambda *args: calls.append(args) or run(*args))
+    dependency_index._known.clear()
     image = {"a": "1", "b": "2", "c": "3"}
     for turns, dependency, other in [
         (2, ONE, TWO),
@@ -118,15 +117,15 @@ def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkey
         keep("stays", other, OTHER)
         calls.clear()
         changes = [Change("t", image, image, ["x"]), Change("u", None, {}), Change("nobody", None, image)]
-        outbox.invalidate({"": Work(changes=changes[:1])})
+        invalidator.invalidate({"": Work(changes=changes[:1])})
         assert kept("falls", dependency, OTHER) is MISS
         assert kept("stays", other, OTHER) == b"value"
         assert len(calls) == turns
     keep("one", ONE)
     keep("other", OTHER)
     keep("two", TWO)
-    registries._known.clear()
-    outbox.invalidate({"": Work(changes=changes, tables={"gone"})})
+    dependency_index._known.clear()
+    invalidator.invalidate({"": Work(changes=changes, tables={"gone"})})
     assert kept("one", ONE) is kept("other", OTHER) is MISS
     assert kept("two", TWO) == b"value"
 
@@ -146,7 +145,7 @@ def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
 
 def test_schemes_that_another_process_brought_since_there_were_none_are_matched(store, monkeypatch):
     """As when a mass write asked for them before anything was cached."""
-    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
     assert wanted().schemes["t"] == set()
     keep("one", ONE)
     keep("two", TWO)
@@ -157,17 +156,17 @@ def test_schemes_that_another_process_brought_since_there_were_none_are_matched(
 
 def test_a_registry_that_was_made_anew_is_not_taken_for_the_one_before(store, monkeypatch):
     """Though another process put as many schemes into it."""
-    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
     keep("one", ONE)
     changed(new={"a": "5", "b": "5"})
-    before = registries.known("", "t")
+    before = dependency_index.known("", "t")
     store.delete(keys.registry_key("", "t"))
     other = Dependency("t", (("b", "1"),), None)
     keep("other", other)
     changed(new={"a": "1", "b": "1"})
     assert kept("other", other) is MISS
-    assert registries.known("", "t").size == before.size
-    assert registries.known("", "t").version != before.version
+    assert dependency_index.known("", "t").size == before.size
+    assert dependency_index.known("", "t").version != before.version
 
 
 def test_a_missing_registry_drops_the_table(store):
@@ -251,7 +250,7 @@ def test_a_fill_that_another_reader_and_a_change_overtook_is_dead(store):
 def test_a_fill_that_a_dropped_generation_overtook_is_dead(store):
     """A coarse change counts like a precise one."""
     lookup = store_read("one", ONE)
-    outbox.invalidate({"": Work(tables={"t"})})
+    invalidator.invalidate({"": Work(tables={"t"})})
     assert not fill(lookup)
 
 
@@ -266,8 +265,8 @@ def fill(lookup, payload=b"value"):
 
 
 def wanted():
-    registries.ask({"t": [""]})
-    return registries.wanted({"t": [""]})
+    dependency_index.ask({"t": [""]})
+    return dependency_index.wanted({"t": [""]})
 
 
 def test_the_registry_tells_which_columns_schemes_need(store):
@@ -290,7 +289,7 @@ def test_rows_that_came_drop_what_any_of_them_meets(store):
     for name, dependency in {"one": ONE, "two": TWO, "any": ANY, "pair": pair, "crossed": crossed}.items():
         keep(name, dependency)
     met = {"": {""}, "a": {"a=1", "a=7"}, "a,b": {"a=1&b=2", "a=7&b=3"}}
-    outbox.invalidate({"": Work(changes=[Arrivals("t", met)])})
+    invalidator.invalidate({"": Work(changes=[Arrivals("t", met)])})
     assert kept("one", ONE) is kept("any", ANY) is kept("pair", pair) is MISS
     assert kept("two", TWO) == kept("crossed", crossed) == b"value"
 
@@ -299,7 +298,7 @@ def test_rows_that_came_and_do_not_tell_of_a_scheme_drop_the_table(store):
     """As when the scheme came after the rows were looked at, or their column is made by the database."""
     keep("two", TWO)
     keep("any", ANY)
-    outbox.invalidate({"": Work(changes=[Arrivals("t", {"": {""}})])})
+    invalidator.invalidate({"": Work(changes=[Arrivals("t", {"": {""}})])})
     assert kept("two", TWO) is kept("any", ANY) is MISS
 
 
@@ -316,17 +315,17 @@ def test_rows_that_came_count_as_many_as_they_differ(store):
     assert not is_dropped([many])
     assert is_dropped([few, many])
     keep("one", ONE)
-    outbox.invalidate({"": Work(changes=[few, many])})
+    invalidator.invalidate({"": Work(changes=[few, many])})
     assert kept("one", ONE) is MISS
 
 
 def test_changes_that_meet_too_many_stamps_drop_the_table(store, monkeypatch):
     """Few rows and many schemes make many names, too."""
-    monkeypatch.setattr(registries, "MAX_STAMPS", 3)
+    monkeypatch.setattr(dependency_index, "MAX_STAMPS", 3)
     for count, stays in [(3, True), (4, False)]:
         keep("one", ONE)
         changes = [Change("t", None, {"a": str(10 + i)}) for i in range(count)]
-        outbox.invalidate({"": Work(changes=changes)})
+        invalidator.invalidate({"": Work(changes=changes)})
         assert (kept("one", ONE) is not MISS) == stays
 
 
@@ -336,7 +335,7 @@ def test_too_many_changes_drop_the_table_in_one_small_call(store):
     keep("other", OTHER)
     changes = [Change("t", None, {"a": str(i)}) for i in range(MAX_CHANGES_PER_TABLE + 1)]
     assert is_dropped(changes)
-    outbox.invalidate({"": Work(changes=changes)})
+    invalidator.invalidate({"": Work(changes=changes)})
     assert kept("one", ONE) is MISS
     assert kept("other", OTHER) == b"value"
 
@@ -381,16 +380,16 @@ def test_clear_removes_our_keys_and_no_others(store):
     store.set("mine", 1)
     store.set("@col", 1)
     store.set("p?@col:v:x", 1)
-    outbox.clear("")
+    invalidator.clear("")
     assert sorted(store.scan_iter()) == [b"@col", b"mine", b"p?@col:v:x"]
-    outbox.clear("p?")
+    invalidator.clear("p?")
     assert sorted(store.scan_iter()) == [b"@col", b"mine"]
 
 
 def test_prefixes_keep_apart(store):
     """A change under one prefix leaves another's values."""
     lookup = store_in("p*", "one")
-    outbox.invalidate({"": Work(tables={"t"})})
+    invalidator.invalidate({"": Work(tables={"t"})})
     assert fill(lookup)
 
 
@@ -515,7 +514,7 @@ def test_work_that_can_not_be_delivered_is_delivered_before_the_next_read(store,
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "run_script", away)
+        patch.setattr(invalidator, "run_script", away)
         with pytest.raises(ConnectionError):
             changed(new={"a": "1"})
         with pytest.raises(ConnectionError):

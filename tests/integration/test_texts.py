@@ -5,7 +5,8 @@ import itertools
 import pytest
 from django.db import connection
 
-from cacheops_lite import columns, values
+from cacheops_lite.schema import columns
+from cacheops_lite.schema import tokens as schema_tokens
 from tests.property.differential import uncached
 from tests.rich.models import Item, Owner
 from tests.shop.models import Label, Product
@@ -108,10 +109,10 @@ def test_texts_that_any_collation_holds_equal_have_equal_tokens():
                 f"SELECT GROUP_CONCAT(HEX(s)) FROM texts {condition}"
                 f" GROUP BY CONVERT(s USING {charset}) COLLATE {collation} HAVING COUNT(*) > 1"
             )
-            tokenize = values.padded if collation.endswith("_bin") else values.folded
+            tokenize = schema_tokens.padded if collation.endswith("_bin") else schema_tokens.folded
             for (group,) in cursor.fetchall():
                 tokens = {tokenize(bytes.fromhex(each).decode()) for each in group.split(",")}
-                assert len(tokens - {values.ODD}) <= 1, (collation, group)
+                assert len(tokens - {schema_tokens.ODD}) <= 1, (collation, group)
 
 
 def collations(cursor):
@@ -131,16 +132,16 @@ def collations(cursor):
 @pytest.mark.parametrize(
     ("vendor", "collation", "tokenizer"),
     [
-        ("postgresql", None, values.text),
-        ("postgresql", "C", values.text),
+        ("postgresql", None, schema_tokens.text),
+        ("postgresql", "C", schema_tokens.text),
         ("postgresql", "of-somebody", None),
-        ("sqlite", None, values.text),
-        ("sqlite", "nocase", values.nocase),
-        ("sqlite", "RTRIM", values.padded),
+        ("sqlite", None, schema_tokens.text),
+        ("sqlite", "nocase", schema_tokens.nocase),
+        ("sqlite", "RTRIM", schema_tokens.padded),
         ("sqlite", "own", None),
-        ("mysql", None, values.folded),
-        ("mysql", "utf8mb4_bin", values.padded),
-        ("mysql", "utf8mb4_swedish_ci", values.folded),
+        ("mysql", None, schema_tokens.folded),
+        ("mysql", "utf8mb4_bin", schema_tokens.padded),
+        ("mysql", "utf8mb4_swedish_ci", schema_tokens.folded),
         ("oracle", None, None),
     ],
 )

@@ -28,7 +28,7 @@ from django.db.models.functions import Cast, ExtractHour, Lower, Random, TruncDa
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from cacheops_lite import hydration
+from cacheops_lite.query import hydrator
 from tests.conftest import counted_reads
 from tests.property.differential import uncached
 from tests.shop import fields
@@ -329,14 +329,14 @@ def test_a_mass_write_of_rows_that_others_choose_is_seen():
 def test_what_a_model_s_class_makes_of_its_instances_is_made_on_a_hit_as_well(monkeypatch):
     """A metaclass may have a say, too."""
     monkeypatch.setattr(type(Ticket), "__call__", called, raising=False)
-    hydration._stand_in.cache_clear()
+    hydrator._stand_in.cache_clear()
     try:
         Ticket.objects.create(subject="x")
         for _ in range(2):
             assert [each.was_called for each in Ticket.objects.all()] == [True]
     finally:
         monkeypatch.undo()
-        hydration._stand_in.cache_clear()
+        hydrator._stand_in.cache_clear()
 
 
 def called(cls, *args, **kwargs):

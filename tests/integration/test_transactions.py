@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from cacheops_lite.transaction import recorder_of
+from cacheops_lite.writes.unit_of_work import recorder_of
 from tests.conftest import in_thread
 from tests.shop.models import Label, Product
 

@@ -11,7 +11,7 @@ from django.db.models import Count
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from cacheops_lite import columns
+from cacheops_lite.schema import columns
 from tests.rich.models import Sample
 from tests.shop.fields import ShoutingText
 from tests.shop.models import Attached, Category, Document, Odd, Page, Rough

@@ -28,13 +28,14 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import condition
 from django.views.generic import TemplateView
 
-from cacheops_lite import cached_view_as, invalidate_all, keys, outbox, simple, views
-from cacheops_lite import store as protocol
-from cacheops_lite.changes import Work
-from cacheops_lite.conditions import Dependency
-from cacheops_lite.redis import get_client
-from cacheops_lite.simple import CacheKey, CacheMiss
-from cacheops_lite.store import MISS, Basis
+from cacheops_lite import cached_view_as, invalidate_all
+from cacheops_lite.functions import redis_cache, view_cache
+from cacheops_lite.functions.redis_cache import CacheKey, CacheMiss
+from cacheops_lite.schema.predicates import Dependency
+from cacheops_lite.store import invalidator, keys, protocol
+from cacheops_lite.store.client import get_client
+from cacheops_lite.store.protocol import MISS, Basis
+from cacheops_lite.store.write_set import Work
 from tests.conftest import run_async
 from tests.integration.conftest import cache_of_kind
 from tests.shop.models import Category, Label, Unwatched
@@ -794,7 +795,7 @@ def test_of_two_that_begin_at_once_one_makes_the_record(cache):
 
 def test_a_foreign_record_of_a_url_is_a_miss(store):
     """It is replaced, and the page is kept under it."""
-    view = page(simple.cache)
+    view = page(redis_cache.cache)
     url = view.key(get("/"))
     for value in (b"foreign", b""):
         store.set(url, value)
@@ -804,14 +805,14 @@ def test_a_foreign_record_of_a_url_is_a_miss(store):
 
 def test_what_is_known_of_a_url_expires(store):
     """With its pages; what was never kept is forgotten in minutes."""
-    view = page(simple.cache)
+    view = page(redis_cache.cache)
     view(get("/"))
     for key in store.scan_iter():
         assert 50 < store.ttl(key) <= 60, key
     store.flushdb()
-    view = page(simple.cache, UNKEPT["private"])
+    view = page(redis_cache.cache, UNKEPT["private"])
     view(get("/"))
-    assert [store.ttl(key) <= views.PROVISIONAL for key in store.scan_iter()] == [True]
+    assert [store.ttl(key) <= view_cache.PROVISIONAL for key in store.scan_iter()] == [True]
 
 
 # The layer
@@ -823,19 +824,19 @@ def test_names_of_pages_are_of_requests_or_uris():
     def view(request, number=1):
         pass
 
-    name = views.view_name(view, get("/a?b=1"), (), {}, None)
-    assert name == views.view_name(view, "http://testserver/a?b=1", (1,), {}, None)
-    assert name != views.view_name(view, get("/a?b=2"), (), {}, None)
-    assert name != views.view_name(view, RequestFactory().head("/a?b=1"), (), {}, None)
-    assert name != views.view_name(view, get("/a?b=1"), (2,), {}, None)
-    assert name != views.view_name(view, get("/a?b=1"), (), {}, 1)
+    name = view_cache.view_name(view, get("/a?b=1"), (), {}, None)
+    assert name == view_cache.view_name(view, "http://testserver/a?b=1", (1,), {}, None)
+    assert name != view_cache.view_name(view, get("/a?b=2"), (), {}, None)
+    assert name != view_cache.view_name(view, RequestFactory().head("/a?b=1"), (), {}, None)
+    assert name != view_cache.view_name(view, get("/a?b=1"), (2,), {}, None)
+    assert name != view_cache.view_name(view, get("/a?b=1"), (), {}, 1)
 
 
 class StampedPages:
     """Caches pages under stamps: what is written to the table drops them all."""
 
     timeout = 60
-    memory = simple.cache
+    memory = redis_cache.cache
     basis = Basis("", [Dependency("t", (), None)])
 
     def read(self, func, name, compute, place):
@@ -857,12 +858,12 @@ def test_other_ways_to_cache_build_on_the_layer(store):
     def change(request, response):
         patch_vary_headers(response, ["X-Kind"])
         if response.content == b"5":
-            outbox.invalidate({"": Work(tables={"t"})})
+            invalidator.invalidate({"": Work(tables={"t"})})
 
-    view = views.view_decorator(StampedPages(), extra=lambda request: 1)(Counted(change).view())
+    view = view_cache.view_decorator(StampedPages(), extra=lambda request: 1)(Counted(change).view())
     requests = [get("/"), get("/", headers={"x-kind": "a"})]
     assert [body(view(request)) for request in requests * 2] == [1, 2, 1, 2]
-    outbox.invalidate({"": Work(tables={"t"})})
+    invalidator.invalidate({"": Work(tables={"t"})})
     assert [body(view(request)) for request in requests * 2] == [3, 4, 3, 4]
     view.invalidate("http://testserver/")
     assert [body(view(requests[0])) for _ in range(3)] == [5, 6, 6]
@@ -871,8 +872,8 @@ def test_other_ways_to_cache_build_on_the_layer(store):
 
 def test_is_cacheable_asks_nothing_of_a_bare_request():
     """Middleware may be missing."""
-    assert views.is_cacheable(HttpRequest(), HttpResponse())
-    assert not views.is_cacheable(HttpRequest(), HttpResponse(status=404))
+    assert view_cache.is_cacheable(HttpRequest(), HttpResponse())
+    assert not view_cache.is_cacheable(HttpRequest(), HttpResponse(status=404))
 
 
 # Pages that fall like querysets

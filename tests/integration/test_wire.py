@@ -7,15 +7,15 @@ from contextlib import suppress
 import pytest
 import redis
 
-from cacheops_lite import keys, wire
-from cacheops_lite import redis as cacheops_redis
-from cacheops_lite.redis import execute, get_client, run_script, send_script
-from cacheops_lite.wire import Wire
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import keys, redis_connection
+from cacheops_lite.store.client import execute, get_client, run_script, send_script
+from cacheops_lite.store.redis_connection import Wire
 from tests import services
 
 pytestmark = [
     pytest.mark.redis,
-    pytest.mark.skipif(not wire._IS_USUAL, reason="all goes the usual way with this redis-py"),
+    pytest.mark.skipif(not redis_connection._IS_USUAL, reason="all goes the usual way with this redis-py"),
 ]
 
 
@@ -58,7 +58,7 @@ def test_replies_are_those_of_the_client(client, monkeypatch):
     client.set("wire:1", b"\x00\r\n$5" * 50_000)
     fast = Wire(client)
     assert fast._is_plain
-    monkeypatch.setattr(wire, "ENABLED", False)
+    monkeypatch.setattr(redis_connection, "ENABLED", False)
     usual = Wire(client)
     assert not usual._is_plain
     assert list(replies(fast)) == list(replies(usual))
@@ -219,7 +219,7 @@ def test_clients_of_other_kinds_are_asked_as_ever():
 def test_what_nobody_waits_for_is_done_in_turn(client):
     """Whoever comes next on the connection gets the reply to what he asked for himself."""
     line = Wire(client)
-    for number in range(3 * wire.MOST_OWED):
+    for number in range(3 * redis_connection.MOST_OWED):
         line.send(ignore, "SET", "wire:1", number)
         line.send(ignore, "ECHO", "x" * 100_000)
         if number % 5 == 0:
@@ -299,7 +299,7 @@ def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usua
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_scripts_that_nobody_waits_for_are_loaded_again(store_of_its_own, monkeypatch, is_plain):
     """The one that finds the server without it is lost, the next is not; where it is waited for, neither is."""
-    monkeypatch.setattr(wire, "ENABLED", is_plain)
+    monkeypatch.setattr(redis_connection, "ENABLED", is_plain)
     monkeypatch.setattr(cacheops_redis, "_wire", None)
     lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
     send_script("release", [lock], lines)

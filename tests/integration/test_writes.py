@@ -8,9 +8,9 @@ from django.db import connection, connections, transaction
 from django.db.models import Exists, F, Func, IntegerField, OuterRef
 from django.db.models.signals import post_save
 
-from cacheops_lite import redis as cacheops_redis
-from cacheops_lite import registries
 from cacheops_lite.signals import cache_invalidated
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import dependency_index
 from tests.conftest import run_async
 from tests.rich.models import Cell, Sample
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
@@ -57,7 +57,7 @@ def scripts_run(monkeypatch):
 
     for module in ("store", "outbox", "locks"):
         monkeypatch.setattr(f"cacheops_lite.{module}.run_script", noting(cacheops_redis.run_script))
-    monkeypatch.setattr("cacheops_lite.outbox.send_script", noting(cacheops_redis.send_script))
+    monkeypatch.setattr("cacheops_lite.store.invalidator.send_script", noting(cacheops_redis.send_script))
     return names
 
 
@@ -401,7 +401,7 @@ def test_invalidated_update_takes_rows_with_composite_keys(is_hit):
 
 def test_invalidated_update_of_very_many_rows_drops_the_table(monkeypatch):
     """Instead of reading them all twice."""
-    monkeypatch.setattr("cacheops_lite.mass.MAX_CHANGES_PER_TABLE", 1)
+    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 1)
     count = lambda: Product.objects.filter(views=5).count()
     assert count() == 0
     assert Product.objects.invalidated_update(views=5) == 2
@@ -706,7 +706,7 @@ def test_schemes_that_another_process_brought_find_a_write_that_did_not_look_for
     """Of which this one knows nothing: the table falls, once."""
     counted()
     saved = pen(views=1)
-    monkeypatch.setattr(registries, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
     skus(), skus()
     setattr(saved, write, 10 if write == "views" else "fountain pen")
     saved.save(update_fields=[write])

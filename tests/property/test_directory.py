@@ -6,7 +6,7 @@ import random
 import pytest
 from airports.loading import load
 
-from cacheops_lite import outbox
+from cacheops_lite.store import invalidator
 from tests.property import directory, shop
 from tests.property.differential import run
 
@@ -28,7 +28,7 @@ def test_no_random_history_of_the_directory_leaves_a_stale_read(store, capsys):
 def test_the_comparison_finds_a_cache_that_never_invalidates(store, monkeypatch):
     """A test of the test: broken on purpose, it fails."""
     shop.populate(random.Random(1))
-    monkeypatch.setattr(outbox, "_run", lambda *args: [0])
-    monkeypatch.setattr(outbox, "_lift", lambda *args: None)
+    monkeypatch.setattr(invalidator, "_run", lambda *args: [0])
+    monkeypatch.setattr(invalidator, "_lift", lambda *args: None)
     with pytest.raises(AssertionError, match="stale at step"):
         run(1, 500, shop.reads, shop.write)

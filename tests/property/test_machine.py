@@ -6,19 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import Phase
 
-from cacheops_lite import (
-    compiled,
-    dbviews,
-    dependencies,
-    guard,
-    mass,
-    narrowing,
-    outbox,
-    transaction,
-    where,
-    writes,
-)
-from cacheops_lite.changes import Change
+from cacheops_lite.orm import execute_wrapper
+from cacheops_lite.query import compiler, read_set, row_dependencies, where_predicates
+from cacheops_lite.schema import database_views
+from cacheops_lite.store import invalidator
+from cacheops_lite.store.write_set import Change
+from cacheops_lite.writes import bulk_persistence, persistence, unit_of_work
 from tests import services
 from tests.property import machine
 from tests.property.differential import Figures
@@ -50,13 +43,13 @@ def test_no_random_history_of_the_rich_schema_leaves_a_stale_read(populated, cap
 
 def no_saves_of_items(monkeypatch):
     """Saves of one model go by unnoticed."""
-    saved = writes.saved
+    saved = persistence.saved
 
     def broken(instance, *args):
         if instance._meta.model_name != "item":
             saved(instance, *args)
 
-    monkeypatch.setattr(writes, "saved", broken)
+    monkeypatch.setattr(persistence, "saved", broken)
 
 
 def no_new_images(monkeypatch):
@@ -73,82 +66,82 @@ def no_old_images(monkeypatch):
 
 def no_guard(monkeypatch):
     """What no signal tells of goes by unnoticed."""
-    monkeypatch.setattr(guard, "_drop", lambda *args: None)
+    monkeypatch.setattr(execute_wrapper, "_drop", lambda *args: None)
 
 
 def no_bulk_inserts(monkeypatch):
     """Rows that are inserted in bulk, such as links of a many-to-many relation, go by unnoticed."""
-    monkeypatch.setattr(writes, "created", lambda *args: None)
+    monkeypatch.setattr(persistence, "created", lambda *args: None)
 
 
 def no_mass_writes(monkeypatch):
     """Rows that one statement updates or deletes go by unnoticed."""
-    monkeypatch.setattr(mass, "record", lambda *args, **kwargs: None)
+    monkeypatch.setattr(bulk_persistence, "record", lambda *args, **kwargs: None)
 
 
 def no_joins(monkeypatch):
     """A result rests on one table only."""
-    dependencies_of = compiled.dependencies_of
+    dependencies_of = compiler.dependencies_of
 
     def broken(walk, sql):
         table = walk.query.model._meta.db_table
         return {each for each in dependencies_of(walk, sql) if each.table == table}
 
-    monkeypatch.setattr(narrowing, "ENABLED", False)
-    monkeypatch.setattr(compiled, "dependencies_of", broken)
+    monkeypatch.setattr(row_dependencies, "ENABLED", False)
+    monkeypatch.setattr(compiler, "dependencies_of", broken)
 
 
 def no_joined_rows(monkeypatch):
     """Rows that only add columns to a result don't count."""
-    monkeypatch.setattr(narrowing, "_tokens", lambda *args: {})
+    monkeypatch.setattr(row_dependencies, "_tokens", lambda *args: {})
 
 
 def no_tables_between(monkeypatch):
     """A table whose columns lead to a condition is taken for one that only adds columns."""
-    monkeypatch.setattr(narrowing.Tree, "only_adds", lambda self, alias, origin: alias not in self._bound)
+    monkeypatch.setattr(row_dependencies.Tree, "only_adds", lambda self, alias, origin: alias not in self._bound)
 
 
 def no_dirtiness(monkeypatch):
     """What is read in a transaction that wrote is kept."""
-    monkeypatch.setattr(transaction.Recorder, "is_dirty", False)
-    monkeypatch.setattr(transaction.Recorder, "pins_snapshot", False)
+    monkeypatch.setattr(unit_of_work.Recorder, "is_dirty", False)
+    monkeypatch.setattr(unit_of_work.Recorder, "pins_snapshot", False)
 
 
 def no_null_rows(monkeypatch):
     """The null row of an outer join is taken for a row."""
-    monkeypatch.setattr(dependencies, "LOUTER", "never")
+    monkeypatch.setattr(read_set, "LOUTER", "never")
 
 
 def no_columns(monkeypatch):
     """Only changes of the columns of conditions count."""
-    monkeypatch.setattr(dependencies, "_columns_read", lambda walk, alias: ())
+    monkeypatch.setattr(read_set, "_columns_read", lambda walk, alias: ())
 
 
 def no_negation(monkeypatch):
     """What is excluded is taken for what is asked for."""
-    node = where._node
-    monkeypatch.setattr(where, "_node", lambda each, negated, *args: node(each, False, *args))
+    node = where_predicates._node
+    monkeypatch.setattr(where_predicates, "_node", lambda each, negated, *args: node(each, False, *args))
 
 
 def no_views(monkeypatch):
     """A view is taken for a table."""
-    monkeypatch.setattr(dbviews, "_view", lambda table, using: None)
+    monkeypatch.setattr(database_views, "_view", lambda table, using: None)
 
 
 def no_invalidation(monkeypatch):
     """Nothing ever falls."""
-    monkeypatch.setattr(outbox, "_run", lambda *args: [0])
-    monkeypatch.setattr(outbox, "_lift", lambda *args: None)
+    monkeypatch.setattr(invalidator, "_run", lambda *args: [0])
+    monkeypatch.setattr(invalidator, "_lift", lambda *args: None)
 
 
 def no_parameters(monkeypatch):
     """Results are named by their SQL alone, without its parameters."""
-    monkeypatch.setattr(compiled, "parameters", lambda params: "")
+    monkeypatch.setattr(compiler, "parameters", lambda params: "")
 
 
 def no_other_sql(monkeypatch):
     """What SQL of somebody else's reads goes by unnoticed."""
-    monkeypatch.setattr(dependencies, "is_composed_by_django", lambda *args: True)
+    monkeypatch.setattr(read_set, "is_composed_by_django", lambda *args: True)
 
 
 # With the rules, and maybe the reads, that show it: others, which drop whole tables, would hide it for long.

@@ -12,8 +12,8 @@ from django.test import RequestFactory, override_settings
 from hypothesis import given, settings
 
 from cacheops_lite import cached, cached_as, cached_view
-from cacheops_lite.calls import Callee, call_name
-from cacheops_lite.redis import get_client
+from cacheops_lite.functions.call_key import Callee, call_name
+from cacheops_lite.store.client import get_client
 from tests.arguments import CALLS, SAMPLES, canonical, family, lookalikes, merged
 from tests.conftest import FLAVOURS
 from tests.shop.models import Category, Product

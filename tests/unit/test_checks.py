@@ -15,7 +15,9 @@ from django.core.management.base import SystemCheckError
 from django.db.models import TextField
 from django.test import modify_settings, override_settings
 
-from cacheops_lite import apps, checks, dbchecks, redis, scope
+from cacheops_lite import apps, checks, database_checks
+from cacheops_lite.schema import tracked_models
+from cacheops_lite.store import client as store_client
 from tests.shop.models import Label
 
 ROOT = Path(checks.__file__).parents[1]
@@ -29,7 +31,7 @@ def disconnected(monkeypatch):
         raise AssertionError("a check connects")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(redis, "_make_client", refuse)
+    monkeypatch.setattr(store_client, "_make_client", refuse)
 
 
 def found(**overrides):
@@ -127,7 +129,7 @@ def test_a_profile_of_a_swapped_model_has_no_effect(monkeypatch):
     """It has no rows, so nobody follows its writes."""
     with override_settings(**entry("shop.label")), monkeypatch.context() as patch:
         patch.setitem(Label._meta.__dict__, "swapped", "shop.Category")
-        scope.forget()
+        tracked_models.forget()
         (message,) = run_checks(tags=["cacheops_lite"])
     assert message.id == "cacheops_lite.W004"
     assert "'shop.label' has no effect" in message.msg
@@ -189,7 +191,7 @@ def test_checks_are_registered_once_and_taken_away_again():
     assert set(checks.CHECKS) <= before
     try:
         apps.uninstall()
-        assert registry.registered_checks == before - {*checks.CHECKS, dbchecks.check_columns}
+        assert registry.registered_checks == before - {*checks.CHECKS, database_checks.check_columns}
     finally:
         apps.install()
     assert registry.registered_checks == before
@@ -200,6 +202,6 @@ def test_every_id_is_documented():
     source = (ROOT / "cacheops_lite" / "checks.py").read_text()
     made = {f"{kind[1].upper()}{int(number):03}" for kind, number in re.findall(r"(_[ew])\w+\(\s*(\d+),", source)}
     made |= {"E002", "E003"}  # Chosen at run time.
-    made |= set(re.findall(r"cacheops_lite\.(\w\d+)", (ROOT / "cacheops_lite" / "dbchecks.py").read_text()))
+    made |= set(re.findall(r"cacheops_lite\.(\w\d+)", (ROOT / "cacheops_lite" / "database_checks.py").read_text()))
     documented = set(re.findall(r"^``cacheops_lite\.(\w+)``", (ROOT / "docs" / "checks.rst").read_text(), re.M))
     assert made == documented

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheops_lite.conditions import ANY, MAX_CONJUNCTIONS, NONE, Term, all_of, any_of, one_of
+from cacheops_lite.schema.predicates import ANY, MAX_CONJUNCTIONS, NONE, Term, all_of, any_of, one_of
 
 TERMS = st.builds(Term, st.just("t"), st.sampled_from("abc"), st.sampled_from("012"))
 TREES = st.recursive(

@@ -4,9 +4,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from cacheops_lite import redis as cacheops_redis
 from cacheops_lite.conf import ALL_OPS, model_profile, parse_ops, settings
-from cacheops_lite.serializers import function_serializer
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store.serializers import function_serializer
 from tests.shop.models import Category, Label, Product
 
 

@@ -4,9 +4,10 @@ import pickle
 
 import pytest
 
-from cacheops_lite import keys, schemes, values
-from cacheops_lite.conditions import Dependency
-from cacheops_lite.store import DIGEST_LENGTH
+from cacheops_lite.schema import tokens
+from cacheops_lite.schema.predicates import Dependency
+from cacheops_lite.store import dependency_shapes, keys
+from cacheops_lite.store.protocol import DIGEST_LENGTH
 
 LONG = tuple(f"column{i}" for i in range(10))
 
@@ -40,14 +41,14 @@ def test_schemes_are_golden():
 def test_writers_make_the_stamps_that_readers_ask_for(terms, read):
     """Of rows that meet the terms; rows that do not tell meet none."""
     scheme = keys.scheme(Dependency("odd:|table", terms, read))
-    parsed = schemes.parse(scheme.member.encode())
-    image = {values.name(column): token for column, token in terms}
-    assert f"{values.name('odd:|table')}:{parsed.stamp(image)}" == scheme.stamp
+    parsed = dependency_shapes.parse(scheme.member.encode())
+    image = {tokens.name(column): token for column, token in terms}
+    assert f"{tokens.name('odd:|table')}:{parsed.stamp(image)}" == scheme.stamp
     assert parsed.columns == tuple(image)
-    assert parsed.reads == (None if read is None else frozenset(map(values.name, read)))
+    assert parsed.reads == (None if read is None else frozenset(map(tokens.name, read)))
     for column in image:
         assert parsed.stamp({name: token for name, token in image.items() if name != column}) is None
-    assert not scheme.member.startswith(schemes.VERSION)
+    assert not scheme.member.startswith(dependency_shapes.VERSION)
 
 
 def test_odd_names_of_tables_and_columns_are_escaped():
@@ -71,7 +72,7 @@ def test_digests_tell_where_one_part_ends():
 
 def test_rows_are_stored_as_a_pickle_of_plain_tuples():
     """No class is named in them."""
-    from cacheops_lite.serializers import dumps_rows
+    from cacheops_lite.store.serializers import dumps_rows
 
     stored = dumps_rows([(1, "a", None)])
     assert pickle.loads(stored) == [(1, "a", None)]

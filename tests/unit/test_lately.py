@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheops_lite.lately import Lately
+from cacheops_lite.utils.lru import Lately
 
 
 @given(st.lists(st.integers(0, 30)), st.integers(1, 8))

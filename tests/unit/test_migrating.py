@@ -20,7 +20,7 @@ from jinja2.ext import Extension
 
 import cacheops_lite
 from cacheops_lite import conf
-from cacheops_lite.prefixes import PrefixQuery
+from cacheops_lite.store.namespaces import PrefixQuery
 
 ROOT = Path(cacheops_lite.__file__).parents[1]
 TESTS = Path(__file__).parents[1]

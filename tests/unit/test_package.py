@@ -64,7 +64,7 @@ def test_the_wheel_carries_every_file_of_the_package(wheel):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert inside == there
-    assert "cacheops_lite/lua/invalidate.lua" in inside
+    assert "cacheops_lite/store/lua/invalidate.lua" in inside
 
 
 def test_the_installed_wheel_works(wheel, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from django.db import models
 from django.utils.translation import gettext_lazy
 
-from cacheops_lite import stable
-from cacheops_lite.stable import field_text
+from cacheops_lite.query import field_identity
+from cacheops_lite.query.field_identity import field_text
 
 
 class Decoder(json.JSONDecoder):
@@ -93,13 +93,13 @@ def other_method(self, value, expression, connection):
 def test_the_code_of_an_own_class_is_told(monkeypatch, member):
     """Its attributes, and its methods."""
     before = field_text(SeparatedField())
-    stable._class_text.cache_clear()
+    field_identity._class_text.cache_clear()
     assert field_text(SeparatedField()) == before
-    stable._class_text.cache_clear()
+    field_identity._class_text.cache_clear()
     for name, value in member.items():
         monkeypatch.setattr(SeparatedField, name, value)
     assert field_text(SeparatedField()) != before
-    stable._class_text.cache_clear()
+    field_identity._class_text.cache_clear()
 
 
 ALIKE = {
@@ -149,15 +149,15 @@ def test_another_process_tells_the_same():
 
 def test_no_text_has_an_address():
     """What is told before it becomes a digest."""
-    walk = stable._Walk()
+    walk = field_identity._Walk()
     told = " ".join(walk.parts([Codec(";"), parser(";"), Decoder, types.SimpleNamespace(a=object()), every_text]))
     assert "0x" not in told
 
 
 def test_much_is_told_in_bounds():
     """By its first parts."""
-    assert len(list(stable._Walk().parts(list(range(100_000))))) <= 100_000 + 1
+    assert len(list(field_identity._Walk().parts(list(range(100_000))))) <= 100_000 + 1
     deep = []
     for _ in range(10_000):
         deep = [deep]
-    assert len(list(stable._Walk().parts(deep))) < 100
+    assert len(list(field_identity._Walk().parts(deep))) < 100

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cacheops_lite.statements import (
+from cacheops_lite.sql.statement_classifier import (
     Write,
     asks_for_snapshot,
     begins,

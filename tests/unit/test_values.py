@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheops_lite import values
+from cacheops_lite.schema import tokens
 
 SAFE = re.compile(r"[A-Za-z0-9_.~%#+-]*")
 
@@ -18,17 +18,17 @@ SAFE = re.compile(r"[A-Za-z0-9_.~%#+-]*")
 @given(st.text(), st.text())
 def test_texts_have_equal_tokens_only_if_they_are_equal(one, other):
     """Escaping and hashing keep different texts apart."""
-    assert (values.text(one) == values.text(other)) == (one == other)
+    assert (tokens.text(one) == tokens.text(other)) == (one == other)
 
 
 @given(st.text(alphabet="a!#%&=|:,~\x00 é", max_size=200))
 def test_tokens_hold_no_character_that_keys_are_made_with(text):
     """No value can pretend to be another condition, and none is taken for NULL."""
-    assert SAFE.fullmatch(values.text(text))
-    assert values.text(text) != values.NULL
+    assert SAFE.fullmatch(tokens.text(text))
+    assert tokens.text(text) != tokens.NULL
 
 
-TOKENIZERS = {"text": values.text, "padded": values.padded, "nocase": values.nocase, "folded": values.folded}
+TOKENIZERS = {"text": tokens.text, "padded": tokens.padded, "nocase": tokens.nocase, "folded": tokens.folded}
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
@@ -36,17 +36,17 @@ TOKENIZERS = {"text": values.text, "padded": values.padded, "nocase": values.noc
 def test_tokens_of_texts_are_safe_in_keys_and_never_null(name, text):
     """However a column compares."""
     token = TOKENIZERS[name](text)
-    assert SAFE.fullmatch(token) or token == values.ODD
-    assert token != values.NULL
-    assert token.startswith(values.LOOSE) or name == "text"
+    assert SAFE.fullmatch(token) or token == tokens.ODD
+    assert token != tokens.NULL
+    assert token.startswith(tokens.LOOSE) or name == "text"
 
 
 @given(st.text(alphabet="aAbBéÉ -1"), st.text(alphabet="aAbBéÉ -1"))
 def test_loose_tokens_are_equal_where_texts_are(one, other):
     """Of SQLite's NOCASE and RTRIM, and of binary collations that pad."""
     ascii_lower = lambda text: "".join(each.lower() if each.isascii() else each for each in text)
-    assert (values.nocase(one) == values.nocase(other)) == (ascii_lower(one) == ascii_lower(other))
-    assert (values.padded(one) == values.padded(other)) == (one.rstrip(" ") == other.rstrip(" "))
+    assert (tokens.nocase(one) == tokens.nocase(other)) == (ascii_lower(one) == ascii_lower(other))
+    assert (tokens.padded(one) == tokens.padded(other)) == (one.rstrip(" ") == other.rstrip(" "))
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_loose_tokens_are_equal_where_texts_are(one, other):
 )
 def test_what_some_collation_holds_equal_has_one_token(one, other):
     """Case, padding, and letters of some languages."""
-    assert values.folded(one) == values.folded(other) != values.ODD
+    assert tokens.folded(one) == tokens.folded(other) != tokens.ODD
 
 
 @pytest.mark.parametrize("text", ["é", "ß", "a\x00", "a\tb", "\x7f", "a`", "x~", "[", "\u200b", "日本"])
 def test_what_may_equal_anything_is_odd(text):
     """What collations ignore, expand or hold equal to plain letters."""
-    assert values.folded(text) == values.ODD
+    assert tokens.folded(text) == tokens.ODD
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def test_what_may_equal_anything_is_odd(text):
 )
 def test_common_texts_are_told_apart(one, other):
     """Numbers and signs in full."""
-    assert values.folded(one) != values.folded(other)
+    assert tokens.folded(one) != tokens.folded(other)
 
 
 @given(st.integers(), st.integers())
 def test_integers_are_told_apart_in_full(one, other):
     """Big ones are never rounded."""
-    assert (values.integer(one) == values.integer(other)) == (one == other)
+    assert (tokens.integer(one) == tokens.integer(other)) == (one == other)
 
 
 def test_neighbouring_big_integers_differ():
     """Doubles, Lua's only numbers, can't tell these apart."""
-    assert values.integer(2**63 - 1) != values.integer(2**63 - 2)
+    assert tokens.integer(2**63 - 1) != tokens.integer(2**63 - 2)
 
 
 def test_an_enum_member_is_the_value_that_is_stored():
@@ -99,14 +99,14 @@ def test_an_enum_member_is_the_value_that_is_stored():
     class Color(str, enum.Enum):
         RED = "red"
 
-    assert values.text(Color.RED) == values.text("red")
+    assert tokens.text(Color.RED) == tokens.text("red")
 
 
 @pytest.mark.parametrize("vendor", ["sqlite", "postgresql", "mysql"])
 @pytest.mark.parametrize(("one", "other"), [("1", "1.00"), ("0", "-0.00"), ("100", "1E+2")])
 def test_decimals_that_are_equal_have_one_token(vendor, one, other):
     """Scale does not matter."""
-    token = values.decimal_of(8, 2, vendor)
+    token = tokens.decimal_of(8, 2, vendor)
     assert token(decimal.Decimal(one)) == token(decimal.Decimal(other))
 
 
@@ -116,16 +116,16 @@ def test_decimals_that_are_equal_have_one_token(vendor, one, other):
 def test_decimals_are_rounded_as_databases_do(one, other):
     """Half away from zero; what is told of SQLite is that it does not, and of MariaDB that exponents make doubles."""
     for vendor in ("postgresql", "mysql"):
-        token = values.decimal_of(8, 2, vendor)
+        token = tokens.decimal_of(8, 2, vendor)
         assert token(decimal.Decimal(one)) == token(decimal.Decimal(other))
     for vendor, number in (("sqlite", "2.345"), ("mysql", "1E-7")):
         with pytest.raises(ValueError, match="is rounded"):
-            values.decimal_of(8, 2, vendor)(decimal.Decimal(number))
+            tokens.decimal_of(8, 2, vendor)(decimal.Decimal(number))
 
 
 def test_decimals_that_are_stored_differently_differ():
     """Neighbours in the last place."""
-    token = values.decimal_of(8, 2, "sqlite")
+    token = tokens.decimal_of(8, 2, "sqlite")
     assert token(decimal.Decimal("1.01")) != token(decimal.Decimal("1.02"))
 
 
@@ -133,34 +133,34 @@ def test_the_same_instant_has_one_token_in_all_timezones():
     """Aware datetimes compare as instants."""
     utc = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.timezone.utc)
     local = utc.astimezone(datetime.timezone(datetime.timedelta(hours=5, minutes=30)))
-    assert values.instant(utc) == values.instant(local)
-    assert values.instant(utc) != values.instant(utc + datetime.timedelta(microseconds=1))
+    assert tokens.instant(utc) == tokens.instant(local)
+    assert tokens.instant(utc) != tokens.instant(utc + datetime.timedelta(microseconds=1))
 
 
 def test_zeros_of_both_signs_are_one_and_nan_has_no_token():
     """As the database compares floats."""
-    assert values.real(0.0) == values.real(-0.0)
+    assert tokens.real(0.0) == tokens.real(-0.0)
     with pytest.raises(ValueError, match="NaN"):
-        values.real(float("nan"))
+        tokens.real(float("nan"))
 
 
 def test_a_uuid_has_one_token_in_all_spellings():
     """Text with or without dashes, or an instance."""
     key = uuid.uuid4()
-    assert values.uuid_hex(key) == values.uuid_hex(str(key)) == values.uuid_hex(key.hex)
+    assert tokens.uuid_hex(key) == tokens.uuid_hex(str(key)) == tokens.uuid_hex(key.hex)
 
 
 def test_a_datetime_is_no_date():
     """A date column compares with midnight, which a datetime may not be."""
     with pytest.raises(TypeError):
-        values.date(datetime.datetime(2026, 1, 1, 12))
+        tokens.date(datetime.datetime(2026, 1, 1, 12))
     with pytest.raises(TypeError):
-        values.instant(datetime.date(2026, 1, 1))
+        tokens.instant(datetime.date(2026, 1, 1))
     with pytest.raises(TypeError):
-        values.time(datetime.time(1, tzinfo=datetime.timezone.utc))
+        tokens.time(datetime.time(1, tzinfo=datetime.timezone.utc))
 
 
 def test_durations_count_microseconds_and_times_are_written_out():
     """Both are exact."""
-    assert values.duration(datetime.timedelta(days=1, microseconds=1)) == "86400000001"
-    assert values.time(datetime.time(1, 2, 3)) == "01%3A02%3A03"
+    assert tokens.duration(datetime.timedelta(days=1, microseconds=1)) == "86400000001"
+    assert tokens.time(datetime.time(1, 2, 3)) == "01%3A02%3A03"

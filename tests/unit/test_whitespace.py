@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheops_lite.conf import DEFAULTS
-from cacheops_lite.whitespace import tidied
+from cacheops_lite.utils.html_whitespace import tidied
 
 KEEP = DEFAULTS["CACHEOPS_KEEP_WHITESPACE"]
 

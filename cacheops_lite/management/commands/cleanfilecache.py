@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...filecache import FileCache
+from ...functions import FileCache
 
 DEFAULT = "default"
 

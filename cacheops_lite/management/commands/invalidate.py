@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
-from ...invalidation import invalidate_all, invalidate_model, invalidate_obj
+from ...writes import invalidate_all, invalidate_model, invalidate_obj
 
 
 class Command(BaseCommand):

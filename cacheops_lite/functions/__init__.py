@@ -1,0 +1,27 @@
+"""DOOR"""
+
+from . import decorators, redis_cache
+from .backend_api import CacheMiss, checked_timeout
+from .base_cache import BaseCache, CacheKey
+from .call_key import Function
+from .decorators import cached_as, cached_view_as
+from .filesystem_cache import FileCache, file_cache
+from .redis_cache import RedisCache, cache, cached, cached_view
+
+__all__ = [
+    "BaseCache",
+    "CacheKey",
+    "CacheMiss",
+    "FileCache",
+    "Function",
+    "RedisCache",
+    "cache",
+    "cached",
+    "cached_as",
+    "cached_view",
+    "cached_view_as",
+    "checked_timeout",
+    "decorators",
+    "file_cache",
+    "redis_cache",
+]

@@ -1,0 +1,249 @@
+"""The simple cache in files, for values that are too large or too many for memory.
+
+A value has a file of its own, ``{directory}/ab/cdef....cacheops``, written aside and then renamed, so that readers see
+a whole one or none.  Its modification time is when it expires.  Only what SECRET_KEY signed is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
+
+from django.conf import settings as django_settings
+from django.utils.encoding import force_bytes
+
+from ..store import SAME
+from .backend_api import LONGEST_TIMEOUT, checked_timeout
+from .base_cache import BaseCache
+
+try:
+    import fcntl
+except ImportError:  # Windows: counting is not atomic there.
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FileCache", "file_cache"]
+
+logger = logging.getLogger("cacheops_lite")
+
+Path: TypeAlias = "str | os.PathLike[str]"
+DEFAULT_DIRECTORY = "/tmp/cacheops_file_cache"  # noqa: S108
+DEFAULT_TIMEOUT = 60 * 60 * 24 * 30
+# Bytes; a larger file is not even read.
+MAX_BYTES = 64 * 1024 * 1024
+# Seconds after which whoever was writing a temporary file is taken for dead.
+ABANDONED = 60 * 60
+
+MAGIC = b"col"
+OWN_DIRECTORY = re.compile(r"[0-9a-f]{2}")
+OWN_FILE = re.compile(r"[0-9a-f]{30}\.cacheops")
+OWN_TEMPORARY = re.compile(r"[0-9a-f]{30}\.cacheops\..+\.tmp")
+# A link must not lead elsewhere, nor a pipe make a reader wait.
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+READ_FLAGS = getattr(os, "O_NONBLOCK", 0) | NOFOLLOW
+
+
+class FileCache(BaseCache):
+    """A cache in the directory `path`, by default ``FILE_CACHE_DIR``.
+
+    `timeout` is in seconds and stands in for one of None, by default ``FILE_CACHE_TIMEOUT``.  What is larger than
+    `max_bytes`, or can't be written, is logged and not kept.
+    """
+
+    def __init__(self, path: Path | None = None, timeout: float | None = None, max_bytes: int = MAX_BYTES):
+        self._path = path
+        self._timeout = checked_timeout(timeout, "FileCache()")
+        self.max_bytes = max_bytes
+
+    @property
+    def directory(self) -> str:
+        return os.fspath(self._path or str(getattr(django_settings, "FILE_CACHE_DIR", DEFAULT_DIRECTORY)))
+
+    def clear(self) -> None:
+        for path in self._own_files(OWN_FILE):
+            with _turn(path):
+                if _is_ours(path):
+                    _unlink(path)
+
+    def clean(self) -> int:
+        """Remove our expired files, and temporary ones of writers that died.  Returns how many."""
+        removed = 0
+        for path in self._own_files(OWN_FILE):
+            # In turn, lest somebody renews it between the look and the removal.
+            with _turn(path):
+                removed += _is_expired(path) and _is_ours(path) and _unlink(path)
+        for path in self._own_files(OWN_TEMPORARY):
+            removed += _expiry_of(path) + ABANDONED <= time.time() and _unlink(path)
+        return removed
+
+    def _own_files(self, pattern: re.Pattern[str]) -> Iterator[str]:
+        with suppress(FileNotFoundError), os.scandir(self.directory) as directories:
+            for directory in directories:
+                if OWN_DIRECTORY.fullmatch(directory.name) and directory.is_dir(follow_symlinks=False):
+                    with os.scandir(directory) as files:
+                        ours = [file for file in files if pattern.fullmatch(file.name)]
+                    yield from (file.path for file in ours if file.is_file(follow_symlinks=False))
+
+    def _file(self, name: str) -> str:
+        digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        return os.path.join(self.directory, digest[:2], f"{digest[2:]}.cacheops")
+
+    def _secret(self) -> bytes:
+        secret = force_bytes(django_settings.SECRET_KEY)
+        return hashlib.blake2b(secret, digest_size=32, person=b"cacheops.files").digest()
+
+    def _expiry(self, timeout: float | None) -> float:
+        if timeout is None:
+            timeout = self._timeout
+        if timeout is None:
+            timeout = getattr(django_settings, "FILE_CACHE_TIMEOUT", DEFAULT_TIMEOUT)
+            timeout = checked_timeout(timeout, "The setting FILE_CACHE_TIMEOUT")
+        return time.time() + (LONGEST_TIMEOUT if timeout is None else timeout)
+
+    def _read(self, names: Sequence[str]) -> list[bytes | None]:
+        return [self._read_file(self._file(name)) for name in names]
+
+    def _read_file(self, path: str) -> bytes | None:
+        try:
+            with open(path, "rb", opener=_opener) as file:
+                status = os.fstat(file.fileno())
+                if status.st_mtime <= time.time():
+                    return None
+                if not stat.S_ISREG(status.st_mode) or status.st_size > self.max_bytes:
+                    logger.warning("Ignored %s: it is no file of the cache, or too large", path)
+                    return None
+                return file.read(self.max_bytes + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            logger.warning("Can't read from the file cache: %s", error)
+            return None
+
+    def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
+        path = self._file(name)
+        temporary = self._write_aside(path, data, self._expiry(timeout))
+        if temporary is None:
+            return False
+        with _turn(path):
+            if new and not _is_expired(path):
+                _unlink(temporary)
+                return False
+            return _rename(temporary, path)
+
+    def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
+        path = self._file(name)
+        with _turn(path):
+            expiry = _expiry_of(path) if timeout is SAME else self._expiry(timeout)
+            data = replace(self._read_file(path))
+            temporary = None if data is None else self._write_aside(path, data, expiry)
+            if temporary is not None:
+                _rename(temporary, path)
+
+    def _remove(self, names: Sequence[str]) -> int:
+        removed = 0
+        for path in map(self._file, names):
+            with _turn(path):
+                removed += (not _is_expired(path)) & _unlink(path)
+        return removed
+
+    def _write_aside(self, path: str, data: bytes, expiry: float) -> str | None:
+        try:
+            if len(data) > self.max_bytes:
+                raise OSError(f"a value of {len(data)} bytes is more than the {self.max_bytes} allowed")
+            return _write_temporary(path, data, expiry)
+        except OSError as error:
+            _give_up(path, error)
+            return None
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | READ_FLAGS)
+
+
+def _write_temporary(path: str, data: bytes, expiry: float) -> str:
+    directory, name = os.path.split(path)
+    # Each by itself, as makedirs() gives only the last one the mode.
+    for needed in (os.path.dirname(directory), directory):
+        os.makedirs(needed, mode=0o700, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{name}.", suffix=".tmp")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.utime(temporary, (expiry, expiry))
+    except BaseException:
+        _unlink(temporary)
+        raise
+    return temporary
+
+
+def _rename(temporary: str, path: str) -> bool:
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        _unlink(temporary)
+        _give_up(path, error)
+        return False
+    return True
+
+
+def _give_up(path: str, error: OSError) -> None:
+    logger.warning("Can't write to the file cache: %s", error)
+    # Rather no value than one that should have been replaced.
+    _unlink(path)
+
+
+def _unlink(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except OSError:
+        return False
+    return True
+
+
+def _expiry_of(path: str) -> float:
+    """Seconds since the epoch; long ago for a file that is not there."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_mtime
+    except OSError:
+        return 0
+
+
+def _is_expired(path: str) -> bool:
+    return _expiry_of(path) <= time.time()
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        with open(path, "rb", opener=_opener) as file:
+            # Crashes of the system leave files cut short, or empty.
+            return MAGIC.startswith(file.read(len(MAGIC)))
+    except OSError:
+        return False
+
+
+@contextmanager
+def _turn(path: str) -> Iterator[None]:
+    """Among all processes, one at a time changes files of the directory that `path` is in.  Readers need not wait.
+
+    The system ends the turn of a process that dies.
+    """
+    handle = None
+    with suppress(OSError):
+        handle = os.open(os.path.join(os.path.dirname(path), ".lock"), os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o600)
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+file_cache = FileCache()

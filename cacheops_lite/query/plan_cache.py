@@ -1,0 +1,195 @@
+"""Plans: what is found out once for each shape of a query, so that its next reads compose no SQL.
+
+A plan tells the name of a result and what it rests on from the values of the conditions, and which columns of its rows
+are what.  It is kept in the process; names are the same in all of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Field
+from django.db.models.signals import class_prepared
+
+from ..conf import on_change
+from ..schema import LOOSE, NULL, Dependency, columns
+from ..store import digest
+from ..utils import Lately
+from .compiler import Compiled, context
+from .fingerprint import Shape, Shapeless
+from .read_set import Uncacheable
+from .row_dependencies import Narrowing
+from .sql_template import Composed, conditions_of
+
+# For tests that see no difference.
+ENABLED = True
+
+MAX_PLANS = 2000
+
+
+@dataclass(slots=True)
+class Result:
+    """What is known of a result before it is there; `kept` is for whatever is made of that, by its maker."""
+
+    name: str
+    dependencies: frozenset[Dependency]
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+
+# By the plan and the values, which repr() tells apart; long ones are hardly the same twice.
+_results: Lately[tuple[str, str], Result] = Lately(1000)
+LONGEST_KEPT = 200
+
+
+@dataclass(slots=True)
+class Plan:
+    """The reads of one shape.
+
+    In `recipes` a token may be an index into the values, with the field whose token it is.
+    """
+
+    static: str
+    vendor: str
+    volatile: bool
+    composed: Composed
+    recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
+    narrowings: tuple[Narrowing, ...]
+    fixed: frozenset[Dependency] | None = None
+    is_shown_by_context: bool = False
+
+    def result(self, values: list[Any], limits: tuple[Any, Any]) -> Result | None:
+        """What is known of the result with these values; None if one of them has no token."""
+        text = repr((values, limits)) + (context() if self.is_shown_by_context else "")
+        found = _results.get((self.static, text))
+        if found is None:
+            dependencies = self._dependencies(values)
+            if dependencies is None:
+                return None
+            found = Result(digest("plan", self.static, text), dependencies)
+            if len(text) <= LONGEST_KEPT:
+                _results.put((self.static, text), found)
+        return found
+
+    def _dependencies(self, values: list[Any]) -> frozenset[Dependency] | None:
+        if self.fixed is not None:
+            return self.fixed
+        found = set()
+        for table, terms, read in self.recipes:
+            told = set()
+            for column, source in terms:
+                token = source
+                if not isinstance(source, str):
+                    token = columns.token_of_condition(source[0], self.vendor, values[source[1]])
+                    if token is None:
+                        return None
+                told.add((column, token))
+            found.add(Dependency(table, tuple(sorted(told)), read))
+        return frozenset(found)
+
+
+class Unplanned(Exception):
+    """There is no plan for this query: it is to be compiled each time."""
+
+
+# {key: Plan, or why there is none}, the least recently used first.
+_plans: OrderedDict[Hashable, Plan | Exception] = OrderedDict()
+
+
+def plan_for(key: Hashable, shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan:
+    """The plan of `key`, which `shape` belongs to, made by `compile_shape` if there is none yet.
+
+    Raises Unplanned, and Uncacheable if its results can't be cached.
+    """
+    found = _plans.get(key)
+    if found is None:
+        found = _make(shape, compile_shape)
+        _plans[key] = found
+        while len(_plans) > MAX_PLANS:
+            _plans.popitem(last=False)
+    else:
+        # Another thread may have dropped it just now.
+        with suppress(KeyError):
+            _plans.move_to_end(key)
+    if isinstance(found, Plan):
+        return found
+    raise found
+
+
+class Tokens:
+    """Stands in for `columns.token` while a shape is compiled: gives marks that say which value a token is of."""
+
+    def __init__(self, shape: Shape):
+        self.sources: dict[str, tuple[Field[Any, Any], int]] = {}
+        self._shape = shape
+        self._columns: dict[tuple[str, str], int] = {}
+
+    def __call__(self, lookup: Any, vendor: str, option: Any, position: int) -> str | None:
+        target, alias = lookup.lhs.target, lookup.lhs.alias
+        if columns.tokenizer(target, vendor) is None:
+            return None
+        if option is None:
+            return NULL
+        start = self._shape.starts.get(id(lookup))
+        if start is None:
+            raise Unplanned
+        # Whether two conditions on one column go together depends on their values.
+        if self._columns.setdefault((alias, target.column), id(lookup)) != id(lookup):
+            raise Unplanned
+        if type(option) is bool:
+            # A part of the shape.
+            return columns.token(target, vendor, option)
+        mark = f"?{len(self.sources)}"
+        if columns.is_loose(target, vendor):
+            mark = LOOSE + mark
+        self.sources[mark] = target, start + position
+        return mark
+
+
+def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | Exception:
+    tokens = Tokens(shape)
+    try:
+        read = compile_shape(tokens)
+    except (Unplanned, Shapeless):
+        return Unplanned()
+    except Uncacheable as reason:
+        return Uncacheable(*reason.args)
+    except EmptyResultSet:
+        # That depends on values.
+        raise Unplanned from None
+    # Every parameter is made of the values of its conditions: nothing else can differ.
+    compiler: Any = read.compiler
+    if read.is_composed_anew or read.parameter_count != len(conditions_of(compiler, compiler.where)[1]):
+        return Unplanned()
+    recipes = [
+        (each.table, tuple((column, tokens.sources.get(token, token)) for column, token in each.terms), each.columns)
+        for each in read.dependencies
+    ]
+    return Plan(
+        static=digest(*read.static, *shape.text),
+        vendor=compiler.connection.vendor,
+        volatile=read.volatile,
+        composed=Composed(compiler, read.sql),
+        recipes=recipes,
+        narrowings=read.narrowings,
+        fixed=None if tokens.sources else frozenset(read.dependencies),
+        is_shown_by_context=read.is_shown_by_context,
+    )
+
+
+@on_change
+def _forget(setting: str) -> None:
+    _plans.clear()
+    _results.clear()
+
+
+def _on_class_prepared(**kwargs: Any) -> None:
+    _plans.clear()
+    _results.clear()
+
+
+class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.query.plan_cache")

@@ -1,0 +1,49 @@
+"""Repeats a delivery in the background until it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock, Thread
+
+from ..utils import in_children
+
+# Seconds between attempts, at first and at most.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+
+class Courier:
+    """A thread that calls `deliver`, with longer and longer pauses, until `is_done` returns True; then it ends.
+
+    What `deliver` raises is ignored: it is tried again.
+    """
+
+    def __init__(self, name: str, deliver: Callable[[], object], is_done: Callable[[], bool]):
+        self._name, self._deliver, self._is_done = name, deliver, is_done
+        self._renew()
+        in_children(self._renew)
+
+    def _renew(self) -> None:
+        self._thread: Thread | None = None
+        self._lock = Lock()
+
+    def start(self) -> None:
+        """Have the delivery repeated, unless it already is."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._repeat, name=self._name, daemon=True)
+                self._thread.start()
+
+    def _repeat(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            with suppress(Exception):
+                self._deliver()
+            with self._lock:
+                if self._is_done():
+                    self._thread = None
+                    return
