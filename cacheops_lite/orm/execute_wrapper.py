@@ -295,7 +295,7 @@ def _written_by(text: str, write: Write) -> set[str]:
         # Of what Django does not know: it may be a view or a partition of what it does.
         written = database_views.plain_name(write.table)
         named = {table for table in watched if database_views.plain_name(table) == written}
-        is_foreign = not named and written not in map(database_views.plain, known_tables())
+        is_foreign = not named and written not in map(database_views.plain_name, known_tables())
     else:
         named = mentioned(text, watched)
         has_strangers = not mentioned(text, known_tables()) or bool(strangers(text, known_tables()))
