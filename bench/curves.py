@@ -217,7 +217,7 @@ def _conditions(book: Book, columns: tuple[str, ...]) -> dict[str, Any]:
 
 def _is_result(key: bytes) -> bool:
     """A function's cached result, of cacheops or of ours."""
-    return key.startswith((b"as:", b"@col:v:"))
+    return key.startswith((b"as:", b"cacheops:v:"))
 
 
 def _timed(call: Callable[[], Any]) -> float:

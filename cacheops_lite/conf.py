@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_INSIDEOUT": False,
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
-    # Values of these are long or have no equality worth asking for: they make no terms.
+    # Values of these are long or have no equality worth asking for: they make no conditions.
     "CACHEOPS_SKIP_FIELDS": (
         "FileField",
         "TextField",
@@ -82,6 +82,9 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == "INSTALLED_APPS":
         # Which models there are.
         derive_anew("CACHEOPS")
+    if setting in ("USE_TZ", "TIME_ZONE"):
+        # Whether datetimes are aware decides which converters a statement has.
+        derive_anew(setting)
     if not setting.startswith("CACHEOPS"):
         return
     # Several may be overridden at once: the signal comes for each in turn when all of them have changed.

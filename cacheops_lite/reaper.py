@@ -30,7 +30,7 @@ def reap_conjs(
     database `using`, some `chunk_size` keys at a time, so that Redis is never busy with it for long.
 
     A value that comes back between the look at it and its removal is no longer in the set.  That harms nothing, as sets
-    are bookkeeping: an invalidation finds it by its stamps all the same, and its memory is freed at its timeout.
+    are bookkeeping: an invalidation finds it by its versions all the same, and its memory is freed at its timeout.
 
     Raises ValueError for a `chunk_size` that is not positive.
     """
@@ -47,7 +47,7 @@ def reap_conjs(
 
 def _large_sets(prefix: str, chunk_size: int, least: int) -> Iterator[bytes]:
     client = get_client()
-    pattern = keys.escape_glob(keys.dependents_key(prefix, "")) + "*"
+    pattern = keys.escape_glob(keys.conjunction_set_key(prefix, "")) + "*"
     found: Iterable[Any] = client.scan_iter(match=pattern, count=chunk_size, _type="set")
     for chunk in _chunks(found, chunk_size):
         pipeline = client.pipeline(transaction=False)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.db import connections
 
 from .store import all_prefixes, clear
-from .writes import recorder_of
+from .writes import unit_of_work_of
 
 __all__ = ["as_autocommit"]
 
@@ -20,14 +20,14 @@ def as_autocommit() -> Iterator[None]:
     Within, caching and invalidation behave as in autocommit, and as in a transaction inside further ``atomic`` blocks.
     The cache is emptied before and after, as what the open transactions wrote will be rolled back.
     """
-    recorders = [recorder_of(connection) for connection in connections.all()]
-    before = [recorder.hide() for recorder in recorders]
+    units = [unit_of_work_of(connection) for connection in connections.all()]
+    before = [unit.hide() for unit in units]
     try:
         _clear()
         yield
     finally:
-        for recorder, state in zip(recorders, before, strict=True):
-            recorder.restore(state)
+        for unit, state in zip(units, before, strict=True):
+            unit.restore(state)
         _clear()
 
 

@@ -1,4 +1,8 @@
-"""DOOR"""
+"""Caching by decorators and by key: ``cached_as``, ``cached_view_as``, the simple cache in Redis or in files, cached
+views and template fragments.
+
+Not here: cached querysets (`orm`, `reads`).
+"""
 
 from . import decorators, redis_cache
 from .backend_api import CacheMiss, checked_timeout

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..store import (
     SAME,
-    Work,
+    WriteSet,
     call,
     checked,
     escape_glob,
@@ -35,7 +35,7 @@ class RedisCache(BaseCache):
         return get_client() if self._own_client is None else self._own_client
 
     def clear(self) -> None:
-        self._tolerate(self._clear, None, Work(everything=True))
+        self._tolerate(self._clear, None, WriteSet(everything=True))
 
     def _clear(self) -> None:
         pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
@@ -51,7 +51,7 @@ class RedisCache(BaseCache):
     def close(self, **kwargs: Any) -> None:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def _tolerate(self, func: Callable[[], T], otherwise: T, owed: Work | None = None) -> T:
+    def _tolerate(self, func: Callable[[], T], otherwise: T, owed: WriteSet | None = None) -> T:
         """What `func` returns; if Redis is away and reads degrade, `otherwise`, and `owed` is to be done later."""
         if self._own_client is not None:
             return func()
@@ -78,7 +78,7 @@ class RedisCache(BaseCache):
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
         px = _milliseconds(timeout)
-        return self._tolerate(lambda: bool(self._client.set(name, data, px=px, nx=new)), False, Work(keys={name}))
+        return self._tolerate(lambda: bool(self._client.set(name, data, px=px, nx=new)), False, WriteSet(keys={name}))
 
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
         def attempt(pipe: Any) -> None:
@@ -93,7 +93,7 @@ class RedisCache(BaseCache):
         self._tolerate(lambda: self._client.transaction(attempt, name), None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._tolerate(lambda: self._client.unlink(*names), 0, Work(keys=set(names)))
+        return self._tolerate(lambda: self._client.unlink(*names), 0, WriteSet(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

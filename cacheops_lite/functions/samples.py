@@ -15,8 +15,8 @@ from ..conf import derivations, parse_timeout, settings
 from ..query import Uncacheable, compiler
 from ..reads import Target, require_caching
 from ..schema import Dependency
-from ..store import Basis, digest, function_serializer, prefix_of, prefix_of_table, value_key
-from ..store import name as name_in_keys
+from ..schema import name as name_in_keys
+from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from ..writes import is_dirty
 from .call_key import told
@@ -52,7 +52,7 @@ class Samples:
         self.querysets = querysets
         self.options = options
         self._found = lru_cache(maxsize=1)(self._find)
-        self._basis = lru_cache(maxsize=16)(self._make_basis)
+        self._version_set = lru_cache(maxsize=16)(self._make_version_set)
 
     @classmethod
     def of(cls, samples: Sequence[Any], timeout: int | None, lock: bool | None, where: str) -> Samples:
@@ -89,7 +89,7 @@ class Samples:
         serializer = function_serializer()
         return Target(
             key=value_key(prefix, digest("as", *found.names, name())),
-            basis=self._basis(databases, derived, prefixes),
+            version_set=self._version_set(databases, derived, prefixes),
             databases=databases,
             timeout=self.options.timeout,
             lock=self.options.lock,
@@ -116,11 +116,11 @@ class Samples:
             found.dependencies.update(read.dependencies)
         return found
 
-    def _make_basis(self, databases: tuple[str, ...], derived: int, prefixes: tuple[str, ...]) -> Basis:
+    def _make_version_set(self, databases: tuple[str, ...], derived: int, prefixes: tuple[str, ...]) -> VersionSet:
         found = self._found(databases, derived)
         assert found is not None
         by_table = dict(zip(map(name_in_keys, found.tables), prefixes, strict=True))
-        return Basis(by_table.__getitem__, found.dependencies)
+        return VersionSet(by_table.__getitem__, found.dependencies)
 
 
 def _queryset(sample: Any) -> QuerySet[Any]:

@@ -1,4 +1,8 @@
-"""DOOR"""
+"""The hooks into Django: querysets and managers, raw querysets, saves and deletes, signal receivers, the execute wrapper
+that sees every statement, cursors, the admin.  Each is installed and undone by `apps`.
+
+Not here: what a read or a write then does (`reads`, `writes`).
+"""
 
 from . import admin_hooks, execute_wrapper, queryset, raw_queryset, save_delete, signal_receivers
 

@@ -1,6 +1,6 @@
 """The statement guard: sees each statement that Django sends to a database.
 
-A write that no frame claims, such as raw SQL, drops its tables' generations.
+A write that no frame claims, such as raw SQL, drops its tables' table versions.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from ..sql import (
     undoes,
     writes_rows,
 )
-from ..store import Work
+from ..store import WriteSet
 from ..utils import error_boundary
-from ..writes import Recorder, block, is_active, recorder_of
+from ..writes import UnitOfWork, block, is_active, unit_of_work_of
 from . import cursor_hooks
 
 # Other methods of connections than commit() by which a transaction ends that no atomic block began.
@@ -67,15 +67,15 @@ def uninstall() -> None:
     connection_created.disconnect(dispatch_uid="cacheops_lite.schema.database_views")
     database_views.forget_all()
     for connection in connections.all(initialized_only=True):
-        if guard in connection.execute_wrappers:
-            connection.execute_wrappers.remove(guard)
+        if statement_guard in connection.execute_wrappers:
+            connection.execute_wrappers.remove(statement_guard)
             for method in ("commit", *FOLLOWED):
                 delattr(connection, method)
 
 
 def _on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    if guard not in connection.execute_wrappers:
-        connection.execute_wrappers.insert(0, guard)
+    if statement_guard not in connection.execute_wrappers:
+        connection.execute_wrappers.insert(0, statement_guard)
         _follow_commits(connection)
     cursor_hooks.watch_debug_cursors(connection)
 
@@ -87,17 +87,17 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
     reference = weakref.ref(connection)
 
     def followed(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        recorder_of(reference()).before_end()  # type: ignore[arg-type]
+        unit_of_work_of(reference()).before_end()  # type: ignore[arg-type]
         try:
             return original(reference(), *args, **kwargs)
         finally:
-            recorder_of(reference()).committed()  # type: ignore[arg-type]
+            unit_of_work_of(reference()).committed()  # type: ignore[arg-type]
 
     def commit(original: Callable[..., Any]) -> None:
         connection: Any = reference()
-        recorder = recorder_of(connection)
+        unit = unit_of_work_of(connection)
         try:
-            recorder.before_commit()
+            unit.before_commit()
         except BaseException:
             # Django rolls back only after errors of the database.  After others it turns autocommit on, which
             # commits on SQLite and MariaDB.
@@ -106,12 +106,12 @@ def _follow_commits(connection: BaseDatabaseWrapper) -> None:
         try:
             original(connection)
         except (DatabaseError, InterfaceError):
-            recorder.commit_failed(connection.is_usable)
+            unit.commit_failed(connection.is_usable)
             raise
         except BaseException:
-            recorder.commit_failed(partial(_is_over, connection))
+            unit.commit_failed(partial(_is_over, connection))
             raise
-        recorder.committed()
+        unit.committed()
 
     connection.commit = partial(commit, type(connection).commit)  # type: ignore[method-assign]
     for method in FOLLOWED:
@@ -137,55 +137,55 @@ def _is_over(connection: BaseDatabaseWrapper) -> bool:
     return True
 
 
-def guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+def statement_guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """An execute wrapper: before a statement that may write the transaction gets dirty, after it tables are dropped."""
     if type(sql) is str and only_reads(sql, context["connection"].vendor):
         return execute(sql, params, many, context)
-    text, recorder = _text(sql, context["connection"]), recorder_of(context["connection"])
+    text, unit = _text(sql, context["connection"]), unit_of_work_of(context["connection"])
     if is_bound(text):
-        with _bounding(recorder, text):
-            return _guard(execute, text, sql, params, many, context)
+        with _bounding(unit, text):
+            return _guarded(execute, text, sql, params, many, context)
     try:
-        return _guard(execute, text, sql, params, many, context)
+        return _guarded(execute, text, sql, params, many, context)
     finally:
         # Also if it failed: it committed before.
         if may_commit(text, context["connection"].vendor):
-            _committed(recorder)
+            _committed(unit)
 
 
 @contextmanager
-def _bounding(recorder: Recorder, text: str) -> Iterator[None]:
+def _bounding(unit: UnitOfWork, text: str) -> Iterator[None]:
     """While a statement is executed by which a transaction may begin or end."""
-    was_manual = recorder.is_manual
+    was_manual = unit.is_manual
     if was_manual:
-        recorder.before_end()
+        unit.before_end()
     try:
         yield
-        recorder.unmanaged.note(begins(text))
+        unit.unmanaged.note(begins(text))
     finally:
         if undoes(text):
-            database_views.undone(recorder.using)
-        if may_commit(text, recorder.vendor):
-            _committed(recorder)
-        if was_manual and not recorder.is_manual:
-            recorder.committed()
+            database_views.undone(unit.using)
+        if may_commit(text, unit.vendor):
+            _committed(unit)
+        if was_manual and not unit.is_manual:
+            unit.committed()
 
 
-def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+def _guarded(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     connection = context["connection"]
     if asks_for_snapshot(text):
         is_brief = connection.vendor == "postgresql" and is_of_one_transaction(text)
-        recorder_of(connection).snapshots.note(is_brief)
+        unit_of_work_of(connection).snapshots.note(is_brief)
     write = parse(text)
     if write is None:
         return execute(sql, params, many, context)
     if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
         cursor_hooks.note_rest(context["cursor"])
-    recorder = recorder_of(connection)
-    is_alone = not many and not recorder.in_transaction and is_active()
+    unit = unit_of_work_of(connection)
+    is_alone = not many and not unit.in_transaction and is_active()
     if (
         is_alone
-        and not recorder.unmanaged.is_open
+        and not unit.unmanaged.is_open
         and _is_the_one(connection)
         and _changes_some(write.table, connection.alias)
         and is_over_at_once(text, connection.vendor)
@@ -193,52 +193,52 @@ def _guard(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: 
     ):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
-            return _guard(execute, text, sql, params, many, context)
-    frame = recorder.frame
-    if frame is not None:
-        frame.begins(write)
-    recorder.touch()
+            return _guarded(execute, text, sql, params, many, context)
+    scope = unit.scope
+    if scope is not None:
+        scope.begins(write)
+    unit.touch()
     try:
-        if not many and frame is not None and frame.to_report(write, text, params):
-            result = _reporting(execute, text, params, frame, context)
+        if not many and scope is not None and scope.to_report(write, text, params):
+            result = _reporting(execute, text, params, scope, context)
         else:
             result = execute(sql, params, many, context)
     except Exception as error:
         # Of several writes some may be done; and the connection may have been lost after one.
         is_undone = isinstance(error, HARMLESS_ERRORS) and not keeps_what_it_did(text)
         if many or write.table is None or not is_undone:
-            _drop(recorder, text, write)
+            _drop(unit, text, write)
         raise
     if temporary := temporary_table(text):
-        recorder.temporary_tables.note(temporary)
-    if many or frame is None or not frame.claims(write, text, params):
-        _drop(recorder, text, write)
+        unit.temporary_tables.note(temporary)
+    if many or scope is None or not scope.claims(write, text, params):
+        _drop(unit, text, write)
     elif write.table is not None:
-        _drop_tables(recorder, _changed_along({write.table}, write.verb, recorder.using))
+        _drop_tables(unit, _changed_along({write.table}, write.verb, unit.using))
     return result
 
 
-def _reporting(execute: Callable[..., Any], sql: str, params: Any, frame: Any, context: dict[str, Any]) -> Any:
+def _reporting(execute: Callable[..., Any], sql: str, params: Any, scope: Any, context: dict[str, Any]) -> Any:
     """Execute an UPDATE so that it tells what it replaced."""
-    look = frame.statement_look
-    result = execute(*look.before(sql, params, frame.condition), False, context)
+    look = scope.returning_update
+    result = execute(*look.before(sql, params, scope.condition), False, context)
     look.after(context["cursor"])
     return result
 
 
-def _drop(recorder: Recorder, text: str, write: Write) -> None:
+def _drop(unit: UnitOfWork, text: str, write: Write) -> None:
     what = "A write can't be analysed, so all tables are invalidated"
-    if not error_boundary.attempted(what, lambda: _drop_written(recorder, text, write), False):
-        _drop_tables(recorder, set(watched_columns()))
-        database_views.forget(recorder.using)
+    if not error_boundary.attempted(what, lambda: _drop_written(unit, text, write), False):
+        _drop_tables(unit, set(watched_columns()))
+        database_views.forget(unit.using)
 
 
-def _drop_written(recorder: Recorder, text: str, write: Write) -> bool:
-    tables = set() if write.table in recorder.temporary_tables else set(_written(text, write))
+def _drop_written(unit: UnitOfWork, text: str, write: Write) -> bool:
+    tables = set() if write.table in unit.temporary_tables else set(_written(text, write))
     named = mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
-    _drop_tables(recorder, tables | _changed_along(named, write.verb, recorder.using))
+    _drop_tables(unit, tables | _changed_along(named, write.verb, unit.using))
     if write.table is None and defines_shared_rows(text):
-        database_views.forget(recorder.using)
+        database_views.forget(unit.using)
     return True
 
 
@@ -267,17 +267,17 @@ def _changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
     return (behind & watched_columns().keys()).union(*map(deleted_along, deleted_from))
 
 
-def _committed(recorder: Recorder) -> None:
+def _committed(unit: UnitOfWork) -> None:
     """Django does not know that what was written may be committed by now."""
-    if recorder.frames:
+    if unit.scopes:
         # What is being written nobody described yet.
-        _drop_tables(recorder, watched_columns())
-    recorder.flush_early()
+        _drop_tables(unit, watched_columns())
+    unit.flush_early()
 
 
-def _drop_tables(recorder: Recorder, tables: Collection[str]) -> None:
+def _drop_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
     if tables and is_active():
-        recorder.record(Work(tables=set(map(name, tables))))
+        unit.record(WriteSet(tables=set(map(name, tables))))
 
 
 def _written(text: str, write: Write) -> Collection[str]:
@@ -309,23 +309,23 @@ def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None
     if text is not None and parse(text) is None:
         yield
         return
-    recorder = recorder_of(connection)
-    recorder.touch()
+    unit = unit_of_work_of(connection)
+    unit.touch()
     try:
         yield
     finally:
-        _drop_enclosed(recorder, text)
+        _drop_enclosed(unit, text)
         if text is None:
-            database_views.forget(recorder.using)
-            _committed(recorder)
+            database_views.forget(unit.using)
+            _committed(unit)
 
 
-def _drop_enclosed(recorder: Recorder, text: str | None) -> None:
+def _drop_enclosed(unit: UnitOfWork, text: str | None) -> None:
     named = set() if text is None else mentioned(text, known_tables())
     if text is None or not named:
-        _drop_tables(recorder, set(watched_columns()))
+        _drop_tables(unit, set(watched_columns()))
     else:
-        _drop(recorder, text, Write("", None))
+        _drop(unit, text, Write("", None))
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:

@@ -13,7 +13,7 @@ from django.db.models.manager import BaseManager
 
 from .. import conf
 from ..conf import ALL_OPS
-from ..query import Untold, compiler, identity_of
+from ..query import NotIdentifiable, compiler, identity_of
 from ..reads import (
     Caching,
     caches,
@@ -29,7 +29,7 @@ from ..reads import (
 from ..schema import is_followed, is_watched
 from ..signals import post_update, pre_update
 from ..utils import Patches, attempted
-from ..writes import block, bulk_persistence, is_active, persistence, recorder_for
+from ..writes import block, bulk_persistence, is_active, persistence, unit_of_work_for
 
 
 class QuerySetMixin(QuerySet[Any]):
@@ -128,7 +128,7 @@ class QuerySetMixin(QuerySet[Any]):
                 # store nevertheless.  (Those of many-to-many tables are keys of rows that are there.)
                 return django.bulk_create(self, objs, *args, **kwargs)
             before = persistence.held_before(self.model, objs)
-            with recorder_for(using).describing("insert", self.model._meta.db_table):
+            with unit_of_work_for(using).describing("insert", self.model._meta.db_table):
                 created = django.bulk_create(self, objs, *args, **kwargs)
             persistence.created(self.model, created, using, before)
         return created
@@ -263,7 +263,7 @@ def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
     try:
         kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
         hash(kind)
-    except (Untold, TypeError):
+    except (NotIdentifiable, TypeError):
         return None
     return "aggregate", kind
 

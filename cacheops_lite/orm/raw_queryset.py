@@ -18,9 +18,9 @@ from ..query import model_layout, parameters
 from ..reads import Target, read_through
 from ..schema import Dependency, all_behind, are_known, known_tables, plain, watched_columns
 from ..sql import may_write, tables_read
-from ..store import Basis, digest, prefix_of, prefix_of_table, value_key
+from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import Patches, attempted
-from ..writes import recorder_for
+from ..writes import unit_of_work_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class RawQuerySetMixin(RawQuerySet):
 
 
 def _may_read(using: str) -> bool:
-    return settings.CACHEOPS_ENABLED and not recorder_for(using).is_dirty
+    return settings.CACHEOPS_ENABLED and not unit_of_work_for(using).is_dirty
 
 
 def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, using: str) -> frozenset[str]:
@@ -125,7 +125,9 @@ def _target(queryset: Any, caching: RawCaching) -> Target | None:
     name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *told)
     return Target(
         key=value_key(prefix_of(dbs=[using], tables=tables), name),
-        basis=Basis(lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]),
+        version_set=VersionSet(
+            lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
+        ),
         databases=(using,),
         timeout=caching.timeout,
         lock=caching.lock,

@@ -16,30 +16,30 @@ from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
 
 from ..schema import is_followed, is_watched, name
-from ..store import Work
+from ..store import WriteSet
 from ..utils import Patches, error_boundary
 from ..writes import (
-    DeleteFrame,
-    Look,
-    Recorder,
-    SaveFrame,
-    StatementLook,
+    BeforeImageRead,
+    DeleteScope,
+    ReturningUpdate,
+    SaveScope,
+    UnitOfWork,
     block,
+    columns_to_read,
     has_key,
     is_active,
     is_surely_new,
-    look,
-    look_after,
-    look_at,
+    lock_and_read,
     owners_of,
     persistence,
+    read_after_save,
+    read_before_image,
     record,
-    recorder_for,
     replaced,
     returned,
     snapshot,
     tables_of,
-    to_look_at,
+    unit_of_work_for,
     written_by,
 )
 
@@ -68,20 +68,20 @@ class Saving:
     """A save, from its pre_save signal to its post_save signal."""
 
     def __init__(self) -> None:
-        self._recorder: Recorder | None = None
-        self._frames: list[SaveFrame] = []
+        self._unit: UnitOfWork | None = None
+        self._frames: list[SaveScope] = []
         self._looked = self._is_new = False
         # What the instance held before it was written.
         self._before: dict[str, Any] = {}
         # What the row was right before it was written, None if there was none or nobody looked.
-        self._look: Look | None = None
-        self._statement_look: StatementLook | None = None
+        self._look: BeforeImageRead | None = None
+        self._returning_update: ReturningUpdate | None = None
         # What became of the row is recorded.
         self.is_described = False
 
     def begin(self, using: str) -> None:
         """To be called by the receiver of pre_save."""
-        self._recorder = recorder_for(using)
+        self._unit = unit_of_work_for(using)
 
     def write(
         self,
@@ -95,28 +95,28 @@ class Saving:
 
         `names` are the fields that are written, None for all; with `is_insert` there is no such row yet, or an error.
         """
-        recorder = self._recorder
-        if recorder is None or connections[recorder.using].needs_rollback:
+        unit = self._unit
+        if unit is None or connections[unit.using].needs_rollback:
             # What Django refuses to write in a broken transaction it refuses in its own words.
             return perform()
         if not self._looked and is_insert and _is_one_line(owner):
             # Nor is there one in the tables of its children.
             self._is_new = True
-        if recorder.in_transaction:
-            return self._write(recorder, instance, owner, names, perform)
+        if unit.in_transaction:
+            return self._write(unit, instance, owner, names, perform)
         # Nobody may move the row between the look and the write, nor read what was before into the cache.
-        with block(recorder.using, savepoint=True):
-            return self._write(recorder, instance, owner, names, perform)
+        with block(unit.using, savepoint=True):
+            return self._write(unit, instance, owner, names, perform)
 
     def _write(
         self,
-        recorder: Recorder,
+        unit: UnitOfWork,
         instance: Model,
         owner: type[Model],
         names: Collection[str] | None,
         perform: Callable[[], bool],
     ) -> bool:
-        using = recorder.using
+        using = unit.using
         if not self._looked:
             self._looked = True
             self._before = dict(instance.__dict__)
@@ -125,13 +125,13 @@ class Saving:
                 lambda: self._look_at(instance, names, using),
                 None,
             )
-        frame = SaveFrame(owner._meta.db_table, _own_key(instance, owner, using))
-        self._frames.append(frame)
-        frame.statement_look = self._statement_look
-        with recorder.within(frame):
+        scope = SaveScope(owner._meta.db_table, _own_key(instance, owner, using))
+        self._frames.append(scope)
+        scope.returning_update = self._returning_update
+        with unit.within(scope):
             updated = perform()
-        if self._statement_look is not None:
-            self._look = self._statement_look.found
+        if self._returning_update is not None:
+            self._look = self._returning_update.found
         if owner is type(instance)._meta.concrete_model:
             # Of multi-table models the last one.  Since Django 6.1 an instance forgets what it wrote by expressions
             # that the UPDATE does not return.
@@ -139,7 +139,7 @@ class Saving:
             is_compared = updated and self._look is not None and not self._look.is_idle
             by_expressions = returned(instance, self._before) if is_compared else ()
             read_again = [*lost, *replaced(instance, self._before), *by_expressions]
-            told = look_after(instance, using, read_again)
+            told = read_after_save(instance, using, read_again)
             persistence.saved(instance, self._look, told, not updated, names, using, lost, read_again)
             self.is_described = True
             self.end(not updated)
@@ -148,23 +148,23 @@ class Saving:
     def _look_at(self, instance: Model, names: Collection[str] | None, using: str) -> None:
         """Look at the row before it is written, or have the statement tell; unless there is none that is known of."""
         is_new = self._is_new or is_surely_new(instance)
-        if not has_key(instance) or is_new or recorder_for(using).unmanaged.is_open:
+        if not has_key(instance) or is_new or unit_of_work_for(using).unmanaged.is_open:
             return
         model, pk = type(instance), instance.pk
-        attnames = to_look_at(model, names)
+        attnames = columns_to_read(model, names)
         if not attnames:
-            self._look = Look(pk, {}, is_idle=True)
+            self._look = BeforeImageRead(pk, {}, is_idle=True)
         elif connections[using].vendor == "postgresql" and len(tables_of(model)) == 1:
-            self._statement_look = StatementLook(model, pk, using, attnames)
+            self._returning_update = ReturningUpdate(model, pk, using, attnames)
         else:
-            self._look = look(model, pk, using, attnames)
+            self._look = read_before_image(model, pk, using, attnames)
 
     def end(self, created: bool | None) -> None:
         """Drop the tables of what was written and is not described; all of it when `created` is not known."""
-        frames, self._frames = self._frames, []
-        tables = {name(frame.table) for frame in frames if not frame.fits(created)}
-        if tables and self._recorder is not None:
-            self._recorder.record(Work(tables=tables))
+        scopes, self._frames = self._frames, []
+        tables = {name(scope.table) for scope in scopes if not scope.fits(created)}
+        if tables and self._unit is not None:
+            self._unit.record(WriteSet(tables=tables))
 
 
 @lru_cache(maxsize=1024)
@@ -234,32 +234,32 @@ def delete(self: Collector) -> Any:
         return original(self)
     using = self.using
     # What deleting rows changes, and whom to tell of.
-    found: list[tuple[type[Model], Work, list[dict[str, Any]]]] = []
-    looks = {model: partial(_look_before_delete, found, model, self.data[model], using) for model in watched}
-    frame = DeleteFrame(looks)
-    with block(using), recorder_for(using).within(frame):
-        error_boundary.attempted("A delete can't be analysed", lambda: _expect_lost_references(self, frame), None)
+    found: list[tuple[type[Model], WriteSet, list[dict[str, Any]]]] = []
+    looks = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in watched}
+    scope = DeleteScope(looks)
+    with block(using), unit_of_work_for(using).within(scope):
+        error_boundary.attempted("A delete can't be analysed", lambda: _expect_lost_references(self, scope), None)
         result = original(self)
         for model, work, obj_dicts in found:
             record(model, using, work, *obj_dicts)
     return result
 
 
-def _look_before_delete(
-    found: list[Any], model: type[Model], instances: Collection[Model], using: str, frame: DeleteFrame
+def _read_before_delete(
+    found: list[Any], model: type[Model], instances: Collection[Model], using: str, scope: DeleteScope
 ) -> None:
     """Note what deleting the instances' own rows will change; nothing of what the guard is to drop."""
-    changes = look_at(model, [instance.pk for instance in instances], using)
+    changes = lock_and_read(model, [instance.pk for instance in instances], using)
     if changes is None:
         return
     table = model._meta.db_table
-    frame.expect("delete", table, len(instances))
+    scope.expect("delete", table, len(instances))
     # Rows that were not there, or not yet.
     unseen = {name(table)} if len(changes) != len(instances) else set()
-    found.append((model, Work(changes, unseen), list(map(snapshot, instances))))
+    found.append((model, WriteSet(changes, unseen), list(map(snapshot, instances))))
 
 
-def _expect_lost_references(collector: Collector, frame: DeleteFrame) -> None:
+def _expect_lost_references(collector: Collector, scope: DeleteScope) -> None:
     """Claim the updates of rows that are deleted right after, of which the look tells all that others can see."""
     field_updates: Any = collector.field_updates
     for (_field, value), updates in field_updates.items():
@@ -267,7 +267,7 @@ def _expect_lost_references(collector: Collector, frame: DeleteFrame) -> None:
             if value is None and not (isinstance(rows, QuerySet) and rows._result_cache is None):
                 doomed = [row for row in rows if row in collector.data.get(type(row), ())]
                 if doomed and len(doomed) == len(rows):
-                    frame.expect("update", doomed[0]._meta.db_table, len(doomed))
+                    scope.expect("update", doomed[0]._meta.db_table, len(doomed))
 
 
 def _has_signal_listeners(self: Collector, model: type[Model]) -> bool:
@@ -279,4 +279,4 @@ def _has_signal_listeners(self: Collector, model: type[Model]) -> bool:
 def is_being_deleted(instance: Model, using: str) -> bool:
     """A delete that looked at its rows is going on; if not, signals were sent by hand."""
     model = type(instance)
-    return any(isinstance(frame, DeleteFrame) and model in frame.models for frame in recorder_for(using).frames)
+    return any(isinstance(scope, DeleteScope) and model in scope.models for scope in unit_of_work_for(using).scopes)

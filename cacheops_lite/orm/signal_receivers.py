@@ -17,9 +17,9 @@ from django.db.models.signals import ModelSignal, class_prepared, m2m_changed, p
 
 from ..conf import model_profile, on_change
 from ..schema import is_table, is_watched, watched_models
-from ..store import Work
+from ..store import WriteSet
 from ..utils import Patches, error_boundary
-from ..writes import is_active, persistence, record, recorder_for, table_names, unwrapped
+from ..writes import is_active, persistence, record, table_names, unit_of_work_for, unwrapped
 from . import save_delete
 
 logger = logging.getLogger("cacheops_lite")
@@ -105,7 +105,7 @@ def send_m2m_changed(sender: type[Model], **named: Any) -> Any:
     # Django's own managers write them first, by statements that are seen.
     is_by_hand = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
     if is_by_hand and named.get("action", "").startswith("post_") and is_watched(sender) and is_active():
-        record(sender, named.get("using") or DEFAULT_DB_ALIAS, Work(tables=table_names(sender)))
+        record(sender, named.get("using") or DEFAULT_DB_ALIAS, WriteSet(tables=table_names(sender)))
     return type(m2m_changed).send(m2m_changed, sender, **named)
 
 
@@ -123,10 +123,10 @@ def _cache_on_save(instance: Model, using: str) -> None:
             objects.cache(ops="get").get(**condition)
 
     # What it raises is logged: the save is done.
-    recorder = recorder_for(using)
-    if recorder.in_transaction and not recorder.is_manual:
+    unit = unit_of_work_for(using)
+    if unit.in_transaction and not unit.is_manual:
         transaction.on_commit(warm, using=using, robust=True)
-    elif not recorder.in_transaction:
+    elif not unit.in_transaction:
         try:
             warm()
         except Exception as error:

@@ -1,13 +1,17 @@
-"""DOOR"""
+"""From a Django query to its cache key and dependencies: the WHERE tree as conditions, the read set, the fingerprint,
+the query plan, and the rows of a result (recorded, replayed, hydrated).
+
+Not here: whether a query may be cached now, and the read itself (`reads`).
+"""
 
 from . import compiler, plan_cache, row_dependencies, row_recorder
 from .compiler import Compiled, context, model_layout, parameters
-from .expression_identity import Untold, identity_of
-from .fingerprint import Shapeless, shape_of
+from .expression_identity import NotIdentifiable, identity_of
+from .fingerprint import NoFingerprint, fingerprint_of
 from .hydrator import stand_in
-from .plan_cache import Unplanned, plan_for
+from .plan_cache import NotPlannable, plan_for
 from .read_set import Uncacheable
-from .row_dependencies import Narrowing
+from .row_dependencies import RowLevelDependency
 from .row_recorder import Capture, mutable_among, untouchable
 from .sql_template import Composed
 from .where_predicates import Tokens, own_tokens
@@ -16,14 +20,15 @@ __all__ = [
     "Capture",
     "Compiled",
     "Composed",
-    "Narrowing",
-    "Shapeless",
+    "NoFingerprint",
+    "NotIdentifiable",
+    "NotPlannable",
+    "RowLevelDependency",
     "Tokens",
     "Uncacheable",
-    "Unplanned",
-    "Untold",
     "compiler",
     "context",
+    "fingerprint_of",
     "identity_of",
     "model_layout",
     "mutable_among",
@@ -33,7 +38,6 @@ __all__ = [
     "plan_for",
     "row_dependencies",
     "row_recorder",
-    "shape_of",
     "stand_in",
     "untouchable",
 ]

@@ -24,7 +24,7 @@ from ..store import FORMAT_VERSION, digest
 from ..utils import error_boundary
 from .field_identity import field_text
 from .read_set import QueryWalk, Uncacheable, dependencies_of
-from .row_dependencies import Narrowing, narrowings_of
+from .row_dependencies import RowLevelDependency, row_level_of
 from .where_predicates import Tokens, own_tokens
 
 # What is not a function of the data: the clock, chance, sequences.
@@ -70,7 +70,7 @@ class Compiled:
     # It may be composed in another way next time: by the time zone, or by somebody else who has SQL in it.
     is_composed_anew: bool
     # What of the dependencies the rows that come back will narrow; nothing where a single value does.
-    narrowings: tuple[Narrowing, ...] = ()
+    row_level: tuple[RowLevelDependency, ...] = ()
 
     @property
     def volatile(self) -> bool:
@@ -87,7 +87,7 @@ def compile_rows(queryset: QuerySet[Any], query: Query | None = None, tokens: To
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
     walk = QueryWalk((query or copied(queryset.query)).get_compiler(queryset.db), tokens)
     read = _compile_walk(kind, walk)
-    read.narrowings = narrowings_of(walk)
+    read.row_level = row_level_of(walk)
     return read
 
 

@@ -26,7 +26,7 @@ TOLD_BY_OTHERS = (Subquery, OuterRef, ResolvedOuterRef, Query)
 OF_THEIR_MAKING = frozenset({"_constructor_args", "identity"})
 
 
-class Untold(Exception):
+class NotIdentifiable(Exception):
     """There is more to an expression than is known here."""
 
 
@@ -52,7 +52,7 @@ def identity_of(part: Any) -> Any:
     if isinstance(part, Field):
         return _field_identity(part)
     if isinstance(part, TOLD_BY_OTHERS) or not _is_django_s(kind):
-        raise Untold
+        raise NotIdentifiable
     left_out: frozenset[str] = _left_out(kind)
     return kind, *((name, identity_of(held)) for name, held in sorted(vars(part).items()) if name not in left_out)
 
@@ -73,5 +73,5 @@ def _field_identity(field: Field[Any, Any]) -> Any:
     if getattr(field, "model", None) is not None:
         return id(field)
     if not type(field).__module__.startswith("django.db.models"):
-        raise Untold
+        raise NotIdentifiable
     return type(field), identity_of(list(field.deconstruct()[1:]))

@@ -1,6 +1,6 @@
 """Shapes of queries: what two queries have in common that differ in the values of their conditions alone.
 
-A shape is found without composing any SQL.  Whatever is not known to be told completely makes a query shapeless.
+A fingerprint is found without composing any SQL.  Whatever is not known to be told completely makes a query shapeless.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PLAIN = frozenset(
 COLLECTIONS = (list, tuple, set, frozenset, OrderedSet)
 
 
-class Shapeless(Exception):
+class NoFingerprint(Exception):
     """There is more to a query than is known here."""
 
 
@@ -37,11 +37,11 @@ def identity_of(part: Any) -> Any:
     """`identities.identity_of`.  Raises Shapeless."""
     try:
         return expression_identity.identity_of(part)
-    except expression_identity.Untold:
-        raise Shapeless from None
+    except expression_identity.NotIdentifiable:
+        raise NoFingerprint from None
 
 
-class Shape(NamedTuple):
+class Fingerprint(NamedTuple):
     """`key` is equal for queries that differ in `values` alone; `text` tells the conditions in any process.
 
     `starts` says where in `values` those of a lookup begin, by its identity.
@@ -53,13 +53,13 @@ class Shape(NamedTuple):
     text: list[str]
 
 
-def shape_of(query: Query, limits: bool = False) -> Shape:
-    """The shape of a query, of which its limits are a part where asked.  Raises Shapeless."""
+def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
+    """The fingerprint of a query, of which its limits are a part where asked.  Raises Shapeless."""
     own: Any = query
     if type(query) is not Query or own.combinator or own.extra_tables or own.extra_order_by:
-        raise Shapeless
+        raise NoFingerprint
     if own.select_for_update or own._filtered_relations or own.explain_info or own.subquery:
-        raise Shapeless
+        raise NoFingerprint
     values: list[Any] = []
     starts: dict[int, int] = {}
     text: list[str] = []
@@ -92,8 +92,8 @@ def shape_of(query: Query, limits: bool = False) -> Shape:
         hash(key)
     except Exception as error:
         error_boundary.pass_interrupt(error)
-        raise Shapeless from error
-    return Shape(key, values, starts, text)
+        raise NoFingerprint from error
+    return Fingerprint(key, values, starts, text)
 
 
 def _walk(node: WhereNode, key: list[Any], values: list[Any], starts: dict[int, int], text: list[str]) -> None:
@@ -104,18 +104,18 @@ def _walk(node: WhereNode, key: list[Any], values: list[Any], starts: dict[int, 
             _walk(child, key, values, starts, text)
         elif isinstance(child, Lookup) and type(child.lhs) is Col and columns.is_django_s_lookup(type(child)):
             if child.bilateral_transforms:
-                raise Shapeless
+                raise NoFingerprint
             starts[id(child)] = len(values)
             said = _right(child, values)
             kind = type(child)
             key += (kind, child.lhs.alias, id(child.lhs.target), said)
             text.append(f"{kind.__module__}.{kind.__qualname__} {child.lhs.alias} {child.lhs.target.column} {said}")
         else:
-            raise Shapeless
+            raise NoFingerprint
 
 
 def _right(lookup: Any, values: list[Any]) -> Any:
-    """What of a lookup's right hand side belongs to the shape; the rest is added to `values`."""
+    """What of a lookup's right hand side belongs to the fingerprint; the rest is added to `values`."""
     right = lookup.rhs
     kind = type(right)
     if kind in PLAIN:
@@ -127,10 +127,10 @@ def _right(lookup: Any, values: list[Any]) -> Any:
     if isinstance(right, COLLECTIONS) and not isinstance(lookup, IsNull):
         options = list(right)
         if not all(type(option) in PLAIN for option in options) or not options:
-            raise Shapeless
+            raise NoFingerprint
         values += options
         return len(options)
-    raise Shapeless
+    raise NoFingerprint
 
 
 def _joins(query: Any) -> tuple[Any, ...]:
@@ -139,9 +139,9 @@ def _joins(query: Any) -> tuple[Any, ...]:
     for alias, join in query.alias_map.items():
         if counts[alias]:
             if not columns.is_django_s_join(join) or join.filtered_relation is not None:
-                raise Shapeless
+                raise NoFingerprint
             if not columns.joins_by_columns(join):
-                raise Shapeless
+                raise NoFingerprint
             field = id(join.join_field) if join.parent_alias else 0
             joins.append((alias, join.table_name, join.parent_alias, join.join_type, field))
     return tuple(joins)
@@ -160,7 +160,7 @@ def _extra(query: Any) -> Any:
     if not query.extra:
         return None
     if any(params or type(sql) is not str for sql, params in query.extra.values()):
-        raise Shapeless
+        raise NoFingerprint
     mask = query.extra_select_mask
     return tuple((alias, sql) for alias, (sql, _) in query.extra.items()), None if mask is None else frozenset(mask)
 

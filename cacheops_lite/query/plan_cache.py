@@ -1,4 +1,4 @@
-"""Plans: what is found out once for each shape of a query, so that its next reads compose no SQL.
+"""Plans: what is found out once for each fingerprint of a query, so that its next reads compose no SQL.
 
 A plan tells the name of a result and what it rests on from the values of the conditions, and which columns of its rows
 are what.  It is kept in the process; names are the same in all of them.
@@ -19,11 +19,11 @@ from django.db.models.signals import class_prepared
 from ..conf import on_change
 from ..schema import LOOSE, NULL, Dependency, columns
 from ..store import digest
-from ..utils import Lately
+from ..utils import LruMap
 from .compiler import Compiled, context
-from .fingerprint import Shape, Shapeless
+from .fingerprint import Fingerprint, NoFingerprint
 from .read_set import Uncacheable
-from .row_dependencies import Narrowing
+from .row_dependencies import RowLevelDependency
 from .sql_template import Composed, conditions_of
 
 # For tests that see no difference.
@@ -42,13 +42,13 @@ class Result:
 
 
 # By the plan and the values, which repr() tells apart; long ones are hardly the same twice.
-_results: Lately[tuple[str, str], Result] = Lately(1000)
+_results: LruMap[tuple[str, str], Result] = LruMap(1000)
 LONGEST_KEPT = 200
 
 
 @dataclass(slots=True)
 class Plan:
-    """The reads of one shape.
+    """The reads of one fingerprint.
 
     In `recipes` a token may be an index into the values, with the field whose token it is.
     """
@@ -58,7 +58,7 @@ class Plan:
     volatile: bool
     composed: Composed
     recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
-    narrowings: tuple[Narrowing, ...]
+    row_level: tuple[RowLevelDependency, ...]
     fixed: frozenset[Dependency] | None = None
     is_shown_by_context: bool = False
 
@@ -79,9 +79,9 @@ class Plan:
         if self.fixed is not None:
             return self.fixed
         found = set()
-        for table, terms, read in self.recipes:
+        for table, conditions, read in self.recipes:
             told = set()
-            for column, source in terms:
+            for column, source in conditions:
                 token = source
                 if not isinstance(source, str):
                     token = columns.token_of_condition(source[0], self.vendor, values[source[1]])
@@ -92,7 +92,7 @@ class Plan:
         return frozenset(found)
 
 
-class Unplanned(Exception):
+class NotPlannable(Exception):
     """There is no plan for this query: it is to be compiled each time."""
 
 
@@ -100,14 +100,14 @@ class Unplanned(Exception):
 _plans: OrderedDict[Hashable, Plan | Exception] = OrderedDict()
 
 
-def plan_for(key: Hashable, shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan:
-    """The plan of `key`, which `shape` belongs to, made by `compile_shape` if there is none yet.
+def plan_for(key: Hashable, fingerprint: Fingerprint, compile_fingerprint: Callable[[Tokens], Compiled]) -> Plan:
+    """The plan of `key`, which `fingerprint` belongs to, made by `compile_fingerprint` if there is none yet.
 
     Raises Unplanned, and Uncacheable if its results can't be cached.
     """
     found = _plans.get(key)
     if found is None:
-        found = _make(shape, compile_shape)
+        found = _make(fingerprint, compile_fingerprint)
         _plans[key] = found
         while len(_plans) > MAX_PLANS:
             _plans.popitem(last=False)
@@ -121,11 +121,11 @@ def plan_for(key: Hashable, shape: Shape, compile_shape: Callable[[Tokens], Comp
 
 
 class Tokens:
-    """Stands in for `columns.token` while a shape is compiled: gives marks that say which value a token is of."""
+    """Stands in for `columns.token` while a fingerprint is compiled: gives marks that say which value a token is of."""
 
-    def __init__(self, shape: Shape):
+    def __init__(self, fingerprint: Fingerprint):
         self.sources: dict[str, tuple[Field[Any, Any], int]] = {}
-        self._shape = shape
+        self._fingerprint = fingerprint
         self._columns: dict[tuple[str, str], int] = {}
 
     def __call__(self, lookup: Any, vendor: str, option: Any, position: int) -> str | None:
@@ -134,14 +134,14 @@ class Tokens:
             return None
         if option is None:
             return NULL
-        start = self._shape.starts.get(id(lookup))
+        start = self._fingerprint.starts.get(id(lookup))
         if start is None:
-            raise Unplanned
+            raise NotPlannable
         # Whether two conditions on one column go together depends on their values.
         if self._columns.setdefault((alias, target.column), id(lookup)) != id(lookup):
-            raise Unplanned
+            raise NotPlannable
         if type(option) is bool:
-            # A part of the shape.
+            # A part of the fingerprint.
             return columns.token(target, vendor, option)
         mark = f"?{len(self.sources)}"
         if columns.is_loose(target, vendor):
@@ -150,32 +150,36 @@ class Tokens:
         return mark
 
 
-def _make(shape: Shape, compile_shape: Callable[[Tokens], Compiled]) -> Plan | Exception:
-    tokens = Tokens(shape)
+def _make(fingerprint: Fingerprint, compile_fingerprint: Callable[[Tokens], Compiled]) -> Plan | Exception:
+    tokens = Tokens(fingerprint)
     try:
-        read = compile_shape(tokens)
-    except (Unplanned, Shapeless):
-        return Unplanned()
+        read = compile_fingerprint(tokens)
+    except (NotPlannable, NoFingerprint):
+        return NotPlannable()
     except Uncacheable as reason:
         return Uncacheable(*reason.args)
     except EmptyResultSet:
         # That depends on values.
-        raise Unplanned from None
+        raise NotPlannable from None
     # Every parameter is made of the values of its conditions: nothing else can differ.
     compiler: Any = read.compiler
     if read.is_composed_anew or read.parameter_count != len(conditions_of(compiler, compiler.where)[1]):
-        return Unplanned()
+        return NotPlannable()
     recipes = [
-        (each.table, tuple((column, tokens.sources.get(token, token)) for column, token in each.terms), each.columns)
+        (
+            each.table,
+            tuple((column, tokens.sources.get(token, token)) for column, token in each.conditions),
+            each.columns,
+        )
         for each in read.dependencies
     ]
     return Plan(
-        static=digest(*read.static, *shape.text),
+        static=digest(*read.static, *fingerprint.text),
         vendor=compiler.connection.vendor,
         volatile=read.volatile,
         composed=Composed(compiler, read.sql),
         recipes=recipes,
-        narrowings=read.narrowings,
+        row_level=read.row_level,
         fixed=None if tokens.sources else frozenset(read.dependencies),
         is_shown_by_context=read.is_shown_by_context,
     )

@@ -20,9 +20,9 @@ from ..schema import (
     ANY,
     LOOSE,
     NULL,
+    Condition,
     Conjunction,
     Dependency,
-    Term,
     all_behind,
     are_alike,
     is_django_s_join,
@@ -223,7 +223,7 @@ def _own_dependencies(walk: QueryWalk) -> tuple[set[Dependency], Columns]:
     conjunctions = ANY
     if not walk.is_foreign:
         found = formula(walk.compiler.where, walk.compiler.connection.vendor, walk.tokens)
-        conjunctions = frozenset(_with_joined_terms(walk, conjunction) for conjunction in found)
+        conjunctions = frozenset(_with_joined_conditions(walk, conjunction) for conjunction in found)
     for alias in walk.live:
         walk.by_alias[alias] = _alias_dependencies(walk, alias, conjunctions)
     walk.others |= {Dependency(table, (), None) for table in query.extra_tables}
@@ -268,9 +268,9 @@ def _merge(columns: Columns, more: Columns) -> None:
         columns.setdefault(alias, set()).update(names)
 
 
-def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction:
+def _with_joined_conditions(walk: QueryWalk, conjunction: Conjunction) -> Conjunction:
     """Add what equality across joins implies: with ``a.x = b.y`` and ``a.x = 1`` only rows with ``b.y = 1`` matter."""
-    terms = set(conjunction)
+    conditions = set(conjunction)
     grown = True
     while grown:
         grown = False
@@ -281,10 +281,10 @@ def _with_joined_terms(walk: QueryWalk, conjunction: Conjunction) -> Conjunction
                     ((join.parent_alias, left), (alias, right)),
                     ((alias, right), (join.parent_alias, left)),
                 ):
-                    new = _carried(terms, here, there)
-                    grown = grown or not new <= terms
-                    terms |= new
-    return frozenset(terms)
+                    new = _carried(conditions, here, there)
+                    grown = grown or not new <= conditions
+                    conditions |= new
+    return frozenset(conditions)
 
 
 def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
@@ -294,12 +294,12 @@ def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
     return [(str(left.column), str(right.column)) for left, right in pairs if are_alike(left, right, vendor)]
 
 
-def _carried(terms: set[Term], here: tuple[str, str], there: tuple[str, str]) -> set[Term]:
-    # NULL equals nothing, so that a join carries no term for it; what else equals a loose one only its column tells.
+def _carried(conditions: set[Condition], here: tuple[str, str], there: tuple[str, str]) -> set[Condition]:
+    # NULL equals nothing, so that a join carries no condition for it; what else equals a loose one only its column tells.
     return {
-        Term(*there, term.token)
-        for term in terms
-        if term[:2] == here and term.token != NULL and not term.token.startswith(LOOSE)
+        Condition(*there, condition.token)
+        for condition in conditions
+        if condition[:2] == here and condition.token != NULL and not condition.token.startswith(LOOSE)
     }
 
 
@@ -309,16 +309,16 @@ def _alias_dependencies(walk: QueryWalk, alias: str, conjunctions: frozenset[Con
     nullable = join.join_type == LOUTER
     kept = {
         frozenset(
-            (term.column, term.token)
-            for term in conjunction
-            if term.alias == alias and not (nullable and term.token == NULL)
+            (condition.column, condition.token)
+            for condition in conjunction
+            if condition.alias == alias and not (nullable and condition.token == NULL)
         )
         for conjunction in conjunctions
     }
     if frozenset() in kept:
         kept = {frozenset()}
     columns = _columns_read(walk, alias)
-    return {Dependency(join.table_name, tuple(sorted(terms)), columns) for terms in kept}
+    return {Dependency(join.table_name, tuple(sorted(conditions)), columns) for conditions in kept}
 
 
 def _columns_read(walk: QueryWalk, alias: str) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from django.db.models import Field, ForeignKey
 from django.db.models.expressions import Col
 from django.db.models.sql.constants import LOUTER
 
-from ..schema import LOOSE, NULL, Dependency, Narrowed, columns
+from ..schema import LOOSE, NULL, Dependency, RowsByDependency, columns
 from ..utils import error_boundary
 from .read_set import QueryWalk
 
@@ -22,7 +22,7 @@ from .read_set import QueryWalk
 ENABLED = True
 
 # Of more rows a result rests on the whole table: each is a key to look at on every hit.
-MAX_NARROWED = 50
+MAX_ROWS = 50
 
 
 class Source(NamedTuple):
@@ -33,18 +33,18 @@ class Source(NamedTuple):
     position: int
 
 
-class Narrowing(NamedTuple):
-    """`wide`, on any row of a joined table, can be narrowed to the rows that `sources` tell.
+class RowLevelDependency(NamedTuple):
+    """`coarse`, on any row of a joined table, can be narrowed to the rows that `sources` tell.
 
     Where the table has a say in the order or number of rows, it `sorts`, only if the result is not cut off.
     """
 
-    wide: Dependency
+    coarse: Dependency
     sources: tuple[Source, ...]
     sorts: bool
 
 
-def narrowings_of(walk: QueryWalk) -> tuple[Narrowing, ...]:
+def row_level_of(walk: QueryWalk) -> tuple[RowLevelDependency, ...]:
     """The dependencies of a walked query that can be narrowed, given that `dependencies_of` it was asked for."""
     if not _only_rows(walk):
         return ()
@@ -53,7 +53,7 @@ def narrowings_of(walk: QueryWalk) -> tuple[Narrowing, ...]:
     sorts: set[Dependency] = set()
     fixed = set(walk.others)
     for alias, dependencies in walk.by_alias.items():
-        found = None if any(each.terms for each in dependencies) else _source(walk, tree, alias)
+        found = None if any(each.conditions for each in dependencies) else _source(walk, tree, alias)
         for each in dependencies:
             if found is None:
                 fixed.add(each)
@@ -62,22 +62,26 @@ def narrowings_of(walk: QueryWalk) -> tuple[Narrowing, ...]:
                 sources.setdefault(each, []).append(source)
                 if has_a_say:
                     sorts.add(each)
-    return tuple(Narrowing(wide, tuple(found), wide in sorts) for wide, found in sources.items() if wide not in fixed)
+    return tuple(
+        RowLevelDependency(coarse, tuple(found), coarse in sorts)
+        for coarse, found in sources.items()
+        if coarse not in fixed
+    )
 
 
-def usable(narrowings: Sequence[Narrowing], is_sliced: bool) -> Sequence[Narrowing]:
+def usable(row_level: Sequence[RowLevelDependency], is_sliced: bool) -> Sequence[RowLevelDependency]:
     """Those that hold for a query that is sliced or not."""
     if not ENABLED:
         return ()
-    return [each for each in narrowings if not each.sorts] if is_sliced else narrowings
+    return [each for each in row_level if not each.sorts] if is_sliced else row_level
 
 
-def narrow(narrowings: Iterable[Narrowing], rows: Sequence[Any], vendor: str) -> Narrowed:
+def narrow(row_level: Iterable[RowLevelDependency], rows: Sequence[Any], vendor: str) -> RowsByDependency:
     """What a result of these rows rests on."""
-    return {narrowing.wide: _tokens(narrowing, rows, vendor) for narrowing in narrowings}
+    return {narrowing.coarse: _tokens(narrowing, rows, vendor) for narrowing in row_level}
 
 
-def _tokens(narrowing: Narrowing, rows: Sequence[Any], vendor: str) -> Mapping[str, set[str]] | None:
+def _tokens(narrowing: RowLevelDependency, rows: Sequence[Any], vendor: str) -> Mapping[str, set[str]] | None:
     found: dict[str, set[str]] = {}
     for column, field, position in narrowing.sources:
         try:
@@ -91,7 +95,7 @@ def _tokens(narrowing: Narrowing, rows: Sequence[Any], vendor: str) -> Mapping[s
             return None
         # NULL joins nothing.
         found.setdefault(column, set()).update(token for token in tokens if token not in (None, NULL))
-    return found if sum(map(len, found.values())) <= MAX_NARROWED else None
+    return found if sum(map(len, found.values())) <= MAX_ROWS else None
 
 
 def _only_rows(walk: QueryWalk) -> bool:

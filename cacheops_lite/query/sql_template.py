@@ -1,4 +1,4 @@
-"""What a compiler made of a query, kept for the next reads of its shape: they compose no SQL, hit or miss."""
+"""What a compiler made of a query, kept for the next reads of its fingerprint: they compose no SQL, hit or miss."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Composed:
         return mutable_of(self._of_columns["select"])
 
     def compiler(self, query: Any, using: str) -> Any:
-        """One that composes no more of a query of that shape than its conditions; None if that is not enough."""
+        """One that composes no more of a query of that fingerprint than its conditions; None if that is not enough."""
         compiler = query.get_compiler(using)
         try:
             conditions, parameters = conditions_of(compiler, query.where)

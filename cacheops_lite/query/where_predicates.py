@@ -1,4 +1,4 @@
-"""From a WHERE tree to a formula over terms; what it can't express exactly counts as any row."""
+"""From a WHERE tree to a formula over conditions; what it can't express exactly counts as any row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models.lookups import Exact, In, IsNull, Lookup
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from ..conf import settings
-from ..schema import ANY, NONE, NULL, ODD, Formula, Term, all_of, any_of, columns, one_of
+from ..schema import ANY, NONE, NULL, ODD, Condition, Formula, all_of, any_of, columns, one_of
 
 # Makes the token of one value of a lookup's right hand side, at its position there, for the database of a vendor.
 Tokens = Callable[[Any, str, Any, int], "str | None"]
@@ -65,14 +65,14 @@ def _lookup(node: Lookup[Any], negated: bool, vendor: str, tokens: Tokens) -> Fo
     if isinstance(node, IsNull):
         if bool(node.rhs) == negated or tokens(node, vendor, None, 0) is None:
             return ANY
-        return one_of([_term(column, NULL)])
+        return one_of([_condition(column, NULL)])
     if negated:
         return ANY
     if isinstance(node, In):
         return _in(node, vendor, tokens)
     if _is_expression(node.rhs):
         return ANY
-    return _terms(node, [node.rhs], vendor, tokens)
+    return _conditions(node, [node.rhs], vendor, tokens)
 
 
 def _in(node: In, vendor: str, tokens: Tokens) -> Formula:
@@ -81,20 +81,20 @@ def _in(node: In, vendor: str, tokens: Tokens) -> Formula:
     options = list(node.rhs)
     if len(options) >= settings.CACHEOPS_LONG_DISJUNCTION or any(map(_is_expression, options)):
         return ANY
-    return _terms(node, [option for option in options if option is not None], vendor, tokens)
+    return _conditions(node, [option for option in options if option is not None], vendor, tokens)
 
 
-def _terms(node: Any, options: list[Any], vendor: str, tokens: Tokens) -> Formula:
+def _conditions(node: Any, options: list[Any], vendor: str, tokens: Tokens) -> Formula:
     found = [tokens(node, vendor, option, position) for position, option in enumerate(options)]
     if None in found:
         return ANY
     if columns.has_odd_ones(node.lhs.target, vendor):
         found.append(ODD)
-    return one_of(_term(node.lhs, each) for each in found if each is not None)
+    return one_of(_condition(node.lhs, each) for each in found if each is not None)
 
 
-def _term(column: Any, each: str) -> Term:
-    return Term(column.alias, column.target.column, each)
+def _condition(column: Any, each: str) -> Condition:
+    return Condition(column.alias, column.target.column, each)
 
 
 def _is_expression(value: Any) -> bool:

@@ -17,24 +17,25 @@ from ..conf import model_profile, on_change, settings
 from ..query import (
     Compiled,
     Composed,
-    Narrowing,
-    Shapeless,
+    NoFingerprint,
+    NotPlannable,
+    RowLevelDependency,
     Tokens,
     Uncacheable,
-    Unplanned,
+    fingerprint_of,
     own_tokens,
     plan_cache,
     plan_for,
     row_dependencies,
     row_recorder,
-    shape_of,
 )
 from ..query import compiler as query_compiler
-from ..schema import Dependency, Narrowed
-from ..store import MISS, Basis, digest, name, prefix_of, prefix_of_table, value_key
+from ..schema import Dependency, RowsByDependency
+from ..schema import name as name_in_keys
+from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
-from ..writes import recorder_for
-from .read_through import Target, is_unstorable, note_unstorable, read_through, stored_rows
+from ..writes import unit_of_work_for
+from .cached_read import Target, is_unstorable, note_unstorable, read_through, stored_rows
 
 # Composes the SQL of a read of a query, with what makes the tokens of its conditions.
 CompileRead = Callable[[Query, Tokens], Compiled]
@@ -106,7 +107,7 @@ def caches(queryset: Any, op: str) -> Caching | None:
     caching = caching_of(queryset)
     if caching is None or op not in caching.ops or queryset._for_write or not settings.CACHEOPS_ENABLED:
         return None
-    if queryset.query.select_for_update or recorder_for(queryset.db).is_dirty:
+    if queryset.query.select_for_update or unit_of_work_for(queryset.db).is_dirty:
         return None
     return caching
 
@@ -117,7 +118,7 @@ def target_of(queryset: QuerySet[Any], read: Read, caching: Caching) -> Target:
     name = read.name if caching.db_agnostic else read.name_on(using)
     return Target(
         key=value_key(prefix_of(dbs=[using], tables=read.tables), name),
-        basis=read.basis(using),
+        version_set=read.version_set(using),
         databases=(using,),
         timeout=caching.timeout,
         lock=caching.lock,
@@ -140,7 +141,7 @@ class Read:
     dependencies: Collection[Dependency]
     volatile: bool
     replay: Callable[[QuerySet[Any], Any], list[Any]]
-    narrowings: Sequence[Narrowing] = ()
+    row_level: Sequence[RowLevelDependency] = ()
     composed: Composed | None = None
     # Where what is made of name and dependencies may be kept for the next time.
     kept: dict[Hashable, Any] = field(default_factory=dict)
@@ -153,20 +154,20 @@ class Read:
         """What tells it from the same read of other databases."""
         return self._keep(using, lambda: digest(self.name, using))
 
-    def basis(self, using: str) -> Basis:
+    def version_set(self, using: str) -> VersionSet:
         """What its result rests on, as Redis keys."""
-        names = [*map(name, self.tables)]
+        names = [*map(name_in_keys, self.tables)]
         prefixes = tuple([prefix_of_table(table, using) for table in names])
         by_table = dict(zip(names, prefixes, strict=True))
-        narrowable = [each.wide for each in self.narrowings]
+        coarse = [each.coarse for each in self.row_level]
         return self._keep(
-            ("basis", prefixes, len(narrowable)),
-            lambda: Basis(by_table.__getitem__, self.dependencies, narrowable=narrowable),
+            ("basis", prefixes, len(coarse)),
+            lambda: VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse),
         )
 
-    def narrow(self, vendor: str) -> Callable[[Any], Narrowed] | None:
-        """What tells, of the rows, what of the narrowable dependencies they rest on."""
-        return partial(row_dependencies.narrow, self.narrowings, vendor=vendor) if self.narrowings else None
+    def narrow(self, vendor: str) -> Callable[[Any], RowsByDependency] | None:
+        """What tells, of the rows, what of the coarse dependencies they rest on."""
+        return partial(row_dependencies.narrow, self.row_level, vendor=vendor) if self.row_level else None
 
     def capture(self, queryset: QuerySet[Any]) -> row_recorder.Capture:
         """What is to evaluate `queryset`, which this is the read of, in as little time as can be."""
@@ -213,7 +214,7 @@ def _read(
                 dependencies=found.dependencies,
                 volatile=found.volatile,
                 replay=lambda qs, kept: row_recorder.replay(qs, sql_compiler, kept),
-                narrowings=row_dependencies.usable(found.narrowings, queryset.query.is_sliced),
+                row_level=row_dependencies.usable(found.row_level, queryset.query.is_sliced),
             )
     except EmptyResultSet:
         return None
@@ -238,13 +239,15 @@ def _planned(
         return None
     query = queryset.query
     try:
-        shape = shape_of(query, limits=limits is None)
+        fingerprint = fingerprint_of(query, limits=limits is None)
         plan = plan_for(
-            (kind, queryset.db, shape.key), shape, lambda tokens: compile_read(_unlimited(query, limits), tokens)
+            (kind, queryset.db, fingerprint.key),
+            fingerprint,
+            lambda tokens: compile_read(_unlimited(query, limits), tokens),
         )
-    except (Shapeless, Unplanned):
+    except (NoFingerprint, NotPlannable):
         return None
-    result = plan.result(shape.values, limits or (0, None))
+    result = plan.result(fingerprint.values, limits or (0, None))
     if result is None:
         return None
     return Read(
@@ -253,7 +256,7 @@ def _planned(
         dependencies=result.dependencies,
         volatile=plan.volatile,
         replay=plan.composed.replay,
-        narrowings=row_dependencies.usable(plan.narrowings, query.is_sliced),
+        row_level=row_dependencies.usable(plan.row_level, query.is_sliced),
         composed=plan.composed,
         kept=result.kept,
     )

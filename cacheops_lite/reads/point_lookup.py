@@ -20,12 +20,12 @@ from django.utils.inspect import func_supports_parameter
 from ..conf import on_change
 from ..query import Capture, context, model_layout, mutable_among, stand_in, untouchable
 from ..schema import ODD, Dependency, columns, is_table, text
-from ..sql import KEYS, Unprepared, rows_of
-from ..store import MISS, Basis, Digest, digest, local_cache, prefix_of, prefix_of_table, value_key
-from ..store import name as name_in_keys
-from ..utils import Lately, error_boundary
+from ..schema import name as name_in_keys
+from ..sql import KEYS, NotPreparable, rows_of
+from ..store import MISS, Digest, VersionSet, digest, local_cache, prefix_of, prefix_of_table, value_key
+from ..utils import LruMap, error_boundary
 from .cache_policy import Caching
-from .read_through import Target, is_unstorable, note_unstorable, read_through, stored_rows
+from .cached_read import Target, is_unstorable, note_unstorable, read_through, stored_rows
 
 # For tests that see no difference.
 ENABLED = True
@@ -151,7 +151,7 @@ class Reading:
         self._row: Any = MISS
         self._target = Target(
             key=place[0],
-            basis=place[1],
+            version_set=place[1],
             databases=(using,),
             timeout=caching.timeout,
             lock=caching.lock,
@@ -175,7 +175,7 @@ class Reading:
         return found
 
     def _compute(self, usual: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
-        with suppress(Unprepared):
+        with suppress(NotPreparable):
             rows = rows_of(self._queryset.model, self._field, self._value, self._using)
             if len(rows) <= 1:
                 self._row = self._copied(rows)
@@ -245,9 +245,9 @@ def is_untouched(queryset: Any) -> bool:
 
 
 # The key of a result, and what it rests on.
-Place = tuple[str, Basis]
+Place = tuple[str, VersionSet]
 
-_places: Lately[Hashable, Place] = Lately(1000)
+_places: LruMap[Hashable, Place] = LruMap(1000)
 LONGEST_KEPT = 200
 
 
@@ -292,7 +292,7 @@ def _find_place(
     name = _names(entrance, vendor, f"{'' if db_agnostic else using}{shown}", column).of(told)
     return (
         value_key(prefixes[0], name),
-        Basis(prefixes[1], [Dependency(entrance.table, ((column, token),), None) for token in tokens]),
+        VersionSet(prefixes[1], [Dependency(entrance.table, ((column, token),), None) for token in tokens]),
     )
 
 

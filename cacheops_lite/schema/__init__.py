@@ -1,4 +1,8 @@
-"""DOOR"""
+"""What is known of models, columns and values: which models are tracked, how a column's values compare (tokens),
+conditions on columns, the database's own catalog, views and stored values.
+
+Not here: SQL text (`sql`), queries (`query`), writes (`writes`).
+"""
 
 from . import columns, database_views, stored_values, tokens
 from .columns import (
@@ -18,7 +22,7 @@ from .database_catalog import plain_name
 from .database_columns import Column, columns_of
 from .database_views import all_behind, are_known, is_followed, is_table, texts_behind
 from .field_values import Entry, StoredEntry, put, stored_keys
-from .predicates import ANY, NONE, Conjunction, Dependency, Formula, Narrowed, Term, all_of, any_of, one_of
+from .predicates import ANY, NONE, Condition, Conjunction, Dependency, Formula, RowsByDependency, all_of, any_of, one_of
 from .tokens import LOOSE, NULL, ODD, Tokenizer, name, plain, text
 from .tracked_models import deleted_along, is_watched, known_tables, watched_columns, watched_models
 
@@ -31,13 +35,13 @@ __all__ = [
     "ODD",
     "TEXTS",
     "Column",
+    "Condition",
     "Conjunction",
     "Dependency",
     "Entry",
     "Formula",
-    "Narrowed",
+    "RowsByDependency",
     "StoredEntry",
-    "Term",
     "Tokenizer",
     "all_behind",
     "all_of",

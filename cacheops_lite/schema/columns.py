@@ -16,7 +16,7 @@ from django.db.models.signals import class_prepared
 from django.db.models.sql.datastructures import BaseTable, Join
 
 from ..conf import on_change, settings
-from ..utils import Lately, error_boundary
+from ..utils import LruMap, error_boundary
 from . import tokens
 
 INTEGERS = {
@@ -123,7 +123,7 @@ def compares_plainly(field: Field[Any, Any]) -> bool:
     return known[1]
 
 
-_comparing: Lately[Any, tuple[Any, bool]] = Lately(1000)
+_comparing: LruMap[Any, tuple[Any, bool]] = LruMap(1000)
 
 
 def is_django_s_query(query: Any) -> bool:

@@ -1,7 +1,7 @@
-"""The algebra of conditions: boolean formulas over terms in disjunctive normal form, with a bound on its size.
+"""The algebra of conditions: boolean formulas over conditions in disjunctive normal form, with a bound on its size.
 
 A formula stands for a superset of the rows that the real condition lets through.  What can't be expressed is `ANY`, and
-so is what would grow past the bound: terms are dropped, never exploded.
+so is what would grow past the bound: conditions are dropped, never exploded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 MAX_CONJUNCTIONS = 32
 
 
-class Term(NamedTuple):
+class Condition(NamedTuple):
     """``alias.column = value``, the value as its token."""
 
     alias: str
@@ -20,7 +20,7 @@ class Term(NamedTuple):
     token: str
 
 
-Conjunction = frozenset[Term]
+Conjunction = frozenset[Condition]
 Formula = frozenset[Conjunction]
 
 ANY: Formula = frozenset([frozenset()])
@@ -28,20 +28,20 @@ NONE: Formula = frozenset()
 
 
 class Dependency(NamedTuple):
-    """What a result rests on: rows of `table` that meet all of `terms`, and of those the `columns` (None: all)."""
+    """What a result rests on: rows of `table` that meet all of `conditions`, and of those the `columns` (None: all)."""
 
     table: str
-    terms: tuple[tuple[str, str], ...]
+    conditions: tuple[tuple[str, str], ...]
     columns: tuple[str, ...] | None
 
 
 # {a dependency on any row: {column: tokens of the rows that matter}, None if any row does}
-Narrowed = Mapping[Dependency, "Mapping[str, set[str]] | None"]
+RowsByDependency = Mapping[Dependency, "Mapping[str, set[str]] | None"]
 
 
-def one_of(terms: Iterable[Term]) -> Formula:
-    """Any one of `terms` holds."""
-    return frozenset(frozenset([term]) for term in terms)
+def one_of(conditions: Iterable[Condition]) -> Formula:
+    """Any one of `conditions` holds."""
+    return frozenset(frozenset([condition]) for condition in conditions)
 
 
 def any_of(formulas: Iterable[Formula]) -> Formula:
@@ -63,4 +63,4 @@ def all_of(formulas: Iterable[Formula]) -> Formula:
 
 def possible(conjunction: Conjunction) -> bool:
     """No column of one row is to equal two values at once."""
-    return len({(term.alias, term.column) for term in conjunction}) == len(conjunction)
+    return len({(condition.alias, condition.column) for condition in conjunction}) == len(conjunction)

@@ -1,7 +1,11 @@
-"""DOOR"""
+"""What is known from the text of SQL: whether a statement writes, commits or pins a snapshot, which tables it names;
+and SELECTs that are composed once per model and column.
+
+Not here: Django's Query objects (`query`) and the wrapper that sees statements (`orm.execute_wrapper`).
+"""
 
 from .opaque_sql import COLUMN, is_composed_by_django, is_plain_column, may_read_tables, tables_in, tables_named_in
-from .prepared_select import KEYS, Prepared, Unprepared, prepared_row, rows_of
+from .prepared_select import KEYS, NotPreparable, Prepared, prepared_row, rows_of
 from .statement_classifier import (
     Write,
     asks_for_snapshot,
@@ -29,8 +33,8 @@ from .statement_classifier import (
 __all__ = [
     "COLUMN",
     "KEYS",
+    "NotPreparable",
     "Prepared",
-    "Unprepared",
     "Write",
     "asks_for_snapshot",
     "begins",

@@ -15,15 +15,16 @@ from django.db.models.expressions import Col
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
+from ..conf import on_change
 from ..schema import StoredEntry
-from ..utils import Lately, error_boundary
+from ..utils import LruMap, error_boundary
 from .opaque_sql import is_plain_column
 
 # Types of values whose adaption to the database is their field's matter alone.
 KEYS = (int, str, uuid.UUID)
 
 
-class Unprepared(Exception):
+class NotPreparable(Exception):
     """These rows are to be read in the usual way."""
 
 
@@ -72,12 +73,12 @@ class Prepared:
             value = self._field.get_prep_value(value)
             if isinstance(value, int) and not self._least <= value <= self._most:
                 # Nothing can equal it.
-                raise Unprepared
+                raise NotPreparable
             return self._field.get_db_prep_value(value, connections[using], prepared=True)
         except Exception as error:
             # Django raises it again where it refuses the value itself.
             error_boundary.pass_interrupt(error)
-            raise Unprepared from error
+            raise NotPreparable from error
 
 
 def _range(field: Field[Any, Any], using: str) -> tuple[float, float]:
@@ -126,8 +127,8 @@ def rows_of(model: type[Model], field: Field[Any, Any], value: Any, using: str) 
 def _prepared_by(key: Hashable, value: Any, using: str, make: Callable[[], Prepared]) -> Prepared:
     """What `make` makes for values of that type, which is kept.  Raises Unprepared if it can't be used."""
     if type(value) not in KEYS:
-        raise Unprepared
-    identity: Hashable = (key, type(value), _generation)
+        raise NotPreparable
+    identity: Hashable = (key, type(value), _epoch)
     kept = _kept_on(connections[using])
     prepared = kept.get(identity)
     if prepared is None:
@@ -135,30 +136,31 @@ def _prepared_by(key: Hashable, value: Any, using: str, make: Callable[[], Prepa
             prepared = make()
         except Exception as error:
             error_boundary.pass_interrupt(error)
-            raise Unprepared from error
+            raise NotPreparable from error
         kept.put(identity, prepared)
     if not prepared.is_usable:
-        raise Unprepared
+        raise NotPreparable
     return prepared
 
 
-def _kept_on(connection: BaseDatabaseWrapper) -> Lately[Hashable, Prepared]:
+def _kept_on(connection: BaseDatabaseWrapper) -> LruMap[Hashable, Prepared]:
     """What is prepared for a connection, and belongs to it: a compiler must not keep it from being closed."""
     kept = connection.__dict__.get("_cacheops_prepared")
     if kept is None:
-        kept = Lately(MAX_PREPARED)
+        kept = LruMap(MAX_PREPARED)
         connection._cacheops_prepared = kept  # type: ignore[attr-defined]
     return kept
 
 
 MAX_PREPARED = 500
-# Of models: what was prepared for those before is not found any more.
-_generation = 0
+# Counts changes of models and settings: what was prepared before one is not found any more.
+_epoch = 0
 
 
-def _forget(**kwargs: Any) -> None:
-    global _generation
-    _generation += 1
+def _forget(*args: Any, **kwargs: Any) -> None:
+    global _epoch
+    _epoch += 1
 
 
+on_change(_forget)
 class_prepared.connect(_forget, dispatch_uid="cacheops_lite.sql.prepared_select")

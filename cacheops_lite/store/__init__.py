@@ -1,16 +1,20 @@
-"""DOOR"""
+"""Everything that talks to Redis: the protocol of versions (`protocol` reads and fills, `invalidator` invalidates and
+fences), names of keys, the dependency index, locks, connections, the circuit breaker, the Lua scripts.
+
+Not here: what a query depends on (`query`) and what a write changed (`writes`).
+"""
 
 from . import dependency_index, fill_lock, invalidator, keys, local_cache, protocol
 from .circuit_breaker import EXPECTED, call, forgiving, tolerate
 from .client import execute, get_client, redis_client, run_script, send_script
 from .codec import SAME, Payloads
 from .dependency_index import Wanted
-from .invalidator import Hold, clear, postpone, release
-from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, name, simple_key, value_key
+from .invalidator import Fence, clear, postpone, release
+from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
 from .namespaces import all_prefixes, by_prefix, prefix_of, prefix_of_table, prefixes_of_database, prefixes_of_table
-from .protocol import MISS, Basis, Lookup, checked
+from .protocol import MISS, Lookup, VersionSet, checked
 from .serializers import dumps_rows, function_serializer, loads_rows
-from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Arrivals, Change, Work
+from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Arrivals, Change, WriteSet
 
 __all__ = [
     "EXPECTED",
@@ -20,14 +24,14 @@ __all__ = [
     "SAME",
     "AnyChange",
     "Arrivals",
-    "Basis",
     "Change",
     "Digest",
-    "Hold",
+    "Fence",
     "Lookup",
     "Payloads",
+    "VersionSet",
     "Wanted",
-    "Work",
+    "WriteSet",
     "all_prefixes",
     "by_prefix",
     "call",
@@ -47,7 +51,6 @@ __all__ = [
     "keys",
     "loads_rows",
     "local_cache",
-    "name",
     "postpone",
     "prefix_of",
     "prefix_of_table",

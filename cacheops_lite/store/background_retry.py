@@ -14,7 +14,7 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 
 
-class Courier:
+class BackgroundRetry:
     """A thread that calls `deliver`, with longer and longer pauses, until `is_done` returns True; then it ends.
 
     What `deliver` raises is ignored: it is tried again.

@@ -1,16 +1,16 @@
-"""Schemes as the registries of tables tell them, and the stamps that rows meet of them."""
+"""Schemes as the dependency indexes of tables tell them, and the versions that rows meet of them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
-# What the member begins with that tells one registry of a table from those before and after it; no name does.
-VERSION = "@"
+# What the member begins with that tells one dependency index of a table from those before and after it; no name does.
+INCARNATION = "@"
 
 
-class Scheme:
-    """One scheme: the columns of its conditions, and those that its results read (None: all), which include them."""
+class Shape:
+    """One shape: the columns of its conditions, and those that its results read (None: all), which include them."""
 
     __slots__ = ("_heads", "_named", "_tail", "columns", "joined", "reads")
 
@@ -30,26 +30,26 @@ class Scheme:
         """Its conditions name one of these columns."""
         return not self._named.isdisjoint(changed)
 
-    def stamp(self, image: Mapping[str, str]) -> str | None:
-        """The stamp that a row with that image meets, None if the image does not tell."""
-        stamp = ""
+    def dependency_of(self, image: Mapping[str, str]) -> str | None:
+        """The version that a row with that image meets, None if the image does not tell."""
+        dependency = ""
         for column, head in zip(self.columns, self._heads, strict=True):
             token = image.get(column)
             if token is None:
                 return None
-            stamp += head + token
-        return stamp + self._tail
+            dependency += head + token
+        return dependency + self._tail
 
-    def stamp_of(self, condition: str) -> str:
-        """The stamp of ``"column=token&..."``."""
+    def dependency(self, condition: str) -> str:
+        """The version of ``"column=token&..."``."""
         return condition + self._tail
 
 
 @lru_cache(maxsize=4096)
-def parse(member: bytes) -> Scheme | None:
-    """The scheme of a registry's member, None of what is foreign."""
+def parse(member: bytes) -> Shape | None:
+    """The shape of a dependency index's member, None of what is foreign."""
     try:
         columns, read_id, *read = member.decode().split("|")
     except ValueError:
         return None
-    return Scheme(columns, read_id, "".join(read)) if len(read) < 2 else None
+    return Shape(columns, read_id, "".join(read)) if len(read) < 2 else None

@@ -48,7 +48,7 @@ def wait_for_value(missed: Lookup, until: float) -> Lookup:
         if lookup is not None:
             return lookup
         time.sleep(pause)
-    return read(missed.key, missed.basis)
+    return read(missed.key, missed.version_set)
 
 
 async def await_value(missed: Lookup, until: float) -> Lookup:
@@ -60,12 +60,12 @@ async def await_value(missed: Lookup, until: float) -> Lookup:
         if lookup is not None:
             return lookup
         await asyncio.sleep(pause)
-    return await sync_to_async(read)(missed.key, missed.basis)
+    return await sync_to_async(read)(missed.key, missed.version_set)
 
 
 def _peek(missed: Lookup) -> Lookup | None:
     (locked,) = execute("MGET", keys.lock_key(missed.key))
-    lookup = read(missed.key, missed.basis)
+    lookup = read(missed.key, missed.version_set)
     # What was there and yet missed does not decode: it is not what the holder computes.
     return None if locked and lookup.payload in (MISS, missed.payload) else lookup
 

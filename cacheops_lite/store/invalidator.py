@@ -17,36 +17,36 @@ from django.core.exceptions import ImproperlyConfigured
 from ..schema import watched_columns
 from ..utils import error_boundary, in_children
 from . import dependency_index, keys, pending_releases
-from .background_retry import Courier
+from .background_retry import BackgroundRetry
 from .circuit_breaker import call, is_away
 from .client import execute, get_client, note_confusion, run_script, send_script
-from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Work
+from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
 
 # Keys that wait to be removed; of more everything is.
 MAX_KEYS = 1000
 # How often an invalidation is told before tables are dropped.
 MAX_TURNS = 3
-# In place of a registry's size; and of how many stamps fall.
+# In place of a dependency index's size; and of how many versions fall.
 UNKNOWN, WHOLE_TABLE = 0, -1
 UNTOLD = -1
 # Seconds after which a writer that holds tables counts as dead; a commit takes less.
-HOLD_SECONDS = 30
+FENCE_SECONDS = 30
 # In place of a token and these.
-NO_HOLD = ("", "")
+NO_FENCE = ("", "")
 logger = logging.getLogger("cacheops_lite")
 
 # What could not be delivered, by prefix, and what of it a thread delivers just now.
-_overdue: dict[str, Work] = {}
-_in_delivery: dict[str, Work] = {}
-# What Redis refuses for good, even to drop the tables' generations: meanwhile this process reads past the cache.
-_refused: dict[str, Work] = {}
+_overdue: dict[str, WriteSet] = {}
+_in_delivery: dict[str, WriteSet] = {}
+# What Redis refuses for good, even to drop the tables' table versions: meanwhile this process reads past the cache.
+_refused: dict[str, WriteSet] = {}
 # Of these dicts; and of being the one who delivers.
 _state_lock = Lock()
 _delivery_lock = RLock()
 
 
 @dataclass(slots=True)
-class Hold:
+class Fence:
     """The tables that a writer holds under each prefix, and its token.
 
     It is noted before it is sent, as a reply may be lost: `standing` are the prefixes whose holds surely stood, with
@@ -58,47 +58,47 @@ class Hold:
     standing: set[str] = field(default_factory=set)
 
 
-def hold(work_by_prefix: Mapping[str, Work], held: Hold) -> None:
-    """Drop all that the work meets, and keep others from making such stamps until it is flushed; in one call a prefix.
+def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
+    """Drop all that the work meets, and keep others from making such versions until it is flushed; in one call a prefix.
 
-    To be called right before the commit, with a `Hold` that notes what was sent.  Raises what Redis does.
+    To be called right before the commit, with a `Fence` that notes what was sent.  Raises what Redis does.
     """
-    for prefix, work in work_by_prefix.items():
-        if work.changes or work.tables:
-            owed = work.by_table()
-            held.tables[prefix] = list(owed)
-            call(partial(_tell, prefix, owed, [held.token, HOLD_SECONDS]))
-            held.standing.add(prefix)
+    for prefix, write_set in write_sets.items():
+        if write_set.changes or write_set.tables:
+            owed = write_set.by_table()
+            fence.tables[prefix] = list(owed)
+            call(partial(_send_changes, prefix, owed, [fence.token, FENCE_SECONDS]))
+            fence.standing.add(prefix)
 
 
-def release(held: Hold) -> None:
+def release(fence: Fence) -> None:
     """Let the held tables go, of a writer that did not commit.  Raises nothing that Redis does."""
-    for prefix in held.tables:
-        pending_releases.release(_hold_keys(prefix, held), held.token, HOLD_SECONDS)
+    for prefix in fence.tables:
+        pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
 
 
-def _hold_keys(prefix: str, held: Hold) -> list[str]:
-    return [keys.hold_key(prefix, table) for table in held.tables[prefix]]
+def _fence_keys(prefix: str, fence: Fence) -> list[str]:
+    return [keys.fence_key(prefix, table) for table in fence.tables[prefix]]
 
 
-def invalidate(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> None:
-    """Drop all that the work of each prefix meets, in one script call a prefix; what is `held` is dropped: let it go.
+def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
+    """Drop all that the work of each prefix meets, in one script call a prefix; what is `fence` is dropped: let it go.
 
     When Redis can't be reached its error surfaces, but nothing is lost: the work is done before this process reads from
     the cache again, and tried in the background until then.
     """
-    owed = {prefix: work for prefix, work in work_by_prefix.items() if work}
+    owed = {prefix: write_set for prefix, write_set in write_sets.items() if write_set}
     if not owed:
         return
 
     def send_in_turn() -> None:
         deliver_overdue()
-        _send(owed, held)
+        _send(owed, fence)
 
     try:
         call(send_in_turn)
     except BaseException:
-        postpone(owed, held)
+        postpone(owed, fence)
         raise
 
 
@@ -140,56 +140,56 @@ def deliver_overdue() -> None:
                 _in_delivery.clear()
 
 
-def _drop_tables(work_by_prefix: Mapping[str, Work], reason: Exception) -> None:
-    """Drop the generations of all tables that the work is about, key by key: any Redis does that.
+def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
+    """Drop the table versions of all tables that the work is about, key by key: any Redis does that.
 
     What refuses even that waits in `_refused`, and no read pays for it.  Raises what Redis does if it is away.
     """
     logger.error("An invalidation fails, so its tables are dropped as a whole: %s", error_boundary.described(reason))
-    for prefix, work in work_by_prefix.items():
-        tables = [keys.name(table) for table in watched_columns()] if work.everything else work.all_tables()
+    for prefix, write_set in write_sets.items():
+        tables = [keys.name(table) for table in watched_columns()] if write_set.everything else write_set.all_tables()
         try:
             for table in tables:
-                # A registry of another type makes each call fail; without one readers start a new generation.
-                for key_of in (keys.registry_key, keys.hold_key, keys.generation_key):
+                # A dependency index of another type makes each call fail; without one readers start a new table version.
+                for key_of in (keys.index_key, keys.fence_key, keys.table_version_key):
                     execute("UNLINK", key_of(prefix, table))
-            for key in work.keys:
+            for key in write_set.keys:
                 execute("UNLINK", key)
         except redis.RedisError as error:
             if is_away(error):
                 raise
             logger.error("Redis refuses to drop them, so this process reads past the cache: %s", error)
             with _state_lock:
-                _merge(_refused, {prefix: work})
+                _merge(_refused, {prefix: write_set})
             _refused_courier.start()
 
 
-def _send(work_by_prefix: Mapping[str, Work], held: Hold | None = None) -> None:
-    for prefix, work in work_by_prefix.items():
-        if work.everything:
+def _send(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
+    for prefix, write_set in write_sets.items():
+        if write_set.everything:
             clear(prefix)
-        if work.keys:
-            execute("UNLINK", *work.keys)
-        if held is not None and prefix in held.standing:
-            _lift(prefix, work, held)
-        elif work.changes or work.tables:
-            _tell(prefix, work.by_table(), NO_HOLD)
-            if held is not None and prefix in held.tables:
-                pending_releases.release(_hold_keys(prefix, held), held.token, HOLD_SECONDS)
+        if write_set.keys:
+            execute("UNLINK", *write_set.keys)
+        if fence is not None and prefix in fence.standing:
+            _release_after_commit(prefix, write_set, fence)
+        elif write_set.changes or write_set.tables:
+            _send_changes(prefix, write_set.by_table(), NO_FENCE)
+            if fence is not None and prefix in fence.tables:
+                pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
 
 
-def _lift(prefix: str, work: Work, held: Hold) -> None:
+def _release_after_commit(prefix: str, write_set: WriteSet, fence: Fence) -> None:
     """Lift the hold, without waiting for the reply: until it is done no reader can make what the hold dropped."""
-    tables = held.tables[prefix]
-    names = [key(prefix, table) for key in (keys.hold_key, keys.generation_key) for table in tables]
+    tables = fence.tables[prefix]
+    names = [key(prefix, table) for key in (keys.fence_key, keys.table_version_key) for table in tables]
     # The hold may have been lost, too: then all is dropped again.
-    send_script("lift", names, [held.token], partial(postpone, {prefix: work}, held))
+    send_script("release_fences", names, [fence.token], partial(postpone, {prefix: write_set}, fence))
 
 
-def _tell(prefix: str, owed: dict[str, list[AnyChange] | None], hold: Sequence[Any]) -> None:
-    """Tell which stamps fall by the schemes that are known here; where there are others by now, once more."""
+def _send_changes(prefix: str, owed: dict[str, list[AnyChange] | None], fence: Sequence[Any]) -> None:
+    """Tell which versions fall by the shapes that are known here; where there are others by now, once more."""
     for _ in range(MAX_TURNS):
-        _, *others = _run(prefix, hold, _arguments(prefix, owed))
+        _, *others = _run(prefix, fence, _arguments(prefix, owed))
         found = {table.decode(): members[0] if members else [] for table, *members in others}
         for table, members in found.items():
             dependency_index.note(prefix, table, members)
@@ -197,14 +197,14 @@ def _tell(prefix: str, owed: dict[str, list[AnyChange] | None], hold: Sequence[A
         if not owed:
             return
     # Schemes come faster than we learn of them.
-    _run(prefix, hold, _arguments(prefix, dict.fromkeys(owed)))
+    _run(prefix, fence, _arguments(prefix, dict.fromkeys(owed)))
 
 
-def _run(prefix: str, hold: Sequence[Any], arguments: Sequence[Any]) -> Any:
+def _run(prefix: str, fence: Sequence[Any], arguments: Sequence[Any]) -> Any:
     """The script's reply, which is surely the one to this call: only then it has been executed."""
     for _ in range(MAX_TURNS):
         nonce = keys.fresh_token()
-        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *hold, *arguments])
+        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, *arguments])
         if type(reply) is list and reply[:1] == [nonce.encode()]:
             return reply[1:]
         note_confusion()
@@ -215,41 +215,41 @@ def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> list[
     """What the script takes of each table."""
     arguments: list[Any] = []
     for table, changes in owed.items():
-        registry = dependency_index.known(prefix, table)
-        if changes is not None and (registry is None or not registry.size):
+        index = dependency_index.known(prefix, table)
+        if changes is not None and (index is None or not index.size):
             arguments += [table, "", UNKNOWN, 0]
-        elif changes is None or registry is None or registry.version is None:
+        elif changes is None or index is None or index.incarnation is None:
             arguments += [table, "", WHOLE_TABLE, 0]
         else:
             what = "What a write invalidates can't be told, so its table is dropped as a whole"
-            stamps = error_boundary.attempted(what, partial(registry.met_by, changes), None)
-            count = UNTOLD if stamps is None else len(stamps)
-            arguments += [table, registry.version, registry.size, count, *(stamps or ())]
+            dependencies = error_boundary.attempted(what, partial(index.met_by, changes), None)
+            count = UNTOLD if dependencies is None else len(dependencies)
+            arguments += [table, index.incarnation, index.size, count, *(dependencies or ())]
     return arguments
 
 
-def postpone(owed: Mapping[str, Work], held: Hold | None = None) -> None:
-    """Have work done as soon as Redis is there, before this process reads from it again; what is `held` is let go."""
+def postpone(owed: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
+    """Have work done as soon as Redis is there, before this process reads from it again; what is `fence` is let go."""
     with _state_lock:
         _merge(_overdue, owed)
     _courier.start()
-    if held is not None:
-        for prefix in owed.keys() & held.tables.keys():
-            pending_releases.owe(_hold_keys(prefix, held), held.token, HOLD_SECONDS)
+    if fence is not None:
+        for prefix in owed.keys() & fence.tables.keys():
+            pending_releases.owe(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
 
 
-def _merge(into: dict[str, Work], owed: Mapping[str, Work]) -> None:
-    for prefix, work in owed.items():
-        merged = into.setdefault(prefix, Work())
+def _merge(into: dict[str, WriteSet], owed: Mapping[str, WriteSet]) -> None:
+    for prefix, write_set in owed.items():
+        merged = into.setdefault(prefix, WriteSet())
         # Receivers were notified already.
-        merged.add(replace(work, notices=[]))
+        merged.add(replace(write_set, notices=[]))
         if merged.weight > MAX_CHANGES_PER_TABLE:
             merged.coarsen()
         if len(merged.keys) > MAX_KEYS:
             merged.everything, merged.keys = True, set()
 
 
-_courier = Courier("cacheops_lite.store.invalidator", lambda: call(deliver_overdue), lambda: not is_overdue())
+_courier = BackgroundRetry("cacheops_lite.store.invalidator", lambda: call(deliver_overdue), lambda: not is_overdue())
 
 
 def _try_refused() -> None:
@@ -258,7 +258,7 @@ def _try_refused() -> None:
         _refused.clear()
 
 
-_refused_courier = Courier("cacheops_lite.refused", lambda: call(_try_refused), lambda: not _refused)
+_refused_courier = BackgroundRetry("cacheops_lite.refused", lambda: call(_try_refused), lambda: not _refused)
 
 
 @in_children
@@ -279,7 +279,7 @@ def _deliver_at_last() -> None:
 def clear(prefix: str) -> None:
     """Remove all of our keys under `prefix`, and no others, without blocking Redis."""
     client = get_client()
-    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + "*"
+    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + keys.KINDS + "*"
     cursor = 0
     while True:
         cursor, found = client.scan(cursor, match=pattern, count=1000)

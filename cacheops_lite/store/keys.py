@@ -1,17 +1,19 @@
 """Names of keys in Redis::
 
-    {prefix}@col:v:{hash}           a cached value
-    {prefix}@col:g:{table}          the table's generation
-    {prefix}@col:r:{table}          the registry of its schemes, a set of "columns|id[|columns read]", and of
-                                    "@token", which tells it from one before
-    {prefix}@col:s:{table}:{dep}    a stamp, dep being "column=token&...|id"
-    {prefix}@col:d:{table}:{dep}    the result keys that rest on it (not with CACHEOPS_INSIDEOUT)
-    {prefix}@col:h:{table}          the writers that are about to commit, a sorted set of tokens by when they count as
-                                    dead: meanwhile nobody makes the table's stamps
-    {prefix}@col:l:{hash}           a lock
-    {prefix}@col:c:{name}           a value of the simple cache, see `simple`
+    {prefix}cacheops:v:{hash}           a cached value
+    {prefix}cacheops:t:{table}          the table version
+    {prefix}cacheops:i:{table}          the table's dependency index: a set of shapes, "columns|id[|columns read]",
+                                        and of "@token", its incarnation
+    {prefix}cacheops:d:{table}:{dep}    a dependency version, where dep is "column=token&...|id"
+    {prefix}cacheops:c:{table}:{dep}    the conjunction set of a dependency: keys of the values that depend on it
+                                        (not with CACHEOPS_INSIDEOUT)
+    {prefix}cacheops:f:{table}          the table's fence: a sorted set of tokens of the writers that are about to
+                                        commit, scored by the time at which each counts as dead; while there is one,
+                                        no version of the table is created
+    {prefix}cacheops:l:{hash}           a lock
+    {prefix}cacheops:s:{name}           a value of the simple cache, see `functions`
 
-The id of a scheme tells apart dependencies on the same rows that read different columns.
+The id of a shape tells apart dependencies on the same rows that read different columns.
 """
 
 from __future__ import annotations
@@ -25,34 +27,38 @@ from typing import NamedTuple
 
 from ..schema import Dependency, name
 
-# To be raised when the layout of keys, stamps or payloads changes: old values then become unreachable.
-FORMAT_VERSION = 5
-NAMESPACE = "@col:"
+# To be raised when the layout of keys, versions or payloads changes: old values then become unreachable.
+FORMAT_VERSION = 6
+NAMESPACE = "cacheops:"
+# The letters that follow it; as a pattern of Redis they match all keys of this package.
+KINDS = "[cdfilstv]:"
 LONGEST_ID = 40
 TOKEN_LENGTH = 8
 
 
-class Scheme(NamedTuple):
-    """A dependency without its values, and the part of the stamp's key that tells which one it is."""
+class NamedDependency(NamedTuple):
+    """A dependency without its values, and the part of the version's key that tells which one it is."""
 
     table: str
-    member: str
-    stamp: str
+    shape: str
+    dependency: str
 
 
-def scheme(dependency: Dependency) -> Scheme:
-    """The scheme that covers `dependency` and the name of its stamp."""
-    terms = dependency.terms
-    columns, table, member, read_id = _names(dependency.table, tuple([each[0] for each in terms]), dependency.columns)
-    values = "&".join([f"{column}={token}" for column, (_, token) in zip(columns, terms, strict=True)])
-    return Scheme(table, member, f"{table}:{values}|{read_id}")
+def named(dependency: Dependency) -> NamedDependency:
+    """The shape that covers `dependency` and the name of its version."""
+    conditions = dependency.conditions
+    columns, table, shape, read_id = _names(
+        dependency.table, tuple([each[0] for each in conditions]), dependency.columns
+    )
+    values = "&".join([f"{column}={token}" for column, (_, token) in zip(columns, conditions, strict=True)])
+    return NamedDependency(table, shape, f"{table}:{values}|{read_id}")
 
 
 @lru_cache(maxsize=4096)
 def _names(
     table: str, columns: tuple[str, ...], read_columns: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], str, str, str]:
-    """What stands in keys for columns, a table, a scheme and the columns that it reads; whatever the values."""
+    """What stands in keys for columns, a table, a shape and the columns that it reads; whatever the values."""
     names = tuple(map(name, columns))
     if read_columns is None:
         read, read_id = "", "*"
@@ -61,23 +67,23 @@ def _names(
         if len(read) > LONGEST_ID:
             read_id = "#" + hashlib.blake2b(read.encode(), digest_size=8).hexdigest()
     all_names = ",".join(names)
-    member = f"{all_names}|{read_id}" if read_id in ("*", read) else f"{all_names}|{read_id}|{read}"
-    return names, name(table), member, read_id
+    shape = f"{all_names}|{read_id}" if read_id in ("*", read) else f"{all_names}|{read_id}|{read}"
+    return names, name(table), shape, read_id
 
 
 class Family(NamedTuple):
-    """Dependencies on one column of a table that differ in its value: their stamps are ``head + token + tail``."""
+    """Dependencies on one column of a table that differ in its value: their versions are ``head + token + tail``."""
 
-    member: str
+    shape: str
     head: str
     tail: str
 
 
 def family(table: str, column: str, read: tuple[str, ...] | None) -> Family:
     """That of ``Dependency(table, ((column, token),), read)``."""
-    _, member, stamp = scheme(Dependency(table, ((column, ""),), read))
-    head, separator, tail = stamp.partition("=")
-    return Family(member, head + separator, tail)
+    _, shape, dependency = named(Dependency(table, ((column, ""),), read))
+    head, separator, tail = dependency.partition("=")
+    return Family(shape, head + separator, tail)
 
 
 class Digest:
@@ -110,7 +116,7 @@ _NOTHING = Digest()
 
 
 def fresh_token() -> str:
-    """A random token of TOKEN_LENGTH characters, for generations, stamps and locks."""
+    """A random token of TOKEN_LENGTH characters, for table versions, versions and locks."""
     return base64.urlsafe_b64encode(os.urandom(TOKEN_LENGTH * 3 // 4)).decode()
 
 
@@ -123,28 +129,28 @@ def value_key(prefix: str, name: str) -> str:
     return f"{prefix}{NAMESPACE}v:{name}"
 
 
-def generation_key(prefix: str, table: str) -> str:
-    return f"{prefix}{NAMESPACE}g:{table}"
+def table_version_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}t:{table}"
 
 
-def registry_key(prefix: str, table: str) -> str:
-    return f"{prefix}{NAMESPACE}r:{table}"
+def index_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}i:{table}"
 
 
-def hold_key(prefix: str, table: str) -> str:
-    return f"{prefix}{NAMESPACE}h:{table}"
+def fence_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}f:{table}"
 
 
-def stamp_key(prefix: str, stamp: str) -> str:
-    return f"{prefix}{NAMESPACE}s:{stamp}"
+def version_key(prefix: str, dependency: str) -> str:
+    return f"{prefix}{NAMESPACE}d:{dependency}"
 
 
-def dependents_key(prefix: str, stamp: str) -> str:
-    return f"{prefix}{NAMESPACE}d:{stamp}"
+def conjunction_set_key(prefix: str, dependency: str) -> str:
+    return f"{prefix}{NAMESPACE}c:{dependency}"
 
 
 def simple_key(prefix: str, name: str) -> str:
-    return f"{prefix}{NAMESPACE}c:{name}"
+    return f"{prefix}{NAMESPACE}s:{name}"
 
 
 def lock_key(value_key: str) -> str:

@@ -1,11 +1,12 @@
 """Prefixes of keys: ``CACHEOPS_PREFIX``, by which projects, hosts or tenants share one Redis.
 
-A value lies under the prefix of its whole query.  Generations and stamps of a table lie under the prefix that this
+A value lies under the prefix of its whole query.  Generations and versions of a table lie under the prefix that this
 table alone gets, which is all that a write can know.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from urllib.parse import unquote
@@ -16,8 +17,8 @@ from django.utils.module_loading import import_string
 
 from ..conf import on_change, settings
 from ..schema import watched_columns
-from .keys import NAMESPACE, name
-from .write_set import Work
+from .keys import KINDS, NAMESPACE, name
+from .write_set import WriteSet
 
 
 class PrefixQuery:
@@ -63,7 +64,7 @@ def prefix_of(func: Callable[..., object] | None = None, dbs: Iterable[str] = ()
 
 
 def prefix_of_table(table: str, using: str) -> str:
-    """The prefix that reads on the database `using` have for generations and stamps of a table, by its name in keys."""
+    """The prefix that reads on the database `using` have for table versions and versions of a table, by its name in keys."""
     if _function() is None:
         return ""
     return prefix_of(dbs=[using], tables=[unquote(table)])
@@ -94,16 +95,18 @@ def prefixes_of_database(using: str) -> list[str]:
     return list(dict.fromkeys(prefix_of_table(name(table), using) for table in watched_columns()))
 
 
-def by_prefix(work: Work) -> dict[str, Work]:
-    """`work` divided by the prefixes of the tables that it is about; whoever is to be told is told once."""
+def by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
+    """`write_set` divided by the prefixes of the tables that it is about; whoever is to be told is told once."""
     if _function() is None:
-        return {"": work}
-    parts: dict[str, Work] = {prefix: Work(everything=True) for prefix in all_prefixes()} if work.everything else {}
-    for table in work.all_tables():
-        part = Work([change for change in work.changes if change.table == table], work.tables & {table})
+        return {"": write_set}
+    parts: dict[str, WriteSet] = (
+        {prefix: WriteSet(everything=True) for prefix in all_prefixes()} if write_set.everything else {}
+    )
+    for table in write_set.all_tables():
+        part = WriteSet([change for change in write_set.changes if change.table == table], write_set.tables & {table})
         for prefix in prefixes_of_table(table):
-            parts.setdefault(prefix, Work()).add(part)
-    next(iter(parts.values()), work).notices.extend(work.notices)
+            parts.setdefault(prefix, WriteSet()).add(part)
+    next(iter(parts.values()), write_set).notices.extend(write_set.notices)
     return parts
 
 
@@ -146,6 +149,8 @@ def _misconfigured(function: object, why: str = "") -> ImproperlyConfigured:
 def _checked(prefix: object) -> str:
     if not isinstance(prefix, str):
         raise ImproperlyConfigured(f"CACHEOPS_PREFIX returned {prefix!r}; it should be a str")
-    if NAMESPACE in prefix:
-        raise ImproperlyConfigured(f"CACHEOPS_PREFIX returned {prefix!r}; it should be free of {NAMESPACE!r}")
+    if found := re.search(NAMESPACE + KINDS, prefix):
+        raise ImproperlyConfigured(
+            f"CACHEOPS_PREFIX returned {prefix!r}; {found.group()!r} in it looks like the beginning of a cache key"
+        )
     return prefix

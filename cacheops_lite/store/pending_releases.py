@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from .background_retry import Courier
+from .background_retry import BackgroundRetry
 from .circuit_breaker import EXPECTED, call
 from .client import run_script
 
@@ -49,4 +49,4 @@ def deliver() -> None:
         _owed.pop((key, token), None)
 
 
-_courier = Courier("cacheops_lite.store.pending_releases", lambda: call(deliver), lambda: not _owed)
+_courier = BackgroundRetry("cacheops_lite.store.pending_releases", lambda: call(deliver), lambda: not _owed)

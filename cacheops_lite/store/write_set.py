@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from .dependency_shapes import Scheme
+from .dependency_shapes import Shape
 
-# Past this many images of one table in one flush its generation is dropped instead.
+# Past this many images of one table in one flush its table version is dropped instead.
 MAX_CHANGES_PER_TABLE = 1000
 
 
@@ -31,23 +31,23 @@ class Change:
         """How many rows it is about."""
         return 1
 
-    def stamps(self, scheme: Scheme) -> Sequence[str] | None:
-        """What it meets of a scheme of its table; None if that can't be told."""
+    def dependencies(self, shape: Shape) -> Sequence[str] | None:
+        """What it meets of a shape of its table; None if that can't be told."""
         old, new, changed = self.old, self.new, self.changed
-        if changed is not None and not scheme.concerns(changed):
+        if changed is not None and not shape.concerns(changed):
             return ()
-        if old is not None and new is not None and changed is not None and not scheme.names(changed):
+        if old is not None and new is not None and changed is not None and not shape.names(changed):
             # The same as of the old one.
             new = None
-        stamps = [scheme.stamp(image) for image in (old, new) if image is not None]
-        return None if None in stamps else stamps  # type: ignore[return-value]
+        dependencies = [shape.dependency_of(image) for image in (old, new) if image is not None]
+        return None if None in dependencies else dependencies  # type: ignore[return-value]
 
 
 @dataclass(slots=True)
 class Arrivals:
-    """Many rows that came to a table: by the (quoted) columns of a scheme, joined by commas, what any of them meets.
+    """Many rows that came to a table: by the (quoted) columns of a shape, joined by commas, what any of them meets.
 
-    Of each ``"column=token&..."`` there is one, however many rows meet it.  A scheme that is not there is one of which
+    Of each ``"column=token&..."`` there is one, however many rows meet it.  A shape that is not there is one of which
     that can't be told.
     """
 
@@ -58,18 +58,18 @@ class Arrivals:
     def weight(self) -> int:
         return max(map(len, self.met.values()), default=1)
 
-    def stamps(self, scheme: Scheme) -> Sequence[str] | None:
-        """What it meets of a scheme of its table; None if that can't be told."""
-        conditions = self.met.get(scheme.joined)
-        return None if conditions is None else [scheme.stamp_of(condition) for condition in conditions]
+    def dependencies(self, shape: Shape) -> Sequence[str] | None:
+        """What it meets of a shape of its table; None if that can't be told."""
+        conditions = self.met.get(shape.joined)
+        return None if conditions is None else [shape.dependency(condition) for condition in conditions]
 
 
 AnyChange: TypeAlias = Change | Arrivals
 
 
 @dataclass(slots=True)
-class Work:
-    """Invalidations that belong together: changes of rows, and tables whose generation falls."""
+class WriteSet:
+    """Invalidations that belong together: changes of rows, and tables whose table version falls."""
 
     changes: list[AnyChange] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
@@ -86,7 +86,7 @@ class Work:
         """The tables that anything of it is about."""
         return self.tables | {change.table for change in self.changes}
 
-    def add(self, other: Work) -> None:
+    def add(self, other: WriteSet) -> None:
         self.changes += other.changes
         self.tables |= other.tables
         self.everything = self.everything or other.everything

@@ -20,17 +20,18 @@ import django
 import redis
 from django.db import Error as DatabaseError
 
-from .lru import Lately
+from .lru import LruMap
 
 T = TypeVar("T")
 
 logger = logging.getLogger("cacheops_lite")
 
 # Folders whose frames are not the application's: Django's, and this package's, which is two levels above this file.
-_ROOTS = (Path(django.__file__).resolve().parent, Path(__file__).resolve().parents[1])
+# Paths as frames have them: symbolic links stay.
+_ROOTS = (Path(django.__file__).absolute().parent, Path(__file__).absolute().parents[1])
 _PACKAGES = tuple(f"{root}{os.sep}" for root in _ROOTS)
 # What was logged: by call site, or by what the message is about.
-_logged: Lately[Any, bool] = Lately(1000)
+_logged: LruMap[Any, bool] = LruMap(1000)
 
 
 def pass_interrupt(error: BaseException) -> None:

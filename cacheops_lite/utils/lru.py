@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Lately(Generic[K, V]):
+class LruMap(Generic[K, V]):
     """A dict of at most twice `size` items, which forgets those that were not asked for lately.
 
     There are two generations of items: when the younger one is full it becomes the older one, which is forgotten.

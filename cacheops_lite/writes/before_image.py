@@ -18,14 +18,14 @@ from redis import RedisError
 
 from ..schema import StoredEntry, columns
 from ..signals import cache_invalidated
-from ..sql import Prepared, Unprepared, prepared_row
+from ..sql import NotPreparable, Prepared, prepared_row
 from ..store import call, dependency_index, prefixes_of_table
 from .row_images import Table, tables_of, untold, written_by
-from .unit_of_work import recorder_for, recorder_of
+from .unit_of_work import unit_of_work_for, unit_of_work_of
 
 
 @dataclass(slots=True)
-class Look:
+class BeforeImageRead:
     """What the row with key `pk` was: `held` by attname, empty if there was none.
 
     An idle one did not look, as nobody asks for what is written.
@@ -36,13 +36,13 @@ class Look:
     is_idle: bool = False
 
 
-def look(model: type[Model], pk: Any, using: str, attnames: Iterable[str]) -> Look:
+def read_before_image(model: type[Model], pk: Any, using: str, attnames: Iterable[str]) -> BeforeImageRead:
     """Look at the row of `model` with primary key `pk`, before it is changed; to be called within a transaction."""
     _take_write_lock(model, using)
-    return Look(pk, _row(model, pk, list(attnames), using, _locking))
+    return BeforeImageRead(pk, _row(model, pk, list(attnames), using, _locking))
 
 
-class StatementLook:
+class ReturningUpdate:
     """A look that the UPDATE of a row takes itself, where the database can tell what a statement replaces.
 
     Else it is taken right before.  The SELECT that locks the row becomes a part of the statement: it waits for who has
@@ -56,43 +56,43 @@ class StatementLook:
         self._attnames = tuple(dict.fromkeys([model._meta.pk.attname, *attnames]))
         self._prepared: Prepared | None = None
         # None until the statement was executed.
-        self.found: Look | None = None
+        self.found: BeforeImageRead | None = None
 
     def before(self, sql: str, params: Sequence[Any], condition: str) -> tuple[str, Sequence[Any]]:
         """The statement to execute in place of the one that ends by `condition` on the key, its last parameter."""
-        with suppress(Unprepared):
+        with suppress(NotPreparable):
             if sql.endswith(condition):
                 prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
                 # By what is selected of the key the statement joins it.
                 if prepared.entries[0].is_column:
                     self._prepared = prepared
                     return _reporting(sql, condition, prepared.sql, len(self._attnames)), (*params, params[-1])
-        self.found = look(self._model, self._pk, self._using, self._attnames)
+        self.found = read_before_image(self._model, self._pk, self._using, self._attnames)
         return sql, params
 
     def after(self, cursor: Any) -> None:
         """Take what the statement reports."""
         if self._prepared is not None:
             rows = self._prepared.converted(cursor.fetchall())
-            self.found = Look(self._pk, self._prepared.held(rows))
+            self.found = BeforeImageRead(self._pk, self._prepared.held(rows))
 
 
 @lru_cache(maxsize=1024)
-def _reporting(sql: str, condition: str, look: str, width: int) -> str:
+def _reporting(sql: str, condition: str, read_before_image: str, width: int) -> str:
     """The UPDATE, which ends by `condition` on the key, with the SELECT of a look, whose `width` columns it returns."""
     names = [f"cacheops_{i}" for i in range(width)]
     key = condition.removeprefix("WHERE ").removesuffix(" = %s")
     return (
-        f"{sql.removesuffix(condition)}FROM ({look}) AS cacheops_old ({', '.join(names)}) "
+        f"{sql.removesuffix(condition)}FROM ({read_before_image}) AS cacheops_old ({', '.join(names)}) "
         f"{condition} AND {key} = cacheops_old.{names[0]} "
         f"RETURNING {', '.join(f'cacheops_old.{each}' for each in names)}"
     )
 
 
-def to_look_at(model: type[Model], names: Iterable[str] | None) -> Sequence[str]:
+def columns_to_read(model: type[Model], names: Iterable[str] | None) -> Sequence[str]:
     """The attnames that the look of a save has to read; `names` are those that the save is limited to, None for all.
 
-    There are none if nobody asks for what is written, as far as this process knows of schemes.  One that it does not
+    There are none if nobody asks for what is written, as far as this process knows of shapes.  One that it does not
     know, and that asks for more, finds no image, and drops the table.
     """
     found = [
@@ -103,24 +103,24 @@ def to_look_at(model: type[Model], names: Iterable[str] | None) -> Sequence[str]
     # Receivers are told all that there is of a row.
     if cache_invalidated.has_listeners(model._meta.concrete_model):
         return readable(model)
-    if any(registry is None for _, registry in found):
+    if any(index is None for _, index in found):
         written = written_by(model, None if names is None else frozenset(names))
         fields = [field for field in model._meta.concrete_fields if field.attname in written]
         tables = written_tables(model, fields)
         own = [field.attname for table in tables for field in table.fields.values()]
         return tuple(dict.fromkeys([model._meta.pk.attname, *own]))
-    return _to_look_at(model, tuple(found), None if names is None else frozenset(names))
+    return _columns_to_read(model, tuple(found), None if names is None else frozenset(names))
 
 
 @lru_cache(maxsize=1024)
-def _to_look_at(
-    model: type[Model], found: tuple[tuple[Table, dependency_index.Registry], ...], names: frozenset[str] | None
+def _columns_to_read(
+    model: type[Model], found: tuple[tuple[Table, dependency_index.DependencyIndex], ...], names: frozenset[str] | None
 ) -> Sequence[str]:
     wanted, written, is_asked_for = dependency_index.Wanted(), written_by(model, names), False
-    for table, registry in found:
-        wanted.note(table.name, registry)
+    for table, index in found:
+        wanted.note(table.name, index)
         changed = [column for column, field in table.fields.items() if field.attname in written]
-        is_asked_for = is_asked_for or any(scheme.concerns(changed) for scheme in registry.schemes)
+        is_asked_for = is_asked_for or any(shape.concerns(changed) for shape in index.shapes)
     if not is_asked_for:
         return ()
     fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in written]
@@ -132,7 +132,7 @@ def written_tables(model: type[Model], written: Container[Any]) -> list[Table]:
     return [table for table in tables_of(model) if any(field in written for field in table.fields.values())]
 
 
-def look_after(instance: Model, using: str, lost: Iterable[str] = ()) -> dict[str, Any]:
+def read_after_save(instance: Model, using: str, lost: Iterable[str] = ()) -> dict[str, Any]:
     """What of the row that was just saved only the database knows, by attname; `lost` are those that were just saved,
     and that the instance does not hold any more."""
     attnames = [*untold(instance), *lost]
@@ -154,7 +154,7 @@ def _row(
     try:
         prepared = prepared_row(model, pk, tuple(attnames), using, queryset_of)
         return prepared.held(prepared.rows(pk, using))
-    except Unprepared:
+    except NotPreparable:
         return next(rows(queryset_of(model, using).filter(pk=pk), attnames), {})
 
 
@@ -193,8 +193,8 @@ def _locking(model: type[Model], using: str) -> QuerySet[Any]:
 @contextmanager
 def block(using: str, savepoint: bool = False) -> Iterator[None]:
     """To look and to write in one transaction: the open one, or one that on SQLite begins with the write lock."""
-    recorder = recorder_for(using)
-    if recorder.in_transaction or recorder.unmanaged.is_open:
+    unit = unit_of_work_for(using)
+    if unit.in_transaction or unit.unmanaged.is_open:
         # Errors leave it as they do without us, which may be usable.
         yield
         return
@@ -206,7 +206,7 @@ def block(using: str, savepoint: bool = False) -> Iterator[None]:
     except BaseException:
         _leave_interrupted(connections[using])
         raise
-    recorder.settle()
+    unit.settle()
 
 
 def _leave_interrupted(connection: Any) -> None:
@@ -255,15 +255,15 @@ def _take_write_lock(model: type[Model], using: str) -> None:
         return
     if connection.in_atomic_block and getattr(connection, "transaction_mode", None) in LOCKING_MODES:
         return
-    recorder = recorder_of(connection)
-    if not recorder.is_dirty:
+    unit = unit_of_work_of(connection)
+    if not unit.is_dirty:
         table = model._meta.db_table
-        with recorder.describing("delete", table), connection.cursor() as cursor:
+        with unit.describing("delete", table), connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
 
 
 def wanted_of(model: type[Model]) -> dependency_index.Wanted | None:
-    """What the schemes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
+    """What the shapes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
     found = dependency_index.wanted(prefixes)
     if found is None:
@@ -274,7 +274,7 @@ def wanted_of(model: type[Model]) -> dependency_index.Wanted | None:
 
 
 def asked_for(tables: Iterable[Table], wanted: dependency_index.Wanted, written: Container[Any]) -> Iterable[str]:
-    """The attnames that images of a write need: of conditions in the tables' schemes, and of those `written` fields
+    """The attnames that images of a write need: of conditions in the tables' shapes, and of those `written` fields
     that some result rests on."""
     for table in tables:
         for column, each in table.fields.items():

@@ -1,6 +1,6 @@
 """Mass writes: ``update()``, and deletes in one statement, of which nobody sends a signal.
 
-They are precise while that is cheap: of a bounded number of rows, the columns that some scheme asks for are read before
+They are precise while that is cheap: of a bounded number of rows, the columns that some shape asks for are read before
 the statement, and after it where only the database knows what it made.  Beyond that the guard drops the table.
 """
 
@@ -20,13 +20,13 @@ from django.db.models.sql.where import ExtraWhere
 from ..schema import is_table, put, stored_keys
 from ..signals import cache_invalidated
 from ..sql import is_composed_by_django
-from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, Wanted, Work
+from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, Wanted, WriteSet
 from ..utils import error_boundary
 from .before_image import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of, written_tables
 from .manual import record
 from .row_changes import own_row_went, row_changed
 from .row_images import Snapshot, owners_of, table_names, tables_of
-from .unit_of_work import recorder_for
+from .unit_of_work import unit_of_work_for
 
 Perform = Callable[[], int]
 
@@ -38,15 +38,15 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     """What `perform` returns, which is Django's ``queryset.update(**values)``, and record what it changes."""
     written = _written_fields(queryset.model, values)
     using = queryset.db
-    wanted = None if written is None or recorder_for(using).unmanaged.is_open else wanted_of(queryset.model)
+    wanted = None if written is None or unit_of_work_for(using).unmanaged.is_open else wanted_of(queryset.model)
     if written is None or wanted is None:
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
     if not any(wanted.asks_for(table.name, column) for table, column in _columns(queryset.model, written)):
         with block(using, savepoint=True):
-            with recorder_for(using).describing("update", *tables):
+            with unit_of_work_for(using).describing("update", *tables):
                 updated = perform()
-            # Should a scheme come meanwhile that reads one of these columns, it finds no image, and drops the table.
+            # Should a shape come meanwhile that reads one of these columns, it finds no image, and drops the table.
             _record_blindly(queryset.model, written, using)
         return updated
     what = f"An update of {queryset.model._meta.label} can't be analysed, so its tables are invalidated"
@@ -57,7 +57,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
         old = error_boundary.attempted(what, lambda: _locked_rows(queryset, names, lock(queryset.model, using)), None)
         if old is None:
             return perform()
-        with recorder_for(using).describing("update", *tables):
+        with unit_of_work_for(using).describing("update", *tables):
             updated = perform()
 
         def describe() -> bool:
@@ -76,8 +76,8 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
 def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     """What `perform` returns, which is Django's delete of the rows in one statement, and record what it removes."""
     model = queryset.model
-    recorder = recorder_for(using)
-    wanted = wanted_of(model) if recorder.in_transaction and not recorder.unmanaged.is_open else None
+    unit = unit_of_work_for(using)
+    wanted = wanted_of(model) if unit.in_transaction and not unit.unmanaged.is_open else None
     what = f"A delete of {model._meta.label} can't be analysed, so its tables are invalidated"
     if wanted is None or not error_boundary.attempted(what, lambda: _is_plain(queryset), False):
         return perform()
@@ -88,16 +88,16 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     )
     if old is None:
         return perform()
-    with recorder_for(using).describing("delete", model._meta.db_table):
+    with unit_of_work_for(using).describing("delete", model._meta.db_table):
         deleted = perform()
     vendor = connections[using].vendor
-    record(model, using, Work(changes=[own_row_went(model, held, vendor) for held in old.values()]))
+    record(model, using, WriteSet(changes=[own_row_went(model, held, vendor) for held in old.values()]))
     if deleted != len(old):
         _record_tables(model, using)
     return deleted
 
 
-def look_at(model: type[Model], keys: Collection[Any], using: str) -> list[AnyChange] | None:
+def lock_and_read(model: type[Model], keys: Collection[Any], using: str) -> list[AnyChange] | None:
     """What deleting the rows of those keys from the table of `model` will change; None of too many, or if unknown.
 
     To be called within a transaction; the rows are locked.
@@ -120,7 +120,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     """
     model: type[Model] = queryset.model
     using = queryset.db
-    if not is_table(model, using) or recorder_for(using).unmanaged.is_open:
+    if not is_table(model, using) or unit_of_work_for(using).unmanaged.is_open:
         # Its rows can't be locked, as they are others': the guard drops the tables.
         return perform(queryset)
     written = _written_fields(model, values)
@@ -138,7 +138,7 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
         if old is None:
             return perform(queryset)
         # Only rows that are locked now: what came to match meanwhile is as if it came after.
-        with recorder_for(using).describing("update", *{field.model._meta.db_table for field in written}):
+        with unit_of_work_for(using).describing("update", *{field.model._meta.db_table for field in written}):
             updated = perform(queryset.filter(pk__in=keys))
         if updated > len(old):
             # One of them was deleted before the look, and is there again.
@@ -271,7 +271,7 @@ def _record_updates(
 ) -> None:
     vendor = connections[using].vendor
     attnames = {field.attname for field in written}
-    work, obj_dicts = Work(), []
+    work, obj_dicts = WriteSet(), []
     for key, before in old.items():
         after = new.get(key, {})
         if changes := row_changed(model, before, after, attnames, vendor):
@@ -286,8 +286,8 @@ def _record_blindly(model: type[Model], written: Collection[Field[Any, Any]], us
     for table, column in _columns(model, written):
         columns.setdefault(table.name, []).append(column)
     changes: list[AnyChange] = [Change(table, old={}, new={}, changed=changed) for table, changed in columns.items()]
-    record(model, using, Work(changes=changes))
+    record(model, using, WriteSet(changes=changes))
 
 
 def _record_tables(model: type[Model], using: str) -> None:
-    record(model, using, Work(tables=table_names(model)))
+    record(model, using, WriteSet(tables=table_names(model)))

@@ -12,10 +12,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
 from ..conf import settings
-from ..store import Work, by_prefix
+from ..store import WriteSet, by_prefix
 from .row_changes import row_came
 from .row_images import snapshot, table_names, unwrapped
-from .unit_of_work import recorder_for
+from .unit_of_work import unit_of_work_for
 from .write_barrier import deliver
 
 __all__ = ["invalidate_all", "invalidate_model", "invalidate_obj", "no_invalidation"]
@@ -34,7 +34,7 @@ def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
     obj = unwrapped(obj)
     held = snapshot(obj)
     vendor = connections[using].vendor
-    record(type(obj), using, Work(changes=row_came(type(obj), held, vendor)), held, by_hand=True)
+    record(type(obj), using, WriteSet(changes=row_came(type(obj), held, vendor)), held, by_hand=True)
 
 
 def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
@@ -45,7 +45,7 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
-    record(model, using, Work(tables=table_names(model)), None, by_hand=True)
+    record(model, using, WriteSet(tables=table_names(model)), None, by_hand=True)
 
 
 def invalidate_all() -> None:
@@ -56,21 +56,21 @@ def invalidate_all() -> None:
     """
     if not is_active():
         return
-    work = Work(everything=True, notices=[(None, None)])
+    work = WriteSet(everything=True, notices=[(None, None)])
     for connection in connections.all(initialized_only=True):
-        recorder = recorder_for(connection.alias)
-        if recorder.in_transaction:
-            recorder.record(Work(everything=True))
+        unit = unit_of_work_for(connection.alias)
+        if unit.in_transaction:
+            unit.record(WriteSet(everything=True))
     deliver(by_prefix(work))
 
 
 def record(
-    model: type[Model], using: str, work: Work, *obj_dicts: dict[str, Any] | None, by_hand: bool = False
+    model: type[Model], using: str, work: WriteSet, *obj_dicts: dict[str, Any] | None, by_hand: bool = False
 ) -> None:
     """Have `work` done once what this task wrote is committed; then tell receivers of ``cache_invalidated``."""
     if is_active() and work:
         work.notices += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
-        recorder_for(using).record(work, by_hand)
+        unit_of_work_for(using).record(work, by_hand)
 
 
 def is_active() -> bool:

@@ -1,6 +1,6 @@
 """Frames: operations in progress whose statements somebody describes by row images.
 
-A statement that no frame claims is described by nobody, and drops its table's generation.  Where more statements come
+A statement that no frame claims is described by nobody, and drops its table's table version.  Where more statements come
 than the operation needs, as receivers of signals may send some of their own, the ones too many are not claimed: so
 whichever is whose, what is not described is dropped.
 """
@@ -16,7 +16,7 @@ from django.db.models import Model
 from ..sql import Write
 
 
-class Frame:
+class OperationScope:
     """Claims every statement of one verb on some tables."""
 
     def __init__(self, verb: str, tables: Iterable[str]):
@@ -35,7 +35,7 @@ class Frame:
         return False
 
 
-class SaveFrame(Frame):
+class SaveScope(OperationScope):
     """A save into one table: at most one UPDATE, by the row's own key, and one INSERT.
 
     `key` is the condition on the own key as it ends an UPDATE, with its parameter; None if it has none yet.
@@ -45,7 +45,7 @@ class SaveFrame(Frame):
         super().__init__("", [table])
         self.table = table
         # Takes a look with the UPDATE, if somebody asks for what the row was.
-        self.statement_look: Any = None
+        self.returning_update: Any = None
         self._key = key
         self._claimed: set[str] = set()
 
@@ -60,7 +60,7 @@ class SaveFrame(Frame):
     def to_report(self, write: Write, sql: str, parameters: Any) -> bool:
         """The statement is the UPDATE that is to tell what the row was."""
         return (
-            self.statement_look is not None
+            self.returning_update is not None
             and write == ("update", self.table)
             and "update" not in self._claimed
             and self._is_of_own_key(sql, parameters)
@@ -83,24 +83,24 @@ class SaveFrame(Frame):
         return sql.endswith(self._key[0]) or f"{self._key[0]} RETURNING " in sql
 
 
-class DeleteFrame(Frame):
+class DeleteScope(OperationScope):
     """A delete of collected rows by their keys: no more of them than were looked at; of `models`, looked at or not.
 
     Where constraints can't be deferred, such rows lose their references first.  Rows are looked at, and locked, by the
     looks of their models, each right before the first statement on its table: in the order in which Django locks them.
     """
 
-    def __init__(self, looks: Mapping[type[Model], Callable[[DeleteFrame], None]]) -> None:
+    def __init__(self, before_image_reads: Mapping[type[Model], Callable[[DeleteScope], None]]) -> None:
         super().__init__("delete", ())
-        self.models = frozenset(looks)
-        self._looks: dict[str, list[Callable[[DeleteFrame], None]]] = {}
-        for model, look in looks.items():
-            self._looks.setdefault(model._meta.db_table, []).append(look)
+        self.models = frozenset(before_image_reads)
+        self._before_image_reads: dict[str, list[Callable[[DeleteScope], None]]] = {}
+        for model, read in before_image_reads.items():
+            self._before_image_reads.setdefault(model._meta.db_table, []).append(read)
         self._expected: Counter[tuple[str, str]] = Counter()
 
     def begins(self, write: Write) -> None:
-        for look in self._looks.pop(write.table or "", ()):
-            look(self)
+        for read in self._before_image_reads.pop(write.table or "", ()):
+            read(self)
 
     def expect(self, verb: str, table: str, rows: int) -> None:
         """Claim as many rows more of `table`."""

@@ -1,4 +1,4 @@
-"""What saves and inserts changed, as work for the recorder."""
+"""What saves and inserts changed, as work for the unit of work."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.db.models import Field, Model
 
 from ..schema import Tokenizer, columns, is_ours_to_read, put
 from ..signals import cache_invalidated
-from ..store import Arrivals, Work
+from ..store import Arrivals, WriteSet
 from ..utils import error_boundary
-from .before_image import Look, wanted_of
+from .before_image import BeforeImageRead, wanted_of
 from .manual import record
 from .row_changes import row_came, row_changed
 from .row_images import Snapshot, Table, generated, has_makers, replaced, snapshot, table_names, tables_of, written_by
@@ -21,7 +21,7 @@ from .row_images import Snapshot, Table, generated, has_makers, replaced, snapsh
 
 def saved(
     instance: Model,
-    found: Look | None,
+    found: BeforeImageRead | None,
     told: Snapshot,
     created: bool,
     written: Collection[str] | None,
@@ -45,7 +45,7 @@ def saved(
     elif found is None or found.pk != instance.pk or not (found.held or found.is_idle):
         _record_unknown(model, held, using)
     else:
-        # Should a scheme come meanwhile that reads what an idle look did not, it finds no image, and drops the table.
+        # Should a shape come meanwhile that reads what an idle look did not, it finds no image, and drops the table.
         attnames = _written_attnames(instance, written, lost)
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
@@ -57,7 +57,7 @@ def saved(
         if changes is None:
             _record_unknown(model, held, using)
             return
-        record(model, using, Work(changes=changes), dict(found.held), dict(new))
+        record(model, using, WriteSet(changes=changes), dict(found.held), dict(new))
 
 
 def deleted(instance: Model, using: str) -> None:
@@ -65,16 +65,16 @@ def deleted(instance: Model, using: str) -> None:
     _record_unknown(type(instance), snapshot(instance), using)
 
 
-def _record_insert(model: type[Model], held: Snapshot, found: Look | None, using: str) -> None:
+def _record_insert(model: type[Model], held: Snapshot, found: BeforeImageRead | None, using: str) -> None:
     changes = row_came(model, held, connections[using].vendor)
     # With a key given, rows of multi-table parents may have been there before.
     tables = {change.table for change in changes[1:]} if found is not None else set()
-    record(model, using, Work(changes=changes, tables=tables), dict(held))
+    record(model, using, WriteSet(changes=changes, tables=tables), dict(held))
 
 
 def _record_unknown(model: type[Model], held: Snapshot, using: str) -> None:
-    """What the row was is not known: drop the generations."""
-    record(model, using, Work(tables=table_names(model)), dict(held))
+    """What the row was is not known: drop the table versions."""
+    record(model, using, WriteSet(tables=table_names(model)), dict(held))
 
 
 def _written_attnames(instance: Model, names: Collection[str] | None, lost: Collection[str]) -> set[str]:
@@ -93,30 +93,30 @@ def created(model: type[Model], instances: Sequence[Model], using: str, before: 
     vendor = connections[using].vendor
     wanted = wanted_of(model)
     if wanted is None or any(map(replaced, instances, before)):
-        record(model, using, Work(tables=table_names(model)))
+        record(model, using, WriteSet(tables=table_names(model)))
         return
     arrivals = error_boundary.attempted(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
-            Arrivals(table.name, _met(table, wanted.schemes[table.name], instances, vendor))
+            Arrivals(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
             for table in tables_of(model)
         ],
         None,
     )
     if arrivals is None:
-        record(model, using, Work(tables=table_names(model)))
+        record(model, using, WriteSet(tables=table_names(model)))
         return
-    work = Work(changes=[*arrivals] if instances else [])
+    work = WriteSet(changes=[*arrivals] if instances else [])
     is_heard = cache_invalidated.has_listeners(model._meta.concrete_model)
     record(model, using, work, *(map(snapshot, instances) if is_heard else ()))
 
 
-def _met(table: Table, schemes: Collection[str], instances: Sequence[Model], vendor: str) -> dict[str, set[str]]:
-    """What the instances' rows meet of each scheme; without those of which some row does not tell."""
+def _met(table: Table, shapes: Collection[str], instances: Sequence[Model], vendor: str) -> dict[str, set[str]]:
+    """What the instances' rows meet of each shape; without those of which some row does not tell."""
     tokens: dict[str, list[str] | None] = {}
     met = {}
-    for scheme in schemes:
-        names = scheme.split(",") if scheme else []
+    for shape in shapes:
+        names = shape.split(",") if shape else []
         for column in names:
             if column not in tokens:
                 tokens[column] = _tokens(table.fields.get(column), instances, vendor)
@@ -125,7 +125,7 @@ def _met(table: Table, schemes: Collection[str], instances: Sequence[Model], ven
             pairs = (
                 [f"{column}={token}" for token in found] for column, found in zip(names, columns_told, strict=True)
             )
-            met[scheme] = set(map("&".join, zip(*pairs, strict=True))) if names else {""}
+            met[shape] = set(map("&".join, zip(*pairs, strict=True))) if names else {""}
     return met
 
 

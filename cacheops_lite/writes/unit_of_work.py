@@ -1,7 +1,7 @@
-"""The recorder: what a connection's transaction wrote, kept until it is committed.
+"""The unit of work: what a connection's transaction wrote, kept until it is committed.
 
 Django's own ``on_commit`` knows what a rollback, also one to a savepoint, makes undone: it forgets the callbacks that
-were registered within.  A recorder keeps weak references to its callbacks, so those that Django forgot are gone here as
+were registered within.  A unit of work keeps weak references to its callbacks, so those that Django forgot are gone here as
 well.  A callback that is gone too late would invalidate too much, never too little.
 """
 
@@ -17,25 +17,25 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..store import Hold, Work, by_prefix, postpone, release
-from .operation_scope import Frame
+from ..store import Fence, WriteSet, by_prefix, postpone, release
+from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, Unmanaged, pins_snapshots
-from .write_barrier import deliver, deliver_surely, hold
+from .write_barrier import deliver, deliver_surely, invalidate_and_fence
 
 
 class _Batch:
     """The work of one level of savepoints, alive as long as Django means to commit it."""
 
-    def __init__(self, recorder: Recorder, savepoints: frozenset[str | None]):
-        self.recorder = recorder
+    def __init__(self, unit: UnitOfWork, savepoints: frozenset[str | None]):
+        self.unit = unit
         self.savepoints = savepoints
-        self.work: dict[str, Work] = {}
+        self.write_set: dict[str, WriteSet] = {}
 
     def __call__(self) -> None:
-        self.recorder.commit()
+        self.unit.commit()
 
 
-class Recorder:
+class UnitOfWork:
     """What a connection wrote and did not commit yet, and whether it may use the cache meanwhile."""
 
     def __init__(self, connection: BaseDatabaseWrapper):
@@ -44,34 +44,34 @@ class Recorder:
         # Atomic blocks that count as not there: see `testing.as_autocommit`.
         self.hidden_blocks = 0
         # In manual transaction management: what is to be done again at the commit, of which nobody tells.
-        self._uncommitted: dict[str, Work] = {}
+        self._uncommitted: dict[str, WriteSet] = {}
         # The same within an atomic block in which a statement may have committed: such blocks are torn.
         self._is_torn = False
         # While a commit is under way.
-        self._held: Hold | None = None
+        self._fence: Fence | None = None
         self.unmanaged = Unmanaged(self._connection)
         self.snapshots = SnapshotRequests(self._connection)
         self.temporary_tables = TemporaryTables(self._connection)
         # Operations in progress, the innermost last.
-        self.frames: list[Frame] = []
+        self.scopes: list[OperationScope] = []
 
     @property
-    def frame(self) -> Frame | None:
+    def scope(self) -> OperationScope | None:
         """The operation that statements now may belong to."""
-        return self.frames[-1] if self.frames else None
+        return self.scopes[-1] if self.scopes else None
 
     @contextmanager
-    def within(self, frame: Frame) -> Iterator[None]:
-        """Have `frame` claim statements for a while."""
-        self.frames.append(frame)
+    def within(self, scope: OperationScope) -> Iterator[None]:
+        """Have `scope` claim statements for a while."""
+        self.scopes.append(scope)
         try:
             yield
         finally:
-            self.frames.remove(frame)
+            self.scopes.remove(scope)
 
     def describing(self, verb: str, *tables: str) -> AbstractContextManager[None]:
         """Within, statements of `verb` on `tables` are described by the caller, or change nothing."""
-        return self.within(Frame(verb, tables))
+        return self.within(OperationScope(verb, tables))
 
     @property
     def using(self) -> str:
@@ -113,7 +113,7 @@ class Recorder:
 
     @property
     def pins_snapshot(self) -> bool:
-        """Reads may see an older state than the stamps that were read before them."""
+        """Reads may see an older state than the versions that were read before them."""
         return self.in_transaction and (self.snapshots.are_asked_for or pins_snapshots(self._connection))
 
     def touch(self) -> None:
@@ -121,26 +121,26 @@ class Recorder:
         if self.in_transaction and not self.is_manual:
             self._batch()
 
-    def record(self, work: Work, by_hand: bool = False) -> None:
-        """Have `work` done when what was written is committed: now, in autocommit.
+    def record(self, write_set: WriteSet, by_hand: bool = False) -> None:
+        """Have `write_set` done when what was written is committed: now, in autocommit.
 
         As it is written by then, an error of Redis is logged, not raised, unless the work was asked for `by_hand`; in
         any case the work is done as soon as it can be.
         """
-        if not work:
+        if not write_set:
             return
         if not self.in_transaction or self.is_manual:
             self.settle()
-            parts = by_prefix(work)
+            parts = by_prefix(write_set)
             if self.is_manual:
                 _add(self._uncommitted, parts)
             (deliver if by_hand else deliver_surely)(parts)
         else:
             batch = self._batch()
             # The prefix is that of now: at the commit it may be another host's.
-            parts = by_prefix(work)
+            parts = by_prefix(write_set)
             for prefix, part in parts.items():
-                batch.work.setdefault(prefix, Work()).add(part)
+                batch.write_set.setdefault(prefix, WriteSet()).add(part)
             if self._is_torn:
                 _add(self._uncommitted, parts)
 
@@ -153,56 +153,56 @@ class Recorder:
         """Hold what is about to be committed: from then on nobody finds in the cache what was before it."""
         owed = self._owed()
         _add(owed, self._uncommitted)
-        self._hold(owed)
+        self._fence_off(owed)
 
     def before_end(self) -> None:
         """Likewise, where a transaction that no atomic block began may end, and be committed."""
-        if self._uncommitted and self._held is None:
-            self._hold(self._uncommitted)
+        if self._uncommitted and self._fence is None:
+            self._fence_off(self._uncommitted)
 
-    def _hold(self, owed: dict[str, Work]) -> None:
+    def _fence_off(self, owed: dict[str, WriteSet]) -> None:
         """Hold the tables of `owed`, and none if that is interrupted."""
-        self._held = held = Hold() if owed else None
-        if held is not None:
+        self._fence = fence = Fence() if owed else None
+        if fence is not None:
             try:
-                hold(owed, held)
+                invalidate_and_fence(owed, fence)
             except BaseException:
-                self._held = None
-                release(held)
+                self._fence = None
+                release(fence)
                 raise
 
     def commit(self) -> None:
         """Do the work of all batches that are alive, at once."""
-        owed, held = self._owed(), self._take_hold()
+        owed, fence = self._owed(), self._take_fence()
 
         def finish() -> None:
             for batch in self._alive():
-                batch.work = {}
+                batch.write_set = {}
             self._batches.clear()
-            deliver_surely(owed, held)
+            deliver_surely(owed, fence)
 
-        _done_or_postponed(finish, owed, held)
+        _done_or_postponed(finish, owed, fence)
 
     def commit_failed(self, is_over: Callable[[], bool]) -> None:
         """To be called when it is not known whether the commit came about; `is_over` tells that it is not under way."""
         owed, self._uncommitted = self._uncommitted, {}
         _add(owed, self._owed())
         self._is_torn = False
-        held = self._take_hold()
+        fence = self._take_fence()
         if owed:
             # Where the database does not answer it may still be under way: the hold stands until that is over.
-            _done_or_postponed(lambda: deliver_surely(owed, held if is_over() else None), owed)
+            _done_or_postponed(lambda: deliver_surely(owed, fence if is_over() else None), owed)
 
-    def _owed(self) -> dict[str, Work]:
-        owed: dict[str, Work] = {}
+    def _owed(self) -> dict[str, WriteSet]:
+        owed: dict[str, WriteSet] = {}
         for batch in self._alive():
-            for prefix, work in batch.work.items():
-                owed.setdefault(prefix, Work()).add(work)
+            for prefix, write_set in batch.write_set.items():
+                owed.setdefault(prefix, WriteSet()).add(write_set)
         return owed
 
-    def _take_hold(self) -> Hold | None:
-        held, self._held = self._held, None
-        return held
+    def _take_fence(self) -> Fence | None:
+        fence, self._fence = self._fence, None
+        return fence
 
     def flush_early(self) -> None:
         """To be called after what may have committed without Django's knowing: it can't be undone any more.
@@ -211,9 +211,9 @@ class Recorder:
         SQLite that is in no transaction.
         """
         for batch in self._alive():
-            _add(self._uncommitted, batch.work)
+            _add(self._uncommitted, batch.write_set)
         self._is_torn = self._connection.in_atomic_block
-        again: dict[str, Work] = {}
+        again: dict[str, WriteSet] = {}
         _add(again, self._uncommitted)
         deliver_surely(again)
 
@@ -222,9 +222,9 @@ class Recorder:
         self._is_torn = False
         self.unmanaged.ended()
         if self._uncommitted:
-            work, self._uncommitted = self._uncommitted, {}
-            held = self._take_hold()
-            _done_or_postponed(partial(deliver_surely, work, held), work, held)
+            write_set, self._uncommitted = self._uncommitted, {}
+            fence = self._take_fence()
+            _done_or_postponed(partial(deliver_surely, write_set, fence), write_set, fence)
 
     def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
         """Let the blocks that are open count as not there, and return what `restore` takes."""
@@ -263,47 +263,47 @@ class Recorder:
             connection.run_on_commit.insert(0, connection.run_on_commit.pop())
 
 
-def _done_or_postponed(deliver: Callable[[], None], owed: dict[str, Work], held: Hold | None = None) -> None:
+def _done_or_postponed(deliver: Callable[[], None], owed: dict[str, WriteSet], fence: Fence | None = None) -> None:
     """Deliver what is owed for a commit; later, if something interrupts it."""
     try:
         deliver()
     except BaseException:
-        postpone(owed, held)
+        postpone(owed, fence)
         raise
 
 
-def _add(kept: dict[str, Work], works: dict[str, Work]) -> None:
+def _add(kept: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
     """Add works by prefix to those that are kept for a second time; notices are given once."""
-    for prefix, work in works.items():
-        kept.setdefault(prefix, Work()).add(replace(work, notices=[]))
+    for prefix, write_set in write_sets.items():
+        kept.setdefault(prefix, WriteSet()).add(replace(write_set, notices=[]))
 
 
-def recorder_of(connection: BaseDatabaseWrapper) -> Recorder:
-    """The recorder of a connection, which belongs to one task like the connection itself."""
-    recorder = connection.__dict__.get("_cacheops_recorder")
-    if recorder is None:
-        recorder = Recorder(connection)
-        connection._cacheops_recorder = recorder  # type: ignore[attr-defined]
-    return recorder
+def unit_of_work_of(connection: BaseDatabaseWrapper) -> UnitOfWork:
+    """The unit of work of a connection, which belongs to one task like the connection itself."""
+    unit = connection.__dict__.get("_cacheops_unit_of_work")
+    if unit is None:
+        unit = UnitOfWork(connection)
+        connection._cacheops_unit_of_work = unit  # type: ignore[attr-defined]
+    return unit
 
 
-def recorder_for(using: str) -> Recorder:
-    """The recorder of this task's connection to the database `using`."""
-    return recorder_of(connections[using])
+def unit_of_work_for(using: str) -> UnitOfWork:
+    """The unit of work of this task's connection to the database `using`."""
+    return unit_of_work_of(connections[using])
 
 
 def is_dirty(databases: Iterable[str]) -> bool:
     """Any of this task's connections to `databases` has uncommitted writes."""
-    return any(recorder_for(using).is_dirty for using in databases)
+    return any(unit_of_work_for(using).is_dirty for using in databases)
 
 
 def may_fill(databases: Iterable[str]) -> bool:
-    """What this task reads from `databases` is as new as the stamps that it read before."""
-    recorders = [recorder_for(using) for using in databases]
-    return not any(recorder.is_dirty or recorder.pins_snapshot for recorder in recorders)
+    """What this task reads from `databases` is as new as the versions that it read before."""
+    units = [unit_of_work_for(using) for using in databases]
+    return not any(unit.is_dirty or unit.pins_snapshot for unit in units)
 
 
 def forget_all(**kwargs: Any) -> None:
-    """Take the recorders off all of this task's connections."""
+    """Take the units of work off all of this task's connections."""
     for connection in connections.all(initialized_only=True):
-        connection.__dict__.pop("_cacheops_recorder", None)
+        connection.__dict__.pop("_cacheops_unit_of_work", None)

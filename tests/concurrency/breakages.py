@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import replace
 
-from cacheops_lite.reads import read_through
+from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidator, protocol, write_set
 from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import before_image, unit_of_work
@@ -32,35 +32,35 @@ def losing_invalidations():
 
 def forgetting_old_images():
     """Only what a row matches after a write falls."""
-    stamps = write_set.Change.stamps
+    versions = write_set.Change.versions
 
-    def without(self, scheme):
-        return stamps(replace(self, old=None), scheme)
+    def without(self, shape):
+        return versions(replace(self, old=None), shape)
 
-    write_set.Change.stamps = without
+    write_set.Change.versions = without
 
 
 def stamping_late():
     """Stamps are taken after the read."""
-    fill = read_through.Attempt.fill
+    fill = cached_read.Attempt.fill
 
     def fill_late(self, storable):
-        if self._lookup is not None and read_through.may_fill(self.target.databases):
-            self._lookup.stamps = None
-            protocol.take_stamps(self._lookup, self.target.timeout)
+        if self._lookup is not None and cached_read.may_fill(self.target.databases):
+            self._lookup.versions = None
+            protocol.create_versions(self._lookup, self.target.timeout)
         fill(self, storable)
 
-    read_through.Attempt.fill = fill_late
+    cached_read.Attempt.fill = fill_late
 
 
 def keeping_dead_fills():
-    """A value is kept though a stamp fell meanwhile, and read without a look at which it carries."""
+    """A value is kept though a version fell meanwhile, and read without a look at which it carries."""
 
-    def fill(lookup, payload, timeout, key=None, narrowed=None, run=None):
-        if lookup.stamps is not None:
+    def fill(lookup, payload, timeout, key=None, rows_by_dependency=None, run=None):
+        if lookup.versions is not None:
             get_client().set(key or lookup.key, bytes(protocol.DIGEST_LENGTH) + payload, ex=timeout)
 
-    protocol._digest = lambda key, stamps: bytes(protocol.DIGEST_LENGTH)
+    protocol._digest = lambda key, versions: bytes(protocol.DIGEST_LENGTH)
     protocol.fill = fill
 
 
@@ -78,7 +78,7 @@ def flushing_before_the_commit():
             # Give others the time to fill, as a longer transaction would.
             time.sleep(0.02)
 
-    unit_of_work.Recorder.record = record
+    unit_of_work.UnitOfWork.record = record
 
 
 def committing_without_holds():
@@ -88,7 +88,7 @@ def committing_without_holds():
 
 def filling_from_snapshots():
     """Reads in REPEATABLE READ fill."""
-    read_through.may_fill = lambda databases: True
+    cached_read.may_fill = lambda databases: True
 
 
 BREAKAGES = [

@@ -6,7 +6,7 @@ import random
 import time
 
 from cacheops_lite.orm import save_delete
-from cacheops_lite.reads import read_through
+from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidator, protocol
 
 SHARE = 0.3
@@ -20,7 +20,7 @@ def install(seed, longest):
         if rng.random() < SHARE:
             time.sleep(rng.uniform(0, longest))
 
-    for owner, name in ((read_through.Attempt, "fill"), (invalidator, "invalidate"), (protocol, "read")):
+    for owner, name in ((cached_read.Attempt, "fill"), (invalidator, "invalidate"), (protocol, "read")):
         setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
     save_delete.look = _pausing_after(pause, save_delete.look)
 

@@ -47,7 +47,7 @@ class Reader:
                 self.read_one(self.least())
 
     def run_on_snapshots(self):
-        """Reads in transactions that pin what they see, by now older than the stamps: none may fill."""
+        """Reads in transactions that pin what they see, by now older than the versions: none may fill."""
         fill = protocol.fill
 
         def counted(*args, **kwargs):

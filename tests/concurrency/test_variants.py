@@ -90,7 +90,7 @@ def test_a_redis_that_evicts_leaves_nothing_stale(mode):
 
 
 def test_readers_of_a_pinned_snapshot_never_fill():
-    """They may read what is cached; what they read themselves is older than its stamps."""
+    """They may read what is cached; what they read themselves is older than its versions."""
     if connection.vendor == "sqlite":
         pytest.skip("its transactions always pin what they see, and its one writer waits for them")
     figures = never_stale(Plan("snapshots", readers=1, snapshot_readers=1))

@@ -71,7 +71,7 @@ def main():
     from cacheops_lite.store import invalidator
     from tests.concurrency import breakages, delays
 
-    invalidator.HOLD_SECONDS = order["hold_seconds"]
+    invalidator.FENCE_SECONDS = order["hold_seconds"]
     if order["breakage"]:
         breakages.install(order["breakage"])
     if order["delays"]:

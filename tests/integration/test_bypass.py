@@ -17,7 +17,7 @@ from django.db.models.sql.query import Query
 from cacheops_lite import cached_as, invalidate_all
 from cacheops_lite.query.compiler import compile_rows
 from cacheops_lite.query.read_set import QueryWalk
-from cacheops_lite.reads import read_through
+from cacheops_lite.reads import cached_read
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.shop.fields import ShownByField
@@ -63,7 +63,7 @@ def odd_class(name, base=object):
 @pytest.fixture(autouse=True)
 def rows(store):
     error_boundary._logged.clear()
-    read_through._unstorable.clear()
+    cached_read._unstorable.clear()
     Shown.objects.bulk_create([Shown(value=f"text {i}", number=i) for i in (1, 2)])
     yield
     ShownByField.kind = None
@@ -266,7 +266,7 @@ def test_what_can_t_be_stored_is_not_tried_again_and_not_logged_again(caplog):
     assert not caplog.records[0].exc_info
     # By then all is well.
     ShownByField.kind = None
-    read_through._unstorable.clear()
+    cached_read._unstorable.clear()
     read = lambda: [shown.value for shown in Shown.objects.filter(number=1).order_by("number")]
     assert read() == read() == ["text 1"]
 
@@ -277,7 +277,7 @@ def test_what_is_stored_and_can_t_be_made_a_result_is_a_miss(caplog):
     Label.objects.create(text="a")
     assert read() == ["a"]
     client = get_client()
-    for key in client.scan_iter(match="*@col:v:*"):
+    for key in client.scan_iter(match="*cacheops:v:*"):
         value = client.get(key)
         client.set(key, value[:16] + pickle.dumps([("too",), 7]))
     assert read() == ["a"]
@@ -376,11 +376,11 @@ def test_statements_that_can_t_be_read_are_executed_and_invalidate_all_tables():
         with connection.wrap_database_errors:
             return context["cursor"].cursor.execute("DELETE FROM shop_shown WHERE number = 1")
 
-    from cacheops_lite.orm.execute_wrapper import guard
+    from cacheops_lite.orm.execute_wrapper import statement_guard
 
     unreadable = Unreadable()
     with connection.cursor() as cursor:
-        guard(executing, unreadable, None, False, {"connection": connection, "cursor": cursor})
+        statement_guard(executing, unreadable, None, False, {"connection": connection, "cursor": cursor})
     assert sent == [unreadable]
     assert Shown.objects.count() == 1
 

@@ -103,10 +103,10 @@ def test_the_timeout_is_given_or_the_profile_s(store, settings):
     """In seconds; of several samples the least counts."""
     settings.CACHEOPS = {"shop.label": {"timeout": 50}, "shop.product": {"timeout": 40}}
     counted(Label, Product)()
-    assert [store.ttl(key) for key in store.scan_iter(match="@col:v:*")] == [40]
+    assert [store.ttl(key) for key in store.scan_iter(match="cacheops:v:*")] == [40]
     store.flushdb()
     counted(Label, Product, timeout=7)()
-    assert [store.ttl(key) for key in store.scan_iter(match="@col:v:*")] == [7]
+    assert [store.ttl(key) for key in store.scan_iter(match="cacheops:v:*")] == [7]
 
 
 def test_what_is_invalidated_while_the_function_runs_is_not_kept():
@@ -214,10 +214,10 @@ def test_with_a_lock_one_computes_and_the_others_wait_for_it():
 def test_when_the_holder_dies_another_one_computes(monkeypatch, store):
     """Its lock expires, or the waiting ends."""
     func = counted(Label, lock=True)
-    from cacheops_lite.reads import read_through
+    from cacheops_lite.reads import cached_read
     from cacheops_lite.store import fill_lock
 
-    monkeypatch.setattr(read_through.locks, "acquire_lock", lambda key, token: False)
+    monkeypatch.setattr(cached_read.fill_lock, "acquire_lock", lambda key, token: False)
     monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 0)
     assert func() == 1
 

@@ -29,9 +29,9 @@ from cacheops_lite import (
     invalidate_model,
     invalidate_obj,
     no_invalidation,
+    simple,
 )
-from cacheops_lite.functions import redis_cache
-from cacheops_lite.store.client import redis_client
+from cacheops_lite.redis import redis_client
 from cacheops_lite.testing import as_autocommit
 from tests.shop.models import Category, Label, Product
 
@@ -61,11 +61,7 @@ def test_the_client_is_imported_as_redis_client(store):
 
 def test_caches_are_imported_from_the_package_or_from_simple(store, tmp_path):
     """Their classes take what they took: a client, or a directory and a timeout."""
-    assert (redis_cache.FileCache, redis_cache.RedisCache, redis_cache.file_cache) == (
-        FileCache,
-        RedisCache,
-        file_cache,
-    )
+    assert (simple.FileCache, simple.RedisCache, simple.file_cache) == (FileCache, RedisCache, file_cache)
     for own in (RedisCache(store), RedisCache(conn=redis_client), FileCache(str(tmp_path), 60)):
         own.set("key", "value", timeout=10)
         assert own.get("key") == "value"

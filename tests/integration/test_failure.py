@@ -18,7 +18,7 @@ from cacheops_lite.store import background_retry, circuit_breaker, invalidator, 
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client, run_script
 from cacheops_lite.store.protocol import MISS
-from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, Work
+from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, WriteSet
 from tests import servers
 from tests.conftest import run_async
 from tests.shop.models import Label, Product
@@ -120,8 +120,8 @@ def test_what_is_written_while_redis_is_away_is_not_stale_later(
 def test_nobody_else_reads_what_is_stale_for_long(server, degrading, pen, write):
     """What could not be delivered is so in the background, if this process does nothing more."""
     names()
-    value = next(key for key in server.client().scan_iter("@col:v:*"))
-    registry = server.client().keys("@col:g:*") + server.client().keys("@col:s:*")
+    value = next(key for key in server.client().scan_iter("cacheops:v:*"))
+    registry = server.client().keys("cacheops:t:*") + server.client().keys("cacheops:d:*")
     assert value
     assert registry
     pen.name = "quill"
@@ -168,7 +168,7 @@ def test_a_restart_of_redis_is_survived(server, degrading, at_once, pen):
     assert names() == ["quill"]
     server.start()
     assert names() == names() == ["quill"]
-    assert server.client().keys("@col:v:*")
+    assert server.client().keys("cacheops:v:*")
 
 
 def test_the_simple_cache_goes_on_without_redis(server, degrading, at_once, no_courier):
@@ -343,7 +343,7 @@ def test_other_errors_are_not_forgiven(server, degrading, pen, monkeypatch):
 def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, monkeypatch):
     """It is forked while other threads are within locks, and does itself what they were at."""
     names()
-    work = {"": Work(tables={"shop_product"})}
+    work = {"": WriteSet(tables={"shop_product"})}
     invalidator._in_delivery.update(work)
     held = [
         invalidator._delivery_lock,
@@ -359,7 +359,7 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, mo
             if not child:
                 with exiting():
                     assert local_cache.recall("nothing") is MISS
-                    assert run_script("lift", [], [""]) == 0
+                    assert run_script("release_fences", [], [""]) == 0
                     circuit_breaker.breaker.note(redis.ConnectionError())
                     assert not circuit_breaker.breaker.allows()
                     assert invalidator.is_overdue()
@@ -368,7 +368,7 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, mo
         assert os.waitpid(child, 0)[1] == 0
     finally:
         invalidator._in_delivery.clear()
-    assert not get_client().keys("*g:shop_product")
+    assert not get_client().keys("*t:shop_product")
 
 
 @contextmanager
@@ -410,11 +410,11 @@ def test_what_waits_is_bounded(server, degrading, no_courier):
     with using(servers.free_port()):
         for start in range(0, 3000, 500):
             changes = [Change("t", {"a": str(number)}, None) for number in range(start, start + 500)]
-            invalidator.postpone({"": Work(changes=changes, notices=[(Label, None)])})
+            invalidator.postpone({"": WriteSet(changes=changes, notices=[(Label, None)])})
         waiting = invalidator._overdue[""]
         assert len(waiting.changes) <= MAX_CHANGES_PER_TABLE
         assert waiting.tables == {"t"}
-        invalidator.postpone({"": Work(keys={f"k{number}" for number in range(invalidator.MAX_KEYS + 1)})})
+        invalidator.postpone({"": WriteSet(keys={f"k{number}" for number in range(invalidator.MAX_KEYS + 1)})})
         assert waiting.everything
         assert not waiting.notices
         assert not waiting.keys

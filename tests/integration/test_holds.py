@@ -21,7 +21,7 @@ def read():
 def holds():
     # Whoever lifted some did not wait for it.
     execute("PING")
-    return sorted(get_client().keys("*@col:h:*"))
+    return sorted(get_client().keys("*cacheops:f:*"))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def around_commit(monkeypatch):
     """Calls a function with whether what was held is committed by now: after the hold, and before the flush."""
 
     def arrange(function):
-        hold, flush, held = write_barrier.hold, write_barrier.deliver_surely, []
+        hold, flush, held = write_barrier.invalidate_and_fence, write_barrier.deliver_surely, []
 
         def holding(work, hold_of_work):
             hold(work, hold_of_work)
@@ -130,7 +130,7 @@ def around_commit(monkeypatch):
                 function(True)
             flush(*args)
 
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.hold", holding)
+        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.invalidate_and_fence", holding)
         monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_surely", flushing)
 
     return arrange
@@ -184,16 +184,16 @@ def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
     kept = []
     around_commit(lambda is_committed: kept.append((is_hit(lambda: of(inks)), holds())))
     product.name = "new"
-    monkeypatch.setattr("cacheops_lite.writes.unit_of_work.Recorder.is_dirty", False)
+    monkeypatch.setattr("cacheops_lite.writes.unit_of_work.UnitOfWork.is_dirty", False)
     product.save()
-    assert kept == [(True, [b"@col:h:shop_product"])] * 2
+    assert kept == [(True, [b"cacheops:f:shop_product"])] * 2
     assert holds() == []
 
 
 def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
     """While another writer is about to commit, nothing is made."""
-    other = invalidator.Hold()
-    invalidator.hold({"": _work()}, other)
+    other = invalidator.Fence()
+    invalidator.invalidate_and_fence({"": _work()}, other)
     save(label)
     assert read() == ["new"]
     assert not is_hit(read)
@@ -204,16 +204,16 @@ def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
 
 
 def _work():
-    from cacheops_lite.store.write_set import Work
+    from cacheops_lite.store.write_set import WriteSet
 
-    return Work(tables={"shop_label"})
+    return WriteSet(tables={"shop_label"})
 
 
 def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_hit):
     """Even if others hold the table again and again meanwhile."""
-    monkeypatch.setattr(invalidator, "HOLD_SECONDS", -1)
-    invalidator.hold({"": _work()}, invalidator.Hold())
-    get_client().zadd(keys.hold_key("", "shop_label"), {"dead": 1})
+    monkeypatch.setattr(invalidator, "FENCE_SECONDS", -1)
+    invalidator.invalidate_and_fence({"": _work()}, invalidator.Fence())
+    get_client().zadd(keys.fence_key("", "shop_label"), {"dead": 1})
     read()
     assert is_hit(read)
 
@@ -261,7 +261,7 @@ def test_a_flush_that_is_lost_is_done_before_this_process_reads_again(label, aro
             in_thread(read)
             if lost_with == "its script":
                 # As if the server had forgotten it.
-                monkeypatch.setattr(cacheops_redis._scripts["lift"], "sha", "0" * 40)
+                monkeypatch.setattr(cacheops_redis._scripts["release_fences"], "sha", "0" * 40)
             else:
                 monkeypatch.setattr(redis_py.Connection, "send_packed_command", lambda *args, **options: None)
 
@@ -280,7 +280,7 @@ def test_a_hold_that_fails_keeps_nobody_from_committing(label, monkeypatch):
     def refuse(*args):
         raise redis_py.ConnectionError
 
-    monkeypatch.setattr(invalidator, "hold", refuse)
+    monkeypatch.setattr(invalidator, "invalidate_and_fence", refuse)
     save(label)
     assert read() == ["new"]
 
@@ -319,13 +319,13 @@ def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch, wr
         patch.setattr(database, "is_usable", lambda: False)
         with pytest.raises(DatabaseError):
             write(label)
-    assert holds() == [b"@col:h:shop_label"]
+    assert holds() == [b"cacheops:f:shop_label"]
     assert read() == read() == ["new"]
 
 
 def test_what_is_taken_back_is_not_held(label, monkeypatch):
     """Nothing is told of it."""
-    monkeypatch.setattr(invalidator, "hold", lambda work: pytest.fail("it was held"))
+    monkeypatch.setattr(invalidator, "invalidate_and_fence", lambda work: pytest.fail("it was held"))
     with transaction.atomic():
         save(label)
         transaction.set_rollback(True)

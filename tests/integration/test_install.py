@@ -34,7 +34,7 @@ def test_uninstalling_leaves_django_as_it_was(store, without, reads):
     assert not post_save.has_listeners(Label)
     assert models.Model.save_base.__module__ == "django.db.models.base"
     assert Collector.delete.__module__ == "django.db.models.deletion"
-    assert execute_wrapper.guard not in connection.execute_wrappers
+    assert execute_wrapper.statement_guard not in connection.execute_wrappers
     label = Label.objects.create(text="x")
     label.save()
     assert list(Label.objects.all()) == [label]
@@ -58,9 +58,13 @@ def test_functions_may_be_decorated_before_the_app_is_there(store, without):
 
 def test_installing_twice_is_as_installing_once(store, is_hit):
     """Idempotent, step by step."""
-    before = len(post_save.receivers), connection.execute_wrappers.count(execute_wrapper.guard), QuerySet.count
+    before = (
+        len(post_save.receivers),
+        connection.execute_wrappers.count(execute_wrapper.statement_guard),
+        QuerySet.count,
+    )
     apps.install()
-    after = len(post_save.receivers), connection.execute_wrappers.count(execute_wrapper.guard), QuerySet.count
+    after = len(post_save.receivers), connection.execute_wrappers.count(execute_wrapper.statement_guard), QuerySet.count
     assert before == after
     Label.objects.count()
     assert is_hit(lambda: Label.objects.count())

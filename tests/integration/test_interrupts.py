@@ -212,7 +212,7 @@ def wait_until(condition):
 
 def left():
     """Locks and holds in Redis."""
-    return get_client().keys("*@col:[hl]:*")
+    return get_client().keys("*cacheops:[fl]:*")
 
 
 @pytest.mark.parametrize("kind", STRIKES)

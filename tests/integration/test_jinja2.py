@@ -79,7 +79,7 @@ def test_timeouts_are_the_tags_or_the_models(n, store):
     for tag in ("cached_as labels", "cached_as labels, timeout=50", "cached 40", "cached"):
         store.flushdb()
         rendered(f"{{% {tag} %}}{{% end{tag.split()[0]} %}}", labels=Label.objects.all())
-        (key,) = store.keys("*@col:v:*") + store.keys("*@col:c:*")
+        (key,) = store.keys("*cacheops:v:*") + store.keys("*cacheops:s:*")
         ttls.append(store.ttl(key))
     assert [-(-ttl // 10) * 10 if ttl > 0 else ttl for ttl in ttls] == [600, 50, 40, -1]
 

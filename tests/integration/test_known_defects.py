@@ -59,7 +59,7 @@ def test_a_foreign_or_truncated_value_crashes_no_read(store, spoil):
     Label.objects.create(text="x")
     said_as_labels()
     assert texts() == ["x"]
-    spoilt = list(store.scan_iter(match="@col:v:*"))
+    spoilt = list(store.scan_iter(match="cacheops:v:*"))
     assert len(spoilt) == 2
     for key in spoilt:
         store.set(key, spoil(store.get(key)))
@@ -145,7 +145,7 @@ def test_override_settings_counts_for_profiles(store, is_hit, reads):
         invalidate_all()
         read()
         assert is_hit(read)
-        (value,) = store.scan_iter(match="@col:v:*")
+        (value,) = store.scan_iter(match="cacheops:v:*")
         assert store.ttl(value) <= 7
 
 

@@ -18,7 +18,7 @@ from tests.processes import PATIENCE, ended, start
 from tests.shop.models import Label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
-LOCKS = "@col:l:*"
+LOCKS = "cacheops:l:*"
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_lock_is_never_read_as_a_value(processes):
     (holder,) = processes.start()
     processes.until("computes")
     assert len(list(processes.store.scan_iter(match=LOCKS))) == 1
-    assert not list(processes.store.scan_iter(match="@col:v:*"))
+    assert not list(processes.store.scan_iter(match="cacheops:v:*"))
     (other,) = processes.start(lock=False)
     assert processes.until("computes") == other.pid
     processes.go_on(only=other)

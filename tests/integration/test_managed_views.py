@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from cacheops_lite import cached_as
 from cacheops_lite.schema import database_catalog, database_views
 from cacheops_lite.utils import error_boundary
-from cacheops_lite.utils.lru import Lately
+from cacheops_lite.utils.lru import LruMap
 from tests.conftest import in_thread
 from tests.property.differential import uncached
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Unwatched
@@ -210,7 +210,7 @@ def test_databases_are_told_apart(clubs):
 def test_a_catalog_that_cannot_be_read_breaks_nothing(store, monkeypatch, caplog, in_transaction):
     """Nothing is cached then, and each write invalidates everything; and no transaction breaks."""
     Label.objects.create(pk=1, text="a")
-    monkeypatch.setattr(error_boundary, "_logged", Lately(10))
+    monkeypatch.setattr(error_boundary, "_logged", LruMap(10))
     monkeypatch.setattr(
         database_catalog, "NAMES", dict.fromkeys(database_catalog.NAMES, "SELECT nonsense FROM nowhere")
     )

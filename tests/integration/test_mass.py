@@ -101,7 +101,7 @@ def test_an_update_moves_rows_between_conditions(shop, in_atomic):
 
 
 def test_an_update_of_what_nobody_reads_reads_nothing(shop, queries):
-    """No scheme asks for the column: one statement, in a transaction whose commit is told before."""
+    """No shape asks for the column: one statement, in a transaction whose commit is told before."""
     pens, _ = shop
     reads = [lambda: Product.objects.filter(category=pens).count(), lambda: Label.objects.count()]
     [read() for read in reads]
@@ -133,7 +133,7 @@ FURTHER = {
 
 @pytest.mark.parametrize("write", FURTHER.values(), ids=FURTHER)
 def test_what_other_processes_began_to_read_falls_as_well(shop, monkeypatch, write):
-    """A process that writes knows of schemes what it heard last; it hears of others by writing, and is precise then."""
+    """A process that writes knows of shapes what it heard last; it hears of others by writing, and is precise then."""
     asked = []
     ask = dependency_index.ask
     monkeypatch.setattr(dependency_index, "ask", lambda prefixes: asked.extend(prefixes) or ask(prefixes))

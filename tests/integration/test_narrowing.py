@@ -127,7 +127,7 @@ def test_nobody_is_no_row(is_hit, store):
     nobody = lambda: [each.customer for each in Ticket.objects.filter(subject="nobody's").select_related("customer")]
     somebody = lambda: [each.customer.name for each in Ticket.objects.filter(subject="t").select_related("customer")]
     assert nobody() == [None]
-    assert not list(store.scan_iter(match=f"{keys.stamp_key('', 'shop_customer:')}*=*"))
+    assert not list(store.scan_iter(match=f"{keys.version_key('', 'shop_customer:')}*=*"))
     assert somebody() == ["c0"]
     customer = Customer.objects.get(name="c1")
     customer.name = "c3"
@@ -300,8 +300,8 @@ def test_what_only_adds_columns_is_narrowed(name):
 
 
 def tables(queryset):
-    found = compile_rows(queryset).narrowings
-    return {each.wide.table for each in row_dependencies.usable(found, queryset.query.is_sliced)}
+    found = compile_rows(queryset).row_level
+    return {each.coarse.table for each in row_dependencies.usable(found, queryset.query.is_sliced)}
 
 
 def test_a_table_between_two_others_that_lets_rows_in_is_seen():
@@ -375,7 +375,7 @@ def test_many_rows_count_as_the_table(is_hit, monkeypatch):
     read()
     rename("none")
     assert is_hit(read)
-    monkeypatch.setattr(row_dependencies, "MAX_NARROWED", 1)
+    monkeypatch.setattr(row_dependencies, "MAX_ROWS", 1)
     Product.objects.filter(sku="sku0").update(name="n")
     read()
     assert is_hit(read)
@@ -385,13 +385,13 @@ def test_many_rows_count_as_the_table(is_hit, monkeypatch):
 
 def test_values_that_can_not_be_told_count_as_the_table():
     """Without a hash, or without a token."""
-    [found] = compile_rows(products.select_related("category")).narrowings
+    [found] = compile_rows(products.select_related("category")).row_level
     width = max(source.position for source in found.sources) + 1
     for value in ([1], "x", float("nan")):
-        assert row_dependencies.narrow([found], [(value,) * width], connection.vendor) == {found.wide: None}
-    assert row_dependencies.narrow([found], [], connection.vendor) == {found.wide: {"id": set()}}
+        assert row_dependencies.narrow([found], [(value,) * width], connection.vendor) == {found.coarse: None}
+    assert row_dependencies.narrow([found], [], connection.vendor) == {found.coarse: {"id": set()}}
     assert row_dependencies.narrow([found], [(7,) * width, (None,) * width], connection.vendor) == {
-        found.wide: {"id": {"7"}}
+        found.coarse: {"id": {"7"}}
     }
 
 
@@ -399,7 +399,7 @@ def test_a_hit_is_one_round_trip_and_what_is_broken_is_a_miss(store, is_hit):
     """Whatever stands in the place of the header."""
     read = READS["select_related"]
     read()
-    [key] = store.scan_iter(match="@col:v:*")
+    [key] = store.scan_iter(match="cacheops:v:*")
     value = store.get(key)
     digest, length = value[:16], int(value[16:24])
     header = value[24 : 24 + length]
@@ -423,7 +423,7 @@ def test_losing_a_stamp_of_a_row_is_a_miss(store, is_hit):
     """Evicted or dropped, it is the same."""
     read = READS["select_related"]
     read()
-    found = list(store.scan_iter(match=f"{keys.stamp_key('', 'shop_category:id=')}*"))
+    found = list(store.scan_iter(match=f"{keys.version_key('', 'shop_category:id=')}*"))
     assert found
     store.delete(*found)
     assert not is_hit(read)
@@ -434,7 +434,7 @@ def test_losing_the_registry_is_a_miss(store, is_hit):
     """Nobody could tell a change of the row from others."""
     read = READS["select_related"]
     read()
-    store.delete(keys.registry_key("", "shop_category"))
+    store.delete(keys.index_key("", "shop_category"))
     rename("pens")
     assert not is_hit(read)
     assert read() == ["renamed"]
@@ -454,7 +454,7 @@ def while_it_is_read(monkeypatch, happen):
 
 @pytest.mark.parametrize("change", ["pens", "none"])
 def test_a_change_of_the_table_during_the_read_is_seen(change, monkeypatch, is_hit):
-    """The stamp on any row watches until those of single rows are made."""
+    """The version on any row watches until those of single rows are made."""
     read = READS["select_related"]
     while_it_is_read(monkeypatch, lambda: rename(change))
     assert read() == ["pens"]
@@ -463,10 +463,10 @@ def test_a_change_of_the_table_during_the_read_is_seen(change, monkeypatch, is_h
 
 
 def test_a_registry_that_is_lost_during_the_read_is_not_begun_anew(monkeypatch, is_hit, store):
-    """It would lack the schemes of other results, which then outlived a change."""
+    """It would lack the shapes of other results, which then outlived a change."""
     other = lambda: Category.objects.filter(name="pens").count()
     assert other() == 1
-    while_it_is_read(monkeypatch, lambda: store.delete(keys.registry_key("", "shop_category")))
+    while_it_is_read(monkeypatch, lambda: store.delete(keys.index_key("", "shop_category")))
     READS["select_related"]()
     rename("pens")
     assert other() == 0

@@ -51,7 +51,7 @@ def rename(product, **options):
 
 
 def test_every_key_begins_with_the_prefix(asked, store):
-    """Values, generations, registries, stamps, sets, locks and the simple cache's."""
+    """Values, table versions, dependency indexes, versions, sets, locks and the simple cache's."""
     pen = Product.objects.create(sku="pen", name="pen")
     assert is_kept_until(lambda: rename(pen), lambda: Product.objects.get(pk=pen.pk).name)
     list(Product.objects.cache(lock=True))
@@ -61,7 +61,7 @@ def test_every_key_begins_with_the_prefix(asked, store):
     with transaction.atomic():
         rename(pen)
     assert keys_of(store)
-    assert all(key.startswith("asked:@col:") for key in keys_of(store))
+    assert all(key.startswith("asked:cacheops:") for key in keys_of(store))
 
 
 def test_a_dotted_path_names_the_function(store):
@@ -79,7 +79,7 @@ def test_what_is_no_function_is_refused(store, value):
         Product.objects.count()
 
 
-@pytest.mark.parametrize("value", [None, 1, b"x", "x@col:v:"])
+@pytest.mark.parametrize("value", [None, 1, b"x", "xcacheops:v:"])
 def test_what_a_function_returns_should_be_plain_text(store, value):
     """The error names the setting."""
     returned = pytest.raises(ImproperlyConfigured, match="CACHEOPS_PREFIX returned")
@@ -126,7 +126,7 @@ def test_a_prefix_by_tables_misses_no_write(store):
         def joined():
             return list(Product.objects.filter(name__startswith="pen").values_list("name", "category__name"))
 
-        def narrowed():
+        def rows_by_dependency():
             return [each.category.name for each in Product.objects.select_related("category")]
 
         def rename_category():
@@ -135,7 +135,7 @@ def test_a_prefix_by_tables_misses_no_write(store):
 
         assert is_kept_until(lambda: rename(pen), joined)
         assert is_kept_until(rename_category, joined)
-        assert is_kept_until(rename_category, narrowed)
+        assert is_kept_until(rename_category, rows_by_dependency)
         assert is_kept_until(lambda: Product.objects.update(name="penny"), joined)
         assert is_kept_until(lambda: Customer.objects.filter(pk=ann.pk).update(city="Bari"), of(Customer, "city"))
         ann.name = "bea"
@@ -215,7 +215,7 @@ def test_a_prefix_of_a_write_is_that_of_its_moment(store):
 
 def test_invalidate_all_clears_all_prefixes_and_nothing_else(store):
     """Those of tables and of the simple cache; not those of other projects."""
-    others = {"@col:v:x", "other:@col:g:shop_label", "shop_label", "mine:", "mine:x", "min?:@col:v:x"}
+    others = {"cacheops:v:x", "other:cacheops:t:shop_label", "shop_label", "mine:", "mine:x", "min?:cacheops:v:x"}
     for key in others:
         store.set(key, 1)
     with override_settings(CACHEOPS_PREFIX=lambda query: "mine:" + "".join(query.tables)):
@@ -242,7 +242,7 @@ def test_invalidation_by_hand_knows_the_prefix(store):
 )
 def test_special_characters_are_harmless(store, prefix):
     """Whatever text it is, results are kept, fall and are cleared, and nobody else's keys are."""
-    near = [f"{prefix}x@col:v:1", f"x{prefix}@col:v:1", prefix + "@col", "a" + prefix[1:] + "b@col:v:1"]
+    near = [f"{prefix}xcacheops:v:1", f"x{prefix}cacheops:v:1", prefix + "cacheops", "a" + prefix[1:] + "bcacheops:v:1"]
     with override_settings(CACHEOPS_PREFIX=lambda query: prefix):
         for key in near:
             store.set(key, 1)
@@ -254,8 +254,8 @@ def test_special_characters_are_harmless(store, prefix):
         category = Category.objects.create(name="pens")
         Product.objects.create(sku="pen", category=category)
         category.name = "quills"
-        narrowed = lambda: [each.category.name for each in Product.objects.select_related("category")]
-        assert is_kept_until(category.save, narrowed)
+        rows_by_dependency = lambda: [each.category.name for each in Product.objects.select_related("category")]
+        assert is_kept_until(category.save, rows_by_dependency)
         Product.objects.all().delete()
         cache.set("key", 1, 10)
         assert cache.get("key") == 1

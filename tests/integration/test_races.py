@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from cacheops_lite import cached_as
 from cacheops_lite.orm import save_delete
 from cacheops_lite.query.row_recorder import Capture
-from cacheops_lite.reads import read_through
+from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidator, protocol
 from cacheops_lite.writes import bulk_persistence
 from tests.shop.models import Label, Product, Ticket
@@ -78,7 +78,7 @@ def read():
 
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_a_reader_that_reads_before_a_commit_and_fills_after_it_leaves_nothing_stale(store, stop, in_transaction):
-    """Its value stands under stamps that the commit dropped."""
+    """Its value stands under versions that the commit dropped."""
     label = Label.objects.create(text="old")
     reader = Steps(read)
     stop(Capture, "results", reader, after=True)
@@ -287,13 +287,13 @@ def test_a_failed_computation_lets_the_next_one_compute_at_once(store):
         patch.setattr(Capture, "results", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(queryset.all())
-    assert not list(store.scan_iter(match="@col:l:*"))
+    assert not list(store.scan_iter(match="cacheops:l:*"))
     assert list(queryset.all()) == []
 
 
 def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
     """Between its miss and its lock the one before finished: it does not compute again."""
-    from cacheops_lite.reads import read_through
+    from cacheops_lite.reads import cached_read
 
     calls = []
 
@@ -303,7 +303,7 @@ def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
         return len(calls)
 
     late = Steps(func)
-    stop(read_through.locks, "acquire_lock", late)
+    stop(cached_read.fill_lock, "acquire_lock", late)
     late.until_point()
     assert func() == 1
     assert late.to_its_end() == 1
@@ -328,7 +328,7 @@ def held(store, monkeypatch):
 def test_a_result_is_there_before_its_lock_is_let_go(store, monkeypatch, is_hit):
     """Without a lock nobody waits for it, and so neither does who keeps it."""
     sent = []
-    monkeypatch.setattr(read_through, "send_script", lambda *args: sent.append(args))
+    monkeypatch.setattr(cached_read, "send_script", lambda *args: sent.append(args))
     assert not is_hit(read)
     assert len(sent) == 1
     assert not is_hit(lambda: list(Label.objects.cache(lock=True)))
@@ -352,7 +352,7 @@ def test_who_waits_for_what_replaces_an_undecodable_value_is_patient(store, monk
     from cacheops_lite.store import fill_lock
 
     list(Label.objects.all())
-    (key,) = store.scan_iter(match="@col:v:*")
+    (key,) = store.scan_iter(match="cacheops:v:*")
     value = store.get(key)
     store.set(key, value[: protocol.DIGEST_LENGTH] + b"no pickle")
     looks = []
@@ -366,7 +366,6 @@ def test_who_waits_for_what_replaces_an_undecodable_value_is_patient(store, monk
 
 def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch):
     """It is bounded as a whole."""
-    from cacheops_lite.reads import read_through
     from cacheops_lite.store import fill_lock
 
     class Clock:
@@ -386,7 +385,7 @@ def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch)
             return missed
         return None
 
-    for module in (fill_lock, read_through):
+    for module in (fill_lock, cached_read):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(fill_lock, "acquire_lock", lambda key, token: False)
     monkeypatch.setattr(fill_lock, "_peek", peek)

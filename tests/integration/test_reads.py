@@ -286,7 +286,7 @@ def test_cache_chooses_ops_timeout_and_lock(is_hit, store, settings):
     queryset = Product.objects.all().cache(ops="count", timeout=5, lock=True)
     assert not caches(lambda: list(queryset.filter(views=1)))
     assert caches(lambda: queryset.filter(views=1).count())
-    values = [key for key in store.scan_iter(match="@col:v:*") if store.ttl(key) <= 5]
+    values = [key for key in store.scan_iter(match="cacheops:v:*") if store.ttl(key) <= 5]
     assert len(values) == 1
 
 
@@ -364,16 +364,16 @@ def test_a_disabled_cache_is_not_asked(settings):
 def test_db_agnostic_decides_whether_databases_share_results(settings, store):
     """Their names are part of the key, or not."""
     list(Product.objects.filter(views=1))
-    shared = len(list(store.scan_iter(match="@col:v:*")))
+    shared = len(list(store.scan_iter(match="cacheops:v:*")))
     settings.CACHEOPS = {"shop.*": {"ops": "all", "timeout": 60, "db_agnostic": False}}
     list(Product.objects.filter(views=1))
-    assert len(list(store.scan_iter(match="@col:v:*"))) == shared + 1
+    assert len(list(store.scan_iter(match="cacheops:v:*"))) == shared + 1
 
 
 def test_a_value_that_can_not_be_decoded_is_a_miss_and_logged(store, caplog, is_hit):
     """Of another version, or of a class that is gone."""
     Product.objects.get(sku="s1")
-    for key in store.scan_iter(match="@col:v:*"):
+    for key in store.scan_iter(match="cacheops:v:*"):
         store.set(key, store.get(key)[:-5])
     assert not is_hit(lambda: Product.objects.get(sku="s1"))
     assert "Can't decode" in caplog.text

@@ -12,14 +12,14 @@ from cacheops_lite.store import keys
 from tests.shop.models import Label
 
 pytestmark = pytest.mark.django_db(transaction=True)
-DEPENDENTS = "@col:d:shop_label:|*"
+DEPENDENTS = "cacheops:c:shop_label:|*"
 
 
 def fill(client, key=DEPENDENTS, live=3, dead=7):
     """A set of dependents as it is after `dead` of its values expired."""
     for i in range(live):
-        client.set(f"@col:v:live{i}", "value")
-    client.sadd(key, *(f"@col:v:live{i}" for i in range(live)), *(f"@col:v:dead{i}" for i in range(dead)))
+        client.set(f"cacheops:v:live{i}", "value")
+    client.sadd(key, *(f"cacheops:v:live{i}" for i in range(live)), *(f"cacheops:v:dead{i}" for i in range(dead)))
 
 
 def reapconjs(**options):
@@ -33,7 +33,7 @@ def test_members_whose_value_is_gone_are_removed(store, chunk_size):
     """However many steps it takes; those of living values stay."""
     fill(store, live=30, dead=600)
     assert reapconjs(chunk_size=chunk_size) == ""
-    assert store.smembers(DEPENDENTS) == {b"@col:v:live%d" % i for i in range(30)}
+    assert store.smembers(DEPENDENTS) == {b"cacheops:v:live%d" % i for i in range(30)}
 
 
 def test_real_sets_are_found(store, settings):
@@ -42,26 +42,26 @@ def test_real_sets_are_found(store, settings):
     for i in range(12):
         Label.objects.filter(text=f"{i}").count()
         list(Label.objects.all()[: i + 1])
-    sets = list(store.scan_iter(match="@col:d:*"))
+    sets = list(store.scan_iter(match="cacheops:c:*"))
     before = sum(map(store.scard, sets))
     assert before > 12
     assert reap_conjs(min_conj_set_size=1) == 0
-    gone = list(store.scan_iter(match="@col:v:*"))
+    gone = list(store.scan_iter(match="cacheops:v:*"))
     store.delete(*gone)
     assert reap_conjs(min_conj_set_size=1, dry_run=True) == before
     assert reap_conjs(min_conj_set_size=1) == before
-    assert not list(store.scan_iter(match="@col:d:*"))
+    assert not list(store.scan_iter(match="cacheops:c:*"))
 
 
 def test_what_remains_is_freed_by_an_invalidation(store, settings):
     """Reaping leaves caching as it was."""
     settings.CACHEOPS_INSIDEOUT = False
     assert Label.objects.count() == 0
-    (dependents,) = store.scan_iter(match="@col:d:*")
-    store.sadd(dependents, "@col:v:gone")
+    (dependents,) = store.scan_iter(match="cacheops:c:*")
+    store.sadd(dependents, "cacheops:v:gone")
     assert reap_conjs(min_conj_set_size=2) == 1
     Label.objects.create(text="x")
-    assert not list(store.scan_iter(match="@col:v:*"))
+    assert not list(store.scan_iter(match="cacheops:v:*"))
     assert Label.objects.count() == 1
 
 
@@ -78,26 +78,26 @@ def test_the_default_is_sets_of_a_thousand(store):
     """As in django-cacheops."""
     fill(store, live=1, dead=998)
     assert reap_conjs() == 0
-    store.sadd(DEPENDENTS, "@col:v:one more")
+    store.sadd(DEPENDENTS, "cacheops:v:one more")
     assert reap_conjs() == 999
 
 
 def test_keys_of_others_are_left_alone(store):
     """Redis may be shared with others, whatever they call their keys."""
-    for key in ("mine", "@col:dd", "x@col:d:shop_label:", "@col:c:k:set"):
+    for key in ("mine", "cacheops:dd", "xcacheops:c:shop_label:", "cacheops:s:k:set"):
         fill(store, key)
-    store.rpush("@col:d:list", *"abcdefghijkl")
-    store.set("@col:d:text", "x" * 20)
+    store.rpush("cacheops:c:list", *"abcdefghijkl")
+    store.set("cacheops:c:text", "x" * 20)
     assert reap_conjs(min_conj_set_size=1) == 0
 
 
 def test_what_is_no_set_any_more_is_left_alone(store, monkeypatch, caplog):
     """It changed after it was found: neither its size nor its members are asked for in vain."""
     fill(store)
-    fill(store, "@col:d:other")
+    fill(store, "cacheops:c:other")
     client = store_client.get_client()
-    monkeypatch.setattr(client, "scan_iter", lambda **options: iter([b"@col:d:text", b"@col:d:other"]))
-    store.set("@col:d:text", "x")
+    monkeypatch.setattr(client, "scan_iter", lambda **options: iter([b"cacheops:c:text", b"cacheops:c:other"]))
+    store.set("cacheops:c:text", "x")
     assert reap_conjs(min_conj_set_size=1) == 7
     scan = client.sscan_iter
 
@@ -107,12 +107,12 @@ def test_what_is_no_set_any_more_is_left_alone(store, monkeypatch, caplog):
 
     monkeypatch.setattr(client, "sscan_iter", replaced)
     assert reap_conjs(min_conj_set_size=1) == 0
-    assert "Can't reap b'@col:d:other'" in caplog.text
+    assert "Can't reap b'cacheops:c:other'" in caplog.text
 
 
 def test_a_prefix_is_taken_as_it_is(store):
     """Its asterisks and brackets stand for themselves."""
-    ours, foreign = keys.dependents_key("p[a]*", "t:|*"), keys.dependents_key("paz", "t:|*")
+    ours, foreign = keys.conjunction_set_key("p[a]*", "t:|*"), keys.conjunction_set_key("paz", "t:|*")
     for key in (ours, foreign):
         fill(store, key)
     with override_settings(CACHEOPS_PREFIX=lambda query: "p[a]*"):
@@ -124,7 +124,7 @@ def test_a_value_that_comes_back_meanwhile_is_still_invalidated(store, settings,
     """It is gone from the set, and yet never stale: sets are bookkeeping."""
     settings.CACHEOPS_INSIDEOUT = False
     assert Label.objects.count() == 0
-    (dependents,) = store.scan_iter(match="@col:d:*")
+    (dependents,) = store.scan_iter(match="cacheops:c:*")
     (value,) = store.smembers(dependents)
     kept = store.get(value)
     store.delete(value)

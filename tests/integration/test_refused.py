@@ -9,10 +9,10 @@ from django.db import connection
 from django.test import override_settings
 
 from cacheops_lite import cached_as, invalidate_all, invalidate_obj
-from cacheops_lite.reads import read_through
+from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidator
 from cacheops_lite.store.client import get_client
-from cacheops_lite.store.write_set import Work
+from cacheops_lite.store.write_set import WriteSet
 from tests import servers
 from tests.conftest import counted_reads
 from tests.shop.models import Category, Label, Product
@@ -51,7 +51,7 @@ def rows(store):
     return Label.objects.create(text="old")
 
 
-@pytest.mark.parametrize("part", ["v", "g", "r", "s", "d", "h", "l"])
+@pytest.mark.parametrize("part", ["v", "t", "i", "d", "c", "f", "l"])
 def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part):
     """Written by hand, or by another program: reads go on, writes are seen, and results are cached again."""
     reads = [texts, joined, report]
@@ -59,9 +59,9 @@ def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part)
         invalidate_all()
         for read in reads * 2:
             read()
-        names = ["shop_label", "shop_product", "shop_category"] if part == "h" else []
-        keys = list(store.scan_iter(match=f"*@col:{part}:*")) or [f"@col:{part}:{name}" for name in names]
-        assert keys or part in "ld"
+        names = ["shop_label", "shop_product", "shop_category"] if part == "f" else []
+        keys = list(store.scan_iter(match=f"*cacheops:{part}:*")) or [f"cacheops:{part}:{name}" for name in names]
+        assert keys or part in "lc"
         for turn in range(2):
             for key in keys:
                 store.delete(key)
@@ -72,8 +72,8 @@ def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part)
             rows.save()
             Category.objects.update(name=f"{kind} {turn}")
             assert [read() for read in reads] == [[rows.text], [("a", f"{kind} {turn}")], [rows.text]], kind
-        if (part, kind) == ("h", "sorted set"):
-            # That is a hold, which stands until it expires.
+        if (part, kind) == ("f", "sorted set"):
+            # That is a fence, which stands until it expires.
             continue
         for read in reads * 2:
             read()
@@ -109,7 +109,7 @@ def test_an_overdue_invalidation_that_fails_for_good_drops_tables(store, rows, m
         ) if connection.vendor != "mysql" else cursor.cursor.execute("UPDATE shop_label SET text = 'new'")
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "cacheops_lite"):
         patch.setattr(invalidator, "run_script", run)
-        invalidator.postpone({"": Work(tables={"shop_label"})})
+        invalidator.postpone({"": WriteSet(tables={"shop_label"})})
         assert [texts() for _ in range(5)] == [["new"]] * 5
         assert len(tried) <= 2
         assert not invalidator.is_overdue()
@@ -177,13 +177,13 @@ def test_a_value_that_can_not_be_told_drops_its_table_and_nothing_is_retried(sto
         raise RuntimeError("of a value")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cacheops_lite.store.dependency_index.Registry.met_by", raising)
+        patch.setattr("cacheops_lite.store.dependency_index.DependencyIndex.met_by", raising)
         rows.text = "new"
         rows.save()
         assert texts() == ["new"]
         invalidate_obj(rows)
     assert not invalidator.is_overdue()
-    assert read_through.outbox is invalidator
+    assert cached_read.invalidator is invalidator
 
 
 def test_the_server_s_refusals_count_as_away(server):

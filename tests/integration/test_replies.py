@@ -11,8 +11,8 @@ from cacheops_lite import cache, cached, cached_as, cached_view, invalidate_all
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import fill_lock, invalidator, keys, protocol, redis_connection
-from cacheops_lite.store.protocol import Basis
-from cacheops_lite.store.write_set import Work
+from cacheops_lite.store.protocol import VersionSet
+from cacheops_lite.store.write_set import WriteSet
 from tests import services
 from tests.shop.models import Label, Product
 
@@ -88,14 +88,14 @@ def rows(client):
 
 def unread_commands(client):
     """Replies of many forms: of other types, and of the very form of a hit, with another row."""
-    basis = Basis("", [Dependency("shop_label", (("id", "7"),), None)])
-    values = list(client.scan_iter(match="*@col:v:*"))
+    version_set = VersionSet("", [Dependency("shop_label", (("id", "7"),), None)])
+    values = list(client.scan_iter(match="*cacheops:v:*"))
     return [
         ("PING",),
         ("ECHO", "a"),
         ("INCR", "counter"),
         ("MGET", "nothing"),
-        ("MGET", values[0], *basis.checked_keys),
+        ("MGET", values[0], *version_set.checked_keys),
         ("MGET", values[1], values[2], values[3]),
         ("EVAL", "return {'nonce', 7, {'shop_label'}}", 0),
     ]
@@ -152,7 +152,7 @@ def test_no_value_of_the_simple_cache_is_another_s(client, rows):
 
     true = read()
     assert read() == true == ((1, 2, True), (1, 2, b"a", b"b", 1, 2))
-    values = list(client.scan_iter(match="*@col:c:*"))
+    values = list(client.scan_iter(match="*cacheops:s:*"))
     for command in [*unread_commands(client), *[("MGET", value) for value in values]]:
         leave_unread(client, *[command] * 4)
         assert in_threads(read) == [true] * 4, command
@@ -167,36 +167,36 @@ def test_an_invalidation_is_done_when_it_returns(client, rows):
         Label.objects.filter(pk=1).update(text=f"new {number}")
         assert texts() == [f"new {number}"]
         leave_unread(client, *[command] * 2)
-        invalidator.invalidate({"": Work(tables={"shop_label"})})
-        assert not redis.Redis.from_url(services.REDIS_URL).exists(keys.generation_key("", "shop_label"))
+        invalidator.invalidate({"": WriteSet(tables={"shop_label"})})
+        assert not redis.Redis.from_url(services.REDIS_URL).exists(keys.table_version_key("", "shop_label"))
 
 
 def test_a_lock_is_not_taken_by_another_s_reply(client):
     """Neither is it left behind."""
     for command in (("ECHO", "token"), ("PING",), ("INCR", "counter"), ("MGET", "nothing")):
         leave_unread(client, *[command] * 3)
-        took = fill_lock.acquire_lock("@col:v:one", "first")
+        took = fill_lock.acquire_lock("cacheops:v:one", "first")
         if took:
-            assert redis.Redis.from_url(services.REDIS_URL).get("@col:l:one") == b"first"
-        fill_lock.release_lock("@col:v:one", "first")
-        assert fill_lock.acquire_lock("@col:v:one", "second")
-        fill_lock.release_lock("@col:v:one", "second")
+            assert redis.Redis.from_url(services.REDIS_URL).get("cacheops:l:one") == b"first"
+        fill_lock.release_lock("cacheops:v:one", "first")
+        assert fill_lock.acquire_lock("cacheops:v:one", "second")
+        fill_lock.release_lock("cacheops:v:one", "second")
 
 
 def test_a_value_proves_its_key_and_its_versions(client, rows):
     """Swapped values are misses."""
-    values = list(client.scan_iter(match="*@col:v:*"))
+    values = list(client.scan_iter(match="*cacheops:v:*"))
     stored = client.mget(values)
     for key, value in zip(values, [*stored[1:], stored[0]], strict=True):
         client.set(key, value)
     assert got() == rows
-    basis = Basis("", [Dependency("t", (), None)])
-    lookup = protocol.read("@col:v:a", basis, 60)
-    protocol.take_stamps(lookup, 60)
+    version_set = VersionSet("", [Dependency("t", (), None)])
+    lookup = protocol.read("cacheops:v:a", version_set, 60)
+    protocol.create_versions(lookup, 60)
     assert protocol.fill(lookup, b"payload", 60)
-    client.copy("@col:v:a", "@col:v:b")
-    assert protocol.read("@col:v:a", basis).payload == b"payload"
-    assert protocol.read("@col:v:b", basis).payload is protocol.MISS
+    client.copy("cacheops:v:a", "cacheops:v:b")
+    assert protocol.read("cacheops:v:a", version_set).payload == b"payload"
+    assert protocol.read("cacheops:v:b", version_set).payload is protocol.MISS
 
 
 def test_a_connection_is_closed_where_looking_at_it_is_interrupted(client, monkeypatch):

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheops_lite.functions import backend_api, redis_cache
-from cacheops_lite.functions.redis_cache import CacheKey, CacheMiss, RedisCache
+from cacheops_lite.functions import CacheKey, CacheMiss, RedisCache
 from cacheops_lite.store import protocol
 from tests.shop.models import Category, Product
 
@@ -285,7 +285,7 @@ def test_keys_of_users_never_meet_those_of_calls(cache):
     """Not even a key that looks like one of them."""
     call = counted(cache.cached)
     call()
-    for key in (call.key(), "c:" + call.key(), "@col:c:" + call.key()):
+    for key in (call.key(), "c:" + call.key(), "cacheops:s:" + call.key()):
         assert cache.get(str(key), None) is None
         cache.set(str(key), "foreign")
         cache.delete(str(key))
@@ -688,7 +688,7 @@ def test_calls_that_look_alike_are_told_apart(cache, one, other):
 def test_a_foreign_value_is_a_miss(store, caplog, value):
     """Redis may be shared with others; a miss is logged, and the value does not stay in the way."""
     call = counted(redis_cache.cached)
-    for key, use in (("@col:c:k:key", lambda: redis_cache.cache.get_or_set("key", 1)), (call.key(), call)):
+    for key, use in (("cacheops:s:k:key", lambda: redis_cache.cache.get_or_set("key", 1)), (call.key(), call)):
         store.set(key, value)
         caplog.clear()
         assert use() == 1
@@ -700,9 +700,9 @@ def test_a_foreign_value_is_a_miss(store, caplog, value):
 def test_a_truncated_value_is_a_miss(store, caplog):
     """Wherever it was cut, also for those that ask for many or count."""
     redis_cache.cache.set("key", 12345)
-    whole = store.get("@col:c:k:key")
+    whole = store.get("cacheops:s:k:key")
     for length in range(len(whole)):
-        store.set("@col:c:k:key", whole[:length])
+        store.set("cacheops:s:k:key", whole[:length])
         assert redis_cache.cache.get("key", None) is None
     assert redis_cache.cache.get_many(["key"]) == {}
     assert not redis_cache.cache.has_key("key")
@@ -714,7 +714,7 @@ def test_a_truncated_value_is_a_miss(store, caplog):
 
 def test_a_value_of_another_type_is_a_miss(store):
     """A list where a string should be is no error, and is replaced."""
-    store.rpush("@col:c:k:key", 1)
+    store.rpush("cacheops:s:k:key", 1)
     assert redis_cache.cache.get("key", None) is None
     assert redis_cache.cache.get_many(["key"]) == {}
     assert redis_cache.cache.get_or_set("key", 1) == redis_cache.cache.get("key") == 1
@@ -723,17 +723,17 @@ def test_a_value_of_another_type_is_a_miss(store):
 def test_a_value_is_no_other_keys(store):
     """Copied to another key it is foreign there."""
     redis_cache.cache.set("key", 1)
-    store.set("@col:c:k:other", store.get("@col:c:k:key"))
+    store.set("cacheops:s:k:other", store.get("cacheops:s:k:key"))
     assert redis_cache.cache.get("other", None) is None
 
 
 def test_clear_leaves_keys_of_others(store, settings):
     """Those of the ORM's cache included."""
-    lookup = protocol.read("@col:v:name", protocol.Basis("", [], ["t"]))
-    protocol.take_stamps(lookup, 60)
+    lookup = protocol.read("cacheops:v:name", protocol.VersionSet("", [], ["t"]))
+    protocol.create_versions(lookup, 60)
     assert protocol.fill(lookup, b"value", 60)
-    others = set(store.scan_iter()) | {b"mine", b"@col:c", b"x@col:c:k:key"}
-    for key in (b"mine", b"@col:c", b"x@col:c:k:key"):
+    others = set(store.scan_iter()) | {b"mine", b"cacheops:s", b"xcacheops:s:k:key"}
+    for key in (b"mine", b"cacheops:s", b"xcacheops:s:k:key"):
         store.set(key, 1)
     redis_cache.cache.set_many({str(i): i for i in range(1500)})
     redis_cache.cache.clear()
@@ -745,24 +745,24 @@ def test_clear_leaves_keys_of_others(store, settings):
 def test_clear_takes_a_prefix_as_it_is(store):
     """Characters of patterns in it mean themselves."""
     redis_cache.cache.set("key", 1)
-    store.set("pxa?@col:c:k:key", 1)
+    store.set("pxa?cacheops:s:k:key", 1)
     redis_cache.cache.clear()
-    assert list(store.scan_iter()) == [b"pxa?@col:c:k:key"]
+    assert list(store.scan_iter()) == [b"pxa?cacheops:s:k:key"]
 
 
 def test_timeouts_are_those_of_redis(store):
     """Seconds, or fractions of one; None is for ever; counting keeps what remains, touching sets it."""
     redis_cache.cache.set("key", 1)
-    assert store.pttl("@col:c:k:key") == -1
+    assert store.pttl("cacheops:s:k:key") == -1
     redis_cache.cache.incr("key")
-    assert store.pttl("@col:c:k:key") == -1
+    assert store.pttl("cacheops:s:k:key") == -1
     redis_cache.cache.set("key", 1, timeout=0.5)
-    assert 0 < store.pttl("@col:c:k:key") <= 500
+    assert 0 < store.pttl("cacheops:s:k:key") <= 500
     assert redis_cache.cache.touch("key", 60)
     redis_cache.cache.incr("key")
-    assert 50 < store.ttl("@col:c:k:key") <= 60
+    assert 50 < store.ttl("cacheops:s:k:key") <= 60
     assert redis_cache.cache.touch("key")
-    assert store.pttl("@col:c:k:key") == -1
+    assert store.pttl("cacheops:s:k:key") == -1
     assert redis_cache.cache.touch("other") is False
     call = counted(redis_cache.cached(timeout=30))
     call()
@@ -774,7 +774,7 @@ def test_timeouts_are_those_of_redis(store):
 def test_what_expired_is_a_miss(store):
     """For all who ask."""
     redis_cache.cache.set("key", 1, timeout=0.001)
-    while store.exists("@col:c:k:key"):
+    while store.exists("cacheops:s:k:key"):
         pass
     assert redis_cache.cache.get("key", None) is None
     assert redis_cache.cache.add("key", 2)
@@ -791,7 +791,7 @@ def test_counting_starts_again_when_somebody_comes_between(store):
             redis_cache.cache.set("key", 100)
         return value + 1
 
-    assert redis_cache.cache.change("@col:c:k:key", add) == 101
+    assert redis_cache.cache.change("cacheops:s:k:key", add) == 101
     assert redis_cache.cache.get("key") == 101
 
 

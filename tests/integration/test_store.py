@@ -1,4 +1,4 @@
-"""The store's contract, on both modes and both kinds of Redis: a value is valid while all its stamps stand."""
+"""The store's contract, on both modes and both kinds of Redis: a value is valid while all its versions stand."""
 
 import time
 
@@ -7,9 +7,9 @@ import pytest
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import dependency_index, invalidator, keys, protocol
 from cacheops_lite.store.fill_lock import acquire_lock, deadline, release_lock, wait_for_value
-from cacheops_lite.store.protocol import MISS, Basis
-from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Arrivals, Change, Work
-from cacheops_lite.utils.lru import Lately
+from cacheops_lite.store.protocol import MISS, VersionSet
+from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Arrivals, Change, WriteSet
+from cacheops_lite.utils.lru import LruMap
 
 ANY = Dependency("t", (), None)
 ONE = Dependency("t", (("a", "1"),), None)
@@ -20,17 +20,17 @@ OTHER = Dependency("u", (), None)
 
 def keep(name, *dependencies, payload=b"value", timeout=60):
     """Read, miss and fill, as a reader does."""
-    lookup = protocol.read(keys.value_key("", name), Basis("", dependencies))
-    protocol.take_stamps(lookup, timeout)
+    lookup = protocol.read(keys.value_key("", name), VersionSet("", dependencies))
+    protocol.create_versions(lookup, timeout)
     assert protocol.fill(lookup, payload, timeout)
 
 
 def kept(name, *dependencies):
-    return protocol.read(keys.value_key("", name), Basis("", dependencies)).payload
+    return protocol.read(keys.value_key("", name), VersionSet("", dependencies)).payload
 
 
 def changed(old=None, new=None, changed=None, table="t", **kwargs):
-    invalidator.invalidate({"": Work(changes=[Change(table, old, new, changed, **kwargs)])})
+    invalidator.invalidate({"": WriteSet(changes=[Change(table, old, new, changed, **kwargs)])})
 
 
 def test_a_value_is_found_with_all_it_rests_on(store):
@@ -117,7 +117,7 @@ def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkey
         keep("stays", other, OTHER)
         calls.clear()
         changes = [Change("t", image, image, ["x"]), Change("u", None, {}), Change("nobody", None, image)]
-        invalidator.invalidate({"": Work(changes=changes[:1])})
+        invalidator.invalidate({"": WriteSet(changes=changes[:1])})
         assert kept("falls", dependency, OTHER) is MISS
         assert kept("stays", other, OTHER) == b"value"
         assert len(calls) == turns
@@ -125,7 +125,7 @@ def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkey
     keep("other", OTHER)
     keep("two", TWO)
     dependency_index._known.clear()
-    invalidator.invalidate({"": Work(changes=changes, tables={"gone"})})
+    invalidator.invalidate({"": WriteSet(changes=changes, tables={"gone"})})
     assert kept("one", ONE) is kept("other", OTHER) is MISS
     assert kept("two", TWO) == b"value"
 
@@ -137,7 +137,7 @@ def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
     """They may stand for anything: what could match falls, other tables stay, and no error comes of them."""
     keep("one", ONE)
     keep("other", OTHER)
-    store.sadd(keys.registry_key("", "t"), member)
+    store.sadd(keys.index_key("", "t"), member)
     changed(new={"a": "1"})
     assert kept("one", ONE) is MISS
     assert kept("other", OTHER) == b"value"
@@ -146,7 +146,7 @@ def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
 def test_schemes_that_another_process_brought_since_there_were_none_are_matched(store, monkeypatch):
     """As when a mass write asked for them before anything was cached."""
     monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
-    assert wanted().schemes["t"] == set()
+    assert wanted().shapes["t"] == set()
     keep("one", ONE)
     keep("two", TWO)
     changed(new={"a": "1"})
@@ -155,24 +155,24 @@ def test_schemes_that_another_process_brought_since_there_were_none_are_matched(
 
 
 def test_a_registry_that_was_made_anew_is_not_taken_for_the_one_before(store, monkeypatch):
-    """Though another process put as many schemes into it."""
+    """Though another process put as many shapes into it."""
     monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
     keep("one", ONE)
     changed(new={"a": "5", "b": "5"})
     before = dependency_index.known("", "t")
-    store.delete(keys.registry_key("", "t"))
+    store.delete(keys.index_key("", "t"))
     other = Dependency("t", (("b", "1"),), None)
     keep("other", other)
     changed(new={"a": "1", "b": "1"})
     assert kept("other", other) is MISS
     assert dependency_index.known("", "t").size == before.size
-    assert dependency_index.known("", "t").version != before.version
+    assert dependency_index.known("", "t").incarnation != before.incarnation
 
 
 def test_a_missing_registry_drops_the_table(store):
     """Without it changes can't be matched: it was evicted or flushed."""
     keep("one", ONE)
-    store.delete(keys.registry_key("", "t"))
+    store.delete(keys.index_key("", "t"))
     changed(new={"a": "2"})
     assert kept("one", ONE) is MISS
 
@@ -180,16 +180,16 @@ def test_a_missing_registry_drops_the_table(store):
 def test_a_registry_made_anew_starts_a_new_generation(store):
     """Changes that came while it was missing might have met values that are still there."""
     keep("one", ONE)
-    store.delete(keys.registry_key("", "t"))
+    store.delete(keys.index_key("", "t"))
     keep("two", TWO)
     assert kept("one", ONE) is MISS
     assert kept("two", TWO) == b"value"
 
 
 def test_a_stamp_of_an_old_generation_counts_as_absent(store):
-    """Its scheme may be missing from the registry that was made since."""
+    """Its shape may be missing from the dependency index that was made since."""
     keep("one", ONE)
-    store.delete(keys.registry_key("", "t"))
+    store.delete(keys.index_key("", "t"))
     keep("b", Dependency("t", (("b", "1"),), None))
     keep("one", ONE)
     changed(new={"a": "1", "b": "2"})
@@ -198,12 +198,12 @@ def test_a_stamp_of_an_old_generation_counts_as_absent(store):
 
 def test_a_read_of_what_nobody_knows_takes_the_stamps_along(store, monkeypatch):
     """A first miss is two round trips: what is absent is made by the read itself."""
-    monkeypatch.setattr(protocol, "_known", Lately(1))
-    lookup = protocol.read(keys.value_key("", "new"), Basis("", [ONE, OTHER]), 60)
+    monkeypatch.setattr(protocol, "_known", LruMap(1))
+    lookup = protocol.read(keys.value_key("", "new"), VersionSet("", [ONE, OTHER]), 60)
     assert lookup.payload is MISS
-    stamps = list(lookup.stamps)
-    protocol.take_stamps(lookup, 60)
-    assert lookup.stamps == stamps
+    versions = list(lookup.versions)
+    protocol.create_versions(lookup, 60)
+    assert lookup.versions == versions
     assert protocol.fill(lookup, b"value", 60)
     assert kept("new", ONE, OTHER) == b"value"
 
@@ -213,11 +213,11 @@ def test_a_read_of_what_another_process_filled_finds_it(store, monkeypatch):
     keep("one", ONE)
     key = keys.value_key("", "one")
     for timeout in (0, 60):
-        monkeypatch.setattr(protocol, "_known", Lately(1))
-        assert protocol.read(key, Basis("", [ONE]), timeout).payload == b"value"
+        monkeypatch.setattr(protocol, "_known", LruMap(1))
+        assert protocol.read(key, VersionSet("", [ONE]), timeout).payload == b"value"
     changed(new={"a": "1"})
-    monkeypatch.setattr(protocol, "_known", Lately(1))
-    assert protocol.read(key, Basis("", [ONE]), 60).payload is MISS
+    monkeypatch.setattr(protocol, "_known", LruMap(1))
+    assert protocol.read(key, VersionSet("", [ONE]), 60).payload is MISS
 
 
 def test_losing_any_key_costs_a_miss_and_never_an_old_value(store):
@@ -239,7 +239,7 @@ def test_a_fill_that_a_change_overtook_is_dead_on_arrival(store):
 
 
 def test_a_fill_that_another_reader_and_a_change_overtook_is_dead(store):
-    """Also when somebody registered the same stamps again meanwhile."""
+    """Also when somebody registered the same versions again meanwhile."""
     lookup = store_read("one", ONE)
     changed(new={"a": "1"})
     keep("one", ONE, payload=b"new")
@@ -250,13 +250,13 @@ def test_a_fill_that_another_reader_and_a_change_overtook_is_dead(store):
 def test_a_fill_that_a_dropped_generation_overtook_is_dead(store):
     """A coarse change counts like a precise one."""
     lookup = store_read("one", ONE)
-    invalidator.invalidate({"": Work(tables={"t"})})
+    invalidator.invalidate({"": WriteSet(tables={"t"})})
     assert not fill(lookup)
 
 
 def store_read(name, *dependencies):
-    lookup = protocol.read(keys.value_key("", name), Basis("", dependencies))
-    protocol.take_stamps(lookup, 60)
+    lookup = protocol.read(keys.value_key("", name), VersionSet("", dependencies))
+    protocol.create_versions(lookup, 60)
     return lookup
 
 
@@ -276,35 +276,35 @@ def test_the_registry_tells_which_columns_schemes_need(store):
     found = wanted()
     assert (found.conditions["t"], found.reads["t"]) == ({"a"}, {"a", "x"})
     assert [found.asks_for("t", column) for column in "axz"] == [True, True, False]
-    assert found.schemes["t"] == {"a"}
+    assert found.shapes["t"] == {"a"}
     keep("one", ONE)
     assert wanted().reads["t"] is None
     assert wanted().asks_for("t", "z")
 
 
 def test_rows_that_came_drop_what_any_of_them_meets(store):
-    """Of each scheme, also of one without conditions and of one with several columns; and nothing else."""
+    """Of each shape, also of one without conditions and of one with several columns; and nothing else."""
     pair = Dependency("t", (("a", "1"), ("b", "2")), None)
     crossed = Dependency("t", (("a", "1"), ("b", "3")), None)
     for name, dependency in {"one": ONE, "two": TWO, "any": ANY, "pair": pair, "crossed": crossed}.items():
         keep(name, dependency)
     met = {"": {""}, "a": {"a=1", "a=7"}, "a,b": {"a=1&b=2", "a=7&b=3"}}
-    invalidator.invalidate({"": Work(changes=[Arrivals("t", met)])})
+    invalidator.invalidate({"": WriteSet(changes=[Arrivals("t", met)])})
     assert kept("one", ONE) is kept("any", ANY) is kept("pair", pair) is MISS
     assert kept("two", TWO) == kept("crossed", crossed) == b"value"
 
 
 def test_rows_that_came_and_do_not_tell_of_a_scheme_drop_the_table(store):
-    """As when the scheme came after the rows were looked at, or their column is made by the database."""
+    """As when the shape came after the rows were looked at, or their column is made by the database."""
     keep("two", TWO)
     keep("any", ANY)
-    invalidator.invalidate({"": Work(changes=[Arrivals("t", {"": {""}})])})
+    invalidator.invalidate({"": WriteSet(changes=[Arrivals("t", {"": {""}})])})
     assert kept("two", TWO) is kept("any", ANY) is MISS
 
 
 def is_dropped(changes):
     """Instead of all these changes the script is told to drop the table."""
-    return Work(changes=changes).by_table() == {"t": None}
+    return WriteSet(changes=changes).by_table() == {"t": None}
 
 
 def test_rows_that_came_count_as_many_as_they_differ(store):
@@ -315,17 +315,17 @@ def test_rows_that_came_count_as_many_as_they_differ(store):
     assert not is_dropped([many])
     assert is_dropped([few, many])
     keep("one", ONE)
-    invalidator.invalidate({"": Work(changes=[few, many])})
+    invalidator.invalidate({"": WriteSet(changes=[few, many])})
     assert kept("one", ONE) is MISS
 
 
 def test_changes_that_meet_too_many_stamps_drop_the_table(store, monkeypatch):
-    """Few rows and many schemes make many names, too."""
-    monkeypatch.setattr(dependency_index, "MAX_STAMPS", 3)
+    """Few rows and many shapes make many names, too."""
+    monkeypatch.setattr(dependency_index, "MAX_DEPENDENCIES", 3)
     for count, stays in [(3, True), (4, False)]:
         keep("one", ONE)
         changes = [Change("t", None, {"a": str(10 + i)}) for i in range(count)]
-        invalidator.invalidate({"": Work(changes=changes)})
+        invalidator.invalidate({"": WriteSet(changes=changes)})
         assert (kept("one", ONE) is not MISS) == stays
 
 
@@ -335,7 +335,7 @@ def test_too_many_changes_drop_the_table_in_one_small_call(store):
     keep("other", OTHER)
     changes = [Change("t", None, {"a": str(i)}) for i in range(MAX_CHANGES_PER_TABLE + 1)]
     assert is_dropped(changes)
-    invalidator.invalidate({"": Work(changes=changes)})
+    invalidator.invalidate({"": WriteSet(changes=changes)})
     assert kept("one", ONE) is MISS
     assert kept("other", OTHER) == b"value"
 
@@ -348,70 +348,70 @@ def test_a_foreign_value_is_a_miss(store, value):
     assert kept("one", ONE) is MISS
 
 
-WIDE = {"plain": (), "narrowable": [ANY]}
+WIDE = {"plain": (), "coarse": [ANY]}
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("narrowable", WIDE)
+@pytest.mark.parametrize("coarse", WIDE)
 @pytest.mark.parametrize("value", [b"", b"x" * 15, b"x" * 1000, ["x"]])
-def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, value, narrowable, known):
+def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, value, coarse, known):
     """Whichever command reads it; and the next value takes its place."""
-    basis = Basis("", [ANY, OTHER], narrowable=WIDE[narrowable])
+    version_set = VersionSet("", [ANY, OTHER], coarse=WIDE[coarse])
     key = keys.value_key("", "one")
 
     def filled():
-        lookup = protocol.read(key, basis, 60)
-        protocol.take_stamps(lookup, 60)
+        lookup = protocol.read(key, version_set, 60)
+        protocol.create_versions(lookup, 60)
         return protocol.fill(lookup, b"value", 60)
 
     assert filled()
     store.delete(key)
     store.rpush(key, *value) if isinstance(value, list) else store.set(key, value)
     if not known:
-        monkeypatch.setattr(protocol, "_known", Lately(1))
-    assert protocol.read(key, basis, 60).payload is MISS
+        monkeypatch.setattr(protocol, "_known", LruMap(1))
+    assert protocol.read(key, version_set, 60).payload is MISS
     assert filled()
-    assert protocol.read(key, basis, 60).payload == b"value"
+    assert protocol.read(key, version_set, 60).payload == b"value"
 
 
 def test_clear_removes_our_keys_and_no_others(store):
     """Redis may be shared with others, whatever they call their keys."""
     keep("one", ONE)
     store.set("mine", 1)
-    store.set("@col", 1)
-    store.set("p?@col:v:x", 1)
+    store.set("cacheops", 1)
+    store.set("p?cacheops:v:x", 1)
     invalidator.clear("")
-    assert sorted(store.scan_iter()) == [b"@col", b"mine", b"p?@col:v:x"]
+    assert sorted(store.scan_iter()) == [b"cacheops", b"mine", b"p?cacheops:v:x"]
     invalidator.clear("p?")
-    assert sorted(store.scan_iter()) == [b"@col", b"mine"]
+    assert sorted(store.scan_iter()) == [b"cacheops", b"mine"]
 
 
 def test_prefixes_keep_apart(store):
     """A change under one prefix leaves another's values."""
     lookup = store_in("p*", "one")
-    invalidator.invalidate({"": Work(tables={"t"})})
+    invalidator.invalidate({"": WriteSet(tables={"t"})})
     assert fill(lookup)
 
 
 def store_in(prefix, name):
-    lookup = protocol.read(keys.value_key(prefix, name), Basis(prefix, [ONE]))
-    protocol.take_stamps(lookup, 60)
+    lookup = protocol.read(keys.value_key(prefix, name), VersionSet(prefix, [ONE]))
+    protocol.create_versions(lookup, 60)
     return lookup
 
 
 def test_everything_we_write_expires(store):
     """Memory does not grow without end: no key of ours lives forever."""
     keep("one", ONE, NARROW, OTHER, timeout=30)
-    assert acquire_lock("@col:v:one", "token")
+    assert acquire_lock("cacheops:v:one", "token")
     for key in store.scan_iter():
         assert 0 < store.ttl(key) <= 300, key
 
 
 def test_what_a_value_rests_on_lives_as_long_as_it_does(store):
-    """A longer timeout prolongs stamps that were made for a shorter one."""
+    """A longer timeout prolongs versions that were made for a shorter one."""
     keep("short", ONE, timeout=10)
     keep("long", ONE, timeout=1000)
-    for key in Basis("", [ONE]).checked_keys:
+    for key in VersionSet("", [ONE]).checked_keys:
         assert store.ttl(key) >= 1000
 
 
@@ -435,14 +435,14 @@ def test_values_stay_valid_when_the_mode_is_switched(store, settings, insideout)
 def test_sets_of_dependents_are_freed_and_kept_small(store, settings):
     """An invalidation frees the results it drops; writes remove members that died of themselves."""
     settings.CACHEOPS_INSIDEOUT = False
-    dependents = keys.dependents_key("", keys.scheme(ONE).stamp)
+    dependents = keys.conjunction_set_key("", keys.named(ONE).dependency)
     for i in range(200):
         keep(f"k{i}", ONE)
         if i >= 10:
             store.delete(keys.value_key("", f"k{i - 10}"))
     assert store.scard(dependents) <= 60
     changed(new={"a": "1"})
-    assert not list(store.scan_iter(match="@col:v:*"))
+    assert not list(store.scan_iter(match="cacheops:v:*"))
     assert not store.exists(dependents)
 
 
@@ -452,8 +452,8 @@ def test_an_invalidation_frees_a_bounded_number_of_results(store, settings):
     for i in range(300):
         keep(f"k{i}", ONE)
     changed(new={"a": "1"})
-    assert 200 <= len(list(store.scan_iter(match="@col:v:*"))) <= 290
-    assert not list(store.scan_iter(match="@col:d:*"))
+    assert 200 <= len(list(store.scan_iter(match="cacheops:v:*"))) <= 290
+    assert not list(store.scan_iter(match="cacheops:c:*"))
     assert all(kept(f"k{i}", ONE) is MISS for i in range(300))
 
 
@@ -461,7 +461,7 @@ def test_without_sets_no_set_is_kept(store, settings):
     """CACHEOPS_INSIDEOUT is the mode with the least memory."""
     settings.CACHEOPS_INSIDEOUT = True
     keep("one", ONE)
-    assert not list(store.scan_iter(match="@col:d:*"))
+    assert not list(store.scan_iter(match="cacheops:c:*"))
 
 
 def test_one_lock_is_held_at_a_time_and_released_by_its_holder_only(store):
@@ -488,7 +488,7 @@ def test_a_lock_is_never_read_as_a_value(store):
 def test_waiting_ends_with_the_value_or_with_the_lock(store):
     """Who waits gets what was computed, or a miss when the holder gave up."""
     key = keys.value_key("", "one")
-    missed = protocol.read(key, Basis("", [ONE]))
+    missed = protocol.read(key, VersionSet("", [ONE]))
     assert wait_for_value(missed, deadline()).payload is MISS
     acquire_lock(key, "token")
     keep("one", ONE)
@@ -499,7 +499,7 @@ def test_waiting_goes_on_while_a_payload_that_was_no_use_stays(store):
     """One that does not decode is not what the holder computes; and at the deadline waiting ends."""
     key = keys.value_key("", "one")
     keep("one", ONE)
-    useless = protocol.read(key, Basis("", [ONE]))
+    useless = protocol.read(key, VersionSet("", [ONE]))
     acquire_lock(key, "token")
     before = time.monotonic()
     assert wait_for_value(useless, before + 0.1).payload == b"value"
@@ -527,17 +527,17 @@ def test_names_with_odd_characters_work_all_the_way(store):
     odd = Dependency('odd "t":|', (("a=b,c|d", "1"),), ("a=b,c|d", "x y"))
     keep("odd", odd)
     assert kept("odd", odd) == b"value"
-    scheme = keys.scheme(odd)
-    changed(new={"a%3Db%2Cc%7Cd": "1"}, table=scheme.table)
+    shape = keys.named(odd)
+    changed(new={"a%3Db%2Cc%7Cd": "1"}, table=shape.table)
     assert kept("odd", odd) is MISS
 
 
 def test_a_long_list_of_read_columns_is_matched_in_full(store):
-    """Its id is a hash, the registry holds the names."""
+    """Its id is a hash, the dependency index holds the names."""
     columns = tuple(f"column{i}" for i in range(20))
-    wide = Dependency("t", (), columns)
-    keep("wide", wide)
+    coarse = Dependency("t", (), columns)
+    keep("wide", coarse)
     changed({}, {}, ["column20"])
-    assert kept("wide", wide) == b"value"
+    assert kept("wide", coarse) == b"value"
     changed({}, {}, ["column19"])
-    assert kept("wide", wide) is MISS
+    assert kept("wide", coarse) is MISS

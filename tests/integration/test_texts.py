@@ -146,5 +146,5 @@ def collations(cursor):
     ],
 )
 def test_a_tokenizer_is_chosen_by_collation(vendor, collation, tokenizer):
-    """What is not known makes no terms."""
+    """What is not known makes no conditions."""
     assert columns._text_tokenizer(collation, vendor) is tokenizer

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from cacheops_lite.writes.unit_of_work import recorder_of
+from cacheops_lite.writes.unit_of_work import unit_of_work_of
 from tests.conftest import in_thread
 from tests.shop.models import Label, Product
 
@@ -115,7 +115,7 @@ def test_a_clean_transaction_reads_and_fills_only_from_fresh_snapshots(reads):
 
 
 def test_a_statement_that_pins_a_snapshot_stops_filling(reads):
-    """REPEATABLE READ may see what was before the stamps."""
+    """REPEATABLE READ may see what was before the versions."""
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL's way of asking for it")
     with transaction.atomic():
@@ -166,7 +166,7 @@ def test_recorders_hold_nothing_after_their_transaction(label):
                     raise end
         except Undo:
             pass
-        assert not recorder_of(connection).is_dirty
+        assert not unit_of_work_of(connection).is_dirty
 
 
 @pytest.mark.parametrize("end", ["commit", "COMMIT", "set_autocommit", "close"])

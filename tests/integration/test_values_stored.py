@@ -10,6 +10,7 @@ from cacheops_lite import conf
 from tests.integration.checks import changed
 from tests.property.differential import uncached
 from tests.rich.models import Mark, Marking, Sample
+from tests.shop.models import Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,3 +124,17 @@ def test_two_instants_that_are_stored_as_one(store, berlin):
     assert [read() for read in reads] == [0, 0]
     Sample.objects.bulk_create([Sample(moment=instants[0])])
     assert [read() for read in reads] == [1, 1]
+
+
+def test_a_get_follows_a_change_of_the_time_zone_settings(store, settings):
+    """As a project's tests make them: converters that were composed before would make naive datetimes, or aware ones."""
+    for use_tz in (True, False, True):
+        settings.USE_TZ = use_tz
+        moment = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone.utc if use_tz else None)
+        product = Product.objects.create(sku=f"tz {use_tz}", added=moment)
+        for _ in range(2):
+            found = Product.objects.get(pk=product.pk)
+            assert found.added == moment
+            # This reads the before image.
+            found.save()
+        product.delete()

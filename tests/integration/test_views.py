@@ -30,12 +30,12 @@ from django.views.generic import TemplateView
 
 from cacheops_lite import cached_view_as, invalidate_all
 from cacheops_lite.functions import redis_cache, view_cache
-from cacheops_lite.functions.redis_cache import CacheKey, CacheMiss
+from cacheops_lite.functions import CacheKey, CacheMiss
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import invalidator, keys, protocol
 from cacheops_lite.store.client import get_client
-from cacheops_lite.store.protocol import MISS, Basis
-from cacheops_lite.store.write_set import Work
+from cacheops_lite.store.protocol import MISS, VersionSet
+from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import run_async
 from tests.integration.conftest import cache_of_kind
 from tests.shop.models import Category, Label, Unwatched
@@ -833,17 +833,17 @@ def test_names_of_pages_are_of_requests_or_uris():
 
 
 class StampedPages:
-    """Caches pages under stamps: what is written to the table drops them all."""
+    """Caches pages under versions: what is written to the table drops them all."""
 
     timeout = 60
     memory = redis_cache.cache
-    basis = Basis("", [Dependency("t", (), None)])
+    version_set = VersionSet("", [Dependency("t", (), None)])
 
     def read(self, func, name, compute, place):
-        found = protocol.read(keys.value_key("", keys.digest(name)), self.basis)
+        found = protocol.read(keys.value_key("", keys.digest(name)), self.version_set)
         if found.payload is not MISS:
             return self.memory._decode(name, found.payload)
-        protocol.take_stamps(found, 60)
+        protocol.create_versions(found, 60)
         response = compute()
         placed = place(response)
         if placed is not None:
@@ -858,12 +858,12 @@ def test_other_ways_to_cache_build_on_the_layer(store):
     def change(request, response):
         patch_vary_headers(response, ["X-Kind"])
         if response.content == b"5":
-            invalidator.invalidate({"": Work(tables={"t"})})
+            invalidator.invalidate({"": WriteSet(tables={"t"})})
 
     view = view_cache.view_decorator(StampedPages(), extra=lambda request: 1)(Counted(change).view())
     requests = [get("/"), get("/", headers={"x-kind": "a"})]
     assert [body(view(request)) for request in requests * 2] == [1, 2, 1, 2]
-    invalidator.invalidate({"": Work(tables={"t"})})
+    invalidator.invalidate({"": WriteSet(tables={"t"})})
     assert [body(view(request)) for request in requests * 2] == [3, 4, 3, 4]
     view.invalidate("http://testserver/")
     assert [body(view(requests[0])) for _ in range(3)] == [5, 6, 6]

@@ -55,8 +55,8 @@ def scripts_run(monkeypatch):
 
         return noted
 
-    for module in ("store", "outbox", "locks"):
-        monkeypatch.setattr(f"cacheops_lite.{module}.run_script", noting(cacheops_redis.run_script))
+    for module in ("protocol", "invalidator", "fill_lock"):
+        monkeypatch.setattr(f"cacheops_lite.store.{module}.run_script", noting(cacheops_redis.run_script))
     monkeypatch.setattr("cacheops_lite.store.invalidator.send_script", noting(cacheops_redis.send_script))
     return names
 
@@ -74,7 +74,7 @@ def test_a_save_drops_what_it_affects_and_nothing_else(is_hit):
 
 
 def test_a_save_costs_a_script_call_before_its_commit_and_one_after_it(monkeypatch):
-    """In autocommit as in a transaction, of one object or of many; once it is known which schemes there are."""
+    """In autocommit as in a transaction, of one object or of many; once it is known which shapes there are."""
     listed("pens")()
     pen = product("pens")
     pen.save(update_fields=["name"])
@@ -83,13 +83,13 @@ def test_a_save_costs_a_script_call_before_its_commit_and_one_after_it(monkeypat
     names = scripts_run(monkeypatch)
     pen.views = 5
     pen.save()
-    assert names == ["invalidate", "lift"]
+    assert names == ["invalidate", "release_fences"]
     with transaction.atomic():
         for views in range(20):
             pen.views = views
             pen.save()
             Product.objects.create(sku=f"s{views}", name="x")
-    assert names == ["invalidate", "lift"] * 2
+    assert names == ["invalidate", "release_fences"] * 2
 
 
 def test_a_move_drops_both_lists(is_hit):
@@ -656,7 +656,7 @@ def skus():
 
 @pytest.fixture
 def pen():
-    """Saved so often by this process that it knows which schemes there are."""
+    """Saved so often by this process that it knows which shapes there are."""
     pen = product("pens")
 
     def saved(**values):
@@ -761,7 +761,7 @@ def heard():
 
 
 def test_receivers_hear_of_all_of_a_row_whoever_reads_what(pen, heard):
-    """Though no scheme asks for it."""
+    """Though no shape asks for it."""
     counted()
     saved = pen(views=1)
     heard.clear()

@@ -54,14 +54,14 @@ def no_saves_of_items(monkeypatch):
 
 def no_new_images(monkeypatch):
     """Only what a row matched before a write falls."""
-    stamps = Change.stamps
-    monkeypatch.setattr(Change, "stamps", lambda self, scheme: stamps(replace(self, new=self.old or {}), scheme))
+    versions = Change.versions
+    monkeypatch.setattr(Change, "versions", lambda self, shape: versions(replace(self, new=self.old or {}), shape))
 
 
 def no_old_images(monkeypatch):
     """Only what a row matches after a write falls."""
-    stamps = Change.stamps
-    monkeypatch.setattr(Change, "stamps", lambda self, scheme: stamps(replace(self, old=self.new or {}), scheme))
+    versions = Change.versions
+    monkeypatch.setattr(Change, "versions", lambda self, shape: versions(replace(self, old=self.new or {}), shape))
 
 
 def no_guard(monkeypatch):
@@ -103,8 +103,8 @@ def no_tables_between(monkeypatch):
 
 def no_dirtiness(monkeypatch):
     """What is read in a transaction that wrote is kept."""
-    monkeypatch.setattr(unit_of_work.Recorder, "is_dirty", False)
-    monkeypatch.setattr(unit_of_work.Recorder, "pins_snapshot", False)
+    monkeypatch.setattr(unit_of_work.UnitOfWork, "is_dirty", False)
+    monkeypatch.setattr(unit_of_work.UnitOfWork, "pins_snapshot", False)
 
 
 def no_null_rows(monkeypatch):

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheops_lite.schema.predicates import ANY, MAX_CONJUNCTIONS, NONE, Term, all_of, any_of, one_of
+from cacheops_lite.schema.predicates import ANY, MAX_CONJUNCTIONS, NONE, Condition, all_of, any_of, one_of
 
-TERMS = st.builds(Term, st.just("t"), st.sampled_from("abc"), st.sampled_from("012"))
+TERMS = st.builds(Condition, st.just("t"), st.sampled_from("abc"), st.sampled_from("012"))
 TREES = st.recursive(
-    st.lists(TERMS, min_size=1, max_size=4).map(lambda terms: ("in", terms)) | st.just(("unknown", [])),
+    st.lists(TERMS, min_size=1, max_size=4).map(lambda conditions: ("in", conditions)) | st.just(("unknown", [])),
     lambda trees: st.tuples(st.sampled_from(["and", "or"]), st.lists(trees, max_size=5)),
     max_leaves=25,
 )
@@ -26,19 +26,19 @@ def formula(tree):
 def passes(tree, row, unknown):
     kind, parts = tree
     if kind == "in":
-        return any(row[term.column] == term.token for term in parts)
+        return any(row[condition.column] == condition.token for condition in parts)
     if kind == "unknown":
         return unknown
     return {"and": all, "or": any}[kind](passes(part, row, unknown) for part in parts)
 
 
 def meets(row, result):
-    return any(all(row[term.column] == term.token for term in conjunction) for conjunction in result)
+    return any(all(row[condition.column] == condition.token for condition in conjunction) for conjunction in result)
 
 
 @given(TREES)
 def test_each_row_that_passes_the_condition_meets_the_formula(tree):
-    """However terms are combined and dropped, no row that matters is left out."""
+    """However conditions are combined and dropped, no row that matters is left out."""
     result = formula(tree)
     for row in ROWS:
         if passes(tree, row, unknown=True):
@@ -58,11 +58,11 @@ def test_a_small_formula_is_exact(tree):
     if result != ANY and len(repr(tree)) < 300:
         for row in ROWS:
             if meets(row, result) and not passes(tree, row, unknown=False):
-                # Only a product past the bound leaves terms out.
+                # Only a product past the bound leaves conditions out.
                 assert sum(1 for _ in repr(tree).split("Term")) > 6
 
 
 def test_contradictions_are_dropped():
     """A column can't equal two values, so that such a conjunction concerns no row."""
-    assert all_of([one_of([Term("t", "a", "1")]), one_of([Term("t", "a", "2")])]) == NONE
-    assert len(all_of([one_of([Term("t", "a", "1")]), one_of([Term("u", "a", "2")])])) == 1
+    assert all_of([one_of([Condition("t", "a", "1")]), one_of([Condition("t", "a", "2")])]) == NONE
+    assert len(all_of([one_of([Condition("t", "a", "1")]), one_of([Condition("u", "a", "2")])])) == 1

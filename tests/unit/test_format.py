@@ -14,51 +14,51 @@ LONG = tuple(f"column{i}" for i in range(10))
 
 def test_the_names_of_keys_are_golden():
     """Old processes and new ones that share a Redis agree on them, or raise FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 5
-    assert keys.value_key("p:", "x") == "p:@col:v:x"
-    assert keys.generation_key("", "t") == "@col:g:t"
-    assert keys.registry_key("", "t") == "@col:r:t"
-    assert keys.hold_key("", "t") == "@col:h:t"
-    assert keys.stamp_key("", "t:a=1|*") == "@col:s:t:a=1|*"
-    assert keys.dependents_key("", "t:a=1|*") == "@col:d:t:a=1|*"
-    assert keys.lock_key("p:@col:v:x") == "p:@col:l:x"
+    assert keys.FORMAT_VERSION == 6
+    assert keys.value_key("p:", "x") == "p:cacheops:v:x"
+    assert keys.table_version_key("", "t") == "cacheops:t:t"
+    assert keys.index_key("", "t") == "cacheops:i:t"
+    assert keys.fence_key("", "t") == "cacheops:f:t"
+    assert keys.version_key("", "t:a=1|*") == "cacheops:d:t:a=1|*"
+    assert keys.conjunction_set_key("", "t:a=1|*") == "cacheops:c:t:a=1|*"
+    assert keys.lock_key("p:cacheops:v:x") == "p:cacheops:l:x"
 
 
 def test_schemes_are_golden():
-    """The registry's members, as `schemes` parses them."""
-    assert keys.scheme(Dependency("t", (), None)) == ("t", "|*", "t:|*")
-    assert keys.scheme(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
-    assert keys.scheme(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
-    _, member, stamp = keys.scheme(Dependency("t", (), LONG))
+    """The dependency index's members, as `shapes` parses them."""
+    assert keys.named(Dependency("t", (), None)) == ("t", "|*", "t:|*")
+    assert keys.named(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
+    assert keys.named(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
+    _, member, dependency = keys.named(Dependency("t", (), LONG))
     columns, read_id, read = member.split("|")
     assert (columns, read) == ("", ",".join(LONG))
     assert read_id.startswith("#")
-    assert stamp == f"t:|{read_id}"
+    assert dependency == f"t:|{read_id}"
 
 
 @pytest.mark.parametrize("read", [None, (), ("a",), ("a", "b=c|d"), LONG])
-@pytest.mark.parametrize("terms", [(), (("a", "1"),), (("a", "1"), ("b=c|d", "!&")), (("a,b", "x"), ("@", "y"))])
-def test_writers_make_the_stamps_that_readers_ask_for(terms, read):
-    """Of rows that meet the terms; rows that do not tell meet none."""
-    scheme = keys.scheme(Dependency("odd:|table", terms, read))
-    parsed = dependency_shapes.parse(scheme.member.encode())
-    image = {tokens.name(column): token for column, token in terms}
-    assert f"{tokens.name('odd:|table')}:{parsed.stamp(image)}" == scheme.stamp
+@pytest.mark.parametrize("conditions", [(), (("a", "1"),), (("a", "1"), ("b=c|d", "!&")), (("a,b", "x"), ("@", "y"))])
+def test_writers_make_the_stamps_that_readers_ask_for(conditions, read):
+    """Of rows that meet the conditions; rows that do not tell meet none."""
+    shape = keys.named(Dependency("odd:|table", conditions, read))
+    parsed = dependency_shapes.parse(shape.shape.encode())
+    image = {tokens.name(column): token for column, token in conditions}
+    assert f"{tokens.name('odd:|table')}:{parsed.dependency_of(image)}" == shape.dependency
     assert parsed.columns == tuple(image)
     assert parsed.reads == (None if read is None else frozenset(map(tokens.name, read)))
     for column in image:
-        assert parsed.stamp({name: token for name, token in image.items() if name != column}) is None
-    assert not scheme.member.startswith(dependency_shapes.VERSION)
+        assert parsed.dependency_of({name: token for name, token in image.items() if name != column}) is None
+    assert not shape.shape.startswith(dependency_shapes.INCARNATION)
 
 
 def test_odd_names_of_tables_and_columns_are_escaped():
     """They can't break out of their place in a key."""
-    scheme = keys.scheme(Dependency("odd table:|", (("a=b,c", "1"),), None))
-    assert scheme == ("odd%20table%3A%7C", "a%3Db%2Cc|*", "odd%20table%3A%7C:a%3Db%2Cc=1|*")
+    shape = keys.named(Dependency("odd table:|", (("a=b,c", "1"),), None))
+    assert shape == ("odd%20table%3A%7C", "a%3Db%2Cc|*", "odd%20table%3A%7C:a%3Db%2Cc=1|*")
 
 
 def test_tokens_and_digests_have_their_lengths():
-    """A stamp starts with its generation: both are found by length."""
+    """A version starts with its table version: both are found by length."""
     assert len(keys.fresh_token()) == keys.TOKEN_LENGTH
     assert DIGEST_LENGTH == 16
     assert len({keys.fresh_token() for _ in range(1000)}) == 1000

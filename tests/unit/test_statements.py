@@ -160,7 +160,7 @@ def test_tables_are_found_wherever_a_statement_mentions_them():
     ],
 )
 def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
-    """Afterwards its connection may read older states than the stamps say."""
+    """Afterwards its connection may read older states than the versions say."""
     assert asks_for_snapshot(sql) is asks
 
 

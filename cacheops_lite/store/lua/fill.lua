@@ -29,7 +29,7 @@ for i = 1, m do
     end
 end
 for _, group in ipairs(groups or {}) do
-    if group.registry and redis.call('type', group.registry).ok ~= 'set' then
+    if group.index and redis.call('type', group.index).ok ~= 'set' then
         return 0
     end
 end
@@ -55,25 +55,25 @@ local function note_in(set)
 end
 
 -- Make the stamps of a group; returns what of them is not the generation.
-local function stamp(group)
-    local generation = ARGV[4 + group.owner]
-    if group.registry then
-        redis.call('sadd', group.registry, group.member)
-        keep(group.registry)
+local function create_versions(group)
+    local table_version = ARGV[4 + group.owner]
+    if group.index then
+        redis.call('sadd', group.index, group.shape)
+        keep(group.index)
     end
     local tokens = {}
     for i, value in ipairs(group.values) do
-        local key = group.stamp .. value .. group.tail
+        local key = group.version .. value .. group.tail
         local found = redis.pcall('get', key)
-        if type(found) ~= 'string' or string.sub(found, 1, #generation) ~= generation then
-            found = generation .. fresh
+        if type(found) ~= 'string' or string.sub(found, 1, #table_version) ~= table_version then
+            found = table_version .. fresh
             redis.call('set', key, found, 'EX', ttl * 2)
         else
             keep(key)
         end
-        tokens[i] = string.sub(found, #generation + 1)
-        if group.set then
-            note_in(group.set .. value .. group.tail)
+        tokens[i] = string.sub(found, #table_version + 1)
+        if group.conjunction_set then
+            note_in(group.conjunction_set .. value .. group.tail)
         end
     end
     return tokens
@@ -82,8 +82,8 @@ end
 if groups then
     local header = {}
     for i, group in ipairs(groups) do
-        local tokens = stamp(group)
-        header[i] = {owner = group.owner, stamp = group.stamp, tail = group.tail, values = group.values, tokens = tokens}
+        local tokens = create_versions(group)
+        header[i] = {owner = group.owner, version = group.version, tail = group.tail, values = group.values, tokens = tokens}
     end
     local encoded = cjson.encode(header)
     payload = string.format('%08d', #encoded) .. encoded .. payload

@@ -47,15 +47,15 @@ end
 
 -- Drop those stamps in ARGV that are there, their sets, and as many results as the budget allows.
 local function drop(name, first, last)
-    local stamps, sets = root .. 's:' .. name .. ':', root .. 'd:' .. name .. ':'
-    local asked, fallen, freed = {}, {}, {}
+    local versions, sets = root .. 'd:' .. name .. ':', root .. 'c:' .. name .. ':'
+    local asked, dropped, freed = {}, {}, {}
     for i = first, last do
-        asked[#asked + 1] = stamps .. ARGV[i]
+        asked[#asked + 1] = versions .. ARGV[i]
     end
     for i, found in ipairs(get_all(asked)) do
         if found then
             local set = sets .. ARGV[first + i - 1]
-            fallen[#fallen + 1] = asked[i]
+            dropped[#dropped + 1] = asked[i]
             freed[#freed + 1] = set
             if budget > 0 then
                 -- Whichever come first: to choose at random takes longer the larger the set.
@@ -68,13 +68,13 @@ local function drop(name, first, last)
         end
     end
     all_at_once('unlink', freed)
-    return all_at_once('del', fallen)
+    return all_at_once('del', dropped)
 end
 
 local token, seconds = ARGV[2], tonumber(ARGV[3])
 
-local function hold(name)
-    local key = root .. 'h:' .. name
+local function fence(name)
+    local key = root .. 'f:' .. name
     local now = tonumber(redis.call('time')[1])
     if type(redis.pcall('zremrangebyscore', key, '-inf', '(' .. now)) == 'table' then
         -- Something of another type is in the way.
@@ -86,26 +86,26 @@ end
 
 local i = 4
 while ARGV[i] do
-    local name, version, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+    local name, incarnation, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
-        hold(name)
+        fence(name)
     end
-    local registry = root .. 'r:' .. name
-    local found = size >= 0 and redis.pcall('scard', registry) or 0
+    local index = root .. 'i:' .. name
+    local found = size >= 0 and redis.pcall('scard', index) or 0
     if type(found) == 'table' then
-        redis.call('del', registry)
+        redis.call('del', index)
         found = 0
     end
-    local is_known = found > 0 and found == size and redis.call('sismember', registry, version) == 1
+    local is_known = found > 0 and found == size and redis.call('sismember', index, incarnation) == 1
     if found == 0 or (is_known and count < 0) then
-        reply[2] = reply[2] + redis.call('del', root .. 'g:' .. name)
+        reply[2] = reply[2] + redis.call('del', root .. 't:' .. name)
         if found == 0 and size >= 0 then
             reply[#reply + 1] = {name}
         end
     elseif is_known then
         reply[2] = reply[2] + drop(name, i + 4, i + 3 + count)
     else
-        reply[#reply + 1] = {name, redis.call('smembers', registry)}
+        reply[#reply + 1] = {name, redis.call('smembers', index)}
     end
     i = i + 4 + math.max(count, 0)
 end

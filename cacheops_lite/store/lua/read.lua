@@ -7,7 +7,7 @@
 --        [3] 1 if the value begins with what is for this script
 --        [4] a fresh random token, as long as generations are; absent if nothing is to be made
 --        [5] least time to live of all that is made, in seconds
---        [6] JSON: {"schemes": [[member, ...] for each table], "owners": [table of each stamp, from 1]}
+--        [6] JSON: {"shapes": [[member, ...] for each table], "owners": [table of each stamp, from 1]}
 -- Reply  the value's digest and its payload, nothing if it can't be valid; then the generations and stamps, as they stand
 --        now
 --
@@ -21,19 +21,19 @@ local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 local found = n + m > 0 and redis.call('mget', unpack(KEYS, 2, 1 + n + m)) or {}
 
 local function stands(group)
-    local generation = found[group.owner]
-    if not generation then
+    local table_version = found[group.owner]
+    if not table_version then
         return false
     end
     if #group.values == 0 then
         return true
     end
-    local stamps = {}
+    local versions = {}
     for i, name in ipairs(group.values) do
-        stamps[i] = group.stamp .. name .. group.tail
+        versions[i] = group.version .. name .. group.tail
     end
-    for i, stamp in ipairs(redis.call('mget', unpack(stamps))) do
-        if stamp ~= generation .. group.tokens[i] then
+    for i, version in ipairs(redis.call('mget', unpack(versions))) do
+        if version ~= table_version .. group.tokens[i] then
             return false
         end
     end
@@ -79,22 +79,22 @@ local function is_of(key, kind)
 end
 
 -- Of a writer that counts as dead the hold is taken away: should it live, it must find out.
-local function is_held(hold)
-    return is_of(hold, 'zset')
-        and redis.call('zremrangebyscore', hold, '-inf', '(' .. redis.call('time')[1]) >= 0
-        and redis.call('exists', hold) == 1
+local function is_fenced(fence)
+    return is_of(fence, 'zset')
+        and redis.call('zremrangebyscore', fence, '-inf', '(' .. redis.call('time')[1]) >= 0
+        and redis.call('exists', fence) == 1
 end
 
 local function make(plan)
     for i = 1, n do
-        if is_held(KEYS[1 + n + m + n + i]) then
+        if is_fenced(KEYS[1 + n + m + n + i]) then
             return
         end
     end
     for i = 1, n do
-        local registry = KEYS[1 + n + m + i]
+        local index = KEYS[1 + n + m + i]
         -- What is of another type is not ours.
-        local is_new = not is_of(registry, 'set')
+        local is_new = not is_of(index, 'set')
         if is_new or not found[i] or #found[i] ~= #fresh then
             found[i] = fresh
             redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
@@ -102,17 +102,17 @@ local function make(plan)
             keep(KEYS[1 + i])
         end
         if is_new then
-            redis.call('del', registry)
+            redis.call('del', index)
             -- Tells it from the one before: both may have as many schemes.
-            redis.call('sadd', registry, '@' .. fresh, unpack(plan.schemes[i]))
-        elseif #plan.schemes[i] > 0 then
-            redis.call('sadd', registry, unpack(plan.schemes[i]))
+            redis.call('sadd', index, '@' .. fresh, unpack(plan.shapes[i]))
+        elseif #plan.shapes[i] > 0 then
+            redis.call('sadd', index, unpack(plan.shapes[i]))
         end
-        keep(registry)
+        keep(index)
     end
     for i, owner in ipairs(plan.owners) do
-        local key, stamp = KEYS[1 + n + i], found[n + i]
-        if not stamp or string.sub(stamp, 1, #fresh) ~= found[owner] then
+        local key, version = KEYS[1 + n + i], found[n + i]
+        if not version or string.sub(version, 1, #fresh) ~= found[owner] then
             found[n + i] = found[owner] .. fresh
             redis.call('set', key, found[n + i], 'EX', ttl * 2)
         else

@@ -1,4 +1,4 @@
-"""The way of a read: the cache, else stamps, then the source, then a fill."""
+"""The way of a read: the cache, else versions, then the source, then a fill."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from ..query import Capture
-from ..schema import Narrowed
+from ..schema import RowsByDependency
 from ..signals import cache_read
 from ..store import (
     MISS,
-    Basis,
     Lookup,
+    VersionSet,
     dumps_rows,
     fill_lock,
     forgiving,
@@ -29,7 +29,7 @@ from ..store import (
     send_script,
     tolerate,
 )
-from ..utils import Lately, error_boundary
+from ..utils import LruMap, error_boundary
 from ..writes import may_fill
 
 logger = logging.getLogger("cacheops_lite")
@@ -40,7 +40,7 @@ class Target:
     """A result that may be cached: its key, what it rests on, for how many seconds and how it is kept."""
 
     key: str
-    basis: Basis
+    version_set: VersionSet
     databases: tuple[str, ...]
     timeout: int
     lock: bool = False
@@ -48,8 +48,8 @@ class Target:
     func: Callable[..., Any] | None = None
     dumps: Callable[[Any], bytes] = dumps_rows
     loads: Callable[[bytes], Any] = loads_rows
-    # What the result, which is known by then, rests on of the basis' narrowable dependencies.
-    narrow: Callable[[Any], Narrowed] | None = None
+    # What the result, which is known by then, rests on of the basis' coarse dependencies.
+    narrow: Callable[[Any], RowsByDependency] | None = None
     # The query without its values; None for functions.
     fingerprint: Hashable = None
 
@@ -79,7 +79,7 @@ class Attempt:
     def look(self) -> bool:
         """Look into the cache; True if `value` was there."""
         target = self.target
-        return self.accept(tolerate(lambda: protocol.read(target.key, target.basis, target.timeout), None))
+        return self.accept(tolerate(lambda: protocol.read(target.key, target.version_set, target.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
         """Take what a look found; None if Redis is away, or what it holds is not to be trusted."""
@@ -107,31 +107,31 @@ class Attempt:
         return True
 
     def prepare(self) -> None:
-        """Take stamps, to be done before the source is read; none if what it says may be old or uncommitted."""
+        """Take versions, to be done before the source is read; none if what it says may be old or uncommitted."""
         if self._lookup is not None:
             if may_fill(self.target.databases):
                 lookup = self._lookup
-                tolerate(lambda: protocol.take_stamps(lookup, self.target.timeout), None)
+                tolerate(lambda: protocol.create_versions(lookup, self.target.timeout), None)
             else:
-                self._lookup.stamps = None
+                self._lookup.versions = None
 
     def fill(self, storable: Any) -> None:
         """Keep what the source said, unless it was overtaken."""
         lookup = self._lookup
-        if lookup is None or lookup.stamps is None:
+        if lookup is None or lookup.versions is None:
             return
         if not may_fill(self.target.databases):
             return
         key, storable = (storable.key, storable.value) if isinstance(storable, Under) else (self.target.key, storable)
         try:
             payload = self.target.dumps(storable)
-            narrowed = None if self.target.narrow is None else self.target.narrow(storable)
+            rows_by_dependency = None if self.target.narrow is None else self.target.narrow(storable)
         except Exception as error:
             note_unstorable(self.target, error)
             return
         # Who waits for the lock is to find the value.
         run = run_script if self._lock else send_script
-        tolerate(lambda: protocol.fill(lookup, payload, self.target.timeout, key, narrowed, run), False)
+        tolerate(lambda: protocol.fill(lookup, payload, self.target.timeout, key, rows_by_dependency, run), False)
 
     def close(self) -> None:
         """Let others compute."""
@@ -160,7 +160,7 @@ class Attempt:
 
 
 # Queries whose results could not be stored, by fingerprint, and until when they are not tried again (monotonic).
-_unstorable: Lately[Hashable, float] = Lately(500)
+_unstorable: LruMap[Hashable, float] = LruMap(500)
 UNSTORABLE_SECONDS = 60.0
 
 
