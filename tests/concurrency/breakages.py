@@ -13,7 +13,7 @@ from cacheops_lite.writes import before_image, unit_of_work
 
 
 def losing_invalidations():
-    """Now and then what a write drops stays: neither its hold nor its flush arrives."""
+    """Now and then what a write drops stays: neither its fence nor its release arrives."""
     run_script, send_script, rng, lost = invalidator.run_script, invalidator.send_script, random.Random(0), set()
 
     def run(name, keys, args):
@@ -30,18 +30,18 @@ def losing_invalidations():
     invalidator.run_script, invalidator.send_script = run, send
 
 
-def forgetting_old_images():
+def forgetting_before_images():
     """Only what a row matches after a write falls."""
-    versions = write_set.Change.versions
+    dependencies = write_set.Change.dependencies
 
     def without(self, shape):
-        return versions(replace(self, old=None), shape)
+        return dependencies(replace(self, old=None), shape)
 
-    write_set.Change.versions = without
+    write_set.Change.dependencies = without
 
 
-def stamping_late():
-    """Stamps are taken after the read."""
+def creating_versions_late():
+    """Versions are created after the read."""
     fill = cached_read.Attempt.fill
 
     def fill_late(self, storable):
@@ -81,9 +81,9 @@ def flushing_before_the_commit():
     unit_of_work.UnitOfWork.record = record
 
 
-def committing_without_holds():
+def committing_without_fences():
     """Between a commit and its flush results of before are found; another writer of the row may return meanwhile."""
-    unit_of_work.hold = lambda work_by_prefix, held: None
+    unit_of_work.invalidate_and_fence = lambda write_sets, fence: None
 
 
 def filling_from_snapshots():
@@ -93,12 +93,12 @@ def filling_from_snapshots():
 
 BREAKAGES = [
     losing_invalidations,
-    forgetting_old_images,
-    stamping_late,
+    forgetting_before_images,
+    creating_versions_late,
     keeping_dead_fills,
     looking_without_locks,
     flushing_before_the_commit,
-    committing_without_holds,
+    committing_without_fences,
     filling_from_snapshots,
 ]
 

@@ -22,7 +22,7 @@ def install(seed, longest):
 
     for owner, name in ((cached_read.Attempt, "fill"), (invalidator, "invalidate"), (protocol, "read")):
         setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
-    save_delete.look = _pausing_after(pause, save_delete.look)
+    save_delete.read_before_image = _pausing_after(pause, save_delete.read_before_image)
 
 
 def _pausing_before(pause, function):

@@ -12,16 +12,16 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 # Reads that writers drop and readers fill again and again.
 FEW = ["fetches", "days", "counts"]
 PLANS = {
-    "stamping_late": {"shapes": FEW},
+    "creating_versions_late": {"shapes": FEW},
     "flushing_before_the_commit": {"shapes": FEW, "ways": ["save_fields_atomic", "save_locked", "save_in_savepoint"]},
     "looking_without_locks": {**plans.contested(["save_fields_atomic"]), "pause": 0.03},
-    "committing_without_holds": {**plans.contested(), "pause": 0.005},
+    "committing_without_fences": {**plans.contested(), "pause": 0.005},
     "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "shapes": FEW},
 }
 NOT_ON_SQLITE = {
     "looking_without_locks",
     "flushing_before_the_commit",
-    "committing_without_holds",
+    "committing_without_fences",
     "filling_from_snapshots",
 }
 

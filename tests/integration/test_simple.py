@@ -14,8 +14,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheops_lite.functions import backend_api, redis_cache
-from cacheops_lite.functions import CacheKey, CacheMiss, RedisCache
+from cacheops_lite.functions import CacheKey, CacheMiss, RedisCache, backend_api, redis_cache
 from cacheops_lite.store import protocol
 from tests.shop.models import Category, Product
 

@@ -29,8 +29,7 @@ from django.views.decorators.http import condition
 from django.views.generic import TemplateView
 
 from cacheops_lite import cached_view_as, invalidate_all
-from cacheops_lite.functions import redis_cache, view_cache
-from cacheops_lite.functions import CacheKey, CacheMiss
+from cacheops_lite.functions import CacheKey, CacheMiss, redis_cache, view_cache
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import invalidator, keys, protocol
 from cacheops_lite.store.client import get_client

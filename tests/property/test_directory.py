@@ -29,6 +29,6 @@ def test_the_comparison_finds_a_cache_that_never_invalidates(store, monkeypatch)
     """A test of the test: broken on purpose, it fails."""
     shop.populate(random.Random(1))
     monkeypatch.setattr(invalidator, "_run", lambda *args: [0])
-    monkeypatch.setattr(invalidator, "_lift", lambda *args: None)
+    monkeypatch.setattr(invalidator, "_release_after_commit", lambda *args: None)
     with pytest.raises(AssertionError, match="stale at step"):
         run(1, 500, shop.reads, shop.write)

@@ -54,14 +54,18 @@ def no_saves_of_items(monkeypatch):
 
 def no_new_images(monkeypatch):
     """Only what a row matched before a write falls."""
-    versions = Change.versions
-    monkeypatch.setattr(Change, "versions", lambda self, shape: versions(replace(self, new=self.old or {}), shape))
+    dependencies = Change.dependencies
+    monkeypatch.setattr(
+        Change, "dependencies", lambda self, shape: dependencies(replace(self, new=self.old or {}), shape)
+    )
 
 
 def no_old_images(monkeypatch):
     """Only what a row matches after a write falls."""
-    versions = Change.versions
-    monkeypatch.setattr(Change, "versions", lambda self, shape: versions(replace(self, old=self.new or {}), shape))
+    dependencies = Change.dependencies
+    monkeypatch.setattr(
+        Change, "dependencies", lambda self, shape: dependencies(replace(self, old=self.new or {}), shape)
+    )
 
 
 def no_guard(monkeypatch):
@@ -131,7 +135,7 @@ def no_views(monkeypatch):
 def no_invalidation(monkeypatch):
     """Nothing ever falls."""
     monkeypatch.setattr(invalidator, "_run", lambda *args: [0])
-    monkeypatch.setattr(invalidator, "_lift", lambda *args: None)
+    monkeypatch.setattr(invalidator, "_release_after_commit", lambda *args: None)
 
 
 def no_parameters(monkeypatch):
