@@ -14,8 +14,7 @@ from django.db.models.manager import BaseManager
 from ..conf import derivations, parse_timeout, settings
 from ..query import Uncacheable, compiler
 from ..reads import Target, require_caching
-from ..schema import Dependency
-from ..schema import name as name_in_keys
+from ..schema import Dependency, name_in_keys
 from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from ..writes import is_dirty
@@ -110,7 +109,7 @@ class Samples:
                 continue
             except Exception as error:
                 if not isinstance(error, (Uncacheable, TypeError)):
-                    error_boundary.note_failure("What a function is cached like can't be analysed", error)
+                    error_boundary.log_failure("What a function is cached like can't be analysed", error)
                 return None
             found.names.append(f"{read.name} {prefetched}")
             found.dependencies.update(read.dependencies)

@@ -26,9 +26,9 @@ from ..reads import (
     require_caching,
     value,
 )
-from ..schema import is_followed, is_watched
+from ..schema import is_tracked, is_tracked_table
 from ..signals import post_update, pre_update
-from ..utils import Patches, attempted
+from ..utils import Patches, call_or_default
 from ..writes import block, bulk_persistence, is_active, persistence, unit_of_work_for
 
 
@@ -102,13 +102,13 @@ class QuerySetMixin(QuerySet[Any]):
 
         model: Any = self.model
         is_refused = self.query.combinator or self.query.is_sliced
-        if is_refused or not is_followed(model, self.db) or not is_active():
+        if is_refused or not is_tracked_table(model, self.db) or not is_active():
             return _signalled(self, kwargs, perform)
         return _signalled(self, kwargs, lambda: bulk_persistence.update(self, kwargs, perform))
 
     def _raw_delete(self, using: Any) -> int:
         model: Any = self.model
-        if not is_followed(model, using) or not is_active():
+        if not is_tracked_table(model, using) or not is_active():
             return django._raw_delete(self, using)
         return bulk_persistence.delete(self, using, lambda: django._raw_delete(self, using))
 
@@ -116,7 +116,7 @@ class QuerySetMixin(QuerySet[Any]):
         updates = len(args) > 2 or kwargs.get("update_conflicts")
         ignores = (args[1] if len(args) > 1 else kwargs.get("ignore_conflicts")) and not self.model._meta.auto_created
         model: Any = self.model
-        if not is_watched(model) or not is_active():
+        if not is_tracked(model) or not is_active():
             return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         # A generator may write, too: not in a transaction of ours.
@@ -198,7 +198,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         what = "An aggregate is not cached, as it can't be analysed"
-        named = None if is_left_out(self) else attempted(what, lambda: _named(args, kwargs), None)
+        named = None if is_left_out(self) else call_or_default(what, lambda: _named(args, kwargs), None)
         if not named:
             return django.aggregate(self, *args, **kwargs)
         queryset = on_one_database(self)
@@ -207,7 +207,7 @@ class QuerySetMixin(QuerySet[Any]):
             "aggregate",
             lambda query, tokens: compiler.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
-            attempted(what, lambda: _kind_of(named), None),
+            call_or_default(what, lambda: _kind_of(named), None),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
@@ -290,8 +290,8 @@ class ManagerMixin(BaseManager[Model]):
 
 def install() -> None:
     """Mix the mixins into Django's classes, which offer no hook into reads."""
-    patches.mix(QuerySet, QuerySetMixin)
-    patches.mix(BaseManager, ManagerMixin)
+    patches.mix_in(QuerySet, QuerySetMixin)
+    patches.mix_in(BaseManager, ManagerMixin)
 
 
 def uninstall() -> None:

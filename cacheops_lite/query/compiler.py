@@ -19,7 +19,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 from django.utils import timezone, translation
 
-from ..schema import Dependency, is_django_s, is_shown_as_stored, target_of, texts_behind
+from ..schema import Dependency, is_django_method, loads_like_django, target_of, view_definitions
 from ..store import FORMAT_VERSION, digest
 from ..utils import error_boundary
 from .field_identity import field_text
@@ -74,7 +74,7 @@ class Compiled:
 
     @property
     def volatile(self) -> bool:
-        texts = texts_behind({each.table for each in self.dependencies}, str(self.compiler.using))
+        texts = view_definitions({each.table for each in self.dependencies}, str(self.compiler.using))
         return self.tells_time or any(VOLATILE.search(text) for text in (self.sql, *texts))
 
 
@@ -104,7 +104,7 @@ def copied(query: Query) -> Query:
 def _require_django_s(query: Query, *methods: str) -> None:
     """Raise Uncacheable if the class of `query` overrides one of `methods`: what it does instead is not known."""
     for method in methods:
-        if not is_django_s(type(query), method):
+        if not is_django_method(type(query), method):
             raise Uncacheable(f"{type(query).__qualname__} has a {method}() of its own")
 
 
@@ -198,7 +198,7 @@ def _compile_walk(kind: str, walk: QueryWalk, aggregates: Mapping[str, Aggregate
 def _is_shown_by_context(expression: Any) -> bool:
     field = expression.target if isinstance(expression, Col) else getattr(expression, "_output_field_or_none", None)
     is_django_s = type(expression).__module__.startswith("django.")
-    return not is_django_s or (field is not None and not is_shown_as_stored(field))
+    return not is_django_s or (field is not None and not loads_like_django(field))
 
 
 def context() -> str:
@@ -270,8 +270,8 @@ def _parameter(param: Any) -> Any:
     try:
         return type(param).__qualname__, pickle.dumps(param)
     except Exception as error:
-        error_boundary.pass_interrupt(error)
+        error_boundary.reraise_interrupt(error)
         kind = type(param).__qualname__
         raise Uncacheable(
-            f"a {kind} among its parameters can't be pickled: {error_boundary.described(error)}"
+            f"a {kind} among its parameters can't be pickled: {error_boundary.describe_error(error)}"
         ) from error

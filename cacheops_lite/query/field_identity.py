@@ -187,5 +187,5 @@ class _Walk:
         try:
             return func()
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             return None

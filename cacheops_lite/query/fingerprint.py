@@ -17,7 +17,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import WhereNode
 from django.utils.datastructures import OrderedSet
 
-from ..schema import columns
+from ..schema import overrides
 from ..utils import error_boundary
 from . import expression_identity
 
@@ -91,7 +91,7 @@ def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
     try:
         hash(key)
     except Exception as error:
-        error_boundary.pass_interrupt(error)
+        error_boundary.reraise_interrupt(error)
         raise NoFingerprint from error
     return Fingerprint(key, values, starts, text)
 
@@ -102,7 +102,7 @@ def _walk(node: WhereNode, key: list[Any], values: list[Any], starts: dict[int, 
     for child in node.children:
         if type(child) is WhereNode:
             _walk(child, key, values, starts, text)
-        elif isinstance(child, Lookup) and type(child.lhs) is Col and columns.is_django_s_lookup(type(child)):
+        elif isinstance(child, Lookup) and type(child.lhs) is Col and overrides.is_django_lookup(type(child)):
             if child.bilateral_transforms:
                 raise NoFingerprint
             starts[id(child)] = len(values)
@@ -138,9 +138,9 @@ def _joins(query: Any) -> tuple[Any, ...]:
     joins = []
     for alias, join in query.alias_map.items():
         if counts[alias]:
-            if not columns.is_django_s_join(join) or join.filtered_relation is not None:
+            if not overrides.is_django_join(join) or join.filtered_relation is not None:
                 raise NoFingerprint
-            if not columns.joins_by_columns(join):
+            if not overrides.joins_by_columns(join):
                 raise NoFingerprint
             field = id(join.join_field) if join.parent_alias else 0
             joins.append((alias, join.table_name, join.parent_alias, join.join_type, field))

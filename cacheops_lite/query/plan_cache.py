@@ -17,7 +17,7 @@ from django.db.models import Field
 from django.db.models.signals import class_prepared
 
 from ..conf import on_change
-from ..schema import LOOSE, NULL, Dependency, columns
+from ..schema import INEXACT, NULL, Dependency, columns
 from ..store import digest
 from ..utils import LruMap
 from .compiler import Compiled, context
@@ -84,7 +84,7 @@ class Plan:
             for column, source in conditions:
                 token = source
                 if not isinstance(source, str):
-                    token = columns.token_of_condition(source[0], self.vendor, values[source[1]])
+                    token = columns.condition_token(source[0], self.vendor, values[source[1]])
                     if token is None:
                         return None
                 told.add((column, token))
@@ -144,8 +144,8 @@ class Tokens:
             # A part of the fingerprint.
             return columns.token(target, vendor, option)
         mark = f"?{len(self.sources)}"
-        if columns.is_loose(target, vendor):
-            mark = LOOSE + mark
+        if columns.compares_inexactly(target, vendor):
+            mark = INEXACT + mark
         self.sources[mark] = target, start + position
         return mark
 

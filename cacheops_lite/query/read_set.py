@@ -18,26 +18,26 @@ from django.db.models.sql.where import ExtraWhere
 
 from ..schema import (
     ANY,
-    LOOSE,
+    INEXACT,
     NULL,
     Condition,
     Conjunction,
     Dependency,
-    all_behind,
-    are_alike,
-    is_django_s_join,
-    is_django_s_query,
+    base_tables_of,
+    is_django_join,
+    is_django_query,
     known_tables,
-    watched_columns,
+    share_tokens,
+    tracked_columns,
 )
 from ..sql import (
-    COLUMN,
+    COLUMN_PATTERN,
+    cte_names,
     is_composed_by_django,
     is_plain_column,
-    may_read_tables,
-    names_by_with,
-    tables_in,
-    tables_named_in,
+    may_contain_query,
+    quoted_tables,
+    tables_in_opaque_sql,
 )
 from .where_predicates import Tokens, formula, own_tokens
 
@@ -60,7 +60,7 @@ class QueryWalk:
         self.columns: Columns = {}
         # The query, its compiler or one of its joins is of a class that is not Django's, as those of recursive queries:
         # which rows it selects is not known.
-        self.is_foreign = not (is_django_s_query(self.query) and _is_of_backend(compiler))
+        self.is_foreign = not (is_django_query(self.query) and _is_of_backend(compiler))
         # It may read any column; it has SQL of somebody else's, which may read other tables as well.
         self.opaque = self.has_texts = self.is_foreign
         # It depends on the time zone that is active.
@@ -136,13 +136,17 @@ class QueryWalk:
             self.note(right)
 
     def _note_raw(self, expression: RawSQL | ExtraWhere) -> None:
-        column = COLUMN.fullmatch(expression.sql) if isinstance(expression, RawSQL) and not expression.params else None
+        column = (
+            COLUMN_PATTERN.fullmatch(expression.sql)
+            if isinstance(expression, RawSQL) and not expression.params
+            else None
+        )
         if column and column["alias"] in self.query.alias_map:
             # As prefetching many-to-many relations has it.
             self.columns.setdefault(column["alias"], set()).add(column["column"])
             return
         texts = expression.sqls if isinstance(expression, ExtraWhere) else [expression.sql]
-        if any(may_read_tables(str(text)) for text in texts):
+        if any(may_contain_query(str(text)) for text in texts):
             raise Uncacheable("raw SQL in it may read tables that can't be told")
         self.opaque = True
 
@@ -173,20 +177,20 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
         raise Uncacheable(f"it refers to tables outside of itself: {', '.join(sorted(foreign))}")
     known = {dependency.table for dependency in found}
     # A second look, at the text: whatever an expression of somebody else's reads behind our back.
-    hidden = {Dependency(table, (), None) for table in tables_in(sql) - known}
+    hidden = {Dependency(table, (), None) for table in quoted_tables(sql) - known}
     if walk.has_texts:
         # Common table expressions are no tables; what they read stands in the text as well.
-        own = names_by_with(sql) - known_tables()
+        own = cte_names(sql) - known_tables()
         found = {dependency for dependency in found if dependency.table not in own}
         hidden = {dependency for dependency in hidden if dependency.table not in own}
         # One that is known may be read there by other conditions.
-        named, unknown = tables_named_in(sql)
+        named, unknown = tables_in_opaque_sql(sql)
         if unknown:
             raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
         hidden |= {Dependency(table, (), None) for table in named}
     tables = {dependency.table for dependency in found | hidden}
-    hidden |= {Dependency(table, (), None) for table in all_behind(tables, walk.compiler.using)}
-    watched = watched_columns()
+    hidden |= {Dependency(table, (), None) for table in base_tables_of(tables, walk.compiler.using)}
+    watched = tracked_columns()
     if unwatched := {dependency.table for dependency in found | hidden} - set(watched):
         raise Uncacheable(f"no profile covers the tables {', '.join(sorted(unwatched))}")
 
@@ -248,7 +252,7 @@ def _inner_dependencies(walk: QueryWalk, query: Query) -> tuple[set[Dependency],
 def _note_joins(walk: QueryWalk) -> None:
     for alias in walk.live:
         join: Any = walk.query.alias_map[alias]
-        if not is_django_s_join(join):
+        if not is_django_join(join):
             walk.opaque = walk.has_texts = walk.is_foreign = True
             continue
         if join.parent_alias is None:
@@ -291,7 +295,7 @@ def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
     """The columns that a join equates whose values have the same tokens: not an integer and its text, say."""
     vendor = walk.compiler.connection.vendor
     pairs = join.join_field.get_joining_fields()
-    return [(str(left.column), str(right.column)) for left, right in pairs if are_alike(left, right, vendor)]
+    return [(str(left.column), str(right.column)) for left, right in pairs if share_tokens(left, right, vendor)]
 
 
 def _carried(conditions: set[Condition], here: tuple[str, str], there: tuple[str, str]) -> set[Condition]:
@@ -299,7 +303,7 @@ def _carried(conditions: set[Condition], here: tuple[str, str], there: tuple[str
     return {
         Condition(*there, condition.token)
         for condition in conditions
-        if condition[:2] == here and condition.token != NULL and not condition.token.startswith(LOOSE)
+        if condition[:2] == here and condition.token != NULL and not condition.token.startswith(INEXACT)
     }
 
 

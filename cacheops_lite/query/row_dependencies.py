@@ -14,7 +14,7 @@ from django.db.models import Field, ForeignKey
 from django.db.models.expressions import Col
 from django.db.models.sql.constants import LOUTER
 
-from ..schema import LOOSE, NULL, Dependency, RowsByDependency, columns
+from ..schema import INEXACT, NULL, Dependency, RowsByDependency, columns, field_traits, overrides
 from ..utils import error_boundary
 from .read_set import QueryWalk
 
@@ -87,11 +87,11 @@ def _tokens(narrowing: RowLevelDependency, rows: Sequence[Any], vendor: str) -> 
         try:
             values = {row[position] for row in rows}
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             # A field of somebody else's may yield what has no hash.
             return None
         tokens = {columns.token(field, vendor, value) for value in values}
-        if any(token is None or token.startswith(LOOSE) for token in tokens):
+        if any(token is None or token.startswith(INEXACT) for token in tokens):
             return None
         # NULL joins nothing.
         found.setdefault(column, set()).update(token for token in tokens if token not in (None, NULL))
@@ -102,7 +102,7 @@ def _only_rows(walk: QueryWalk) -> bool:
     """The query yields its tables' joined rows as they are, and no inner join takes away what an outer one leaves."""
     if walk.query.distinct or walk.group_by is not None or walk.opaque:
         return False
-    if not all(columns.joins_by_columns(walk.query.alias_map[alias]) for alias in walk.live):
+    if not all(overrides.joins_by_columns(walk.query.alias_map[alias]) for alias in walk.live):
         return False
     return all(_is_outer(walk, alias) or not _hangs_on_outer(walk, alias) for alias in walk.live)
 
@@ -205,7 +205,9 @@ def _source(walk: QueryWalk, tree: Tree, alias: str) -> tuple[Source, bool] | No
         is_way = is_way or (not edge.is_outer and tree.is_enforced(edge.far_field, edge.field))
         if not edge.is_single or not is_way or not tree.only_adds(alias, edge.far):
             continue
-        if not columns.is_shown_as_stored(edge.field) or not columns.are_alike(edge.field, edge.far_field, vendor):
+        if not field_traits.loads_like_django(edge.field) or not columns.share_tokens(
+            edge.field, edge.far_field, vendor
+        ):
             # Rows tell other keys than writes do.
             continue
         for position, item in enumerate(walk.compiler.select):

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ..schema import columns
+from ..schema import field_traits
 from ..utils import error_boundary
 from .hydrator import hydrated
 
@@ -63,7 +63,7 @@ class Capture:
         try:
             self._rows.append(untouchable(row, mutable) if mutable else tuple(row))
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             self.error = error
 
 
@@ -74,7 +74,7 @@ def mutable_of(select: Any) -> list[int]:
 
 def mutable_among(fields: Iterable[Any]) -> list[int]:
     """The positions of values that may be changed in place: of all but Django's own plain fields."""
-    return [i for i, field in enumerate(fields) if field is None or not columns.shows_plain_values(field)]
+    return [i for i, field in enumerate(fields) if field is None or not field_traits.loads_immutable_values(field)]
 
 
 def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:

@@ -10,7 +10,7 @@ from django.db.models.lookups import Exact, In, IsNull, Lookup
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from ..conf import settings
-from ..schema import ANY, NONE, NULL, ODD, Condition, Formula, all_of, any_of, columns, one_of
+from ..schema import ANY, INDETERMINATE, NONE, NULL, Condition, Formula, all_of, any_of, columns, one_of, overrides
 
 # Makes the token of one value of a lookup's right hand side, at its position there, for the database of a vendor.
 Tokens = Callable[[Any, str, Any, int], "str | None"]
@@ -18,7 +18,7 @@ Tokens = Callable[[Any, str, Any, int], "str | None"]
 
 def own_tokens(lookup: Any, vendor: str, value: Any, position: int) -> str | None:
     """The token of the value itself."""
-    return columns.token_of_condition(lookup.lhs.target, vendor, value)
+    return columns.condition_token(lookup.lhs.target, vendor, value)
 
 
 def formula(where: Any, vendor: str, tokens: Tokens = own_tokens) -> Formula:
@@ -54,7 +54,7 @@ def _is_plain(node: Lookup[Any]) -> bool:
     """Equality of one column with given values, with Django's own meaning of it."""
     return (
         isinstance(node, (Exact, In, IsNull))
-        and columns.is_django_s_lookup(type(node))
+        and overrides.is_django_lookup(type(node))
         and type(node.lhs) is Col
         and not node.bilateral_transforms
     )
@@ -88,8 +88,8 @@ def _conditions(node: Any, options: list[Any], vendor: str, tokens: Tokens) -> F
     found = [tokens(node, vendor, option, position) for position, option in enumerate(options)]
     if None in found:
         return ANY
-    if columns.has_odd_ones(node.lhs.target, vendor):
-        found.append(ODD)
+    if columns.may_be_indeterminate(node.lhs.target, vendor):
+        found.append(INDETERMINATE)
     return one_of(_condition(node.lhs, each) for each in found if each is not None)
 
 

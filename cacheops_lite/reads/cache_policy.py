@@ -30,8 +30,7 @@ from ..query import (
     row_recorder,
 )
 from ..query import compiler as query_compiler
-from ..schema import Dependency, RowsByDependency
-from ..schema import name as name_in_keys
+from ..schema import Dependency, RowsByDependency, name_in_keys
 from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from ..writes import unit_of_work_for
@@ -177,7 +176,7 @@ class Read:
                 sql_compiler = composed.compiler(queryset.query, queryset.db)
             except Exception as error:
                 # Django composes the query itself, and raises its own error if there is one.
-                error_boundary.pass_interrupt(error)
+                error_boundary.reraise_interrupt(error)
             else:
                 if sql_compiler is not None:
                     return row_recorder.Capture(sql_compiler, composed.mutable)
@@ -222,7 +221,7 @@ def _read(
         logger.info("A query of %s is not cached: %s", queryset.model._meta.label, reason)
         return None
     except Exception as error:
-        error_boundary.note_failure(
+        error_boundary.log_failure(
             f"A query of {queryset.model._meta.label} is not cached, as it can't be analysed", error
         )
         return None

@@ -169,11 +169,11 @@ def note_unstorable(target: Target, error: Exception) -> None:
 
     Raises `error` again if it is an interrupt.
     """
-    error_boundary.pass_interrupt(error)
+    error_boundary.reraise_interrupt(error)
     if target.fingerprint is not None:
         _unstorable.put(target.fingerprint, time.monotonic() + UNSTORABLE_SECONDS)
-    if error_boundary.is_new(("unstorable", target.fingerprint or target.label)):
-        logger.warning("Can't cache %s: it does not serialize (%s)", target.label, error_boundary.described(error))
+    if error_boundary.is_first_report(("unstorable", target.fingerprint or target.label)):
+        logger.warning("Can't cache %s: it does not serialize (%s)", target.label, error_boundary.describe_error(error))
 
 
 def stored_rows(target: Target, capture: Capture) -> Any:
@@ -205,7 +205,7 @@ def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive:
                 return revive(attempt.value)
             except Exception as error:
                 # Either what is stored is damaged, or the application's own code raises: then so it does below.
-                error_boundary.note_failure(f"What is stored of {attempt.target.label} can't be read", error)
+                error_boundary.log_failure(f"What is stored of {attempt.target.label} can't be read", error)
         attempt.prepare()
         result, storable = compute()
         if storable is not MISS:

@@ -19,9 +19,8 @@ from django.utils.inspect import func_supports_parameter
 
 from ..conf import on_change
 from ..query import Capture, context, model_layout, mutable_among, stand_in, untouchable
-from ..schema import ODD, Dependency, columns, is_table, text
-from ..schema import name as name_in_keys
-from ..sql import KEYS, NotPreparable, rows_of
+from ..schema import INDETERMINATE, Dependency, columns, field_traits, is_table, name_in_keys, overrides, text_token
+from ..sql import KEY_TYPES, NotPreparable, select_rows
 from ..store import MISS, Digest, VersionSet, digest, local_cache, prefix_of, prefix_of_table, value_key
 from ..utils import LruMap, error_boundary
 from .cache_policy import Caching
@@ -54,12 +53,12 @@ class Entrance:
         self._lookups: dict[type, Any] = {}
         for field in options.concrete_fields:
             is_key = field.primary_key or (field.unique and not field.is_relation)
-            if is_key and columns.compares_plainly(field):
+            if is_key and overrides.compares_like_django(field):
                 self._lookups[type(field)] = type(field).get_class_lookups()
                 names = {field.name, field.attname} | ({"pk"} if field.primary_key else set())
                 self.fields.update({spelling: field for each in names for spelling in (each, f"{each}__exact")})
         self.mutable = mutable_among(options.concrete_fields)
-        self.is_shown_by_context = not all(map(columns.is_shown_as_stored, options.concrete_fields))
+        self.is_shown_by_context = not all(map(field_traits.loads_like_django, options.concrete_fields))
         self.attnames = [field.attname for field in options.concrete_fields]
         self.table = options.db_table
         self.static = digest("get", model_layout(model))
@@ -106,7 +105,7 @@ def get(
     """
     name, value = condition
     model: Any = queryset.model
-    entrance = _entrance(model) if ENABLED and type(value) in KEYS else None
+    entrance = _entrance(model) if ENABLED and type(value) in KEY_TYPES else None
     if entrance is None or name not in entrance.fields or not is_untouched(queryset):
         return MISS
     field, using = entrance.fields[name], queryset.db
@@ -176,7 +175,7 @@ class Reading:
 
     def _compute(self, usual: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
         with suppress(NotPreparable):
-            rows = rows_of(self._queryset.model, self._field, self._value, self._using)
+            rows = select_rows(self._queryset.model, self._field, self._value, self._using)
             if len(rows) <= 1:
                 self._row = self._copied(rows)
                 return self._made(rows), self._row
@@ -276,19 +275,19 @@ def _find_place(
     vendor, column = connections[using].vendor, str(field.column)
     try:
         stored = field.get_prep_value(value)
-        token = columns.token_of_condition(field, vendor, stored)
+        token = columns.condition_token(field, vendor, stored)
     except Exception as error:
         # Whatever a field raises of a value that it does not take, Django raises in its own words.
-        error_boundary.pass_interrupt(error)
+        error_boundary.reraise_interrupt(error)
         token = None
     if token is None:
         return None
     # What tells the value from others: such as are equal may have one token.
     tokens, told = [token], token
-    if columns.is_loose(field, vendor):
-        told = text(stored)
-        if columns.has_odd_ones(field, vendor):
-            tokens.append(ODD)
+    if columns.compares_inexactly(field, vendor):
+        told = text_token(stored)
+        if columns.may_be_indeterminate(field, vendor):
+            tokens.append(INDETERMINATE)
     name = _names(entrance, vendor, f"{'' if db_agnostic else using}{shown}", column).of(told)
     return (
         value_key(prefixes[0], name),

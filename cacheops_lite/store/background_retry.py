@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock, Thread
 
-from ..utils import in_children
+from ..utils import after_fork_in_child
 
 # Seconds between attempts, at first and at most.
 FIRST_PAUSE = 0.1
@@ -23,7 +23,7 @@ class BackgroundRetry:
     def __init__(self, name: str, deliver: Callable[[], object], is_done: Callable[[], bool]):
         self._name, self._deliver, self._is_done = name, deliver, is_done
         self._renew()
-        in_children(self._renew)
+        after_fork_in_child(self._renew)
 
     def _renew(self) -> None:
         self._thread: Thread | None = None

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis import exceptions
 
 from ..conf import on_change, settings
-from ..utils import in_children
+from ..utils import after_fork_in_child
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -92,7 +92,7 @@ def _forget(setting: str) -> None:
     breaker.close()
 
 
-@in_children
+@after_fork_in_child
 def _renew_in_child() -> None:
     breaker.lock = Lock()
 

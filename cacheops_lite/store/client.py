@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError
 from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
-from ..utils import in_children
+from ..utils import after_fork_in_child
 from .redis_connection import Wire
 
 CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
@@ -130,7 +130,7 @@ def stripped_source(name: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("--"))
 
 
-@in_children
+@after_fork_in_child
 def _renew_in_child() -> None:
     global _lock
     _lock = RLock()

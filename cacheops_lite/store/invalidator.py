@@ -14,8 +14,8 @@ from typing import Any
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
-from ..schema import watched_columns
-from ..utils import error_boundary, in_children
+from ..schema import tracked_columns
+from ..utils import after_fork_in_child, error_boundary
 from . import dependency_index, keys, pending_releases
 from .background_retry import BackgroundRetry
 from .circuit_breaker import call, is_away
@@ -131,7 +131,7 @@ def deliver_overdue() -> None:
             if is_away(error) or isinstance(error, (OSError, ImproperlyConfigured)):
                 raise
             if not isinstance(error, redis.RedisError):
-                error_boundary.pass_interrupt(error)
+                error_boundary.reraise_interrupt(error)
             _drop_tables(_in_delivery, error)
             _in_delivery.clear()
         finally:
@@ -145,9 +145,15 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
 
     What refuses even that waits in `_refused`, and no read pays for it.  Raises what Redis does if it is away.
     """
-    logger.error("An invalidation fails, so its tables are dropped as a whole: %s", error_boundary.described(reason))
+    logger.error(
+        "An invalidation fails, so its tables are dropped as a whole: %s", error_boundary.describe_error(reason)
+    )
     for prefix, write_set in write_sets.items():
-        tables = [keys.name(table) for table in watched_columns()] if write_set.everything else write_set.all_tables()
+        tables = (
+            [keys.name_in_keys(table) for table in tracked_columns()]
+            if write_set.everything
+            else write_set.all_tables()
+        )
         try:
             for table in tables:
                 # A dependency index of another type makes each call fail; without one readers start a new table version.
@@ -222,7 +228,7 @@ def _arguments(prefix: str, owed: Mapping[str, list[AnyChange] | None]) -> list[
             arguments += [table, "", WHOLE_TABLE, 0]
         else:
             what = "What a write invalidates can't be told, so its table is dropped as a whole"
-            dependencies = error_boundary.attempted(what, partial(index.met_by, changes), None)
+            dependencies = error_boundary.call_or_default(what, partial(index.met_by, changes), None)
             count = UNTOLD if dependencies is None else len(dependencies)
             arguments += [table, index.incarnation, index.size, count, *(dependencies or ())]
     return arguments
@@ -261,7 +267,7 @@ def _try_refused() -> None:
 _refused_courier = BackgroundRetry("cacheops_lite.refused", lambda: call(_try_refused), lambda: not _refused)
 
 
-@in_children
+@after_fork_in_child
 def _renew_in_child() -> None:
     """What was under way in the parent is done once more."""
     global _delivery_lock, _state_lock

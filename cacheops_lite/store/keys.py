@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..schema import Dependency, name
+from ..schema import Dependency, name_in_keys
 
 # To be raised when the layout of keys, versions or payloads changes: old values then become unreachable.
 FORMAT_VERSION = 6
@@ -59,16 +59,16 @@ def _names(
     table: str, columns: tuple[str, ...], read_columns: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], str, str, str]:
     """What stands in keys for columns, a table, a shape and the columns that it reads; whatever the values."""
-    names = tuple(map(name, columns))
+    names = tuple(map(name_in_keys, columns))
     if read_columns is None:
         read, read_id = "", "*"
     else:
-        read = read_id = ",".join(map(name, read_columns))
+        read = read_id = ",".join(map(name_in_keys, read_columns))
         if len(read) > LONGEST_ID:
             read_id = "#" + hashlib.blake2b(read.encode(), digest_size=8).hexdigest()
     all_names = ",".join(names)
     shape = f"{all_names}|{read_id}" if read_id in ("*", read) else f"{all_names}|{read_id}|{read}"
-    return names, name(table), shape, read_id
+    return names, name_in_keys(table), shape, read_id
 
 
 class Family(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable
 from threading import Lock
 from typing import Any
 
-from ..utils import in_children
+from ..utils import after_fork_in_child
 from .protocol import MISS
 
 MAX_ENTRIES = 1000
@@ -23,7 +23,7 @@ _lock = Lock()
 _version = 0
 
 
-@in_children
+@after_fork_in_child
 def _renew_in_child() -> None:
     global _lock, _version
     _lock = Lock()

@@ -16,8 +16,8 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from ..conf import on_change, settings
-from ..schema import watched_columns
-from .keys import KINDS, NAMESPACE, name
+from ..schema import tracked_columns
+from .keys import KINDS, NAMESPACE, name_in_keys
 from .write_set import WriteSet
 
 
@@ -81,7 +81,7 @@ def all_prefixes() -> list[str]:
     """All prefixes that can be told now: of the simple cache and of all tables."""
     if _function() is None:
         return [""]
-    tables = [prefix for table in watched_columns() for prefix in prefixes_of_table(name(table))]
+    tables = [prefix for table in tracked_columns() for prefix in prefixes_of_table(name_in_keys(table))]
     # Where it can't be told, the simple cache can't be used either.
     with suppress(NotSingle):
         tables.insert(0, prefix_of())
@@ -92,7 +92,7 @@ def prefixes_of_database(using: str) -> list[str]:
     """The prefixes that reads on a database have for its tables."""
     if _function() is None:
         return [""]
-    return list(dict.fromkeys(prefix_of_table(name(table), using) for table in watched_columns()))
+    return list(dict.fromkeys(prefix_of_table(name_in_keys(table), using) for table in tracked_columns()))
 
 
 def by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:

@@ -53,7 +53,7 @@ class VersionSet:
         shapes = [keys.named(dependency) for dependency in dependencies]
         if len(shapes) > 1:
             shapes = sorted(set(shapes))
-        self.tables = sorted({shape.table for shape in shapes} | set(map(keys.name, tables)))
+        self.tables = sorted({shape.table for shape in shapes} | set(map(keys.name_in_keys, tables)))
         self.prefixes = [prefix if isinstance(prefix, str) else prefix(table) for table in self.tables]
         self._shapes = shapes
         self.dependencies = [shape.dependency for shape in shapes]

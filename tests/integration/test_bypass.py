@@ -62,7 +62,7 @@ def odd_class(name, base=object):
 
 @pytest.fixture(autouse=True)
 def rows(store):
-    error_boundary._logged.clear()
+    error_boundary._reported.clear()
     cached_read._unstorable.clear()
     Shown.objects.bulk_create([Shown(value=f"text {i}", number=i) for i in (1, 2)])
     yield
@@ -343,10 +343,10 @@ def test_any_kind_of_signal_handler_is_recognized():
         for each in (handler, handler.method, lambda number, frame: strike(number, frame)):
             signal.signal(signal.SIGUSR2, each)
             with pytest.raises(TimeLimit):
-                error_boundary.attempted("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
+                error_boundary.call_or_default("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert error_boundary.attempted("failed", lambda: strike(None, None), "otherwise") == "otherwise"
+    assert error_boundary.call_or_default("failed", lambda: strike(None, None), "otherwise") == "otherwise"
 
 
 def test_composing_for_the_analysis_leaves_the_queryset_as_it_was():

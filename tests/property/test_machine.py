@@ -129,7 +129,7 @@ def no_negation(monkeypatch):
 
 def no_views(monkeypatch):
     """A view is taken for a table."""
-    monkeypatch.setattr(database_views, "_view", lambda table, using: None)
+    monkeypatch.setattr(database_views, "_find_view", lambda table, using: None)
 
 
 def no_invalidation(monkeypatch):

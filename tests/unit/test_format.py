@@ -42,10 +42,10 @@ def test_writers_make_the_stamps_that_readers_ask_for(conditions, read):
     """Of rows that meet the conditions; rows that do not tell meet none."""
     shape = keys.named(Dependency("odd:|table", conditions, read))
     parsed = dependency_shapes.parse(shape.shape.encode())
-    image = {tokens.name(column): token for column, token in conditions}
-    assert f"{tokens.name('odd:|table')}:{parsed.dependency_of(image)}" == shape.dependency
+    image = {tokens.name_in_keys(column): token for column, token in conditions}
+    assert f"{tokens.name_in_keys('odd:|table')}:{parsed.dependency_of(image)}" == shape.dependency
     assert parsed.columns == tuple(image)
-    assert parsed.reads == (None if read is None else frozenset(map(tokens.name, read)))
+    assert parsed.reads == (None if read is None else frozenset(map(tokens.name_in_keys, read)))
     for column in image:
         assert parsed.dependency_of({name: token for name, token in image.items() if name != column}) is None
     assert not shape.shape.startswith(dependency_shapes.INCARNATION)
