@@ -237,7 +237,7 @@ def forget_all() -> None:
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
-    # Migrations and isolated tests have their own app registries, whose models are not tracked.
+    # Models of migrations and of isolated tests belong to other `Apps` objects, and are not tracked.
     if sender._meta.apps is apps:
         _views.clear()
 

@@ -1,4 +1,4 @@
-"""Tell Django's own methods, lookups, queries and joins from those that an application or another package overrides.
+"""Distinguish Django's own methods, lookups, queries and joins from overrides by the application or another package.
 
 What Django's own classes do is known; what an override does is not.
 """

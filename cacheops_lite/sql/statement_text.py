@@ -6,7 +6,7 @@ import re
 
 # Skips whitespace, brackets and comments before the word that says what a statement does.
 FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w+)", re.DOTALL)
-# MariaDB's statements that execute others, but begin with SET or BEGIN like harmless ones.
+# Statements of MariaDB that execute other statements, though they begin with SET or BEGIN like harmless ones.
 EXECUTES_OTHERS = re.compile(r"\b(?:SET\s+STATEMENT|BEGIN\s+NOT\s+ATOMIC)\b", re.IGNORECASE)
 
 

@@ -21,8 +21,9 @@ MODIFIERS = frozenset(
 )
 # Words besides FROM and JOIN after which a statement names tables that it may write.
 INTRODUCE_WRITTEN = ("UPDATE", "INTO", "COPY", "TRUNCATE", "USING", "INSERT", "REPLACE", "VIEW")
+_NAME = r'(?:\w+|"[^"]+"|`[^`]+`)'
 WRITTEN = re.compile(
-    r"\b(?<!KEY\s)(?<!DO\s)(?:UPDATE|INTO)\s+(?:ONLY\s+)?((?:[\w]+|\"[^\"]+\"|`[^`]+`)(?:\.(?:[\w]+|\"[^\"]+\"|`[^`]+`))*)",
+    rf"\b(?<!KEY\s)(?<!DO\s)(?:UPDATE|INTO)\s+(?:ONLY\s+)?({_NAME}(?:\.{_NAME})*)",
     re.IGNORECASE,
 )
 # What follows a table-introducing word, or a bracket after it, where a subquery stands instead of a name.
