@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cacheops_lite.query import compiler, plan_cache
-from cacheops_lite.reads import point_lookup
+from cacheops_lite.reads import row_keys
 from tests.property.differential import uncached
 from tests.shop.models import Product, Warranty
 
@@ -29,9 +29,9 @@ def deploy(monkeypatch):
         forget()
 
     def forget():
-        compiler._bound_field_identity.cache_clear()
+        compiler._model_field_identity.cache_clear()
         compiler.model_layout.cache_clear()
-        point_lookup._forget()
+        row_keys.forget()
         plan_cache._on_class_prepared()
 
     yield deploy
