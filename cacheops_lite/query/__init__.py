@@ -5,12 +5,13 @@ Not here: whether a query may be cached now, and the read itself (`reads`).
 """
 
 from . import compiler, plan_cache, row_dependencies, row_recorder
-from .compiler import CompiledRead, active_locale, model_layout, parameters_text
+from .compiler import CompiledRead
 from .expression_identity import NotIdentifiable, identity_of
 from .fingerprint import NoFingerprint, fingerprint_of
 from .hydrator import fast_model
 from .plan_cache import NotPlannable, plan_for
 from .query_walk import Uncacheable
+from .read_identity import active_locale, model_layout, parameters_text
 from .row_dependencies import RowLevelDependency
 from .row_recorder import Capture, defensive_copy, mutable_positions
 from .sql_template import SqlTemplate

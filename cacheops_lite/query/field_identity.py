@@ -35,16 +35,9 @@ IGNORED_ARGUMENTS = frozenset(
     | {"unique_for_date", "unique_for_month", "unique_for_year", "auto_now", "auto_now_add", "upload_to", "storage"}
 ) - {"choices"}
 # Attributes that Django or a model sets on a field.
-DJANGO_ATTRIBUTES = frozenset(vars(Field())) | {
-    "model",
-    "opts",
-    "name",
-    "attname",
-    "column",
-    "concrete",
-    "storage",
-    "upload_to",
-}
+DJANGO_ATTRIBUTES = frozenset(
+    {*vars(Field()), "model", "opts", "name", "attname", "column", "concrete", "storage", "upload_to"}
+)
 # Attributes that Python sets on a class, and the lookups that may be registered for it at any time.
 IGNORED_CLASS_ATTRIBUTES = frozenset(
     {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
@@ -121,7 +114,7 @@ class _Describer:
         elif issubclass(kind, str):
             yield f"str {str.__str__(part)!r}"
         elif issubclass(kind, (Promise, LazyObject)) or self._depth <= 0 or self._remaining <= 0:
-            # What is lazy may not be made yet.
+            # A lazy value may not be evaluated yet.
             yield _qualified_name(kind)
         else:
             self._depth -= 1

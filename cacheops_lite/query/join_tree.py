@@ -84,7 +84,7 @@ class JoinTree:
 
 
 def yields_joined_rows(walk: QueryWalk) -> bool:
-    """Return whether the query yields joined rows as they are, and no inner join removes rows that an outer join keeps."""
+    """Return whether the query yields joined rows as they are and no inner join removes what an outer join keeps."""
     if walk.query.distinct or walk.group_by is not None or walk.may_read_any_column:
         return False
     if not all(columns.joins_by_columns(walk.query.alias_map[alias]) for alias in walk.live_aliases):

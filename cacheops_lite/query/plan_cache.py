@@ -20,9 +20,10 @@ from ..conf import on_change
 from ..schema import LOOSE, NULL, Dependency, columns
 from ..store import digest
 from ..utils import LruMap
-from .compiler import CompiledRead, active_locale
+from .compiler import CompiledRead
 from .fingerprint import Fingerprint, NoFingerprint
 from .query_walk import Uncacheable
+from .read_identity import active_locale
 from .row_dependencies import RowLevelDependency
 from .sql_template import SqlTemplate, where_sql
 
@@ -191,15 +192,11 @@ def _make(
     )
 
 
-@on_change
-def _forget_plans(setting: str) -> None:
+def forget_plans(*args: Any, **kwargs: Any) -> None:
+    """Forget all plans: a setting or a model has changed."""
     _plans.clear()
     _results.clear()
 
 
-def _on_class_prepared(**kwargs: Any) -> None:
-    _plans.clear()
-    _results.clear()
-
-
-class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.query.plan_cache")
+on_change(forget_plans)
+class_prepared.connect(forget_plans, dispatch_uid="cacheops_lite.query.plan_cache")
