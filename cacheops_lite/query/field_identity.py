@@ -114,7 +114,7 @@ class _Describer:
         elif issubclass(kind, str):
             yield f"str {str.__str__(part)!r}"
         elif issubclass(kind, (Promise, LazyObject)) or self._depth <= 0 or self._remaining <= 0:
-            # A lazy value may not be evaluated yet.
+            # Evaluating a lazy value may not be possible yet.
             yield _qualified_name(kind)
         else:
             self._depth -= 1
