@@ -17,7 +17,6 @@ from django.utils.inspect import func_supports_parameter
 
 from ..query import Capture, defensive_copy, fast_model
 from ..schema import is_table
-from ..schema import name as name_in_keys
 from ..sql import KEYS, NotPreparable, rows_of
 from ..store import MISS, local_cache
 from .cache_policy import CachePolicy
@@ -128,7 +127,7 @@ class PointLookup:
         found = read_through(self._entry, lambda: self._compute(django_get), self._instance_of_copy)
         # Another process may insert a missing row at any time, so its absence is not remembered.
         if self._row is not MISS and self._row:
-            tables = [name_in_keys(self._lookup_model.table)]
+            tables = [self._lookup_model.table_in_keys]
             local_cache.remember(key, self._row, tables, self._entry.timeout, since)
         return found
 

@@ -43,6 +43,7 @@ class LookupModel:
         self.depends_on_locale = not all(map(columns.is_shown_as_stored, options.concrete_fields))
         self.attnames = [field.attname for field in options.concrete_fields]
         self.table = options.db_table
+        self.table_in_keys = name_in_keys(options.db_table)
         self.fingerprint = digest("get", model_layout(model))
 
     def is_current(self, field: Field[Any, Any]) -> bool:
@@ -66,7 +67,7 @@ def key_and_versions(
     The type of `value` is one of `sql.KEYS`.
     """
     table = lookup_model.table
-    prefixes = prefix_of(dbs=[using], tables=[table]), prefix_of_table(name_in_keys(table), using)
+    prefixes = prefix_of(dbs=[using], tables=[table]), prefix_of_table(lookup_model.table_in_keys, using)
     locale = active_locale() if lookup_model.depends_on_locale else ""
     identity = lookup_model, field, value, using, db_agnostic, prefixes, locale
     found = _keys_and_versions.get(identity)
