@@ -18,16 +18,16 @@ from ..store import (
     MISS,
     Lookup,
     VersionSet,
+    call_or_default,
     dumps_rows,
     fill_lock,
-    forgiving,
     invalidator,
     keys,
     loads_rows,
     protocol,
     run_script,
     send_script,
-    tolerate,
+    suppress_outage,
 )
 from ..utils import LruMap, error_boundary
 from ..writes import may_fill
@@ -79,7 +79,7 @@ class Attempt:
     def look(self) -> bool:
         """Look into the cache; True if `value` was there."""
         target = self.target
-        return self.accept(tolerate(lambda: protocol.read(target.key, target.version_set, target.timeout), None))
+        return self.accept(call_or_default(lambda: protocol.read(target.key, target.version_set, target.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
         """Take what a look found; None if Redis is away, or what it holds is not to be trusted."""
@@ -96,7 +96,7 @@ class Attempt:
         # Noted before it is sent: however that ends, `close` releases it.
         token = self._lock = keys.fresh_token()
         otherwise: bool | None = None
-        acquired = tolerate(lambda: fill_lock.acquire_lock(self.target.key, token), otherwise)
+        acquired = call_or_default(lambda: fill_lock.acquire_lock(self.target.key, token), otherwise)
         if acquired is None:
             # Redis is away: what is computed is not stored.
             return True
@@ -111,7 +111,7 @@ class Attempt:
         if self._lookup is not None:
             if may_fill(self.target.databases):
                 lookup = self._lookup
-                tolerate(lambda: protocol.create_versions(lookup, self.target.timeout), None)
+                call_or_default(lambda: protocol.create_versions(lookup, self.target.timeout), None)
             else:
                 self._lookup.versions = None
 
@@ -131,7 +131,9 @@ class Attempt:
             return
         # Who waits for the lock is to find the value.
         run = run_script if self._lock else send_script
-        tolerate(lambda: protocol.fill(lookup, payload, self.target.timeout, key, rows_by_dependency, run), False)
+        call_or_default(
+            lambda: protocol.fill(lookup, payload, self.target.timeout, key, rows_by_dependency, run), False
+        )
 
     def close(self) -> None:
         """Let others compute."""
@@ -219,7 +221,7 @@ def _lock_or_wait(attempt: Attempt) -> None:
     deadline = fill_lock.deadline()
     while not attempt.acquire() and time.monotonic() < deadline:
         wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, attempt.missed, deadline)
-        if attempt.accept(tolerate(wait, None)):
+        if attempt.accept(call_or_default(wait, None)):
             return
 
 
@@ -245,7 +247,7 @@ async def _alock_or_wait(attempt: Attempt) -> None:
     deadline = fill_lock.deadline()
     while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
         lookup = None
-        with forgiving():
-            lookup = await fill_lock.await_value(attempt.missed, deadline)
+        with suppress_outage():
+            lookup = await fill_lock.wait_for_value_async(attempt.missed, deadline)
         if attempt.accept(lookup):
             return

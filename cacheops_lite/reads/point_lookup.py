@@ -163,15 +163,15 @@ class Reading:
         """The instance, None if there is none; `usual` is Django's own get() of a queryset."""
         if not self._is_remembered:
             return read_through(self._target, lambda: self._compute(usual), self._made)
-        key, since = self._target.key, local_cache.version()
-        remembered = local_cache.recall(key)
+        key, since = self._target.key, local_cache.invalidation_count()
+        remembered = local_cache.get(key)
         row = MISS if remembered is MISS else self._copied(remembered)
         if row is not MISS:
             return self._made(row)
         found = read_through(self._target, lambda: self._compute(usual), self._revived)
         # A row that is absent may be added by another process at any time.
         if self._row is not MISS and self._row:
-            local_cache.remember(key, self._row, [name_in_keys(self._entrance.table)], self._target.timeout, since)
+            local_cache.put(key, self._row, [name_in_keys(self._entrance.table)], self._target.timeout, since)
         return found
 
     def _compute(self, usual: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
