@@ -14,8 +14,8 @@ from django.db.models.sql.query import RawQuery
 
 from .. import conf
 from ..conf import model_profile, settings
-from ..query import model_layout, parameters
-from ..reads import Target, read_through
+from ..query import model_layout, parameters_text
+from ..reads import CacheEntry, read_through
 from ..schema import Dependency, all_behind, are_known, known_tables, plain, watched_columns
 from ..sql import may_write, tables_read
 from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
@@ -110,7 +110,7 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
     return frozenset(tables)
 
 
-def _target(queryset: Any, caching: RawCaching) -> Target | None:
+def _target(queryset: Any, caching: RawCaching) -> CacheEntry | None:
     """Where the rows of a raw query are kept, None if it reads a table that is not watched."""
     using = queryset.db
     found = caching.tables | all_behind(caching.tables, using)
@@ -119,11 +119,11 @@ def _target(queryset: Any, caching: RawCaching) -> Target | None:
     tables = sorted(found)
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
-    told = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]
+    told = [parameters_text(each) if isinstance(each, tuple) else parameters_text([each]) for each in params]
     layout = model_layout(queryset.model)
     vendor = connections[using].vendor
     name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *told)
-    return Target(
+    return CacheEntry(
         key=value_key(prefix_of(dbs=[using], tables=tables), name),
         version_set=VersionSet(
             lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
