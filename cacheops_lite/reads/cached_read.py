@@ -18,16 +18,16 @@ from ..store import (
     MISS,
     Lookup,
     VersionSet,
+    call_or_default,
     dumps_rows,
     fill_lock,
-    forgiving,
     invalidator,
     keys,
     loads_rows,
     protocol,
     run_script,
     send_script,
-    tolerate,
+    suppress_outage,
 )
 from ..utils import LruMap, error_boundary
 from ..writes import may_fill
@@ -79,7 +79,7 @@ class CachedRead:
     def look_up(self) -> bool:
         """Look the entry up in the cache; True if its `value` was found."""
         entry = self.entry
-        return self.accept(tolerate(lambda: protocol.read(entry.key, entry.version_set, entry.timeout), None))
+        return self.accept(call_or_default(lambda: protocol.read(entry.key, entry.version_set, entry.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
         """Take the result of a lookup, None if Redis is unreachable; True if it has a valid value.
@@ -102,7 +102,7 @@ class CachedRead:
         # Set before the request is sent: however the request ends, `release_lock` releases the lock.
         token = self._lock = keys.fresh_token()
         otherwise: bool | None = None
-        acquired = tolerate(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise)
+        acquired = call_or_default(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise)
         if acquired is None:
             # Redis is unreachable: the computed value is not stored.
             return True
@@ -120,7 +120,7 @@ class CachedRead:
         if self._lookup is not None:
             if may_fill(self.entry.databases):
                 lookup = self._lookup
-                tolerate(lambda: protocol.create_versions(lookup, self.entry.timeout), None)
+                call_or_default(lambda: protocol.create_versions(lookup, self.entry.timeout), None)
             else:
                 self._lookup.versions = None
 
@@ -142,7 +142,7 @@ class CachedRead:
             return
         # Readers that wait for the lock must find the value once it is released; without a lock no reply is awaited.
         run = run_script if self._lock else send_script
-        tolerate(lambda: protocol.fill(lookup, payload, self.entry.timeout, key, rows_by_dependency, run), False)
+        call_or_default(lambda: protocol.fill(lookup, payload, self.entry.timeout, key, rows_by_dependency, run), False)
 
     def release_lock(self) -> None:
         """Release the fill lock, if this read took it."""
@@ -230,7 +230,7 @@ def _lock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
     while not read.acquire_lock() and time.monotonic() < deadline:
         wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, read.missed_lookup, deadline)
-        if read.accept(tolerate(wait, None)):
+        if read.accept(call_or_default(wait, None)):
             return
 
 
@@ -256,7 +256,7 @@ async def _alock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
     while not await sync_to_async(read.acquire_lock)() and time.monotonic() < deadline:
         lookup = None
-        with forgiving():
-            lookup = await fill_lock.await_value(read.missed_lookup, deadline)
+        with suppress_outage():
+            lookup = await fill_lock.wait_for_value_async(read.missed_lookup, deadline)
         if read.accept(lookup):
             return

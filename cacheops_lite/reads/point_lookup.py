@@ -119,8 +119,8 @@ class PointLookup:
         """Return the instance, None if there is none.  `django_get` is Django's own ``get()`` of a queryset."""
         if not self._uses_local_cache:
             return read_through(self._entry, lambda: self._compute(django_get), self._instance)
-        key, since = self._entry.key, local_cache.version()
-        remembered = local_cache.recall(key)
+        key, since = self._entry.key, local_cache.invalidation_count()
+        remembered = local_cache.get(key)
         row = MISS if remembered is MISS else self._copied(remembered)
         if row is not MISS:
             return self._instance(row)
@@ -128,7 +128,7 @@ class PointLookup:
         # Another process may insert a missing row at any time, so its absence is not remembered.
         if self._row is not MISS and self._row:
             tables = [self._lookup_model.table_in_keys]
-            local_cache.remember(key, self._row, tables, self._entry.timeout, since)
+            local_cache.put(key, self._row, tables, self._entry.timeout, since)
         return found
 
     def _compute(self, django_get: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:

@@ -96,7 +96,7 @@ def columns_to_read(model: type[Model], names: Iterable[str] | None) -> Sequence
     know, and that asks for more, finds no image, and drops the table.
     """
     found = [
-        (table, dependency_index.understood(prefix, table.name))
+        (table, dependency_index.usable(prefix, table.name))
         for table in tables_of(model)
         for prefix in prefixes_of_table(table.name)
     ]
@@ -116,11 +116,11 @@ def columns_to_read(model: type[Model], names: Iterable[str] | None) -> Sequence
 def _columns_to_read(
     model: type[Model], found: tuple[tuple[Table, dependency_index.DependencyIndex], ...], names: frozenset[str] | None
 ) -> Sequence[str]:
-    wanted, written, is_asked_for = dependency_index.Wanted(), written_by(model, names), False
+    wanted, written, is_asked_for = dependency_index.RequiredColumns(), written_by(model, names), False
     for table, index in found:
-        wanted.note(table.name, index)
+        wanted.add(table.name, index)
         changed = [column for column, field in table.fields.items() if field.attname in written]
-        is_asked_for = is_asked_for or any(shape.concerns(changed) for shape in index.shapes)
+        is_asked_for = is_asked_for or any(shape.reads_any(changed) for shape in index.shapes)
     if not is_asked_for:
         return ()
     fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in written]
@@ -262,24 +262,26 @@ def _take_write_lock(model: type[Model], using: str) -> None:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
 
 
-def wanted_of(model: type[Model]) -> dependency_index.Wanted | None:
+def wanted_of(model: type[Model]) -> dependency_index.RequiredColumns | None:
     """What the shapes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
-    found = dependency_index.wanted(prefixes)
+    found = dependency_index.required_columns(prefixes)
     if found is None:
         with suppress(RedisError):
-            call(lambda: dependency_index.ask(prefixes))
-            found = dependency_index.wanted(prefixes)
+            call(lambda: dependency_index.load(prefixes))
+            found = dependency_index.required_columns(prefixes)
     return found
 
 
-def asked_for(tables: Iterable[Table], wanted: dependency_index.Wanted, written: Container[Any]) -> Iterable[str]:
+def asked_for(
+    tables: Iterable[Table], wanted: dependency_index.RequiredColumns, written: Container[Any]
+) -> Iterable[str]:
     """The attnames that images of a write need: of conditions in the tables' shapes, and of those `written` fields
     that some result rests on."""
     for table in tables:
         for column, each in table.fields.items():
             in_condition = column in wanted.conditions[table.name]
-            if in_condition or (each in written and wanted.asks_for(table.name, column)):
+            if in_condition or (each in written and wanted.is_read(table.name, column)):
                 yield each.attname
 
 

@@ -20,7 +20,7 @@ from django.db.models.sql.where import ExtraWhere
 from ..schema import add_prepared, is_table, keys_as_stored
 from ..signals import cache_invalidated
 from ..sql import is_composed_by_django
-from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, Wanted, WriteSet
+from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, RequiredColumns, WriteSet
 from ..utils import error_boundary
 from .before_image import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of, written_tables
 from .manual import record
@@ -42,7 +42,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     if written is None or wanted is None:
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
-    if not any(wanted.asks_for(table.name, column) for table, column in _columns(queryset.model, written)):
+    if not any(wanted.is_read(table.name, column) for table, column in _columns(queryset.model, written)):
         with block(using, savepoint=True):
             with unit_of_work_for(using).describing("update", *tables):
                 updated = perform()
@@ -172,14 +172,14 @@ def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tu
     return [(table, column) for table in tables_of(model) for column, field in table.fields.items() if field in fields]
 
 
-def _names(model: type[Model], wanted: Wanted | None, written: Collection[Field[Any, Any]]) -> list[str]:
+def _names(model: type[Model], wanted: RequiredColumns | None, written: Collection[Field[Any, Any]]) -> list[str]:
     """The attnames of what an image needs, all if that is not known, and of the primary key, which comes first."""
     if wanted is None:
         return list(dict.fromkeys([model._meta.pk.attname, *readable(model)]))
     return list(dict.fromkeys([model._meta.pk.attname, *asked_for(written_tables(model, written), wanted, written)]))
 
 
-def _own_names(model: type[Model], wanted: Wanted) -> list[str]:
+def _own_names(model: type[Model], wanted: RequiredColumns) -> list[str]:
     own = tables_of(model)[0]
     return list(dict.fromkeys([own.pk.attname, *asked_for([own], wanted, written=())]))
 

@@ -11,7 +11,7 @@ from django.db.models import Field, Model
 
 from ..schema import Tokenizer, add_prepared, columns, field_traits, is_known_after_save
 from ..signals import cache_invalidated
-from ..store import Arrivals, WriteSet
+from ..store import InsertedRows, WriteSet
 from ..utils import error_boundary
 from .before_image import BeforeImageRead, wanted_of
 from .manual import record
@@ -98,7 +98,7 @@ def created(model: type[Model], instances: Sequence[Model], using: str, before: 
     arrivals = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
-            Arrivals(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
+            InsertedRows(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
             for table in tables_of(model)
         ],
         None,

@@ -74,7 +74,7 @@ def flushing_before_the_commit():
 
     def record(self, work, by_hand=False):
         if work:
-            unit_of_work.deliver(unit_of_work.by_prefix(work))
+            unit_of_work.deliver(unit_of_work.split_by_prefix(work))
             # Give others the time to fill, as a longer transaction would.
             time.sleep(0.02)
 
