@@ -1,4 +1,4 @@
-"""``raw()`` querysets that are cached where asked for, on the tables that are given or found in their SQL."""
+"""Cache ``raw()`` querysets on request; they depend on the tables that are given or found in their SQL."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..writes import unit_of_work_for
 
 @dataclass(frozen=True, slots=True)
 class RawCaching:
-    """How a raw query is cached.  `timeout` is in seconds."""
+    """How a raw query is cached.  `timeout` is in seconds; `tables` are those that its SQL names."""
 
     timeout: int
     lock: bool
@@ -34,7 +34,7 @@ class RawCaching:
 
 
 class RawQuerySetMixin(RawQuerySet):
-    """What raw querysets get."""
+    """The methods that are put into `RawQuerySet`."""
 
     _cacheops_raw: RawCaching | None
     _result_cache: list[Any] | None
@@ -47,9 +47,11 @@ class RawQuerySetMixin(RawQuerySet):
     ) -> RawQuerySetMixin:
         """Cache the rows of this query until something is written to one of its tables.
 
-        `tables` are names of tables, or models, that it reads; by default those that its SQL names.  `timeout`, in
-        seconds, and `lock` are as the profile of the model says.  Raises ImproperlyConfigured for a model or table
-        without a profile, for SQL that writes or may read what can't be told, and for a timeout that makes no sense.
+        `tables` are the names of the tables that it reads, or models; by default those that its SQL names.  `timeout`,
+        in seconds, and `lock` are taken from the model's profile by default.
+
+        Raises ImproperlyConfigured for a model or table without a profile, for SQL that may write, for SQL whose tables
+        are unknown, and for an invalid timeout.
         """
         model: Any = self.model
         profile = model_profile(model)
@@ -67,7 +69,7 @@ class RawQuerySetMixin(RawQuerySet):
         return self
 
     def nocache(self) -> RawQuerySetMixin:
-        """Don't cache this query."""
+        """Read from the database; do not cache this query."""
         self._cacheops_raw = None
         return self
 
@@ -85,7 +87,7 @@ class RawQuerySetMixin(RawQuerySet):
                 None,
             )
             if target is not None:
-                self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
+                self._result_cache = read_through(target, lambda: _read(self), lambda kept: _instances(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
 
 
@@ -95,15 +97,15 @@ def _may_read(using: str) -> bool:
 
 def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, using: str) -> frozenset[str]:
     if may_write(sql):
-        raise ImproperlyConfigured(f"{where}: what may write can't be cached: {sql}")
+        raise ImproperlyConfigured(f"{where}: SQL that may write cannot be cached: {sql}")
     if given is None:
         found = tables_read(sql, known_tables())
         if found is None:
-            raise ImproperlyConfigured(f"{where}: name the tables that it reads, as its SQL does not tell: {sql}")
+            raise ImproperlyConfigured(f"{where}: the tables that the SQL reads are unknown; pass tables=[...]: {sql}")
         tables = found
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
-    # What can't be known is no fault of the settings: then the query is not cached.
+    # Without the tables behind views the query is not cached, but that is no error in the settings.
     behind = all_behind(tables, using) if are_known(using) else set()
     if unwatched := (tables | behind) - set(watched_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
@@ -111,7 +113,7 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
 
 
 def _target(queryset: Any, caching: RawCaching) -> Target | None:
-    """Where the rows of a raw query are kept, None if it reads a table that is not watched."""
+    """Return where the rows of a raw query are cached, None if it reads a table that is not watched."""
     using = queryset.db
     found = caching.tables | all_behind(caching.tables, using)
     if not found <= watched_columns().keys():
@@ -119,10 +121,10 @@ def _target(queryset: Any, caching: RawCaching) -> Target | None:
     tables = sorted(found)
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
-    told = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]
+    texts = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]
     layout = model_layout(queryset.model)
     vendor = connections[using].vendor
-    name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *told)
+    name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *texts)
     return Target(
         key=value_key(prefix_of(dbs=[using], tables=tables), name),
         version_set=VersionSet(
@@ -135,24 +137,24 @@ def _target(queryset: Any, caching: RawCaching) -> Target | None:
     )
 
 
-def _computed(queryset: Any) -> tuple[list[Any], Any]:
+def _read(queryset: Any) -> tuple[list[Any], Any]:
     rows = [tuple(map(plain, row)) for row in queryset.query]
     kept = list(queryset.query.get_columns()), rows
-    return _made(queryset, kept), kept
+    return _instances(queryset, kept), kept
 
 
-def _made(queryset: Any, kept: Any) -> list[Any]:
-    """Instances of columns and rows, by Django's own iterable."""
+def _instances(queryset: Any, kept: Any) -> list[Any]:
+    """Return instances made by Django's own iterable; `kept` are the names of columns, and rows."""
     query = queryset.query
-    queryset.query = _Replayed(query, *kept)
+    queryset.query = _ReplayedQuery(query, *kept)
     try:
         return list(RawModelIterable(queryset))
     finally:
         queryset.query = query
 
 
-class _Replayed(RawQuery):
-    """A raw query whose rows are there already."""
+class _ReplayedQuery(RawQuery):
+    """A raw query with rows that were read before."""
 
     def __init__(self, query: Any, columns: list[str], rows: list[Any]):
         super().__init__(query.sql, query.using, query.params)
@@ -169,10 +171,10 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Give raw querysets these methods: Django has no hook into their reads."""
+    """Put the mixin's methods into `RawQuerySet`, as Django has no hook into its reads."""
     _patches.mix(RawQuerySet, RawQuerySetMixin)
 
 
 def uninstall() -> None:
-    """Give them their own back."""
+    """Restore Django's own methods."""
     _patches.undo()
