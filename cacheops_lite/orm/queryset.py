@@ -149,7 +149,7 @@ class QuerySetMixin(QuerySet[Any]):
             copied._cacheops_cloning = max(self._cacheops_cloning - 1, 0)
         return copied
 
-    # Managers get copies of all methods of querysets that do not say so.  These make no sense without a queryset.
+    # Django copies all other methods to managers, where these two make no sense.
     cloning.queryset_only = clone.queryset_only = True  # type: ignore[attr-defined]
 
     def _clone(self) -> QuerySet[Any]:

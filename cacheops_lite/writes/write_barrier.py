@@ -43,4 +43,4 @@ def deliver_logging_errors(write_sets: dict[str, WriteSet], fence: Fence | None 
     try:
         deliver(write_sets, fence)
     except EXPECTED:
-        logger.exception("An invalidation could not be sent to Redis. It is retried until Redis accepts it.")
+        logger.exception("Can't invalidate what was written; it is retried until Redis accepts it")
