@@ -13,7 +13,7 @@ from django.db.models.manager import BaseManager
 
 from ..conf import derivations, parse_timeout, settings
 from ..query import Uncacheable, compiler
-from ..reads import Target, require_caching
+from ..reads import CacheEntry, require_policy
 from ..schema import Dependency
 from ..schema import name as name_in_keys
 from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
@@ -60,7 +60,7 @@ class Samples:
         if not samples:
             raise TypeError("Pass a queryset, a model or an object to cache like")
         querysets = [_queryset(sample) for sample in samples]
-        profiles = [require_caching(queryset) for queryset in querysets]
+        profiles = [require_policy(queryset) for queryset in querysets]
         if timeout is not None:
             parse_timeout(timeout, where)
         options = Options(
@@ -74,7 +74,7 @@ class Samples:
     def databases(self) -> tuple[str, ...]:
         return tuple(sorted({queryset.db for queryset in self.querysets}))
 
-    def target(self, func: Function, name: Callable[[], str]) -> Target | None:
+    def target(self, func: Function, name: Callable[[], str]) -> CacheEntry | None:
         """Where the result of `func` called `name()` is kept, None if it can't be cached here and now."""
         databases = self.databases
         if not settings.CACHEOPS_ENABLED or is_dirty(databases):
@@ -87,7 +87,7 @@ class Samples:
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
         serializer = function_serializer()
-        return Target(
+        return CacheEntry(
             key=value_key(prefix, digest("as", *found.names, name())),
             version_set=self._version_set(databases, derived, prefixes),
             databases=databases,

@@ -14,8 +14,8 @@ from django.db.models.sql.query import RawQuery
 
 from .. import conf
 from ..conf import model_profile, settings
-from ..query import model_layout, parameters
-from ..reads import Target, read_through
+from ..query import model_layout, parameters_text
+from ..reads import CacheEntry, read_through
 from ..schema import Dependency, all_behind, are_known, known_tables, plain, watched_columns
 from ..sql import may_write, tables_read
 from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
@@ -24,8 +24,8 @@ from ..writes import unit_of_work_for
 
 
 @dataclass(frozen=True, slots=True)
-class RawCaching:
-    """How a raw query is cached.  `timeout` is in seconds; `tables` are those that its SQL names."""
+class RawCachePolicy:
+    """How a raw query is cached.  `timeout` is in seconds; `tables` are the names of the tables that it reads."""
 
     timeout: int
     lock: bool
@@ -36,7 +36,7 @@ class RawCaching:
 class RawQuerySetMixin(RawQuerySet):
     """The methods that are put into `RawQuerySet`."""
 
-    _cacheops_raw: RawCaching | None
+    _cacheops_raw: RawCachePolicy | None
     _result_cache: list[Any] | None
 
     def cache(
@@ -60,7 +60,7 @@ class RawQuerySetMixin(RawQuerySet):
             raise ImproperlyConfigured(f"{where}: the model has no profile in CACHEOPS")
         if timeout is not None:
             conf.parse_timeout(timeout, where)
-        self._cacheops_raw = RawCaching(
+        self._cacheops_raw = RawCachePolicy(
             profile.timeout if timeout is None else timeout,
             profile.lock if lock is None else lock,
             profile.db_agnostic,
@@ -79,15 +79,15 @@ class RawQuerySetMixin(RawQuerySet):
         return clone
 
     def _fetch_all(self) -> None:
-        caching = getattr(self, "_cacheops_raw", None)
-        if self._result_cache is None and caching is not None and _may_read(self.db):
-            target = attempted(
+        policy = getattr(self, "_cacheops_raw", None)
+        if self._result_cache is None and policy is not None and _may_read(self.db):
+            entry = attempted(
                 "A raw query is not cached, as it can't be analysed",
-                lambda: _target(self, caching),
+                lambda: _cache_entry(self, policy),
                 None,
             )
-            if target is not None:
-                self._result_cache = read_through(target, lambda: _read(self), lambda kept: _instances(self, kept))
+            if entry is not None:
+                self._result_cache = read_through(entry, lambda: _read(self), lambda kept: _instances(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
 
 
@@ -112,27 +112,27 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
     return frozenset(tables)
 
 
-def _target(queryset: Any, caching: RawCaching) -> Target | None:
+def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
     """Return where the rows of a raw query are cached, None if it reads a table that is not watched."""
     using = queryset.db
-    found = caching.tables | all_behind(caching.tables, using)
+    found = policy.tables | all_behind(policy.tables, using)
     if not found <= watched_columns().keys():
         return None
     tables = sorted(found)
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
-    texts = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]
+    texts = [parameters_text(each) if isinstance(each, tuple) else parameters_text([each]) for each in params]
     layout = model_layout(queryset.model)
     vendor = connections[using].vendor
-    name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *texts)
-    return Target(
+    name = digest("raw", vendor, "" if policy.db_agnostic else using, queryset.raw_query, layout, *tables, *texts)
+    return CacheEntry(
         key=value_key(prefix_of(dbs=[using], tables=tables), name),
         version_set=VersionSet(
             lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
         ),
         databases=(using,),
-        timeout=caching.timeout,
-        lock=caching.lock,
+        timeout=policy.timeout,
+        lock=policy.lock,
         sender=queryset.model,
     )
 

@@ -42,15 +42,15 @@ def forgetting_before_images():
 
 def creating_versions_late():
     """Versions are created after the read."""
-    fill = cached_read.Attempt.fill
+    fill = cached_read.CachedRead.fill
 
     def fill_late(self, storable):
-        if self._lookup is not None and cached_read.may_fill(self.target.databases):
+        if self._lookup is not None and cached_read.may_fill(self.entry.databases):
             self._lookup.versions = None
-            protocol.create_versions(self._lookup, self.target.timeout)
+            protocol.create_versions(self._lookup, self.entry.timeout)
         fill(self, storable)
 
-    cached_read.Attempt.fill = fill_late
+    cached_read.CachedRead.fill = fill_late
 
 
 def keeping_dead_fills():

@@ -16,7 +16,7 @@ from django.db.models.sql.query import Query
 
 from cacheops_lite import cached_as, invalidate_all
 from cacheops_lite.query.compiler import compile_rows
-from cacheops_lite.query.read_set import QueryWalk
+from cacheops_lite.query.query_walk import QueryWalk
 from cacheops_lite.reads import cached_read
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary

@@ -83,7 +83,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
         *("iterator", "aiterator"),
         *("bulk_create", "update", "_raw_delete"),
         # Defaults of ours.
-        *("_cacheops_caching", "_cacheops_cloning", "_cacheops_capture"),
+        *("_cacheops_policy", "_cacheops_cloning", "_cacheops_capture"),
     }
 
 
