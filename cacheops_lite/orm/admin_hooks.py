@@ -19,8 +19,8 @@ def install() -> None:
         return
     from django.contrib.admin.options import BaseModelAdmin
 
-    # There is no hook that serves admins which are registered before and after us alike.
-    _patches.replace(BaseModelAdmin, "get_queryset", get_queryset)
+    # Django has no hook for admins that are registered before and after this app alike.
+    _patches.put(BaseModelAdmin, "get_queryset", get_queryset)
 
 
 def uninstall() -> None:

@@ -31,10 +31,10 @@ _around: list[Around] = []
 def install(around: Around) -> None:
     """Enter a context of `around` for each such write."""
     _around[:] = [around]
-    # Execute wrappers don't see these, and no signal tells of them.
-    _patches.replace(CursorWrapper, "callproc", callproc)
-    for method in (*COPIES, SCRIPTS, STREAMS, *RESTS):
-        _patches.replace(CursorWrapper, method, property(partial(_method, name=method)))
+    # Django has no hook for these.
+    _patches.put(CursorWrapper, "callproc", callproc)
+    for method in (*COPY_METHODS, SCRIPT_METHOD, STREAM_METHOD, *NEXT_RESULT_METHODS):
+        _patches.put(CursorWrapper, method, property(partial(_driver_method, name=method)))
 
 
 def uninstall() -> None:
@@ -48,9 +48,9 @@ def patch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
         return
     from django.db.backends.postgresql.base import CursorDebugWrapper
 
-    for method in COPIES:
-        if method in vars(CursorDebugWrapper) and method not in _patches.replaced_names(CursorDebugWrapper):
-            _patches.replace(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
+    for method in COPY_METHODS:
+        if method in vars(CursorDebugWrapper) and method not in _patches.names(CursorDebugWrapper):
+            _patches.put(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
 
 
 def callproc(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
@@ -96,9 +96,9 @@ def _stream(
         yield from method(query, *args, **kwargs)
 
 
-def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    # psycopg composes, psycopg2 has the table second.
-    text = error_boundary.call_or_default(
+def _copy(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    # All arguments: psycopg takes composed SQL, psycopg2 the table as its second argument.
+    text = error_boundary.attempted(
         "A COPY can't be read, so all tables are invalidated", lambda: " ".join(str(arg) for arg in args), None
     )
     result = method(*args, **kwargs)

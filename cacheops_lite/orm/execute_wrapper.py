@@ -82,10 +82,10 @@ def statement_guard(execute: Callable[..., Any], sql: Any, params: Any, many: bo
     """
     if type(sql) is str and only_reads(sql, context["connection"].vendor):
         return execute(sql, params, many, context)
-    text, unit = _text(sql, context["connection"]), unit_of_work_of(context["connection"])
-    if is_transaction_control(text):
-        with _bounding(unit, text):
-            return _guarded(execute, text, sql, params, many, context)
+    text, unit = _text(sql, context["connection"]), unit_of_work_on(context["connection"])
+    if is_bound(text):
+        with _around_transaction_control(unit, text):
+            return _execute(execute, text, sql, params, many, context)
     try:
         return _execute(execute, text, sql, params, many, context)
     finally:
@@ -102,7 +102,7 @@ def _around_transaction_control(unit: UnitOfWork, text: str) -> Iterator[None]:
         unit.before_possible_commit()
     try:
         yield
-        unit.unmanaged.note(transaction_open_after(text))
+        unit.unmanaged_transaction.after_statement(begins(text))
     finally:
         if may_roll_back(text):
             database_views.on_rollback(unit.using)
@@ -115,27 +115,19 @@ def _around_transaction_control(unit: UnitOfWork, text: str) -> Iterator[None]:
 def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Execute a statement that may write; `text` is `sql` as a string."""
     connection = context["connection"]
-    if may_pin_snapshot(text):
-        is_brief = connection.vendor == "postgresql" and is_transaction_local(text)
-        unit_of_work_of(connection).snapshots.note(is_brief)
-    write = parse_write(text)
+    if asks_for_snapshot(text):
+        current_transaction_only = connection.vendor == "postgresql" and is_of_one_transaction(text)
+        unit_of_work_on(connection).snapshots.add(current_transaction_only)
+    write = parse(text)
     if write is None:
         return execute(sql, params, many, context)
-    if write.table is None and (len(split_statements(text)) > 1 or may_write_any_table(text)):
-        cursor_hooks.note_rest(context["cursor"])
-    unit = unit_of_work_of(connection)
-    is_alone = not many and not unit.in_transaction and is_active()
-    if (
-        is_alone
-        and not unit.unmanaged.is_open
-        and _is_the_one(connection)
-        and _changes_some(write.table, connection.alias)
-        and is_complete_once_executed(text, connection.vendor)
-        and not keeps_partial_writes(text)
-    ):
-        # What it changed is told before it is committed.
-        with block(connection.alias, savepoint=True):
-            return _guarded(execute, text, sql, params, many, context)
+    if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
+        cursor_hooks.expect_more_results(context["cursor"])
+    unit = unit_of_work_on(connection)
+    if not many and not unit.in_transaction and _needs_transaction(unit, connection, text, write):
+        # The tables can then be fenced before the write is committed.
+        with write_transaction(connection.alias, savepoint=True):
+            return _execute(execute, text, sql, params, many, context)
     scope = unit.scope
     if scope is not None:
         scope.before_statement(write)
@@ -146,13 +138,13 @@ def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
         else:
             result = execute(sql, params, many, context)
     except Exception as error:
-        # Of several writes some may be done; and the connection may have been lost after one.
-        is_undone = isinstance(error, HARMLESS_ERRORS) and not keeps_partial_writes(text)
+        # Some of several writes may be done, and the connection may have been lost after a write.
+        is_undone = isinstance(error, ERRORS_WITHOUT_CHANGES) and not keeps_what_it_did(text)
         if many or write.table is None or not is_undone:
             _invalidate_written(unit, text, write)
         raise
-    if temporary := created_temporary_table(text):
-        unit.temporary_tables.note(temporary)
+    if temporary := temporary_table(text):
+        unit.temporary_tables.add(temporary)
     if many or scope is None or not scope.claims(write, text, params):
         _invalidate_written(unit, text, write)
     elif write.table is not None:
@@ -183,16 +175,16 @@ def _execute_returning(execute: Callable[..., Any], sql: str, params: Any, scope
 def _invalidate_written(unit: UnitOfWork, text: str, write: Write) -> None:
     """Drop the table versions of all tables that a statement may change."""
     what = "A write can't be analysed, so all tables are invalidated"
-    if not error_boundary.call_or_default(what, lambda: _drop_written(unit, text, write), False):
-        _drop_tables(unit, set(tracked_columns()))
+    if not error_boundary.attempted(what, lambda: _invalidate_analysed(unit, text, write), False):
+        _invalidate_tables(unit, set(watched_columns()))
         database_views.forget(unit.using)
 
 
-def _drop_written(unit: UnitOfWork, text: str, write: Write) -> bool:
-    tables = set() if write.table in unit.temporary_tables else set(_written(text, write))
-    named = tables_mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
-    _drop_tables(unit, tables | _changed_along(named, write.verb, unit.using))
-    if write.table is None and may_define_view(text):
+def _invalidate_analysed(unit: UnitOfWork, text: str, write: Write) -> bool:
+    tables = set() if write.table in unit.temporary_tables else _written_tables(text, write)
+    named = mentioned(text, known_tables()) if write.table is None else _tables_named(write.table)
+    _invalidate_tables(unit, tables | _tables_changed_along(named, write.verb, unit.using))
+    if write.table is None and defines_shared_rows(text):
         database_views.forget(unit.using)
     return True
 
@@ -213,25 +205,26 @@ def _is_registered(connection: BaseDatabaseWrapper) -> bool:
     return connection.alias in connections.settings and connections[connection.alias] is connection
 
 
-def _changes_some(table: str | None, using: str) -> bool:
-    """A write of `table` may change rows of watched tables."""
-    return table in tracked_columns() or bool(database_views.base_tables(table, using))
+def _may_change_watched_rows(table: str | None, using: str) -> bool:
+    return table in watched_columns() or bool(database_views.behind(table, using))
 
 
-def _changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
-    """The watched tables that a write of others changes as well: behind views, and where the database deletes along."""
-    behind = database_views.base_tables_of(tables, using)
-    # What is written to a view its triggers may turn into any other write of the tables behind it.
-    deleted_from = behind.union(tables) if verb in DELETING else behind
-    return (behind & tracked_columns().keys()).union(*map(cascade_targets, deleted_from))
+def _tables_changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
+    """Return the watched tables that a write of `tables` changes as well: those behind views, and by ON DELETE CASCADE.
+
+    A trigger of a view may turn a write into any other write of the tables behind it, so also into a delete.
+    """
+    behind = database_views.all_behind(tables, using)
+    deleted_from = behind.union(tables) if verb in DELETING_VERBS else behind
+    return (behind & watched_columns().keys()).union(*map(deleted_along, deleted_from))
 
 
 def _after_possible_commit(unit: UnitOfWork) -> None:
     """Send invalidations now: what was written may be committed without Django's knowledge."""
     if unit.scopes:
-        # What is being written nobody described yet.
-        _drop_tables(unit, tracked_columns())
-    unit.flush_early()
+        # The operation in progress has not recorded yet what it writes.
+        _invalidate_tables(unit, watched_columns())
+    unit.after_possible_commit()
 
 
 def _invalidate_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
@@ -239,22 +232,22 @@ def _invalidate_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
         unit.record(WriteSet(tables=set(map(name_in_keys, tables))))
 
 
-def _written(text: str, write: Write) -> Collection[str]:
-    """The watched tables that a statement may write."""
-    if write.table in tracked_columns():
+def _written_tables(text: str, write: Write) -> set[str]:
+    """Return the watched tables that a statement may write."""
+    if write.table in watched_columns():
         return {write.table}
-    return set().union(*(_written_by(part, write) for part in split_statements(text)))
+    return set().union(*(_tables_written_by_part(part, write) for part in parts(text)))
 
 
-def _written_by(text: str, write: Write) -> set[str]:
-    watched = tracked_columns()
-    if may_write_any_table(text):
+def _tables_written_by_part(text: str, write: Write) -> set[str]:
+    watched = watched_columns()
+    if may_write_anything(text):
         return set(watched)
     if write.table is not None:
-        # Of what Django does not know: it may be a view or a partition of what it does.
-        written = database_views.normalized_name(write.table)
-        named = {table for table in watched if database_views.normalized_name(table) == written}
-        is_foreign = not named and written not in map(database_views.normalized_name, known_tables())
+        written = database_views.plain_name(write.table)
+        named = {table for table in watched if database_views.plain_name(table) == written}
+        # A table that no model has may be a view or a partition of one that a model has.
+        is_foreign = not named and written not in map(database_views.plain_name, known_tables())
     else:
         named = tables_mentioned(text, watched)
         has_strangers = not tables_mentioned(text, known_tables()) or bool(unknown_write_targets(text, known_tables()))
@@ -263,9 +256,12 @@ def _written_by(text: str, write: Write) -> set[str]:
 
 
 @contextmanager
-def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None]:
-    """What a cursor does past the wrappers; its text says which tables it may write, None any, and it may commit."""
-    if text is not None and parse_write(text) is None:
+def _around_cursor_method(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None]:
+    """Follow a method of a cursor that no execute wrapper sees.
+
+    `text` is the SQL that names the tables it writes.  With None it may write any table, and may commit.
+    """
+    if text is not None and parse(text) is None:
         yield
         return
     unit = unit_of_work_on(connection)
@@ -279,15 +275,7 @@ def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None
             _invalidate_written(unit, text, Write("", None))
         if text is None:
             database_views.forget(unit.using)
-            _committed(unit)
-
-
-def _drop_enclosed(unit: UnitOfWork, text: str | None) -> None:
-    named = set() if text is None else tables_mentioned(text, known_tables())
-    if text is None or not named:
-        _drop_tables(unit, set(tracked_columns()))
-    else:
-        _drop(unit, text, Write("", None))
+            _after_possible_commit(unit)
 
 
 def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
@@ -299,5 +287,5 @@ def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
         # SQL composed by psycopg.
         return str(sql.as_string(connection.connection))
     except Exception as error:
-        error_boundary.log_failure("A statement can't be read, so all tables are invalidated", error)
-        return UNREADABLE
+        error_boundary.note_failure("A statement can't be read, so all tables are invalidated", error)
+        return UNREADABLE_SQL

@@ -79,9 +79,9 @@ class RawQuerySetMixin(RawQuerySet):
         return clone
 
     def _fetch_all(self) -> None:
-        caching = getattr(self, "_cacheops_raw", None)
-        if self._result_cache is None and caching is not None and _may_read(self.db):
-            target = call_or_default(
+        policy = getattr(self, "_cacheops_raw", None)
+        if self._result_cache is None and policy is not None and _may_read(self.db):
+            entry = attempted(
                 "A raw query is not cached, as it can't be analysed",
                 lambda: _cache_entry(self, policy),
                 None,
@@ -105,9 +105,9 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
         tables = found
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
-    # What can't be known is no fault of the settings: then the query is not cached.
-    behind = base_tables_of(tables, using) if is_catalog_known(using) else set()
-    if unwatched := (tables | behind) - set(tracked_columns()):
+    # Without the tables behind views the query is not cached, but that is no error in the settings.
+    behind = all_behind(tables, using) if are_known(using) else set()
+    if unwatched := (tables | behind) - set(watched_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
     return frozenset(tables)
 
@@ -115,8 +115,8 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
 def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
     """Return where the rows of a raw query are cached, None if it reads a table that is not watched."""
     using = queryset.db
-    found = caching.tables | base_tables_of(caching.tables, using)
-    if not found <= tracked_columns().keys():
+    found = policy.tables | all_behind(policy.tables, using)
+    if not found <= watched_columns().keys():
         return None
     tables = sorted(found)
     params = queryset.params or ()
@@ -137,8 +137,8 @@ def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
     )
 
 
-def _computed(queryset: Any) -> tuple[list[Any], Any]:
-    rows = [tuple(map(unwrap_memoryview, row)) for row in queryset.query]
+def _read(queryset: Any) -> tuple[list[Any], Any]:
+    rows = [tuple(map(plain, row)) for row in queryset.query]
     kept = list(queryset.query.get_columns()), rows
     return _instances(queryset, kept), kept
 
@@ -171,8 +171,8 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Give raw querysets these methods: Django has no hook into their reads."""
-    _patches.mix_in(RawQuerySet, RawQuerySetMixin)
+    """Put the mixin's methods into `RawQuerySet`, as Django has no hook into its reads."""
+    _patches.mix(RawQuerySet, RawQuerySetMixin)
 
 
 def uninstall() -> None:

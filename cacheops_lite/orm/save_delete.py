@@ -118,12 +118,12 @@ class SaveOperation:
         perform: Callable[[], bool],
     ) -> bool:
         using = unit.using
-        if not self._looked:
-            self._looked = True
-            self._before = dict(instance.__dict__)
-            error_boundary.call_or_default(
-                "A row can't be looked at before it is saved, so its table is invalidated",
-                lambda: self._look_at(instance, names, using),
+        if not self._is_begun:
+            self._is_begun = True
+            self._instance_before = dict(instance.__dict__)
+            error_boundary.attempted(
+                "A row can't be read before it is saved, so its table is invalidated",
+                lambda: self._read_before(instance, names, using),
                 None,
             )
         scope = SaveScope(owner._meta.db_table, _own_key(instance, owner, using))
@@ -166,9 +166,12 @@ class SaveOperation:
         self.end(not updated)
 
     def end(self, created: bool | None) -> None:
-        """Drop the tables of what was written and is not described; all of it when `created` is not known."""
-        scopes, self._frames = self._frames, []
-        tables = {name_in_keys(scope.table) for scope in scopes if not scope.fits(created)}
+        """Drop the table versions of tables whose claimed statements are not recorded.
+
+        `created` is the outcome that is recorded, None if nothing is: then all tables that were written.
+        """
+        scopes, self._scopes = self._scopes, []
+        tables = {name(scope.table) for scope in scopes if not scope.is_consistent_with(created)}
         if tables and self._unit is not None:
             self._unit.record(WriteSet(tables=tables))
 
@@ -188,8 +191,8 @@ def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any]
     try:
         adapted = field.get_db_prep_value(value, connection)
     except Exception as error:
-        # Django raises it again, if the save comes to use the value.
-        error_boundary.reraise_interrupt(error)
+        # Django raises it again if the save uses the value.
+        error_boundary.pass_interrupt(error)
         return None
     quote = connection.ops.quote_name
     return f"WHERE {quote(owner._meta.db_table)}.{quote(str(field.column))} = %s", adapted
@@ -241,10 +244,10 @@ def delete(self: Collector) -> Any:
     using = self.using
     # By model what the delete changes, and the values of the instances for ``cache_invalidated``.
     found: list[tuple[type[Model], WriteSet, list[dict[str, Any]]]] = []
-    looks = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in watched}
-    scope = DeleteScope(looks)
-    with block(using), unit_of_work_for(using).within(scope):
-        error_boundary.call_or_default("A delete can't be analysed", lambda: _expect_lost_references(self, scope), None)
+    reads = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in watched}
+    scope = DeleteScope(reads)
+    with write_transaction(using), unit_of_work_for(using).open_scope(scope):
+        error_boundary.attempted("A delete can't be analysed", lambda: _expect_nulled_references(self, scope), None)
         result = original(self)
         for model, write_set, obj_dicts in found:
             record_write(model, using, write_set, *obj_dicts)
@@ -263,9 +266,9 @@ def _read_before_delete(
         return
     table = model._meta.db_table
     scope.expect("delete", table, len(instances))
-    # Rows that were not there, or not yet.
-    unseen = {name_in_keys(table)} if len(changes) != len(instances) else set()
-    found.append((model, WriteSet(changes, unseen), list(map(snapshot, instances))))
+    # Some rows did not exist when they were read, and may have been inserted since.
+    incomplete = {name(table)} if len(changes) != len(instances) else set()
+    found.append((model, WriteSet(changes, incomplete), list(map(instance_values, instances))))
 
 
 def _expect_nulled_references(collector: Collector, scope: DeleteScope) -> None:

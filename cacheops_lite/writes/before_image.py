@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
-from ..schema import StoredFieldReader, overrides
+from ..schema import columns
 from ..signals import cache_invalidated
 from ..sql import NotPreparable, PreparedSelect, prepare_row_select
 from ..store import call, dependency_index, prefixes_of_table
@@ -63,10 +63,10 @@ class ReturningUpdate:
         The parameter of the condition is the last one.
         """
         with suppress(NotPreparable):
-            if sql.endswith(condition):
-                prepared = prepare_row_select(self._model, self._pk, self._attnames, self._using, _locking)
-                # By what is selected of the key the statement joins it.
-                if prepared.readers[0].is_column:
+            if sql.endswith(key_condition):
+                prepared = prepared_row(self._model, self._pk, self._attnames, self._using, select_for_update)
+                # A key that is selected by an expression could not be joined with the column.
+                if prepared.entries[0].is_column:
                     self._prepared = prepared
                     returning = _update_returning(sql, key_condition, prepared.sql, len(self._attnames))
                     return returning, (*params, params[-1])
@@ -76,8 +76,8 @@ class ReturningUpdate:
     def fetch(self, cursor: Any) -> None:
         """Take what the statement returned."""
         if self._prepared is not None:
-            rows = self._prepared.convert(cursor.fetchall())
-            self.found = BeforeImageRead(self._pk, self._prepared.values_by_attname(rows))
+            rows = self._prepared.converted(cursor.fetchall())
+            self.before_image = BeforeImage(self._pk, self._prepared.held(rows))
 
 
 @lru_cache(maxsize=1024)
@@ -100,8 +100,11 @@ def attnames_to_read(model: type[Model], update_fields: Iterable[str] | None) ->
     that this process knows.  If there is another shape by now that needs more, the invalidation finds no image for it
     and drops the table version.
     """
-    found = [
-        (table, dependency_index.usable(prefix, table.name))
+    # Receivers get all values of a row.
+    if cache_invalidated.has_listeners(model._meta.concrete_model):
+        return all_attnames(model)
+    indexes = tuple(
+        (table, dependency_index.understood(prefix, table.name))
         for table in tables_of(model)
         for prefix in prefixes_of_table(table.name)
     )
@@ -114,15 +117,22 @@ def _attnames_to_read(
     indexes: tuple[tuple[Table, dependency_index.DependencyIndex | None], ...],
     update_fields: frozenset[str] | None,
 ) -> Sequence[str]:
-    wanted, written, is_asked_for = dependency_index.RequiredColumns(), written_by(model, names), False
-    for table, index in found:
-        wanted.add(table.name, index)
-        changed = [column for column, field in table.fields.items() if field.attname in written]
-        is_asked_for = is_asked_for or any(shape.reads_any(changed) for shape in index.shapes)
-    if not is_asked_for:
-        return ()
-    fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in written]
-    return tuple(dict.fromkeys([model._meta.pk.attname, *asked_for(written_tables(model, fields), wanted, fields)]))
+    saved = saved_attnames(model, update_fields)
+    fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in saved]
+    tables, wanted, is_needed = written_tables(model, fields), dependency_index.Wanted(), False
+    for table, index in indexes:
+        if index is None:
+            # Unknown shapes may need any column.
+            needed: Iterable[str] = [field.attname for each in tables for field in each.fields.values()]
+            break
+        wanted.note(table.name, index)
+        written = [column for column, field in table.fields.items() if field.attname in saved]
+        is_needed = is_needed or any(shape.concerns(written) for shape in index.shapes)
+    else:
+        if not is_needed:
+            return ()
+        needed = image_attnames(tables, wanted, fields)
+    return tuple(dict.fromkeys([model._meta.pk.attname, *needed]))
 
 
 def written_tables(model: type[Model], written: Container[Any]) -> list[Table]:
@@ -148,8 +158,8 @@ def _read_row(
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> dict[str, Any]:
-    if not overrides.compares_like_django(model._meta.pk):
-        # Other rows may equal it as well.
+    if not columns.compares_plainly(model._meta.pk):
+        # More rows than one may match.
         return {}
     try:
         prepared = prepare_row_select(model, pk, tuple(attnames), using, queryset_of)
@@ -168,20 +178,6 @@ def wanted_columns(model: type[Model]) -> dependency_index.Wanted | None:
 
     No write fails for that reason.
     """
-    connection: Any = connections[using]
-    if connection.vendor != "sqlite":
-        return
-    if connection.in_atomic_block and getattr(connection, "transaction_mode", None) in LOCKING_MODES:
-        return
-    unit = unit_of_work_of(connection)
-    if not unit.is_dirty:
-        table = model._meta.db_table
-        with unit.describing("delete", table), connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
-
-
-def wanted_of(model: type[Model]) -> dependency_index.RequiredColumns | None:
-    """What the shapes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
     found = dependency_index.required_columns(prefixes)
     if found is None:
@@ -191,29 +187,17 @@ def wanted_of(model: type[Model]) -> dependency_index.RequiredColumns | None:
     return found
 
 
-def asked_for(
-    tables: Iterable[Table], wanted: dependency_index.RequiredColumns, written: Container[Any]
-) -> Iterable[str]:
-    """The attnames that images of a write need: of conditions in the tables' shapes, and of those `written` fields
-    that some result rests on."""
+def image_attnames(tables: Iterable[Table], wanted: dependency_index.Wanted, written: Container[Any]) -> Iterable[str]:
+    """Yield the attnames that images of a write need.
+
+    These are the columns of conditions in the tables' shapes, and those of the `written` fields that some result
+    depends on.
+    """
     for table in tables:
         for column, field in table.fields.items():
             in_condition = column in wanted.conditions[table.name]
-            if in_condition or (each in written and wanted.is_read(table.name, column)):
-                yield each.attname
-
-
-def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The rows of `queryset` by attname, as the database gets them."""
-    model, connection = queryset.model, connections[queryset.db]
-    entries = [StoredFieldReader(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
-    if not queryset.query.is_sliced:
-        queryset = queryset.order_by()
-    for row in queryset.values_list(*(each.selected for each in entries)):
-        found: dict[str, Any] = {}
-        for each, value in zip(entries, row, strict=True):
-            each.add_stored(found, value)
-        yield found
+            if in_condition or (field in written and wanted.asks_for(table.name, column)):
+                yield field.attname
 
 
 def has_key(instance: Model) -> bool:

@@ -46,22 +46,14 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     wanted = wanted_columns(model) if can_record else None
     if written is None or wanted is None:
         return perform()
-    tables = sorted({field.model._meta.db_table for field in written})
-    if not any(wanted.is_read(table.name, column) for table, column in _columns(queryset.model, written)):
-        with block(using, savepoint=True):
-            with unit_of_work_for(using).describing("update", *tables):
-                updated = perform()
-            # Should a shape come meanwhile that reads one of these columns, it finds no image, and drops the table.
-            _record_blindly(queryset.model, written, using)
-        return updated
-    what = f"An update of {queryset.model._meta.label} can't be analysed, so its tables are invalidated"
-    if not error_boundary.call_or_default(what, lambda: _is_plain(queryset), False):
+    if not any(wanted.asks_for(table.name, column) for table, column in _columns(model, written)):
+        return _update_without_images(model, written, using, perform)
+    what = f"An update of {model._meta.label} can't be analysed, so its tables are invalidated"
+    if not error_boundary.attempted(what, lambda: _can_lock_rows(queryset), False):
         return perform()
-    with block(using):
-        names = _names(queryset.model, wanted, written)
-        old = error_boundary.call_or_default(
-            what, lambda: _locked_rows(queryset, names, lock(queryset.model, using)), None
-        )
+    with write_transaction(using):
+        names = _image_attnames(model, wanted, written)
+        old = error_boundary.attempted(what, lambda: _locked_rows(queryset, names, lock_for_update(model, using)), None)
         if old is None:
             return perform()
         with unit_of_work_for(using).claiming("update", *_tables_written(written)):
@@ -72,11 +64,31 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
             _record_updates(model, old, new, written, using)
             return True
 
-        if not error_boundary.call_or_default(what, describe, False):
-            _record_tables(queryset.model, using)
-        # Rows that came to match after the look.
-        if updated != len(old):
-            _record_tables(queryset.model, using)
+        is_recorded = error_boundary.attempted(what, record, False)
+        # A different count means that rows came to match after they were read.
+        if not is_recorded or updated != len(old):
+            _record_tables(model, using)
+    return updated
+
+
+def _update_without_images(
+    model: type[Model], written: Collection[Field[Any, Any]], using: str, perform: Perform
+) -> int:
+    """Update and record columns that no dependency shape needs, without reading the rows.
+
+    A shape that needs one of them may be registered meanwhile.  The invalidation then finds no image for it and drops
+    the table version.
+    """
+    with write_transaction(using, savepoint=True):
+        with unit_of_work_for(using).claiming("update", *_tables_written(written)):
+            updated = perform()
+        columns: dict[str, list[str]] = {}
+        for table, column in _columns(model, written):
+            columns.setdefault(table.name, []).append(column)
+        changes: list[AnyChange] = [
+            Change(table, old={}, new={}, changed=changed) for table, changed in columns.items()
+        ]
+        record_write(model, using, WriteSet(changes=changes))
     return updated
 
 
@@ -86,7 +98,7 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     unit = unit_of_work_for(using)
     wanted = wanted_columns(model) if unit.in_transaction and not unit.unmanaged_transaction.is_open else None
     what = f"A delete of {model._meta.label} can't be analysed, so its tables are invalidated"
-    if wanted is None or not error_boundary.call_or_default(what, lambda: _is_plain(queryset), False):
+    if wanted is None or not error_boundary.attempted(what, lambda: _can_lock_rows(queryset), False):
         return perform()
     old = error_boundary.call_or_default(
         what,
@@ -183,15 +195,16 @@ def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tu
     return [(table, column) for table in tables_of(model) for column, field in table.fields.items() if field in fields]
 
 
-def _names(model: type[Model], wanted: RequiredColumns | None, written: Collection[Field[Any, Any]]) -> list[str]:
-    """The attnames of what an image needs, all if that is not known, and of the primary key, which comes first."""
+def _image_attnames(model: type[Model], wanted: Wanted | None, written: Collection[Field[Any, Any]]) -> list[str]:
+    """Return the attnames that the images of an update need, all if `wanted` is None; that of the key comes first."""
     if wanted is None:
         return list(dict.fromkeys([model._meta.pk.attname, *all_attnames(model)]))
     needed = image_attnames(written_tables(model, written), wanted, written)
     return list(dict.fromkeys([model._meta.pk.attname, *needed]))
 
 
-def _own_names(model: type[Model], wanted: RequiredColumns) -> list[str]:
+def _own_image_attnames(model: type[Model], wanted: Wanted) -> list[str]:
+    """Return the attnames that the images of a delete need, which concerns the model's own table only."""
     own = tables_of(model)[0]
     return list(dict.fromkeys([own.pk.attname, *image_attnames([own], wanted, written=())]))
 
@@ -264,12 +277,12 @@ def _updated_rows(
         if isinstance(value, Model) and isinstance(field, ForeignKey):
             value = getattr(value, field.target_field.attname)
         if not isinstance(field, GeneratedField) and not hasattr(value, "resolve_expression"):
-            add_prepared(told, field, value)
-    if all(field.attname in told or field.attname not in names for field in written):
-        known = {name: value for name, value in told.items() if name in names}
-        return {key: {**held, **known} for key, held in old.items()}
-    found = rows(lock(model, using).filter(pk__in=keys_as_stored(model, old, connections[using])), names)
-    return _by_key(model, list(found)) or {}
+            put(assigned, field, value)
+    if all(field.attname in assigned or field.attname not in names for field in written):
+        known = {name: value for name, value in assigned.items() if name in names}
+        return {key: {**row, **known} for key, row in old.items()}
+    locked = lock_for_update(model, using).filter(pk__in=stored_keys(model, old, connections[using]))
+    return _by_key(model, list(read_rows(locked, names))) or {}
 
 
 def _record_updates(

@@ -12,9 +12,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
 from ..conf import settings
-from ..store import WriteSet, split_by_prefix
-from .row_changes import row_came
-from .row_images import snapshot, table_names, unwrapped
+from ..store import WriteSet, by_prefix
+from .row_changes import insert_changes
+from .row_images import instance_values, table_names, unwrap_lazy
 from .unit_of_work import unit_of_work_for
 from .write_barrier import deliver
 
@@ -57,21 +57,25 @@ def invalidate_all() -> None:
     """
     if not is_active():
         return
-    work = WriteSet(everything=True, signals=[(None, None)])
+    write_set = WriteSet(everything=True, notices=[(None, None)])
     for connection in connections.all(initialized_only=True):
         unit = unit_of_work_for(connection.alias)
         if unit.in_transaction:
             unit.record(WriteSet(everything=True))
-    deliver(split_by_prefix(work))
+    deliver(by_prefix(write_set))
 
 
 def record_write(
     model: type[Model], using: str, write_set: WriteSet, *obj_dicts: dict[str, Any] | None, is_manual: bool = False
 ) -> None:
-    """Have `work` done once what this task wrote is committed; then tell receivers of ``cache_invalidated``."""
-    if is_active() and work:
-        work.signals += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
-        unit_of_work_for(using).record(work, by_hand)
+    """Record `write_set` in the unit of work of `using`, which sends it once the transaction is committed.
+
+    Then ``cache_invalidated`` is sent for `model`, once for each of `obj_dicts`.  With `is_manual` errors of Redis are
+    raised to the caller.
+    """
+    if is_active() and write_set:
+        write_set.notices += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
+        unit_of_work_for(using).record(write_set, is_manual)
 
 
 def is_active() -> bool:

@@ -73,19 +73,7 @@ def record_save(
     if changes is None:
         _record_unknown(model, values, using)
     else:
-        # Should a shape come meanwhile that reads what an idle look did not, it finds no image, and drops the table.
-        attnames = _written_attnames(instance, written, lost)
-        new = {name: value for name, value in found.held.items() if name not in attnames}
-        new.update((name, value) for name, value in held.items() if name in attnames)
-        changes = error_boundary.call_or_default(
-            "A save can't be analysed, so its tables are invalidated",
-            lambda: row_changed(model, found.held, new, attnames, vendor),
-            None,
-        )
-        if changes is None:
-            _record_unknown(model, held, using)
-            return
-        record(model, using, WriteSet(changes=changes), dict(found.held), dict(new))
+        record_write(model, using, WriteSet(changes=changes), dict(old), dict(new))
 
 
 def record_delete(instance: Model, using: str) -> None:
@@ -131,7 +119,7 @@ def record_bulk_create(
     arrivals = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
-            InsertedRows(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
+            Arrivals(table.name, _conditions_met(table, wanted.shapes[table.name], instances, vendor))
             for table in tables_of(model)
         ],
         None,
@@ -174,9 +162,9 @@ def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: s
     tokenize = None if field is None else columns.tokenizer(field, vendor)
     if field is None or tokenize is None or not is_known_after_save(field):
         return None
-    kind = field_traits.passthrough_type(field)
-    # Many rows hold the same.
-    known: dict[Any, str | None] | None = {} if kind in _TOLD_BY_VALUE else None
+    kind = columns.kind_as_is(field)
+    # Many rows may share a value, so tokens are kept by value.
+    known: dict[Any, str | None] | None = {} if kind in _TYPES_WITH_TOKENS_BY_VALUE else None
     tokens = []
     for instance in instances:
         value = instance.__dict__.get(field.attname, field)
@@ -197,6 +185,6 @@ def _token(field: Field[Any, Any], tokenize: Tokenizer, value: Any) -> str | Non
     # did not return it.
     if value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key):
         return None
-    held: dict[str, Any] = {}
-    add_prepared(held, field, value)
-    return columns.apply_tokenizer(tokenize, held[field.attname]) if held else None
+    found: dict[str, Any] = {}
+    put(found, field, value)
+    return columns.token_by(tokenize, found[field.attname]) if found else None

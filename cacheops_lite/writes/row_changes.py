@@ -52,26 +52,4 @@ def _is_known_equal(field: Field[Any, Any], old: RowValues, new: RowValues, vend
     # The fast path for the types of most columns.
     if type(before) is type(after) and type(before) in (int, str):
         return bool(before == after)
-    return stored_values.are_stored_equal(field, before, after)
-
-
-def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[AnyChange]:
-    """The changes that inserting the row makes, one for each of its tables."""
-    return [Change(table.name, old=None, new=Image(table, held, vendor)) for table in tables_of(model)]
-
-
-def own_row_went(model: type[Model], held: Snapshot, vendor: str) -> Change:
-    """The change that deleting the row from the model's own table makes."""
-    table = tables_of(model)[0]
-    return Change(table.name, old=Image(table, held, vendor), new=None)
-
-
-def row_changed(
-    model: type[Model], old: Snapshot, new: Snapshot, written: Collection[str], vendor: str
-) -> list[AnyChange]:
-    """The changes that updating the `written` attnames of the row makes; none where nothing differs."""
-    changes: list[AnyChange] = []
-    for table in tables_of(model):
-        if changed := differing(table, old, new, written, vendor):
-            changes.append(Change(table.name, Image(table, old, vendor), Image(table, new, vendor), changed))
-    return changes
+    return stored_values.are_alike(field, before, after)

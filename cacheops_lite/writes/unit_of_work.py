@@ -12,7 +12,8 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..store import Fence, WriteSet, postpone, release, split_by_prefix
+from ..store import Fence, WriteSet, by_prefix, postpone, release
+from .commit_callbacks import CallbackReferences, CommitCallback, live_callbacks, pending_write_sets, register
 from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, UnmanagedTransaction, pins_snapshots
 from .write_barrier import deliver, deliver_logging_errors, invalidate_and_fence
@@ -123,15 +124,15 @@ class UnitOfWork:
         if not write_set:
             return
         if not self.in_transaction or self.is_manual:
-            self.settle()
-            parts = split_by_prefix(write_set)
+            self.deliver_finished_blocks()
+            parts = by_prefix(write_set)
             if self.is_manual:
                 _merge(self._repeat_at_end, parts)
             (deliver if is_manual else deliver_logging_errors)(parts)
         else:
-            batch = self._batch()
-            # The prefix is that of now: at the commit it may be another host's.
-            parts = split_by_prefix(write_set)
+            callback = self._callback()
+            # The prefix of now: at the commit CACHEOPS_PREFIX may return another one.
+            parts = by_prefix(write_set)
             for prefix, part in parts.items():
                 callback.write_sets.setdefault(prefix, WriteSet()).add(part)
             if self._may_be_committed:
@@ -260,10 +261,10 @@ def _deliver_or_postpone(
         raise
 
 
-def _add(kept: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
-    """Add works by prefix to those that are kept for a second time; signals are given once."""
+def _merge(into: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
+    """Add write sets that are sent a second time; without their notices, as signals are sent once."""
     for prefix, write_set in write_sets.items():
-        kept.setdefault(prefix, WriteSet()).add(replace(write_set, signals=[]))
+        into.setdefault(prefix, WriteSet()).add(replace(write_set, notices=[]))
 
 
 def unit_of_work_on(connection: BaseDatabaseWrapper) -> UnitOfWork:
