@@ -20,7 +20,7 @@ def install() -> None:
     from django.contrib.admin.options import BaseModelAdmin
 
     # Django has no hook for admins that are registered before and after this app alike.
-    _patches.put(BaseModelAdmin, "get_queryset", get_queryset)
+    _patches.replace(BaseModelAdmin, "get_queryset", get_queryset)
 
 
 def uninstall() -> None:

@@ -32,9 +32,9 @@ def install(around: Around) -> None:
     """Enter a context of `around` for each such write."""
     _around[:] = [around]
     # Django has no hook for these.
-    _patches.put(CursorWrapper, "callproc", callproc)
+    _patches.replace(CursorWrapper, "callproc", callproc)
     for method in (*COPY_METHODS, SCRIPT_METHOD, STREAM_METHOD, *NEXT_RESULT_METHODS):
-        _patches.put(CursorWrapper, method, property(partial(_driver_method, name=method)))
+        _patches.replace(CursorWrapper, method, property(partial(_driver_method, name=method)))
 
 
 def uninstall() -> None:
@@ -49,8 +49,8 @@ def patch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
     from django.db.backends.postgresql.base import CursorDebugWrapper
 
     for method in COPY_METHODS:
-        if method in vars(CursorDebugWrapper) and method not in _patches.names(CursorDebugWrapper):
-            _patches.put(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
+        if method in vars(CursorDebugWrapper) and method not in _patches.replaced_names(CursorDebugWrapper):
+            _patches.replace(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
 
 
 def callproc(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
@@ -98,7 +98,7 @@ def _stream(
 
 def _copy(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # All arguments: psycopg takes composed SQL, psycopg2 the table as its second argument.
-    text = error_boundary.attempted(
+    text = error_boundary.call_or_default(
         "A COPY can't be read, so all tables are invalidated", lambda: " ".join(str(arg) for arg in args), None
     )
     result = method(*args, **kwargs)

@@ -83,7 +83,7 @@ def statement_guard(execute: Callable[..., Any], sql: Any, params: Any, many: bo
     if type(sql) is str and only_reads(sql, context["connection"].vendor):
         return execute(sql, params, many, context)
     text, unit = _text(sql, context["connection"]), unit_of_work_on(context["connection"])
-    if is_bound(text):
+    if is_transaction_control(text):
         with _around_transaction_control(unit, text):
             return _execute(execute, text, sql, params, many, context)
     try:
@@ -102,7 +102,7 @@ def _around_transaction_control(unit: UnitOfWork, text: str) -> Iterator[None]:
         unit.before_possible_commit()
     try:
         yield
-        unit.unmanaged_transaction.after_statement(begins(text))
+        unit.unmanaged_transaction.after_statement(transaction_open_after(text))
     finally:
         if may_roll_back(text):
             database_views.on_rollback(unit.using)
@@ -115,13 +115,13 @@ def _around_transaction_control(unit: UnitOfWork, text: str) -> Iterator[None]:
 def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Execute a statement that may write; `text` is `sql` as a string."""
     connection = context["connection"]
-    if asks_for_snapshot(text):
-        current_transaction_only = connection.vendor == "postgresql" and is_of_one_transaction(text)
+    if may_pin_snapshot(text):
+        current_transaction_only = connection.vendor == "postgresql" and is_transaction_local(text)
         unit_of_work_on(connection).snapshots.add(current_transaction_only)
-    write = parse(text)
+    write = parse_write(text)
     if write is None:
         return execute(sql, params, many, context)
-    if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
+    if write.table is None and (len(split_statements(text)) > 1 or may_write_any_table(text)):
         cursor_hooks.expect_more_results(context["cursor"])
     unit = unit_of_work_on(connection)
     if not many and not unit.in_transaction and _needs_transaction(unit, connection, text, write):
@@ -139,11 +139,11 @@ def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
             result = execute(sql, params, many, context)
     except Exception as error:
         # Some of several writes may be done, and the connection may have been lost after a write.
-        is_undone = isinstance(error, ERRORS_WITHOUT_CHANGES) and not keeps_what_it_did(text)
+        is_undone = isinstance(error, ERRORS_WITHOUT_CHANGES) and not keeps_partial_writes(text)
         if many or write.table is None or not is_undone:
             _invalidate_written(unit, text, write)
         raise
-    if temporary := temporary_table(text):
+    if temporary := created_temporary_table(text):
         unit.temporary_tables.add(temporary)
     if many or scope is None or not scope.claims(write, text, params):
         _invalidate_written(unit, text, write)
@@ -159,8 +159,8 @@ def _needs_transaction(unit: UnitOfWork, connection: BaseDatabaseWrapper, text: 
         and not unit.unmanaged_transaction.is_open
         and _is_registered(connection)
         and _may_change_watched_rows(write.table, connection.alias)
-        and is_over_at_once(text, connection.vendor)
-        and not keeps_what_it_did(text)
+        and is_complete_once_executed(text, connection.vendor)
+        and not keeps_partial_writes(text)
     )
 
 
@@ -175,16 +175,16 @@ def _execute_returning(execute: Callable[..., Any], sql: str, params: Any, scope
 def _invalidate_written(unit: UnitOfWork, text: str, write: Write) -> None:
     """Drop the table versions of all tables that a statement may change."""
     what = "A write can't be analysed, so all tables are invalidated"
-    if not error_boundary.attempted(what, lambda: _invalidate_analysed(unit, text, write), False):
-        _invalidate_tables(unit, set(watched_columns()))
+    if not error_boundary.call_or_default(what, lambda: _invalidate_analysed(unit, text, write), False):
+        _invalidate_tables(unit, set(tracked_columns()))
         database_views.forget(unit.using)
 
 
 def _invalidate_analysed(unit: UnitOfWork, text: str, write: Write) -> bool:
     tables = set() if write.table in unit.temporary_tables else _written_tables(text, write)
-    named = mentioned(text, known_tables()) if write.table is None else _tables_named(write.table)
+    named = tables_mentioned(text, known_tables()) if write.table is None else _tables_named(write.table)
     _invalidate_tables(unit, tables | _tables_changed_along(named, write.verb, unit.using))
-    if write.table is None and defines_shared_rows(text):
+    if write.table is None and may_define_view(text):
         database_views.forget(unit.using)
     return True
 
@@ -206,7 +206,7 @@ def _is_registered(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _may_change_watched_rows(table: str | None, using: str) -> bool:
-    return table in watched_columns() or bool(database_views.behind(table, using))
+    return table in tracked_columns() or bool(database_views.base_tables(table, using))
 
 
 def _tables_changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
@@ -214,16 +214,16 @@ def _tables_changed_along(tables: Collection[str], verb: str, using: str) -> set
 
     A trigger of a view may turn a write into any other write of the tables behind it, so also into a delete.
     """
-    behind = database_views.all_behind(tables, using)
+    behind = database_views.base_tables_of(tables, using)
     deleted_from = behind.union(tables) if verb in DELETING_VERBS else behind
-    return (behind & watched_columns().keys()).union(*map(deleted_along, deleted_from))
+    return (behind & tracked_columns().keys()).union(*map(cascade_targets, deleted_from))
 
 
 def _after_possible_commit(unit: UnitOfWork) -> None:
     """Send invalidations now: what was written may be committed without Django's knowledge."""
     if unit.scopes:
         # The operation in progress has not recorded yet what it writes.
-        _invalidate_tables(unit, watched_columns())
+        _invalidate_tables(unit, tracked_columns())
     unit.after_possible_commit()
 
 
@@ -234,20 +234,20 @@ def _invalidate_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
 
 def _written_tables(text: str, write: Write) -> set[str]:
     """Return the watched tables that a statement may write."""
-    if write.table in watched_columns():
+    if write.table in tracked_columns():
         return {write.table}
-    return set().union(*(_tables_written_by_part(part, write) for part in parts(text)))
+    return set().union(*(_tables_written_by_part(part, write) for part in split_statements(text)))
 
 
 def _tables_written_by_part(text: str, write: Write) -> set[str]:
-    watched = watched_columns()
-    if may_write_anything(text):
+    watched = tracked_columns()
+    if may_write_any_table(text):
         return set(watched)
     if write.table is not None:
-        written = database_views.plain_name(write.table)
-        named = {table for table in watched if database_views.plain_name(table) == written}
+        written = database_views.normalized_name(write.table)
+        named = {table for table in watched if database_views.normalized_name(table) == written}
         # A table that no model has may be a view or a partition of one that a model has.
-        is_foreign = not named and written not in map(database_views.plain_name, known_tables())
+        is_foreign = not named and written not in map(database_views.normalized_name, known_tables())
     else:
         named = tables_mentioned(text, watched)
         has_strangers = not tables_mentioned(text, known_tables()) or bool(unknown_write_targets(text, known_tables()))
@@ -261,7 +261,7 @@ def _around_cursor_method(connection: BaseDatabaseWrapper, text: str | None) -> 
 
     `text` is the SQL that names the tables it writes.  With None it may write any table, and may commit.
     """
-    if text is not None and parse(text) is None:
+    if text is not None and parse_write(text) is None:
         yield
         return
     unit = unit_of_work_on(connection)
@@ -269,8 +269,8 @@ def _around_cursor_method(connection: BaseDatabaseWrapper, text: str | None) -> 
     try:
         yield
     finally:
-        if text is None or not mentioned(text, known_tables()):
-            _invalidate_tables(unit, set(watched_columns()))
+        if text is None or not tables_mentioned(text, known_tables()):
+            _invalidate_tables(unit, set(tracked_columns()))
         else:
             _invalidate_written(unit, text, Write("", None))
         if text is None:
@@ -287,5 +287,5 @@ def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
         # SQL composed by psycopg.
         return str(sql.as_string(connection.connection))
     except Exception as error:
-        error_boundary.note_failure("A statement can't be read, so all tables are invalidated", error)
+        error_boundary.log_failure("A statement can't be read, so all tables are invalidated", error)
         return UNREADABLE_SQL

@@ -28,7 +28,7 @@ from ..reads import (
 )
 from ..schema import is_tracked, is_tracked_table
 from ..signals import post_update, pre_update
-from ..utils import Patches, attempted
+from ..utils import Patches, call_or_default
 from ..writes import bulk_persistence, is_active, persistence, unit_of_work_for, write_transaction
 
 
@@ -109,7 +109,7 @@ class QuerySetMixin(QuerySet[Any]):
 
         model: Any = self.model
         is_refused = self.query.combinator or self.query.is_sliced
-        if is_refused or not is_followed(model, self.db) or not is_active():
+        if is_refused or not is_tracked_table(model, self.db) or not is_active():
             return _update_with_signals(self, kwargs, perform)
         return _update_with_signals(self, kwargs, lambda: bulk_persistence.update(self, kwargs, perform))
 
@@ -210,7 +210,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         what = "An aggregate is not cached, as it can't be analysed"
-        named = None if is_uncached(self) else attempted(what, lambda: _by_alias(args, kwargs), None)
+        named = None if is_uncached(self) else call_or_default(what, lambda: _by_alias(args, kwargs), None)
         if not named:
             return django.aggregate(self, *args, **kwargs)
         queryset = pin_database(self)
@@ -219,7 +219,7 @@ class QuerySetMixin(QuerySet[Any]):
             "aggregate",
             lambda query, tokens: compiler.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
-            attempted(what, lambda: _aggregates_fingerprint(named), None),
+            call_or_default(what, lambda: _aggregates_fingerprint(named), None),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
@@ -302,8 +302,8 @@ class ManagerMixin(BaseManager[Model]):
 
 def install() -> None:
     """Put the mixins' methods into Django's classes, as Django has no hook into reads."""
-    patches.mix(QuerySet, QuerySetMixin)
-    patches.mix(BaseManager, ManagerMixin)
+    patches.mix_in(QuerySet, QuerySetMixin)
+    patches.mix_in(BaseManager, ManagerMixin)
 
 
 def uninstall() -> None:

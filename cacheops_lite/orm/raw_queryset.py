@@ -81,7 +81,7 @@ class RawQuerySetMixin(RawQuerySet):
     def _fetch_all(self) -> None:
         policy = getattr(self, "_cacheops_raw", None)
         if self._result_cache is None and policy is not None and _may_read(self.db):
-            entry = attempted(
+            entry = call_or_default(
                 "A raw query is not cached, as it can't be analysed",
                 lambda: _cache_entry(self, policy),
                 None,
@@ -106,8 +106,8 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
     # Without the tables behind views the query is not cached, but that is no error in the settings.
-    behind = all_behind(tables, using) if are_known(using) else set()
-    if unwatched := (tables | behind) - set(watched_columns()):
+    behind = base_tables_of(tables, using) if is_catalog_known(using) else set()
+    if unwatched := (tables | behind) - set(tracked_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
     return frozenset(tables)
 
@@ -115,8 +115,8 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
 def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
     """Return where the rows of a raw query are cached, None if it reads a table that is not watched."""
     using = queryset.db
-    found = policy.tables | all_behind(policy.tables, using)
-    if not found <= watched_columns().keys():
+    found = policy.tables | base_tables_of(policy.tables, using)
+    if not found <= tracked_columns().keys():
         return None
     tables = sorted(found)
     params = queryset.params or ()
@@ -138,7 +138,7 @@ def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
 
 
 def _read(queryset: Any) -> tuple[list[Any], Any]:
-    rows = [tuple(map(plain, row)) for row in queryset.query]
+    rows = [tuple(map(unwrap_memoryview, row)) for row in queryset.query]
     kept = list(queryset.query.get_columns()), rows
     return _instances(queryset, kept), kept
 
@@ -172,7 +172,7 @@ _patches = Patches()
 
 def install() -> None:
     """Put the mixin's methods into `RawQuerySet`, as Django has no hook into its reads."""
-    _patches.mix(RawQuerySet, RawQuerySetMixin)
+    _patches.mix_in(RawQuerySet, RawQuerySetMixin)
 
 
 def uninstall() -> None:

@@ -121,7 +121,7 @@ class SaveOperation:
         if not self._is_begun:
             self._is_begun = True
             self._instance_before = dict(instance.__dict__)
-            error_boundary.attempted(
+            error_boundary.call_or_default(
                 "A row can't be read before it is saved, so its table is invalidated",
                 lambda: self._read_before(instance, names, using),
                 None,
@@ -171,7 +171,7 @@ class SaveOperation:
         `created` is the outcome that is recorded, None if nothing is: then all tables that were written.
         """
         scopes, self._scopes = self._scopes, []
-        tables = {name(scope.table) for scope in scopes if not scope.is_consistent_with(created)}
+        tables = {name_in_keys(scope.table) for scope in scopes if not scope.is_consistent_with(created)}
         if tables and self._unit is not None:
             self._unit.record(WriteSet(tables=tables))
 
@@ -192,7 +192,7 @@ def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any]
         adapted = field.get_db_prep_value(value, connection)
     except Exception as error:
         # Django raises it again if the save uses the value.
-        error_boundary.pass_interrupt(error)
+        error_boundary.reraise_interrupt(error)
         return None
     quote = connection.ops.quote_name
     return f"WHERE {quote(owner._meta.db_table)}.{quote(str(field.column))} = %s", adapted
@@ -247,7 +247,9 @@ def delete(self: Collector) -> Any:
     reads = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in watched}
     scope = DeleteScope(reads)
     with write_transaction(using), unit_of_work_for(using).open_scope(scope):
-        error_boundary.attempted("A delete can't be analysed", lambda: _expect_nulled_references(self, scope), None)
+        error_boundary.call_or_default(
+            "A delete can't be analysed", lambda: _expect_nulled_references(self, scope), None
+        )
         result = original(self)
         for model, write_set, obj_dicts in found:
             record_write(model, using, write_set, *obj_dicts)
@@ -267,7 +269,7 @@ def _read_before_delete(
     table = model._meta.db_table
     scope.expect("delete", table, len(instances))
     # Some rows did not exist when they were read, and may have been inserted since.
-    incomplete = {name(table)} if len(changes) != len(instances) else set()
+    incomplete = {name_in_keys(table)} if len(changes) != len(instances) else set()
     found.append((model, WriteSet(changes, incomplete), list(map(instance_values, instances))))
 
 

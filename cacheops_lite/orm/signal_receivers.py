@@ -35,9 +35,9 @@ def install() -> None:
     uninstall()
     _installed = True
     # Not a receiver: with one Django would query which links are missing before it adds some.
-    _patches.put(m2m_changed, "send", send_m2m_changed)
+    _patches.replace(m2m_changed, "send", send_m2m_changed)
     class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.orm.signal_receivers")
-    for model in watched_models():
+    for model in all_tracked_models():
         _connect(model)
 
 
@@ -59,7 +59,7 @@ def _reinstall(setting: str) -> None:
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
-    if apps.models_ready and is_watched(sender):
+    if apps.models_ready and is_tracked(sender):
         _connect(sender)
 
 
@@ -104,7 +104,7 @@ def send_m2m_changed(sender: type[Model], **named: Any) -> Any:
     """Replace ``m2m_changed.send``, which the application may call after it wrote links by other means."""
     # Django's own managers write links by statements that the statement guard sees.
     is_by_application = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
-    if is_by_application and named.get("action", "").startswith("post_") and is_watched(sender) and is_active():
+    if is_by_application and named.get("action", "").startswith("post_") and is_tracked(sender) and is_active():
         record_write(sender, named.get("using") or DEFAULT_DB_ALIAS, WriteSet(tables=table_names(sender)))
     return type(m2m_changed).send(m2m_changed, sender, **named)
 

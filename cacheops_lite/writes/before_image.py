@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
-from ..schema import columns
+from ..schema import overrides
 from ..signals import cache_invalidated
 from ..sql import NotPreparable, PreparedSelect, prepare_row_select
 from ..store import call, dependency_index, prefixes_of_table
@@ -64,9 +64,9 @@ class ReturningUpdate:
         """
         with suppress(NotPreparable):
             if sql.endswith(key_condition):
-                prepared = prepared_row(self._model, self._pk, self._attnames, self._using, select_for_update)
+                prepared = prepare_row_select(self._model, self._pk, self._attnames, self._using, select_for_update)
                 # A key that is selected by an expression could not be joined with the column.
-                if prepared.entries[0].is_column:
+                if prepared.readers[0].is_column:
                     self._prepared = prepared
                     returning = _update_returning(sql, key_condition, prepared.sql, len(self._attnames))
                     return returning, (*params, params[-1])
@@ -76,8 +76,8 @@ class ReturningUpdate:
     def fetch(self, cursor: Any) -> None:
         """Take what the statement returned."""
         if self._prepared is not None:
-            rows = self._prepared.converted(cursor.fetchall())
-            self.before_image = BeforeImage(self._pk, self._prepared.held(rows))
+            rows = self._prepared.convert(cursor.fetchall())
+            self.before_image = BeforeImage(self._pk, self._prepared.values_by_attname(rows))
 
 
 @lru_cache(maxsize=1024)
@@ -104,7 +104,7 @@ def attnames_to_read(model: type[Model], update_fields: Iterable[str] | None) ->
     if cache_invalidated.has_listeners(model._meta.concrete_model):
         return all_attnames(model)
     indexes = tuple(
-        (table, dependency_index.understood(prefix, table.name))
+        (table, dependency_index.usable(prefix, table.name))
         for table in tables_of(model)
         for prefix in prefixes_of_table(table.name)
     )
@@ -119,19 +119,19 @@ def _attnames_to_read(
 ) -> Sequence[str]:
     saved = saved_attnames(model, update_fields)
     fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in saved]
-    tables, wanted, is_needed = written_tables(model, fields), dependency_index.Wanted(), False
+    tables, required, is_needed = written_tables(model, fields), dependency_index.RequiredColumns(), False
     for table, index in indexes:
         if index is None:
             # Unknown shapes may need any column.
             needed: Iterable[str] = [field.attname for each in tables for field in each.fields.values()]
             break
-        wanted.note(table.name, index)
+        required.add(table.name, index)
         written = [column for column, field in table.fields.items() if field.attname in saved]
-        is_needed = is_needed or any(shape.concerns(written) for shape in index.shapes)
+        is_needed = is_needed or any(shape.reads_any(written) for shape in index.shapes)
     else:
         if not is_needed:
             return ()
-        needed = image_attnames(tables, wanted, fields)
+        needed = image_attnames(tables, required, fields)
     return tuple(dict.fromkeys([model._meta.pk.attname, *needed]))
 
 
@@ -158,7 +158,7 @@ def _read_row(
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> dict[str, Any]:
-    if not columns.compares_plainly(model._meta.pk):
+    if not overrides.compares_like_django(model._meta.pk):
         # More rows than one may match.
         return {}
     try:
@@ -173,7 +173,7 @@ def all_attnames(model: type[Model]) -> list[str]:
     return [each.attname for each in model._meta.concrete_fields]
 
 
-def wanted_columns(model: type[Model]) -> dependency_index.Wanted | None:
+def required_columns_of(model: type[Model]) -> dependency_index.RequiredColumns | None:
     """Return the columns that the dependency shapes of `model`'s tables need; None while Redis is unreachable.
 
     No write fails for that reason.
@@ -187,7 +187,9 @@ def wanted_columns(model: type[Model]) -> dependency_index.Wanted | None:
     return found
 
 
-def image_attnames(tables: Iterable[Table], wanted: dependency_index.Wanted, written: Container[Any]) -> Iterable[str]:
+def image_attnames(
+    tables: Iterable[Table], required: dependency_index.RequiredColumns, written: Container[Any]
+) -> Iterable[str]:
     """Yield the attnames that images of a write need.
 
     These are the columns of conditions in the tables' shapes, and those of the `written` fields that some result
@@ -195,8 +197,8 @@ def image_attnames(tables: Iterable[Table], wanted: dependency_index.Wanted, wri
     """
     for table in tables:
         for column, field in table.fields.items():
-            in_condition = column in wanted.conditions[table.name]
-            if in_condition or (field in written and wanted.asks_for(table.name, column)):
+            in_condition = column in required.conditions[table.name]
+            if in_condition or (field in written and required.is_read(table.name, column)):
                 yield field.attname
 
 

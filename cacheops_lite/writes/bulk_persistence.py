@@ -23,7 +23,7 @@ from ..signals import cache_invalidated
 from ..sql import is_composed_by_django
 from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, RequiredColumns, WriteSet
 from ..utils import error_boundary
-from .before_image import all_attnames, image_attnames, wanted_columns, written_tables
+from .before_image import all_attnames, image_attnames, required_columns_of, written_tables
 from .manual import record_write
 from .row_changes import delete_change, update_changes
 from .row_images import RowValues, table_models, table_names, tables_of
@@ -43,17 +43,19 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     model, using = queryset.model, queryset.db
     written = _written_fields(model, values)
     can_record = written is not None and not unit_of_work_for(using).unmanaged_transaction.is_open
-    wanted = wanted_columns(model) if can_record else None
-    if written is None or wanted is None:
+    required = required_columns_of(model) if can_record else None
+    if written is None or required is None:
         return perform()
-    if not any(wanted.asks_for(table.name, column) for table, column in _columns(model, written)):
+    if not any(required.is_read(table.name, column) for table, column in _columns(model, written)):
         return _update_without_images(model, written, using, perform)
     what = f"An update of {model._meta.label} can't be analysed, so its tables are invalidated"
-    if not error_boundary.attempted(what, lambda: _can_lock_rows(queryset), False):
+    if not error_boundary.call_or_default(what, lambda: _can_lock_rows(queryset), False):
         return perform()
     with write_transaction(using):
-        names = _image_attnames(model, wanted, written)
-        old = error_boundary.attempted(what, lambda: _locked_rows(queryset, names, lock_for_update(model, using)), None)
+        names = _image_attnames(model, required, written)
+        old = error_boundary.call_or_default(
+            what, lambda: _locked_rows(queryset, names, lock_for_update(model, using)), None
+        )
         if old is None:
             return perform()
         with unit_of_work_for(using).claiming("update", *_tables_written(written)):
@@ -64,7 +66,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
             _record_updates(model, old, new, written, using)
             return True
 
-        is_recorded = error_boundary.attempted(what, record, False)
+        is_recorded = error_boundary.call_or_default(what, record, False)
         # A different count means that rows came to match after they were read.
         if not is_recorded or updated != len(old):
             _record_tables(model, using)
@@ -96,13 +98,15 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     """Return the result of `perform`, which is Django's delete in one statement, and record which rows it deletes."""
     model = queryset.model
     unit = unit_of_work_for(using)
-    wanted = wanted_columns(model) if unit.in_transaction and not unit.unmanaged_transaction.is_open else None
+    required = required_columns_of(model) if unit.in_transaction and not unit.unmanaged_transaction.is_open else None
     what = f"A delete of {model._meta.label} can't be analysed, so its tables are invalidated"
-    if wanted is None or not error_boundary.attempted(what, lambda: _can_lock_rows(queryset), False):
+    if required is None or not error_boundary.call_or_default(what, lambda: _can_lock_rows(queryset), False):
         return perform()
     old = error_boundary.call_or_default(
         what,
-        lambda: _locked_rows(queryset.using(using), _own_image_attnames(model, wanted), lock_for_delete(model, using)),
+        lambda: _locked_rows(
+            queryset.using(using), _own_image_attnames(model, required), lock_for_delete(model, using)
+        ),
         None,
     )
     if old is None:
@@ -123,12 +127,12 @@ def lock_for_collected_delete(model: type[Model], keys: Collection[Any], using: 
     """
     if len(keys) > MAX_CHANGES_PER_TABLE or not hasattr(model._meta.pk, "column"):
         return None
-    wanted = wanted_columns(model)
-    if wanted is None:
+    required = required_columns_of(model)
+    if required is None:
         return None
     locked = lock_for_delete(model, using).filter(pk__in=list(keys))
     vendor = connections[using].vendor
-    return [delete_change(model, values, vendor) for values in read_rows(locked, _own_image_attnames(model, wanted))]
+    return [delete_change(model, values, vendor) for values in read_rows(locked, _own_image_attnames(model, required))]
 
 
 def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform: Callable[[QuerySet[Any]], int]) -> int:
@@ -146,14 +150,14 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
     written = _written_fields(model, values)
     # Receivers get all values of a row.
     has_receivers = cache_invalidated.has_listeners(model._meta.concrete_model)
-    wanted = None if has_receivers else wanted_columns(model)
+    required = None if has_receivers else required_columns_of(model)
     with write_transaction(using, savepoint=True):
         locked = lock_for_update(model, using)
         keys = list(queryset.order_by().values_list("pk", flat=True)[: MAX_CHANGES_PER_TABLE + 1])
         if len(keys) > MAX_CHANGES_PER_TABLE or written is None:
             # Too many rows, or rows that get other keys: the statement guard drops the table versions.
             return perform(queryset)
-        names = _image_attnames(model, wanted, written)
+        names = _image_attnames(model, required, written)
         old = _by_key(model, list(read_rows(locked.filter(pk__in=keys), names)))
         if old is None:
             return perform(queryset)
@@ -195,18 +199,20 @@ def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tu
     return [(table, column) for table in tables_of(model) for column, field in table.fields.items() if field in fields]
 
 
-def _image_attnames(model: type[Model], wanted: Wanted | None, written: Collection[Field[Any, Any]]) -> list[str]:
-    """Return the attnames that the images of an update need, all if `wanted` is None; that of the key comes first."""
-    if wanted is None:
+def _image_attnames(
+    model: type[Model], required: RequiredColumns | None, written: Collection[Field[Any, Any]]
+) -> list[str]:
+    """Return the attnames that the images of an update need, all if `required` is None; that of the key comes first."""
+    if required is None:
         return list(dict.fromkeys([model._meta.pk.attname, *all_attnames(model)]))
-    needed = image_attnames(written_tables(model, written), wanted, written)
+    needed = image_attnames(written_tables(model, written), required, written)
     return list(dict.fromkeys([model._meta.pk.attname, *needed]))
 
 
-def _own_image_attnames(model: type[Model], wanted: Wanted) -> list[str]:
+def _own_image_attnames(model: type[Model], required: RequiredColumns) -> list[str]:
     """Return the attnames that the images of a delete need, which concerns the model's own table only."""
     own = tables_of(model)[0]
-    return list(dict.fromkeys([own.pk.attname, *image_attnames([own], wanted, written=())]))
+    return list(dict.fromkeys([own.pk.attname, *image_attnames([own], required, written=())]))
 
 
 def _can_lock_rows(queryset: QuerySet[Any]) -> bool:
@@ -277,11 +283,11 @@ def _updated_rows(
         if isinstance(value, Model) and isinstance(field, ForeignKey):
             value = getattr(value, field.target_field.attname)
         if not isinstance(field, GeneratedField) and not hasattr(value, "resolve_expression"):
-            put(assigned, field, value)
+            add_prepared(assigned, field, value)
     if all(field.attname in assigned or field.attname not in names for field in written):
         known = {name: value for name, value in assigned.items() if name in names}
         return {key: {**row, **known} for key, row in old.items()}
-    locked = lock_for_update(model, using).filter(pk__in=stored_keys(model, old, connections[using]))
+    locked = lock_for_update(model, using).filter(pk__in=keys_as_stored(model, old, connections[using]))
     return _by_key(model, list(read_rows(locked, names))) or {}
 
 

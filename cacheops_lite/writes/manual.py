@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
 from ..conf import settings
-from ..store import WriteSet, by_prefix
+from ..store import WriteSet, split_by_prefix
 from .row_changes import insert_changes
 from .row_images import instance_values, table_names, unwrap_lazy
 from .unit_of_work import unit_of_work_for
@@ -57,12 +57,12 @@ def invalidate_all() -> None:
     """
     if not is_active():
         return
-    write_set = WriteSet(everything=True, notices=[(None, None)])
+    write_set = WriteSet(everything=True, signals=[(None, None)])
     for connection in connections.all(initialized_only=True):
         unit = unit_of_work_for(connection.alias)
         if unit.in_transaction:
             unit.record(WriteSet(everything=True))
-    deliver(by_prefix(write_set))
+    deliver(split_by_prefix(write_set))
 
 
 def record_write(
@@ -74,7 +74,7 @@ def record_write(
     raised to the caller.
     """
     if is_active() and write_set:
-        write_set.notices += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
+        write_set.signals += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
         unit_of_work_for(using).record(write_set, is_manual)
 
 

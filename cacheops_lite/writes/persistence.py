@@ -13,7 +13,7 @@ from ..schema import Tokenizer, add_prepared, columns, field_traits, is_known_af
 from ..signals import cache_invalidated
 from ..store import InsertedRows, WriteSet
 from ..utils import error_boundary
-from .before_image import BeforeImage, wanted_columns
+from .before_image import BeforeImage, required_columns_of
 from .manual import record_write
 from .row_changes import insert_changes, update_changes
 from .row_images import (
@@ -65,7 +65,7 @@ def record_save(
     old = before_image.values
     new = {name: value for name, value in old.items() if name not in attnames}
     new.update((name, value) for name, value in values.items() if name in attnames)
-    changes = error_boundary.attempted(
+    changes = error_boundary.call_or_default(
         "A save can't be analysed, so its tables are invalidated",
         lambda: update_changes(model, old, new, attnames, vendor),
         None,
@@ -112,14 +112,14 @@ def record_bulk_create(
 ) -> None:
     """Record that the rows of `instances` were, or may have been, inserted; `before` is from `values_before_insert`."""
     vendor = connections[using].vendor
-    wanted = wanted_columns(model)
-    if wanted is None or any(map(attnames_replaced, instances, before)):
+    required = required_columns_of(model)
+    if required is None or any(map(attnames_replaced, instances, before)):
         record_write(model, using, WriteSet(tables=table_names(model)))
         return
     arrivals = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
-            Arrivals(table.name, _conditions_met(table, wanted.shapes[table.name], instances, vendor))
+            InsertedRows(table.name, _conditions_met(table, required.shapes[table.name], instances, vendor))
             for table in tables_of(model)
         ],
         None,
@@ -162,7 +162,7 @@ def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: s
     tokenize = None if field is None else columns.tokenizer(field, vendor)
     if field is None or tokenize is None or not is_known_after_save(field):
         return None
-    kind = columns.kind_as_is(field)
+    kind = field_traits.passthrough_type(field)
     # Many rows may share a value, so tokens are kept by value.
     known: dict[Any, str | None] | None = {} if kind in _TYPES_WITH_TOKENS_BY_VALUE else None
     tokens = []
@@ -186,5 +186,5 @@ def _token(field: Field[Any, Any], tokenize: Tokenizer, value: Any) -> str | Non
     if value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key):
         return None
     found: dict[str, Any] = {}
-    put(found, field, value)
-    return columns.token_by(tokenize, found[field.attname]) if found else None
+    add_prepared(found, field, value)
+    return columns.apply_tokenizer(tokenize, found[field.attname]) if found else None

@@ -52,4 +52,4 @@ def _is_known_equal(field: Field[Any, Any], old: RowValues, new: RowValues, vend
     # The fast path for the types of most columns.
     if type(before) is type(after) and type(before) in (int, str):
         return bool(before == after)
-    return stored_values.are_alike(field, before, after)
+    return stored_values.are_stored_equal(field, before, after)

@@ -48,8 +48,8 @@ def tables_of(model: type[Model]) -> tuple[Table, ...]:
     """Return the tables that store `model`'s rows, the model's own first."""
     return tuple(
         Table(
-            name(each._meta.db_table),
-            {name(str(field.column)): field for field in each._meta.local_concrete_fields},
+            name_in_keys(each._meta.db_table),
+            {name_in_keys(str(field.column)): field for field in each._meta.local_concrete_fields},
             each._meta.pk,
         )
         for each in table_models(model)
@@ -77,14 +77,16 @@ def instance_values(instance: Model) -> dict[str, Any]:
     for each in _instance_entries(type(instance)):
         value = values.get(each.attname, _ABSENT)
         if value is not _ABSENT and not isinstance(value, _EXPRESSIONS):
-            each.put(found, value)
+            each.add_prepared(found, value)
     return found
 
 
 @lru_cache(maxsize=1024)
-def _instance_entries(model: type[Model]) -> tuple[Entry, ...]:
+def _instance_entries(model: type[Model]) -> tuple[FieldPreparer, ...]:
     """Return entries for the fields of which an instance has, after save(), the value that the database stores."""
-    return tuple(Entry(field) for field in model._meta.concrete_fields if columns.is_ours_to_read(field))
+    return tuple(
+        FieldPreparer(field) for field in model._meta.concrete_fields if field_traits.is_known_after_save(field)
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -195,7 +197,7 @@ class Image(Mapping[str, str]):
         attname, tokenize = self._tokenizers.get(column, ("", None))
         if tokenize is None or attname not in self._values:
             return None
-        return columns.token_by(tokenize, self._values[attname])
+        return columns.apply_tokenizer(tokenize, self._values[attname])
 
     def __getitem__(self, column: str) -> str:
         token: str | None = self.get(column)

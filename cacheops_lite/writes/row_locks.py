@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Model, QuerySet
 
-from ..schema import StoredEntry
+from ..schema import StoredFieldReader
 from .unit_of_work import unit_of_work_for, unit_of_work_on
 
 # SQLite's transaction modes that take the write lock at the beginning.
@@ -117,11 +117,11 @@ def take_write_lock(model: type[Model], using: str) -> None:
 def read_rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of `queryset` as values by attname, as they are passed to the database."""
     model, connection = queryset.model, connections[queryset.db]
-    entries = [StoredEntry(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
+    entries = [StoredFieldReader(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
     for row in queryset.values_list(*(each.selected for each in entries)):
         found: dict[str, Any] = {}
         for each, value in zip(entries, row, strict=True):
-            each.put_stored(found, value)
+            each.add_stored(found, value)
         yield found

@@ -77,7 +77,7 @@ def _session_pins_snapshots(connection: Any) -> bool:
                 cursor.execute(ISOLATION_LEVEL_SQL[connection.vendor])
                 level = cursor.fetchone()[-1]
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             # The transaction is broken, so its reads are not usable either.
             return True
         pins = _normalized(level) not in READ_COMMITTED

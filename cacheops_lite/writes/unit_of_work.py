@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..store import Fence, WriteSet, by_prefix, postpone, release
+from ..store import Fence, WriteSet, postpone, release, split_by_prefix
 from .commit_callbacks import CallbackReferences, CommitCallback, live_callbacks, pending_write_sets, register
 from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, UnmanagedTransaction, pins_snapshots
@@ -125,14 +125,14 @@ class UnitOfWork:
             return
         if not self.in_transaction or self.is_manual:
             self.deliver_finished_blocks()
-            parts = by_prefix(write_set)
+            parts = split_by_prefix(write_set)
             if self.is_manual:
                 _merge(self._repeat_at_end, parts)
             (deliver if is_manual else deliver_logging_errors)(parts)
         else:
             callback = self._callback()
             # The prefix of now: at the commit CACHEOPS_PREFIX may return another one.
-            parts = by_prefix(write_set)
+            parts = split_by_prefix(write_set)
             for prefix, part in parts.items():
                 callback.write_sets.setdefault(prefix, WriteSet()).add(part)
             if self._may_be_committed:
@@ -264,7 +264,7 @@ def _deliver_or_postpone(
 def _merge(into: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
     """Add write sets that are sent a second time; without their notices, as signals are sent once."""
     for prefix, write_set in write_sets.items():
-        into.setdefault(prefix, WriteSet()).add(replace(write_set, notices=[]))
+        into.setdefault(prefix, WriteSet()).add(replace(write_set, signals=[]))
 
 
 def unit_of_work_on(connection: BaseDatabaseWrapper) -> UnitOfWork:

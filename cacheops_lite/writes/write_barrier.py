@@ -42,5 +42,5 @@ def deliver_logging_errors(write_sets: dict[str, WriteSet], fence: Fence | None 
     """Call `deliver` and log errors of Redis instead of raising them: the database has the write already."""
     try:
         deliver(write_sets, fence)
-    except EXPECTED:
+    except STORE_ERRORS:
         logger.exception("Can't invalidate what was written; it is retried until Redis accepts it")

@@ -101,7 +101,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
 )
 def test_replaced_methods_keep_django_s_docstrings(patches, owner):
     """Which help() and IDEs show to the application's developers."""
-    replaced = {name: patches.original(owner, name) for name in patches.names(owner)}
+    replaced = {name: patches.original(owner, name) for name in patches.replaced_names(owner)}
     documented = {name: original.__doc__ for name, original in replaced.items() if isfunction(original)}
     assert documented
     assert {name: getattr(owner, name).__doc__ for name, doc in documented.items() if doc} == {
