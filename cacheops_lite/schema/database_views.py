@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.signals import class_prepared
 
-from ..conf import derive_anew
+from ..conf import forget_derived
 from ..utils import error_boundary
 from . import database_catalog
 from .database_catalog import plain_name
@@ -123,7 +123,7 @@ def _learn(using: str) -> Views | None:
         return None
     if _failed.pop(using, None) is not None:
         # What was not cached meanwhile can be.
-        derive_anew("CACHEOPS")
+        forget_derived("CACHEOPS")
     if forgotten == _forgotten:
         _views[using] = connections[using].settings_dict["NAME"], found
     return found
@@ -232,7 +232,7 @@ def forget_all() -> None:
     if _views or _failed:
         _views.clear()
         _failed.clear()
-        derive_anew("CACHEOPS")
+        forget_derived("CACHEOPS")
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
