@@ -36,7 +36,7 @@ def cached_as(
 
     Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile.
     """
-    # A Django paginator passes an empty list in place of a queryset for an empty page.
+    # An empty page of a Django paginator is a list, not a queryset.
     if len(samples) == 1 and isinstance(samples[0], list):
         return lambda func: func
     checked_samples = Samples.checked(samples, timeout, lock, "cached_as()")

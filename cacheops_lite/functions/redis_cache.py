@@ -40,7 +40,7 @@ class RedisCache(BaseCache):
         return get_client() if self._own_client is None else self._own_client
 
     def clear(self) -> None:
-        self._run(self._clear, default=None, postponed=WriteSet(everything=True))
+        self._run_or_default(self._clear, default=None, postponed=WriteSet(everything=True))
 
     def _clear(self) -> None:
         pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
@@ -56,11 +56,11 @@ class RedisCache(BaseCache):
     def close(self, **kwargs: Any) -> None:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def _run(self, func: Callable[[], T], default: T, postponed: WriteSet | None = None) -> T:
+    def _run_or_default(self, func: Callable[[], T], default: T, postponed: WriteSet | None = None) -> T:
         """Return the result of `func`.
 
         If Redis is unreachable, `postponed` is delivered later, and `default` is returned if
-        ``CACHEOPS_DEGRADE_ON_FAILURE`` allows.  With a client of one's own, errors are simply raised.
+        ``CACHEOPS_DEGRADE_ON_FAILURE`` is on.  With a client `conn`, all errors are raised.
         """
         if self._own_client is not None:
             return func()
@@ -82,12 +82,12 @@ class RedisCache(BaseCache):
         # MGET returns None for a key of another type, where GET raises an error.
         read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
         absent: list[bytes | None] = [None] * len(names)
-        found = self._run(lambda: checked(read(), len(names)), default=absent)
+        found = self._run_or_default(lambda: checked(read(), len(names)), default=absent)
         return absent if invalidator.is_refused() else found
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
         px = _milliseconds(timeout)
-        return self._run(
+        return self._run_or_default(
             lambda: bool(self._client.set(name, data, px=px, nx=new)), default=False, postponed=WriteSet(keys={name})
         )
 
@@ -101,10 +101,10 @@ class RedisCache(BaseCache):
                 same = None if remaining_ms == -1 else max(remaining_ms, 1)
                 pipe.set(name, data, px=same if timeout is SAME else _milliseconds(timeout))
 
-        self._run(lambda: self._client.transaction(attempt, name), default=None)
+        self._run_or_default(lambda: self._client.transaction(attempt, name), default=None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._run(lambda: self._client.unlink(*names), default=0, postponed=WriteSet(keys=set(names)))
+        return self._run_or_default(lambda: self._client.unlink(*names), default=0, postponed=WriteSet(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Cache views: find pages by URL, and tell the variants of a page apart.
+"""Cache views: find pages by URL, and distinguish the variants of a page.
 
 For each URL of a view there is a *URL record*: a random token, and the headers that its responses vary by.  The key of
 a page is made of the token, the call, and the values that the request has for those headers.  Dropping the record
@@ -131,8 +131,7 @@ class PageLookup:
         self.record = self.record if changed is MISS else changed
         return changed is not MISS
 
-    # The methods of a cache that a `CacheKey` of a page calls.  A page's name depends on its URL record, so they take
-    # the place of the backend's own and ignore `name`.
+    # `CacheKey` calls the methods below.  They ignore `name`: that of a page depends on its URL record.
 
     def load(self, name: str) -> Any:
         return MISS if self.record is MISS else self.backend.load(simple_key(self.prefix, self.name))
