@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.signals import class_prepared
 
-from ..conf import derive_anew
+from ..conf import forget_derived
 from ..utils import error_boundary
 from . import database_catalog
 from .database_catalog import normalized_name

@@ -103,7 +103,7 @@ def berlin(monkeypatch):
             connection.__dict__.pop(name, None)
         connection.close()
         # It is asked once, as a setting that stays.
-        conf.derive_anew("CACHEOPS_SKIP_FIELDS")
+        conf.forget_derived("CACHEOPS_SKIP_FIELDS")
 
     monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "Europe/Berlin")
     forget()
