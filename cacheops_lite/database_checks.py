@@ -68,8 +68,8 @@ def check_columns(app_configs: Any, databases: Iterable[str] | None, **kwargs: A
                 for table, column, field, problem in _differing_columns(using)
             ]
         except Exception as error:
-            # As where the catalog may not be read: it is no reason to keep anybody from migrating.
-            error_boundary.log_failure(f"The columns of the database {using!r} can't be checked", error)
+            # For example, the user may not be allowed to read the catalog.  That must not prevent a migration.
+            error_boundary.note_failure(f"The columns of the database {using!r} can't be checked", error)
     return messages
 
 
@@ -80,8 +80,8 @@ def _differing_columns(using: str) -> Iterator[tuple[str, str, Any, str]]:
         return
     fields = {
         (model._meta.db_table, str(field.column)): field
-        for model in all_tracked_models()
-        # What a view shows falls with any write of what it reads.
+        for model in watched_models()
+        # Any write to a table that a view reads invalidates all results of the view.
         if router.allow_migrate_model(using, model) and database_views.is_table(model, using)
         for field in model._meta.local_concrete_fields
         if tokenizer(field, connection.vendor) is not None
@@ -103,8 +103,12 @@ def problem_of(column: Column, field: Any, vendor: str) -> str | None:
         problem = rule(column, target)
     if problem is not None:
         return f"whose type is {column.declared}, {problem}"
-    is_too_loose = _group_of(target) == "text" and not _tells_apart(column, comparison_tokenizer(field, vendor), vendor)
-    return f"whose collation {column.collation} finds texts equal that the field tells apart" if is_too_loose else None
+    if _group_of(target) == "text" and not _compares_as(column, compares_by(field, vendor), vendor):
+        return (
+            f"whose collation {column.collation} treats texts as equal that the field treats as different, because the "
+            "field does not declare that collation"
+        )
+    return None
 
 
 def _group_of(target: Any) -> str:
@@ -116,9 +120,9 @@ def _group_of(target: Any) -> str:
     return "decimal" if isinstance(target, DecimalField) else str(kind)
 
 
-def _tells_apart(column: Column, tokenize: tokens.Tokenizer | None, vendor: str) -> bool:
-    """Texts that the column finds equal have the same token."""
-    if column.compares_bytes:
+def _compares_as(column: Column, tokenize: tokens.Tokenizer | None, vendor: str) -> bool:
+    """Return whether texts that the column treats as equal have the same token."""
+    if column.tells_bytes_apart:
         return True
     if vendor == "sqlite":
         return {"NOCASE": tokens.nocase, "RTRIM": tokens.padded}.get(str(column.collation)) is tokenize

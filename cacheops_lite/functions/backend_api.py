@@ -36,8 +36,8 @@ def async_variant(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]
     return call_in_thread
 
 
-class LowLevelCache(ValueStore):
-    """Django's low-level cache API, and decorators, over a store of bytes.
+class LowLevelCache(Payloads):
+    """Django's low-level cache API over a store of bytes.
 
     Keys are strings.  A timeout is a number of seconds; 0 stores nothing, None is the store's own default.  Methods
     raise TypeError for a key of another type, and TypeError or ValueError for an invalid timeout.  A stored value that

@@ -44,9 +44,9 @@ def cached_as(
     def decorate(func: Function) -> Function:
         identifier = CallIdentifier(func)
 
-        def target(args: Any, kwargs: Any) -> CacheEntry | None:
-            def name() -> str:
-                return callee.name(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
+        def target(args: Any, kwargs: Any) -> Target | None:
+            def identity() -> str:
+                return identifier.identify(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
 
             return checked_samples.target(func, identity)
 
@@ -108,17 +108,17 @@ class _SamplePageCache:
 
         return await aread_through(target, compute_result_and_storable)
 
-    def _target(self, func: Function, name: str) -> CacheEntry | None:
-        return self._like.target(func, lambda: name)
+    def _target(self, func: Function, name: str) -> Target | None:
+        return self._samples.target(func, lambda: name)
 
-    def _storable(self, func: Function, place: Place, response: Any) -> Any:
-        placed = place(response)
-        # What a response varies by is known only now: its place may be another one than was looked at.
-        target = None if placed is None else self._target(func, placed[0])
-        return MISS if placed is None or target is None else KeyedValue(target.key, placed[1])
+    def _storable(self, func: Function, entry_of: EntryOf, response: Any) -> Any:
+        entry = entry_of(response)
+        # The headers that a page varies by are known only now, so its key may differ from the one that was read.
+        target = None if entry is None else self._target(func, entry[0])
+        return MISS if entry is None or target is None else Under(target.key, entry[1])
 
 
-def _decorated(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
+def _sync_wrapper(func: Function, target_of: Callable[[Any, Any], Target | None]) -> Function:
     @wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         target = target_of(args, kwargs)
@@ -134,7 +134,7 @@ def _decorated(func: Function, target_of: Callable[[Any, Any], CacheEntry | None
     return wrapper
 
 
-def _decorated_coroutine(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
+def _async_wrapper(func: Function, target_of: Callable[[Any, Any], Target | None]) -> Function:
     @wraps(func)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         # The state of transactions belongs to the thread that the ORM runs in.

@@ -61,9 +61,11 @@ class Samples:
         Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile.
         """
         if not samples:
-            raise TypeError("Pass a queryset, a model or an object to cache like")
-        querysets = [_queryset(sample) for sample in samples]
-        profiles = [require_policy(queryset) for queryset in querysets]
+            raise TypeError(
+                f"{where} needs at least one queryset, model or instance whose changes invalidate the result"
+            )
+        querysets = [_queryset(sample, where) for sample in samples]
+        profiles = [require_caching(queryset) for queryset in querysets]
         if timeout is not None:
             parse_timeout(timeout, where)
         options = Options(
@@ -77,8 +79,11 @@ class Samples:
     def databases(self) -> tuple[str, ...]:
         return tuple(sorted({queryset.db for queryset in self.querysets}))
 
-    def target(self, func: Function, name: Callable[[], str]) -> CacheEntry | None:
-        """Where the result of `func` called `name()` is kept, None if it can't be cached here and now."""
+    def target(self, func: Function, identity: Callable[[], str]) -> Target | None:
+        """Return the target of a read: the result of the call of `func` that `identity()` identifies.
+
+        None if it can't be cached now: caching is off, this transaction has written, or a sample is uncacheable.
+        """
         databases = self.databases
         if not settings.CACHEOPS_ENABLED or is_dirty(databases):
             return None
@@ -90,9 +95,9 @@ class Samples:
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
         serializer = function_serializer()
-        return CacheEntry(
-            key=value_key(prefix, digest("as", *found.names, name())),
-            version_set=self._version_set(databases, derived, prefixes),
+        return Target(
+            key=value_key(prefix, digest("as", *analysis.identities, identity())),
+            version_set=self._version_set(databases, version, prefixes),
             databases=databases,
             timeout=self.options.timeout,
             lock=self.options.lock,
@@ -115,7 +120,7 @@ class Samples:
                 continue
             except Exception as error:
                 if not isinstance(error, (Uncacheable, TypeError)):
-                    error_boundary.log_failure("What a function is cached like can't be analysed", error)
+                    error_boundary.note_failure("A sample of cached_as() or cached_view_as() can't be analysed", error)
                 return None
             analysis.identities.append(f"{read.name} {prefetched}")
             analysis.dependencies.update(read.dependencies)
