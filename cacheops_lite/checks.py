@@ -81,7 +81,7 @@ def _matched_models(name: str, is_cached: bool) -> Iterator[CheckMessage]:
         known = {label for model in models for label in (model._meta.label_lower, _wildcard(model))}
         hint = _nearest(name.lower(), known) or "Write the label of an installed model, or 'app_label.*'."
         yield _warning(3, f"CACHEOPS entry '{name}' names no installed model, so it has no effect.", hint)
-    elif is_cached and not any(map(is_watched, matched)):
+    elif is_cached and not any(map(is_tracked, matched)):
         yield _warning(
             4,
             f"CACHEOPS entry '{name}' has no effect: it names only models that have no rows, such as swapped ones.",

@@ -69,7 +69,7 @@ def check_columns(app_configs: Any, databases: Iterable[str] | None, **kwargs: A
             ]
         except Exception as error:
             # For example, the user may not be allowed to read the catalog.  That must not prevent a migration.
-            error_boundary.note_failure(f"The columns of the database {using!r} can't be checked", error)
+            error_boundary.log_failure(f"The columns of the database {using!r} can't be checked", error)
     return messages
 
 
@@ -80,7 +80,7 @@ def _differing_columns(using: str) -> Iterator[tuple[str, str, Any, str]]:
         return
     fields = {
         (model._meta.db_table, str(field.column)): field
-        for model in watched_models()
+        for model in all_tracked_models()
         # Any write to a table that a view reads invalidates all results of the view.
         if router.allow_migrate_model(using, model) and database_views.is_table(model, using)
         for field in model._meta.local_concrete_fields
@@ -103,7 +103,7 @@ def problem_of(column: Column, field: Any, vendor: str) -> str | None:
         problem = rule(column, target)
     if problem is not None:
         return f"whose type is {column.declared}, {problem}"
-    if _group_of(target) == "text" and not _compares_as(column, compares_by(field, vendor), vendor):
+    if _group_of(target) == "text" and not _compares_as(column, comparison_tokenizer(field, vendor), vendor):
         return (
             f"whose collation {column.collation} treats texts as equal that the field treats as different, because the "
             "field does not declare that collation"
@@ -122,7 +122,7 @@ def _group_of(target: Any) -> str:
 
 def _compares_as(column: Column, tokenize: tokens.Tokenizer | None, vendor: str) -> bool:
     """Return whether texts that the column treats as equal have the same token."""
-    if column.tells_bytes_apart:
+    if column.compares_bytes:
         return True
     if vendor == "sqlite":
         return {"NOCASE": tokens.nocase, "RTRIM": tokens.padded}.get(str(column.collation)) is tokenize

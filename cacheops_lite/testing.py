@@ -20,14 +20,14 @@ def as_autocommit() -> Iterator[None]:
     Inside the block, caching and invalidation behave as in autocommit, and inside further ``atomic`` blocks as in a
     transaction.  The cache is emptied before and after, because the open transactions will be rolled back.
     """
-    units = [unit_of_work_of(connection) for connection in connections.all()]
-    states = [unit.hide() for unit in units]
+    units = [unit_of_work_on(connection) for connection in connections.all()]
+    states = [unit.hide_blocks() for unit in units]
     try:
         _clear()
         yield
     finally:
         for unit, state in zip(units, states, strict=True):
-            unit.restore(state)
+            unit.restore_blocks(state)
         _clear()
 
 

@@ -36,7 +36,7 @@ def async_variant(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]
     return call_in_thread
 
 
-class LowLevelCache(Payloads):
+class LowLevelCache(ValueStore):
     """Django's low-level cache API over a store of bytes.
 
     Keys are strings.  A timeout is a number of seconds; 0 stores nothing, None is the store's own default.  Methods

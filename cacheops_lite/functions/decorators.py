@@ -44,7 +44,7 @@ def cached_as(
     def decorate(func: Function) -> Function:
         identifier = CallIdentifier(func)
 
-        def target(args: Any, kwargs: Any) -> Target | None:
+        def target(args: Any, kwargs: Any) -> CacheEntry | None:
             def identity() -> str:
                 return identifier.identify(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
 
@@ -108,17 +108,17 @@ class _SamplePageCache:
 
         return await aread_through(target, compute_result_and_storable)
 
-    def _target(self, func: Function, name: str) -> Target | None:
+    def _target(self, func: Function, name: str) -> CacheEntry | None:
         return self._samples.target(func, lambda: name)
 
     def _storable(self, func: Function, entry_of: EntryOf, response: Any) -> Any:
         entry = entry_of(response)
         # The headers that a page varies by are known only now, so its key may differ from the one that was read.
         target = None if entry is None else self._target(func, entry[0])
-        return MISS if entry is None or target is None else Under(target.key, entry[1])
+        return MISS if entry is None or target is None else KeyedValue(target.key, entry[1])
 
 
-def _sync_wrapper(func: Function, target_of: Callable[[Any, Any], Target | None]) -> Function:
+def _sync_wrapper(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
     @wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         target = target_of(args, kwargs)
@@ -134,7 +134,7 @@ def _sync_wrapper(func: Function, target_of: Callable[[Any, Any], Target | None]
     return wrapper
 
 
-def _async_wrapper(func: Function, target_of: Callable[[Any, Any], Target | None]) -> Function:
+def _async_wrapper(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
     @wraps(func)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         # The state of transactions belongs to the thread that the ORM runs in.

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from django.conf import settings as django_settings
 from django.utils.encoding import force_bytes
 
-from ..store import SAME
+from ..store import SAME_TIMEOUT
 from .backend_api import MAX_TIMEOUT_SECONDS, checked_timeout
 from .base_cache import BaseCache
 
@@ -141,7 +141,7 @@ class FileCache(BaseCache):
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
         path = self._path_of(name)
         with _directory_lock(path):
-            expiry = _expiry_of(path) if timeout is SAME else self._new_expiry(timeout)
+            expiry = _expiry_of(path) if timeout is SAME_TIMEOUT else self._new_expiry(timeout)
             data = replace(self._read_file(path))
             temporary = None if data is None else self._try_write_temporary(path, data, expiry)
             if temporary is not None:

@@ -82,7 +82,7 @@ class RedisCache(BaseCache):
         # MGET returns None for a key of another type, where GET raises an error.
         read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
         absent: list[bytes | None] = [None] * len(names)
-        found = self._run_or_default(lambda: checked(read(), len(names)), default=absent)
+        found = self._run_or_default(lambda: checked_reply(read(), len(names)), default=absent)
         return absent if invalidator.is_refused() else found
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
@@ -99,7 +99,7 @@ class RedisCache(BaseCache):
             if data is not None:
                 # KEEPTTL would make a key permanent that expires between PTTL and SET.
                 same = None if remaining_ms == -1 else max(remaining_ms, 1)
-                pipe.set(name, data, px=same if timeout is SAME else _milliseconds(timeout))
+                pipe.set(name, data, px=same if timeout is SAME_TIMEOUT else _milliseconds(timeout))
 
         self._run_or_default(lambda: self._client.transaction(attempt, name), default=None)
 

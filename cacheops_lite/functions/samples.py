@@ -65,7 +65,7 @@ class Samples:
                 f"{where} needs at least one queryset, model or instance whose changes invalidate the result"
             )
         querysets = [_queryset(sample, where) for sample in samples]
-        profiles = [require_caching(queryset) for queryset in querysets]
+        profiles = [require_policy(queryset) for queryset in querysets]
         if timeout is not None:
             parse_timeout(timeout, where)
         options = Options(
@@ -79,7 +79,7 @@ class Samples:
     def databases(self) -> tuple[str, ...]:
         return tuple(sorted({queryset.db for queryset in self.querysets}))
 
-    def target(self, func: Function, identity: Callable[[], str]) -> Target | None:
+    def target(self, func: Function, identity: Callable[[], str]) -> CacheEntry | None:
         """Return the target of a read: the result of the call of `func` that `identity()` identifies.
 
         None if it can't be cached now: caching is off, this transaction has written, or a sample is uncacheable.
@@ -95,7 +95,7 @@ class Samples:
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
         serializer = function_serializer()
-        return Target(
+        return CacheEntry(
             key=value_key(prefix, digest("as", *analysis.identities, identity())),
             version_set=self._version_set(databases, version, prefixes),
             databases=databases,
@@ -120,7 +120,7 @@ class Samples:
                 continue
             except Exception as error:
                 if not isinstance(error, (Uncacheable, TypeError)):
-                    error_boundary.note_failure("A sample of cached_as() or cached_view_as() can't be analysed", error)
+                    error_boundary.log_failure("A sample of cached_as() or cached_view_as() can't be analysed", error)
                 return None
             analysis.identities.append(f"{read.name} {prefetched}")
             analysis.dependencies.update(read.dependencies)
