@@ -127,7 +127,7 @@ def test_two_instants_that_are_stored_as_one(store, berlin):
 
 
 def test_a_get_follows_a_change_of_the_time_zone_settings(store, settings):
-    """Projects override these settings in tests; converters composed before would return datetimes of the other kind."""
+    """Projects override these settings in tests; converters made before would return datetimes of the other kind."""
     for use_tz in (True, False, True):
         settings.USE_TZ = use_tz
         moment = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone.utc if use_tz else None)
