@@ -1,1 +1,1 @@
-"""Benchmarks: this library beside its peers, and how cost grows.  Not tests: nothing here fails for being slow."""
+"""Benchmarks: this library compared with its peers, and how cost grows.  They are not tests: slow is no failure."""

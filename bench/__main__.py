@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-# Workers import this module too, and have no settings then.
+# Worker processes import this module, too, before they have settings.
 if __name__ == "__main__":
     from .cli import main
 

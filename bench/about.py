@@ -1,4 +1,4 @@
-"""What a run was on."""
+"""Describe the environment of a run: versions and machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def about(peers: list[Peer], database: str, rounds: str) -> dict[str, Any]:
-    """Versions and machine."""
+    """Return the versions and the machine, for the header of a report."""
     server: Any = redis.Redis.from_url(REDIS).info("server")
     others = sorted({f"{peer.distribution} {version(peer.distribution)}" for peer in peers if peer.distribution})
     return {
@@ -38,7 +38,7 @@ def now() -> str:
 
 
 def _ours() -> str:
-    """This library's version, and its commit if it is a checkout."""
+    """Return this library's version, and the commit if it is a checkout."""
     from cacheops_lite import __version__
 
     try:
@@ -63,7 +63,7 @@ def _database_version(database: str) -> str:
 
 
 def _processor() -> str:
-    """Its name, where the system tells."""
+    """Return the name of the processor, or of the architecture if the system does not provide one."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The comparison as a drawing: a row for each operation, a dot for each peer, of time on a logarithmic scale."""
+"""Draw the comparison: a row for each operation, a dot for each peer, time on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ ROW = 0.3
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Reads, then what is added to misses and writes, then memory, one below the other."""
+    """Draw three panels: hits, what misses and writes cost in addition to the plain ones, and memory."""
     peers = [PEERS[name] for name in results["peers"] if name != MEMORY.name]
     operations = [each for each in results["operations"] if each["medians"]]
     timed = [each for each in operations if each["unit"] == "us"]
     panels = [
         ("hits, microseconds", [each for each in timed if each["is_hit"]], peers),
-        # Adding nothing to itself, the one without a cache has no place there.
-        ("misses and writes, microseconds", [each for each in timed if not each["is_hit"]], _but_bare(peers)),
+        # These figures are differences to the peer without a cache, so that peer has none.
+        ("misses and writes, microseconds", [each for each in timed if not each["is_hit"]], _without_bare(peers)),
         ("memory, bytes", [each for each in operations if each["unit"] == "bytes"], peers),
     ]
     panels = [panel for panel in panels if panel[1]]
     heights = [len(rows) + 2 for _, rows, _ in panels]
     drawing = figure(9, ROW * sum(heights) + 1.2)
-    for axes, (title, rows, whose) in zip(
+    for axes, (title, rows, shown) in zip(
         drawing.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0], panels, strict=True
     ):
-        _panel(axes, title, rows, whose)
+        _panel(axes, title, rows, shown)
     _legend(drawing, peers)
     save(drawing, results, path)
 
 
-def _but_bare(peers: list[Peer]) -> list[Peer]:
+def _without_bare(peers: list[Peer]) -> list[Peer]:
     return [peer for peer in peers if peer is not BARE]
 
 
@@ -50,7 +50,7 @@ def _panel(axes: Any, title: str, rows: list[dict[str, Any]], peers: list[Peer])
             axes.plot([x, x], [y - 0.4, y + 0.4], color=MARKERS[OURS.name]["color"], linewidth=1.5)
         for peer in peers:
             median = row["medians"].get(peer.name, 0)
-            # What is so small that it drowns in noise may come out negative, and has no place on this scale.
+            # A difference smaller than the noise may be negative, which a logarithmic scale cannot show.
             if median > 0:
                 axes.plot(median, y, linestyle="none", markersize=6.5, **MARKERS[peer.name])
 
@@ -59,7 +59,7 @@ def _panel(axes: Any, title: str, rows: list[dict[str, Any]], peers: list[Peer])
 
 
 def _bounds(row: dict[str, Any]) -> list[float]:
-    """The most that ours may take."""
+    """Return the upper bound of our figure, if there is one."""
     if row["bound_in_units"] is not None:
         return [row["bound_in_units"]]
     bound, theirs = row["bounds"].get(f"{OURS.name}:{CACHEOPS.name}"), row["medians"].get(CACHEOPS.name)

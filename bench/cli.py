@@ -1,4 +1,4 @@
-"""``python -m bench``: the comparison, measured, printed and drawn."""
+"""``python -m bench``: measure, print and draw the comparison."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .about import about, now
-from .crew import crew
 from .databases import DATABASES
 from .operations import FULL, QUICK
 from .output import write
 from .peers import OURS, OURS_INSIDEOUT, PEERS, Peer, chosen
+from .worker_pool import worker_pool
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     peers, notes = chosen(options.peers)
     results, failed = run(options, peers)
     results["notes"] = notes + results["notes"]
-    # Only now: operations need models, and models settings.
+    # Imported here, because operations need models, and models need settings.
     from .report import text
 
     name = "bench" if options.database == "sqlite" else f"bench-{options.database}"
@@ -34,24 +34,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="how often everything is done (100)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="OPERATION", help="those whose names begin so")
+    parser.add_argument("--rounds", type=int, help="number of rounds (default: 100)")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="OPERATION", help="only operations whose names begin so"
+    )
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="PEER")
     parser.add_argument("--database", choices=list(DATABASES), default="sqlite")
-    parser.add_argument("--quick", action="store_true", help="only see that it runs: the figures mean little")
+    parser.add_argument("--quick", action="store_true", help="a fast trial run; its figures mean little")
     parser.add_argument("--out", type=Path, metavar="DIRECTORY", help="write table, JSON and SVG there")
     options = parser.parse_args(arguments)
     options.scale = QUICK if options.quick else FULL
     options.rounds = options.rounds or (2 if options.quick else 100)
-    # Each miss is of a book that nobody read before.
+    # Each miss needs a book that was not read before.
     if not 0 < options.rounds <= options.scale.books // 10:
         parser.error(f"--rounds should be between 1 and {options.scale.books // 10}")
     return options
 
 
 def run(options: argparse.Namespace, peers: list[Peer]) -> tuple[dict[str, Any], set[str]]:
-    """All that was found, and who failed."""
-    with crew(peers, options.database, options.scale) as hands:
+    """Return the results, and the names of the peers that failed."""
+    with worker_pool(peers, options.database, options.scale) as workers:
         from .comparison import compared
         from .rounds import measure
         from .suite import OPERATIONS
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace, peers: list[Peer]) -> tuple[dict[str, Any],
         operations = [
             each for name, each in OPERATIONS.items() if not options.only or name.startswith(tuple(options.only))
         ]
-        figures = measure(hands, operations, options.rounds)
+        figures = measure(workers, operations, options.rounds)
         rounds = f"{options.rounds} rounds" + (", quick: figures mean little" if options.quick else "")
         results = {
             "date": now(),

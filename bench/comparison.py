@@ -1,4 +1,4 @@
-"""From figures of rounds to medians and ratios."""
+"""Compute medians and ratios from the figures of all rounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .operations import Operation
 from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, GET, OURS, OURS_INSIDEOUT
 from .rounds import Figures
 
-# Pairs that ratios are printed of.
+# The pairs whose ratios are printed.
 PAIRS = (
     (OURS, CACHEOPS),
     (OURS_INSIDEOUT, CACHEOPS),
@@ -19,12 +19,12 @@ PAIRS = (
     (OURS, GET),
     (OURS_INSIDEOUT, GET),
 )
-# The bare query is over loopback there, as it would be at the least in production.
+# With this database the query without a cache is bound, too: it goes over loopback, the fastest link in production.
 BARE_IS_A_BOUND = "postgresql"
 
 
 def compared(operation: type[Operation], figures: Figures, database: str) -> dict[str, Any]:
-    """One row of the tables."""
+    """Return one row of the tables."""
     costs = costs_of(operation, figures.rounds.get(operation.name, {}))
     ratios = {f"{a.name}:{b.name}": ratio(costs.get(a.name), costs.get(b.name), operation.adds) for a, b in PAIRS}
     return {
@@ -42,7 +42,7 @@ def compared(operation: type[Operation], figures: Figures, database: str) -> dic
 
 
 def bounds(operation: type[Operation], database: str) -> dict[str, float]:
-    """By pair, the most that its ratio may be."""
+    """Return the upper bounds of ratios, by pair."""
     found = {}
     if operation.bound is not None:
         found[f"{OURS.name}:{CACHEOPS.name}"] = operation.bound
@@ -53,21 +53,21 @@ def bounds(operation: type[Operation], database: str) -> dict[str, float]:
 
 
 def costs_of(operation: type[Operation], rounds: dict[str, list[float]]) -> dict[str, list[float]]:
-    """By peer, the cost in each round: what it took, or what it took more than the one without a cache."""
+    """Return the costs of all rounds by peer: the time, or the difference to the peer without a cache."""
     bare = rounds.get(BARE.name)
     if not operation.adds:
         return rounds
     if bare is None:
         return {}
     added = {peer: [a - b for a, b in zip(each, bare, strict=True)] for peer, each in rounds.items()}
-    # Itself it adds nothing: there the whole of it is of interest.
+    # For the peer without a cache the whole time is shown: the difference would be 0.
     return {**added, BARE.name: bare}
 
 
 def ratio(ours: list[float] | None, theirs: list[float] | None, adds: bool) -> float | None:
-    """The median of the ratios of rounds, None where they can't be compared.
+    """Return the median of the ratios of all rounds, None if a figure is missing.
 
-    Of what is added it is the ratio of the medians: in a noisy round a peer may seem to add less than nothing.
+    For differences, return the ratio of the medians: in a noisy round a difference may be negative.
     """
     if ours is None or theirs is None:
         return None
@@ -78,7 +78,7 @@ def ratio(ours: list[float] | None, theirs: list[float] | None, adds: bool) -> f
 
 
 def quartiles(each: list[float]) -> list[float]:
-    """The first and third."""
+    """Return the first and the third quartile."""
     if len(each) < 2:
         return [each[0], each[0]]
     first, _, third = statistics.quantiles(each, n=4, method="inclusive")

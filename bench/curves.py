@@ -1,4 +1,4 @@
-"""How cost grows.  A curve is one quantity over another; at each point it is arranged, then its figure taken."""
+"""How cost grows.  A curve shows one quantity over another; each point is arranged first, then measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .peers import CACHEOPS, OURS, Peer
 from .redisdbs import empty
 from .resources import depend, memory, time_of_change
 
-# Columns of numbers, words and days to make conditions of, of which a book meets any number.
+# Columns of numbers, texts and dates for conditions; a book meets any combination of them.
 COLUMNS = ("genre", "shelf", "pages", "author_id", "publisher_id", "in_print", "title", "isbn", "price", "published")
 BOOK = 17
 
@@ -26,14 +26,14 @@ class Curve:
     x: ClassVar[str]
     unit: ClassVar[str] = "us"
     points: ClassVar[tuple[int, ...]]
-    # Rounds over all points, of which medians are taken; each figure is itself the median of so many steps.
+    # The result is the median of so many rounds; the figure of a round is the median of so many steps.
     rounds: ClassVar[int] = 25
     steps: ClassVar[int] = 5
     only: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def rounds_at(cls, x: int) -> int:
-        """How many rounds include the point `x`."""
+        """Return how many rounds include the point `x`."""
         return cls.rounds
 
     def __init__(self, peer: Peer):
@@ -41,7 +41,7 @@ class Curve:
         self.client = redis.Redis.from_url(peer.redis_url)
 
     def arrange(self, x: int) -> None:
-        """Before the figures at `x`, not measured."""
+        """Prepare the figures at `x`; not measured."""
         empty(self.client)
 
     def figure(self, x: int) -> float:
@@ -51,21 +51,21 @@ class Curve:
         raise NotImplementedError
 
 
-class Once(Curve):
-    """What is not a matter of microseconds in Python, and so is exact or comes in one piece."""
+class Single(Curve):
+    """A curve whose figures are not times in Python, so one step is accurate enough."""
 
     rounds = steps = 1
 
 
-class Dependents(Once):
-    name, title = "dependents", "one change, by results that rest on the row: Redis time"
+class Dependents(Single):
+    name, title = "dependents", "one change, by results that depend on the row: Redis time"
     x = "results"
     points = (10, 100, 1_000, 10_000, 100_000)
     rounds = 3
 
     @classmethod
     def rounds_at(cls, x: int) -> int:
-        # It takes minutes to come by so many results.
+        # It takes minutes to cache so many results.
         return 1 if x == cls.points[-1] else cls.rounds
 
     def arrange(self, x: int) -> None:
@@ -76,11 +76,11 @@ class Dependents(Once):
         return time_of_change(self.client)
 
 
-class Schemes(Curve):
-    """A save that invalidates a result of each scheme."""
+class Shapes(Curve):
+    """A save that invalidates a result of each dependency shape."""
 
-    name, title = "schemes", "save, by schemes of the table"
-    x = "schemes"
+    name, title = "shapes", "save, by dependency shapes of the table"
+    x = "shapes"
     points = (1, 2, 5, 10, 20, 50, 100, 200)
     rounds, steps = 15, 2
 
@@ -113,7 +113,7 @@ class Rows(Curve):
 
 
 class Query(Curve):
-    """Reads whose conditions grow; `number` tells apart those that are alike, and makes no term."""
+    """Reads with more and more conditions; `number` makes equal reads different without a condition on equality."""
 
     def arrange(self, x: int) -> None:
         super().arrange(x)
@@ -125,8 +125,8 @@ class Query(Curve):
         raise NotImplementedError
 
 
-class Terms(Query):
-    x = "terms"
+class Conditions(Query):
+    x = "conditions"
     points = (1, 2, 4, 6, 8, 10)
 
     def read(self, x: int) -> list[Book]:
@@ -153,12 +153,12 @@ class Miss(Query):
         return _timed(lambda: self.read(x))
 
 
-class TermsHit(Terms, Hit):
-    name, title = "terms-hit", "hit, by terms of the query"
+class ConditionsHit(Conditions, Hit):
+    name, title = "conditions-hit", "hit, by conditions of the query"
 
 
-class TermsMiss(Terms, Miss):
-    name, title = "terms-miss", "miss, by terms of the query"
+class ConditionsMiss(Conditions, Miss):
+    name, title = "conditions-miss", "miss, by conditions of the query"
 
 
 class AlternativesHit(Alternatives, Hit):
@@ -169,13 +169,13 @@ class AlternativesMiss(Alternatives, Miss):
     name, title = "values-miss", "miss, by values of an IN"
 
 
-class Churn(Once):
-    """A day in which results on one row come and time out: so many live at a time, and are others each hour."""
+class Churn(Single):
+    """A day in which results that depend on one row expire and are replaced each hour; `live` exist at a time."""
 
-    name, title = "churn", "members of a row's set of results, over a day"
+    name, title = "churn", "members of a row's conjunction set, over a day"
     x, unit = "hours, 1,000 live results", "members"
     points = tuple(range(1, 25))
-    # The insideout modes have no sets.
+    # The insideout modes have no conjunction sets.
     only = frozenset({CACHEOPS.name, OURS.name})
     live = 1_000
 
@@ -192,7 +192,7 @@ class Churn(Once):
         return max(map(self.client.scard, self.client.scan_iter(count=1000, _type="set")))
 
 
-class Memory(Once):
+class Memory(Single):
     name, title = "memory", "memory per cached row, by rows of the result"
     x, unit = "rows", "bytes"
     points = (1, 10, 100, 1_000)
@@ -216,12 +216,12 @@ def _conditions(book: Book, columns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _is_result(key: bytes) -> bool:
-    """A function's cached result, of cacheops or of ours."""
+    """Return whether the key is that of a function's cached result, of cacheops or of this library."""
     return key.startswith((b"as:", b"cacheops:v:"))
 
 
 def _timed(call: Callable[[], Any]) -> float:
-    """Microseconds."""
+    """Return the microseconds that a call takes."""
     start = time.perf_counter()
     call()
     return (time.perf_counter() - start) * 1e6
@@ -231,10 +231,10 @@ CURVES: dict[str, type[Curve]] = {
     each.name: each
     for each in (
         Dependents,
-        Schemes,
+        Shapes,
         Rows,
-        TermsHit,
-        TermsMiss,
+        ConditionsHit,
+        ConditionsMiss,
         AlternativesHit,
         AlternativesMiss,
         Churn,

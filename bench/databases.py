@@ -1,4 +1,4 @@
-"""The database of each process: a copy of one that was filled once."""
+"""The database of each worker: a copy of one that is filled once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class SQLite:
-    """In memory; copied from a file."""
+    """SQLite in memory; each copy is restored from a file."""
 
     title = "SQLite, in memory"
 
@@ -18,18 +18,18 @@ class SQLite:
         self.path = str(Path(tempfile.gettempdir()) / f"{run}.sqlite3")
 
     def settings(self, copy: str | None) -> dict[str, Any]:
-        """Django's settings of the original (None) or of a copy."""
+        """Return Django's settings for the original (None) or for a copy."""
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": self.path if copy is None else ":memory:"}
 
     def create(self) -> None:
-        """Make the original, empty; `fill` comes next."""
+        """Create the empty original."""
         self.drop([])
 
     def copy(self, name: str) -> None:
-        """Make the copy, before its process connects."""
+        """Create a copy; called before its process connects."""
 
     def connected(self) -> None:
-        """In the copy's process: bring the rows in."""
+        """Load the rows into the copy; called in its process."""
         from django.db import connection
 
         connection.ensure_connection()
@@ -38,12 +38,12 @@ class SQLite:
         source.close()
 
     def drop(self, copies: list[str]) -> None:
-        """Leave nothing behind."""
+        """Remove the original and the copies."""
         Path(self.path).unlink(missing_ok=True)
 
 
 class PostgreSQL:
-    """Over loopback; copied by the server."""
+    """PostgreSQL over loopback; each copy is made by the server from a template."""
 
     title = "PostgreSQL over loopback"
 
@@ -59,7 +59,7 @@ class PostgreSQL:
             "HOST": os.environ.get("BENCH_POSTGRESQL_HOST", "127.0.0.1"),
             "PORT": os.environ.get("BENCH_POSTGRESQL_PORT", "5432"),
             "CONN_MAX_AGE": None,
-            # The disk is no part of the comparison, and its moods would drown what is added to a write.
+            # Waiting for the disk is not part of the comparison; its noise would hide what a cache adds to a write.
             "OPTIONS": {"options": "-c synchronous_commit=off"},
         }
 
@@ -70,7 +70,7 @@ class PostgreSQL:
         self._execute(f'CREATE DATABASE "{self._name(name)}" TEMPLATE "{self._name(None)}"')
 
     def connected(self) -> None:
-        """The rows are there already."""
+        """Do nothing: the copy has the rows already."""
 
     def drop(self, copies: list[str]) -> None:
         for copy in (None, *copies):

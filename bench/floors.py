@@ -1,4 +1,4 @@
-"""What nothing can be faster than: the same rows as plain tuples, from Redis and from memory."""
+"""Lower bounds: the time to get the same rows as plain tuples from Redis, and from memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .operations import Operation, plain
 
 
 class Floor(Operation):
-    """Stands for a read; its rows come from elsewhere."""
+    """A read without the ORM; subclasses say where its rows come from."""
 
     is_hit = True
 
@@ -19,16 +19,16 @@ class Floor(Operation):
         super().__init__(read.peer, read.scale)
         self.calls, self.name = read.calls, read.name  # type: ignore[misc]
         read.before()
-        self.keep(plain(read.call()))
+        self.store(plain(read.call()))
 
-    def keep(self, rows: Any) -> None:
+    def store(self, rows: Any) -> None:
         raise NotImplementedError
 
 
 class Get(Floor):
-    """A bare GET and unpickling."""
+    """A GET and unpickling."""
 
-    def keep(self, rows: Any) -> None:
+    def store(self, rows: Any) -> None:
         self.client = redis.Redis.from_url(self.peer.redis_url)
         self.key = f"floor:{self.name}"
         self.client.set(self.key, pickle.dumps(rows, pickle.HIGHEST_PROTOCOL))
@@ -38,9 +38,9 @@ class Get(Floor):
 
 
 class Memory(Floor):
-    """A look into a dictionary, and a list of one's own."""
+    """A lookup in a dictionary and a copy of the list."""
 
-    def keep(self, rows: Any) -> None:
+    def store(self, rows: Any) -> None:
         self.rows = {self.name: rows}
 
     def call(self) -> Any:

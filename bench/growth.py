@@ -1,4 +1,4 @@
-"""``python -m bench.growth``: how cost grows, ours and cacheops; measured, printed and drawn."""
+"""``python -m bench.growth``: measure, print and draw how the cost of this library and of cacheops grows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .about import about, now
-from .crew import Failed, Hand, crew
 from .databases import DATABASES
 from .operations import FULL, QUICK
 from .output import write
 from .peers import CACHEOPS, CACHEOPS_INSIDEOUT, OURS, OURS_INSIDEOUT, PEERS, Peer, chosen
 from .tables import grid, header
+from .worker_pool import WorkerFailed, WorkerHandle, worker_pool
 
 if TYPE_CHECKING:
     from .curves import Curve
@@ -39,23 +39,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
-    parser.add_argument("--only", nargs="+", default=[], metavar="CURVE", help="those whose names begin so")
+    parser.add_argument("--only", nargs="+", default=[], metavar="CURVE", help="only curves whose names begin so")
     parser.add_argument("--peers", nargs="+", default=GROWING, choices=GROWING, metavar="PEER")
     parser.add_argument("--database", choices=list(DATABASES), default="sqlite")
-    parser.add_argument("--quick", action="store_true", help="only see that it runs: two points of each curve")
+    parser.add_argument("--quick", action="store_true", help="a fast trial run with two points of each curve")
     parser.add_argument("--out", type=Path, metavar="DIRECTORY", help="write tables, JSON and SVG there")
     return parser.parse_args(arguments)
 
 
 def run(options: argparse.Namespace, peers: list[Peer]) -> dict[str, Any]:
-    """All that was found."""
+    """Return the results."""
     notes: list[str] = []
-    with crew(peers, options.database, QUICK if options.quick else FULL) as hands:
-        # Only now: curves need models.
+    with worker_pool(peers, options.database, QUICK if options.quick else FULL) as workers:
+        # Imported here, because curves need models, and models need settings.
         from .curves import CURVES
 
         curves = [each for name, each in CURVES.items() if not options.only or name.startswith(tuple(options.only))]
-        found = [_curve(hands, curve, options.quick, notes) for curve in curves]
+        found = [_curve(workers, curve, options.quick, notes) for curve in curves]
         return {
             "date": now(),
             "about": about(peers, options.database, "medians" + (", quick" if options.quick else "")),
@@ -65,21 +65,21 @@ def run(options: argparse.Namespace, peers: list[Peer]) -> dict[str, Any]:
         }
 
 
-def _curve(hands: list[Hand], curve: type[Curve], quick: bool, notes: list[str]) -> dict[str, Any]:
-    """The medians of all rounds; who fails once is out."""
-    doers = [hand for hand in hands if not curve.only or hand.peer.name in curve.only]
+def _curve(workers: list[WorkerHandle], curve: type[Curve], quick: bool, notes: list[str]) -> dict[str, Any]:
+    """Return the medians of all rounds; a peer that fails once is left out."""
+    participants = [worker for worker in workers if not curve.only or worker.peer.name in curve.only]
     points = curve.points[:2] if quick else curve.points
-    found: dict[str, dict[int, list[float]]] = {hand.peer.name: {x: [] for x in points} for hand in doers}
-    chance = random.Random(1)
+    found: dict[str, dict[int, list[float]]] = {worker.peer.name: {x: [] for x in points} for worker in participants}
+    rng = random.Random(1)
     for number in range(1 if quick else curve.rounds):
         for x in (x for x in points if number < curve.rounds_at(x)):
-            for hand, figure in _point(doers, curve, x, chance).items():
-                if isinstance(figure, Failed):
-                    notes.append(f"{hand.peer.title}: '{curve.title}' is left out, it failed at {x:,}\n{figure}")
-                    doers.remove(hand)
-                    del found[hand.peer.name]
+            for worker, figure in _point(participants, curve, x, rng).items():
+                if isinstance(figure, WorkerFailed):
+                    notes.append(f"{worker.peer.title}: '{curve.title}' is left out, it failed at {x:,}\n{figure}")
+                    participants.remove(worker)
+                    del found[worker.peer.name]
                 else:
-                    found[hand.peer.name][x].append(figure)
+                    found[worker.peer.name][x].append(figure)
         _progress(".")
     _progress(f" {curve.title}\n")
     names = {"name": curve.name, "title": curve.title, "x": curve.x, "unit": curve.unit}
@@ -87,22 +87,24 @@ def _curve(hands: list[Hand], curve: type[Curve], quick: bool, notes: list[str])
     return {**names, "points": list(points), "figures": figures}
 
 
-def _point(doers: list[Hand], curve: type[Curve], x: int, chance: random.Random) -> dict[Hand, float | Failed]:
-    """Arranged by all at once, measured one after the other in random order."""
-    found: dict[Hand, float | Failed] = {}
-    for hand in doers:
-        hand.tell("arrange", curve.name, x)
-    for hand in doers:
+def _point(
+    participants: list[WorkerHandle], curve: type[Curve], x: int, rng: random.Random
+) -> dict[WorkerHandle, float | WorkerFailed]:
+    """Let all workers arrange the point at once, then measure them one by one in random order."""
+    found: dict[WorkerHandle, float | WorkerFailed] = {}
+    for worker in participants:
+        worker.send("arrange", curve.name, x)
+    for worker in participants:
         try:
-            hand.answer()
-        except Failed as failure:
-            found[hand] = failure
-    ready = [hand for hand in doers if hand not in found]
-    for hand in chance.sample(ready, len(ready)):
+            worker.receive()
+        except WorkerFailed as failure:
+            found[worker] = failure
+    ready = [worker for worker in participants if worker not in found]
+    for worker in rng.sample(ready, len(ready)):
         try:
-            found[hand] = hand.do("figure", curve.name, x)
-        except Failed as failure:
-            found[hand] = failure
+            found[worker] = worker.request("figure", curve.name, x)
+        except WorkerFailed as failure:
+            found[worker] = failure
     return found
 
 
@@ -112,7 +114,7 @@ def _progress(text: str) -> None:
 
 
 def text(results: dict[str, Any]) -> str:
-    """A table for each curve."""
+    """Return a table for each curve."""
     tables = [_table(curve) for curve in results["curves"]]
     return "\n\n".join([header(results), *tables, *results["notes"]]) + "\n"
 

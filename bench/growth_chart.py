@@ -1,4 +1,4 @@
-"""How cost grows, as small multiples: a panel for each curve, with the same lines."""
+"""Draw how cost grows: a panel for each curve, with the same lines in each (small multiples)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .peers import PEERS
 from .style import MARKERS, figure, plain_axes, save
 
 COLUMNS = 3
-# Over so large a range, both axes are logarithmic.
-WIDE = 50
+# An axis whose largest value is so many times its smallest is logarithmic.
+LOGARITHMIC_RANGE = 50
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -35,7 +35,7 @@ def _panel(axes: Any, curve: dict[str, Any]) -> None:
     axes.tick_params(labelsize=8)
     for name, figures in curve["figures"].items():
         axes.plot(curve["points"], figures, markersize=4, linewidth=1.2, **MARKERS[name])
-    if curve["points"][-1] >= WIDE * curve["points"][0]:
+    if curve["points"][-1] >= LOGARITHMIC_RANGE * curve["points"][0]:
         axes.set_xscale("log")
     if _is_wide(curve["figures"]):
         axes.set_yscale("log")
@@ -47,7 +47,7 @@ def _panel(axes: Any, curve: dict[str, Any]) -> None:
 
 def _is_wide(figures: dict[str, list[float]]) -> bool:
     values = [value for each in figures.values() for value in each]
-    return min(values) > 0 and max(values) > WIDE * min(values)
+    return min(values) > 0 and max(values) > LOGARITHMIC_RANGE * min(values)
 
 
 def _legend(drawing: Any, names: list[str]) -> None:

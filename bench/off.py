@@ -1,4 +1,4 @@
-"""What a queryset that is not cached costs."""
+"""Measure what a queryset that is not cached costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .peers import OURS
 
 
 class Uncached(Operation):
-    """Of a model that the settings leave out; beside another process, which is right within a few microseconds."""
+    """A query of a model without a profile, compared with another process: accurate to a few microseconds."""
 
     name, title = "off", "model left out, get by pk: adds"
     adds = True
@@ -21,7 +21,7 @@ class Uncached(Operation):
 
 
 class InPlace(Operation):
-    """With and without the app in one process, as the difference is smaller than that between two processes."""
+    """With and without the app in one process, because the difference is smaller than that between two processes."""
 
     bound_in_units = 3.0
     only = frozenset({OURS.name})
@@ -30,7 +30,7 @@ class InPlace(Operation):
     def block(self) -> float:
         from cacheops_lite.apps import install, uninstall
 
-        # The first block after others had the processor is slower, whatever it measures: by 2 to 5 us.
+        # The first block after other processes used the processor is slower by 2 to 5 us, whatever it measures.
         super().block()
         taken = super().block()
         uninstall()

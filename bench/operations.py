@@ -1,4 +1,4 @@
-"""What is measured.  An operation is prepared once per process; then each block of calls gives one figure."""
+"""The operations to measure.  Each is prepared once per process; then each block of calls gives one figure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .peers import Peer
 
 @dataclass(frozen=True)
 class Scale:
-    """How much there is of what."""
+    """The amounts of data."""
 
     books: int = 10_000
-    # Results that rest on the row that is changed.
+    # Results that depend on the row that is changed.
     dependents: int = 50_000
-    # Rows that are cached one by one, to see how much memory they take.
+    # Rows that are cached one by one to measure their memory.
     singles: int = 10_000
 
 
@@ -30,19 +30,19 @@ class Operation:
     name: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[str] = "us"
-    # The most that ours may take, as a ratio to django-cacheops' or in units.
+    # Upper bounds of our figure: as a ratio to that of django-cacheops, or in units.
     bound: ClassVar[float | None] = None
     insideout_bound: ClassVar[float | None] = None
     bound_in_units: ClassVar[float | None] = None
-    # The figure is what a peer adds to the same without a cache.
+    # Whether the figure is the difference to the peer without a cache.
     adds: ClassVar[bool] = False
-    # The second of two calls runs no SQL.
+    # Whether the second of two equal calls runs no SQL.
     is_hit: ClassVar[bool] = False
-    # Calls in one block; a block in every so many rounds, 0 for one in all.
+    # Calls in one block, and how many rounds there are for each block; 0 for a single block in all rounds.
     calls: ClassVar[int] = 5
     every: ClassVar[int] = 1
     warmups: ClassVar[int] = 1
-    # Whom it makes sense for, if not for all with an ORM.
+    # The names of the peers that it applies to; empty for all with an ORM.
     only: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, peer: Peer, scale: Scale):
@@ -56,20 +56,20 @@ class Operation:
         return not cls.only or peer.name in cls.only
 
     def prepare(self) -> None:
-        """Once, before anything is measured."""
+        """Prepare the operation; called once, before anything is measured."""
 
     def before(self) -> None:
-        """Before each call, not measured."""
+        """Called before each call, not measured."""
 
     def call(self) -> Any:
-        """What is measured."""
+        """The code that is measured."""
         raise NotImplementedError
 
     def after(self) -> None:
-        """After each call, not measured."""
+        """Called after each call, not measured."""
 
     def step(self) -> tuple[float, Any]:
-        """One call: how many microseconds it took, and its result."""
+        """Call once; return the microseconds that it took, and the result."""
         self.before()
         start = time.perf_counter()
         result = self.call()
@@ -78,14 +78,14 @@ class Operation:
         return taken * 1e6, result
 
     def block(self) -> float:
-        """The figure of one block."""
+        """Return the figure of one block: the median time of its calls in microseconds, unless overridden."""
         for _ in range(self.warmups):
             self.step()
         return statistics.median(self.step()[0] for _ in range(self.calls))
 
 
 def plain(result: Any) -> Any:
-    """A result of any kind as nested tuples: to be compared, and to be kept by the floors."""
+    """Return a result of any kind as nested tuples, to compare it or to store it for a floor."""
     from django.db.models import Model
 
     if isinstance(result, Model):

@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""Write the results of a run to files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 def write(
     directory: Path, name: str, results: dict[str, Any], printed: str, draw: Callable[[dict[str, Any], Path], None]
 ) -> None:
-    """The table, the figures and the drawing, which takes matplotlib."""
+    """Write the table (.txt), the figures (.json) and, if matplotlib is installed, the drawing (.svg)."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     (directory / f"{name}.txt").write_text(printed)
     if find_spec("matplotlib") is None:
-        print("No drawing: matplotlib is not installed")
+        print("There is no drawing, because matplotlib is not installed")
     else:
         draw(results, directory / f"{name}.svg")

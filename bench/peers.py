@@ -1,4 +1,4 @@
-"""Who is compared: each by name, with the settings that its own documentation recommends."""
+"""The peers to compare, with the settings that their own documentation recommends."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ REDIS_DATABASES = [int(number) for number in os.environ.get("BENCH_REDIS_DBS", "
 
 @dataclass(frozen=True)
 class Peer:
-    """One that is measured, in a process of its own."""
+    """A library, or another way to get the same rows, measured in a process of its own."""
 
     name: str
     title: str
     app: str | None = None
     settings: Callable[[str], dict[str, Any]] = lambda url: {}
-    # Which of REDIS_DATABASES it has.  Where they are too few peers share in turn, in an order in which no two who
-    # share use the same names of keys.
+    # The index of its database in REDIS_DATABASES, modulo their number.  The order is such that peers which share a
+    # database use different names of keys.
     slot: int = 0
-    # What has to be installed, and the version that the comparison is about.
+    # The distribution that has to be installed, and the version that the comparison is about.
     distribution: str | None = None
     wanted: str | None = None
-    # "get" and "memory" read the same rows with no ORM at all.
+    # "get" or "memory": read the same rows without the ORM.
     floor: str | None = None
-    # A folder to import it from, instead of this one.
+    # The folder to import it from, if it is not this one.
     folder: str | None = None
 
     @property
@@ -41,7 +41,7 @@ class Peer:
         return self.app is not None
 
     def installed(self) -> str | None:
-        """Its version, None if it has to be installed and is not."""
+        """Return its version, "" if it needs no installation, None if it is not installed."""
         if self.distribution is None:
             return ""
         try:
@@ -51,7 +51,7 @@ class Peer:
 
 
 def _cacheops(insideout: bool) -> Callable[[str], dict[str, Any]]:
-    # Ours takes the same settings.
+    # This library has the same settings.
     def settings(url: str) -> dict[str, Any]:
         return {
             "CACHEOPS_REDIS": url,
@@ -85,13 +85,13 @@ GET = Peer("get", "GET + loads", slot=5, floor="get")
 MEMORY = Peer("memory", "memory", floor="memory")
 
 PEERS = {peer.name: peer for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHALOT, OURS, OURS_INSIDEOUT, GET, MEMORY)}
-# Another version of this library, to see what a change costs: BENCH_BEFORE is the folder of its checkout.
+# Another version of this library, to measure what a change costs; BENCH_BEFORE is the folder of its checkout.
 if folder := os.environ.get("BENCH_BEFORE"):
     PEERS["before"] = Peer("before", "ours, before", "cacheops_lite", _cacheops(False), slot=0, folder=folder)
 
 
 def chosen(names: list[str]) -> tuple[list[Peer], list[str]]:
-    """Those of `names` who are there; and who is not, or is there in another version."""
+    """Return the installed peers of `names`, and notes on those that are missing or have another version."""
     peers, notes = [], []
     for peer in (PEERS[name] for name in PEERS if name in names):
         found = peer.installed()

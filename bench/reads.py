@@ -1,4 +1,4 @@
-"""Reads that hit, and what a miss adds."""
+"""Measure hits, and what a miss adds to the query."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Join(Hit):
 
 
 class Miss(Operation):
-    """Each call reads what was not read before."""
+    """Each call reads something that was not read before."""
 
     adds = True
 
@@ -123,7 +123,7 @@ class MissGet(Miss):
     name, title, bound = "miss-get", "miss, get by pk: adds", 0.60
 
     def call(self) -> Any:
-        # From the end, where nothing else reads.
+        # From the last row backwards: no other operation reads these rows.
         return Book.objects.get(pk=self.scale.books - self.number)
 
 

@@ -1,4 +1,4 @@
-"""The Redis databases that a run uses: emptied before and after, and never anybody else's."""
+"""The Redis databases of a run: emptied before and after, but never if another application uses them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import redis
 
 from .peers import REDIS, REDIS_DATABASES
 
-# In each database that a run uses, and whose it is: a run that crashed leaves it, and the next may empty what it left.
+# This key marks each database of a run.  The next run may empty a database whose mark is of a run that crashed.
 MARK = "cacheops_lite:bench"
-# How workers know the run that they are of.
+# The environment variable that passes the run's identity to its workers.
 RUN = "BENCH_RUN"
 
 
-class Disturbed(Exception):
-    """Somebody else uses a database of ours."""
+class DatabaseInUse(Exception):
+    """Another application uses a database of this run."""
 
 
 def claim() -> None:
-    """Empty the databases.  Raises SystemExit if one of them is another's, or another run's."""
+    """Empty the databases.  Raises SystemExit if another application or another run uses one of them."""
     os.environ[RUN] = f"{platform.node()} {os.getpid()}"
     for client in _clients():
         if client.dbsize() and not _is_left_over(client.get(MARK)):
@@ -32,7 +32,7 @@ def claim() -> None:
 
 
 def empty(client: redis.Redis) -> None:
-    """Empty one database of ours.  Raises Disturbed if it holds another's keys."""
+    """Empty one database.  Raises DatabaseInUse if another application has written to it."""
     if client.dbsize():
         check(client)
     client.flushdb()
@@ -40,19 +40,19 @@ def empty(client: redis.Redis) -> None:
 
 
 def check(client: redis.Redis) -> None:
-    """Raises Disturbed if somebody else has emptied the database meanwhile."""
+    """Raise DatabaseInUse if another application has emptied the database."""
     if client.get(MARK) != os.environ[RUN].encode():
-        raise Disturbed("somebody else uses the Redis database: name others in BENCH_REDIS_DBS")
+        raise DatabaseInUse("another application uses the Redis database: name others in BENCH_REDIS_DBS")
 
 
 def release() -> None:
-    """Leave nothing behind."""
+    """Empty the databases."""
     for client in _clients():
         client.flushdb()
 
 
 def _is_left_over(mark: bytes | None) -> bool:
-    """Its run is over: no such process is on this machine."""
+    """Return whether the run of the mark is over: no such process exists on this machine."""
     node, _, process = (mark or b"").decode().rpartition(" ")
     if node != platform.node():
         return False

@@ -1,4 +1,4 @@
-"""The comparison as text."""
+"""Print the comparison as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def text(results: dict[str, Any]) -> str:
-    """All of it."""
+    """Return the whole report."""
     peers = [PEERS[name] for name in results["peers"]]
     operations = results["operations"]
     parts = [header(results), medians(operations, peers), ratios(operations, peers), absolutes(operations)]
@@ -20,7 +20,7 @@ def text(results: dict[str, Any]) -> str:
 
 
 def medians(operations: list[Row], peers: list[Peer]) -> str:
-    """Of all peers."""
+    """Return the table of medians of all peers."""
     rows = [["microseconds, medians of rounds", *(_broken(peer.title) for peer in peers)]]
     for each in operations:
         title = each["title"] if each["unit"] == "us" else f"{each['title']} ({each['unit']})"
@@ -41,7 +41,7 @@ def _median(each: Row, peer: Peer) -> str:
 
 
 def ratios(operations: list[Row], peers: list[Peer]) -> str:
-    """Ours to others', and whether they are within their bounds."""
+    """Return the table of ratios of our figures to those of others, and whether they are within their bounds."""
     there = {peer.name for peer in peers}
     pairs = [(a, b) for a, b in PAIRS if {a.name, b.name} <= there]
     bounded = {pair for each in operations for pair in each["bounds"]}
@@ -58,10 +58,10 @@ def ratios(operations: list[Row], peers: list[Peer]) -> str:
 
 
 def _ratio(each: Row, a: Peer, b: Peer, is_bounded: bool) -> list[str]:
-    """The cells of one pair: the ratio, and where the pair has bounds, this one's and whether it is kept."""
+    """Return the cells of one pair: the ratio, and if the pair has bounds, the bound and whether it is met."""
     pair = f"{a.name}:{b.name}"
     ratio, bound = each["ratios"].get(pair), each["bounds"].get(pair)
-    # What is added to the bare query can't be held against that.
+    # A difference to the query without a cache is not compared with that query.
     if each["adds"] and b is BARE:
         ratio = None
     cells = [f"{ratio:.2f}" if ratio is not None else ""]
@@ -71,7 +71,7 @@ def _ratio(each: Row, a: Peer, b: Peer, is_bounded: bool) -> list[str]:
 
 
 def absolutes(operations: list[Row]) -> str:
-    """What is bound not by a peer but by a number."""
+    """Return the table of the operations whose bound is a number of units."""
     rows = [["bound by a number", "median", "at most", ""]]
     for each in operations:
         bound = each["bound_in_units"]

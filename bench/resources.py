@@ -1,4 +1,4 @@
-"""What Redis pays: its time for one change that many results rest on, and memory."""
+"""Measure the costs of Redis: its time for one change that many results depend on, and its memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SCRIPTS = ("eval", "evalsha", "fcall")
 
 
 class Dependents(Operation):
-    """Redis' time for one save of a row that many cached results rest on."""
+    """Redis' time for one save of a row that many cached results depend on."""
 
     name, title, bound = "dependents", f"one change, {FULL.dependents:,} dependents: Redis time", 0.02
-    # With cachalot nothing rests on rows.
+    # With cachalot, results depend on tables, not on rows.
     only = CACHES - {"cachalot"}
     every = 0
 
@@ -33,7 +33,7 @@ class Dependents(Operation):
 
 
 def depend(numbers: range) -> None:
-    """Have so many results rest on the first author's row."""
+    """Cache a result for each of `numbers` that depends on the row of the first author."""
     cached_as = import_module(settings.INSTALLED_APPS[0]).cached_as
 
     @cached_as(Author.objects.filter(pk=1), timeout=TIMEOUT)
@@ -45,7 +45,7 @@ def depend(numbers: range) -> None:
 
 
 def time_of_change(client: redis.Redis) -> float:
-    """Microseconds of Redis for saving the first author.  Raises Disturbed."""
+    """Return the microseconds that Redis spends on a save of the first author.  Raises DatabaseInUse."""
     author = Author.objects.get(pk=1)
     author.name = "Another" if author.name != "Another" else "Author 0"
     check(client)
@@ -55,9 +55,9 @@ def time_of_change(client: redis.Redis) -> float:
 
 
 def _spent(client: redis.Redis) -> tuple[float, float]:
-    """Microseconds that Redis has spent in scripts, which is what both libraries invalidate with, and of the processor.
+    """Return the microseconds that Redis has spent in scripts, and its processor time in microseconds.
 
-    The first includes what it waited for the processor, the second all commands.
+    Both libraries invalidate by scripts.  The first figure includes waiting for the processor, the second all commands.
     """
     commands: Any = client.info("commandstats")
     processor: Any = client.info("cpu")
@@ -66,7 +66,7 @@ def _spent(client: redis.Redis) -> tuple[float, float]:
 
 
 class Memory(Operation):
-    """Bytes of all keys that come with getting rows by primary key, for each row."""
+    """The bytes of all keys per row, after rows were read by primary key."""
 
     name, title, unit = "memory", "memory per cached single row", "bytes"
     bound, insideout_bound = 1.2, 0.9
@@ -82,7 +82,7 @@ class Memory(Operation):
 
 
 def memory(client: redis.Redis) -> int:
-    """Bytes of all keys of a database.  Raises Disturbed."""
+    """Return the bytes of all keys of a database.  Raises DatabaseInUse."""
     check(client)
     keys = list(client.scan_iter(count=1000))
     pipe = client.pipeline(transaction=False)

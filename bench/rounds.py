@@ -1,4 +1,4 @@
-"""Operations of all peers, interleaved round by round: noise of the machine hits all alike."""
+"""Measure the operations of all peers, interleaved round by round, so that noise of the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -7,71 +7,71 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from .crew import Failed, Hand
 from .operations import Operation
+from .worker_pool import WorkerFailed, WorkerHandle
 
 
 @dataclass
 class Figures:
-    """By operation, then by peer: the figure of each round, in the same order for all."""
+    """The figure of each round by operation, then by peer; the rounds have the same order for all."""
 
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
-    # What was left out, and why; and of whom.
+    # What was left out and why; and the names of the peers that failed.
     notes: list[str] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
 
-    def leave_out(self, hand: Hand, operation: type[Operation], reason: str) -> None:
-        self.notes.append(f"{hand.peer.title}: '{operation.title}' is left out, {reason}")
-        self.failed.add(hand.peer.name)
-        self.rounds[operation.name].pop(hand.peer.name, None)
+    def leave_out(self, worker: WorkerHandle, operation: type[Operation], reason: str) -> None:
+        self.notes.append(f"{worker.peer.title}: '{operation.title}' is left out, {reason}")
+        self.failed.add(worker.peer.name)
+        self.rounds[operation.name].pop(worker.peer.name, None)
 
 
-def measure(hands: list[Hand], operations: list[type[Operation]], rounds: int) -> Figures:
-    """Have all of them do everything, `rounds` times."""
+def measure(workers: list[WorkerHandle], operations: list[type[Operation]], rounds: int) -> Figures:
+    """Run all operations on all workers, `rounds` times."""
     figures = Figures()
-    doers = {operation: _prepared(hands, operation, figures) for operation in operations}
-    for hand in hands:
-        hand.do("settle")
-    chance = random.Random(1)
+    participants = {operation: _prepared(workers, operation, figures) for operation in operations}
+    for worker in workers:
+        worker.request("settle")
+    rng = random.Random(1)
     for number in range(rounds):
         for operation in operations:
             if number % operation.every == 0 if operation.every else number == rounds - 1:
-                _round(doers[operation], operation, chance, figures)
+                _round(participants[operation], operation, rng, figures)
         _progress(number + 1, rounds)
     return figures
 
 
-def _prepared(hands: list[Hand], operation: type[Operation], figures: Figures) -> list[Hand]:
-    """Those who do it, do it right and, if it is a hit, without SQL."""
-    doers, expected = [], None
-    for hand in (hand for hand in hands if operation.applies_to(hand.peer)):
+def _prepared(workers: list[WorkerHandle], operation: type[Operation], figures: Figures) -> list[WorkerHandle]:
+    """Return the workers that run the operation, with the right result and, if it is a hit, without SQL."""
+    participants, expected = [], None
+    for worker in (worker for worker in workers if operation.applies_to(worker.peer)):
         try:
-            result, queries = hand.do("prepare", operation.name)
-        except Failed as failure:
-            figures.leave_out(hand, operation, f"it failed\n{failure}")
+            result, queries = worker.request("prepare", operation.name)
+        except WorkerFailed as failure:
+            figures.leave_out(worker, operation, f"it failed\n{failure}")
             continue
-        # The first is the one without a cache.
+        # The first worker is the one without a cache.
         expected = expected or result
         if result != expected:
-            figures.leave_out(hand, operation, "its result is wrong")
-        elif queries and hand.peer.caches:
-            figures.leave_out(hand, operation, "the second call ran SQL")
+            figures.leave_out(worker, operation, "its result is wrong")
+        elif queries and worker.peer.caches:
+            figures.leave_out(worker, operation, "the second call ran SQL")
         else:
-            doers.append(hand)
-    return doers
+            participants.append(worker)
+    return participants
 
 
-def _round(doers: list[Hand], operation: type[Operation], chance: random.Random, figures: Figures) -> None:
-    for hand in chance.sample(doers, len(doers)):
+def _round(participants: list[WorkerHandle], operation: type[Operation], rng: random.Random, figures: Figures) -> None:
+    for worker in rng.sample(participants, len(participants)):
         try:
-            figure, queries = hand.do("block", operation.name)
-            if queries and hand.peer.caches:
-                raise Failed("what should have been a hit ran SQL")
-        except Failed as failure:
-            figures.leave_out(hand, operation, f"it failed\n{failure}")
-            doers.remove(hand)
+            figure, queries = worker.request("block", operation.name)
+            if queries and worker.peer.caches:
+                raise WorkerFailed("what should have been a hit ran SQL")
+        except WorkerFailed as failure:
+            figures.leave_out(worker, operation, f"it failed\n{failure}")
+            participants.remove(worker)
         else:
-            figures.rounds[operation.name].setdefault(hand.peer.name, []).append(figure)
+            figures.rounds[operation.name].setdefault(worker.peer.name, []).append(figure)
 
 
 def _progress(done: int, rounds: int) -> None:

@@ -1,4 +1,4 @@
-"""How drawings look: colours told apart by everybody, insideout modes hollow."""
+"""The style of drawings: colours for readers with any colour vision, hollow markers for insideout modes."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ MARKERS: dict[str, dict[str, Any]] = {
 
 
 def figure(width: float, height: float) -> Any:
-    """An empty drawing, in inches."""
+    """Return an empty drawing of the given size in inches."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    # Text stays text; the same figures give the same file.
+    # Text is not converted to paths, and the same figures give the same file.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 9})
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def plain_axes(axes: Any) -> None:
-    """No more ink than needed."""
+    """Remove what is not needed: two spines; draw a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def caption(results: dict[str, Any]) -> str:
-    """When, where and of what, below a drawing."""
+    """Return the date, the machine and the versions, to be shown below a drawing."""
     about = results["about"]
     first = f"{results['date']}; {about['database']}, {about['redis']}; {about['rounds']}"
     return "\n".join([first, f"{about['machine']}; {about['python']}", ", ".join(about["versions"])])
 
 
 def save(drawing: Any, results: dict[str, Any], path: Path) -> None:
-    """With its caption."""
+    """Write the drawing with its caption."""
     drawing.supxlabel(caption(results), x=0.01, ha="left", fontsize=7, color="#555555")
     drawing.savefig(path, format="svg", metadata={"Date": None, "Creator": "bench"})
-    # Matplotlib leaves blanks at the ends of lines.
+    # matplotlib writes spaces at the ends of lines.
     path.write_text("".join(f"{line.rstrip()}\n" for line in path.read_text().splitlines()))

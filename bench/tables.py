@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Format tables as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def header(results: dict[str, Any]) -> str:
-    """When, where and of what a run was."""
+    """Return the date, the machine and the versions of a run."""
     about = results["about"]
     return "\n".join(
         [
@@ -19,17 +19,17 @@ def header(results: dict[str, Any]) -> str:
 
 
 def grid(rows: list[list[str]]) -> str:
-    """Columns, the first to the left; the first row is the head, whose cells may have several lines."""
+    """Return a table.  The first column is left-aligned; the first row is the head, whose cells may be multi-line."""
     head, *body = rows
-    lines = [list(line) for line in zip_longest(*(_upwards(cell, head) for cell in head), fillvalue="")]
+    lines = [list(line) for line in zip_longest(*(_bottom_aligned(cell, head) for cell in head), fillvalue="")]
     widths = [max(map(len, column)) for column in zip(*lines, *body, strict=True)]
     printed = [_line(row, widths) for row in (*lines, *body)]
     printed.insert(len(lines), "-" * (sum(widths) + 2 * len(widths) - 2))
     return "\n".join(printed)
 
 
-def _upwards(cell: str, head: list[str]) -> list[str]:
-    """The lines of a cell of the head, of which the last stands at the bottom."""
+def _bottom_aligned(cell: str, head: list[str]) -> list[str]:
+    """Return the lines of a cell of the head, aligned to the bottom."""
     most = max(each.count("\n") for each in head)
     return [*[""] * (most - cell.count("\n")), *cell.split("\n")]
 

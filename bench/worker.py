@@ -1,4 +1,4 @@
-"""A peer in its process: does what the parent says."""
+"""The worker process of a peer: it runs what the parent process requests."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .peers import PEERS, Peer
 
 
 def serve(pipe: Connection, peer_name: str, database: str, run: str, scale: Any) -> None:
-    """Answer the parent until it says stop."""
-    # Interrupting is the parent's business: it cleans up.
+    """Answer requests of the parent until it sends None."""
+    # Ctrl-C interrupts the parent, which stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = None
     while (message := pipe.recv()) is not None:
         try:
             if worker is None:
                 worker = Worker(PEERS[peer_name], database, run, scale)
-            verb, *arguments = message
-            pipe.send((True, getattr(worker, verb)(*arguments)))
+            method, *arguments = message
+            pipe.send((True, getattr(worker, method)(*arguments)))
         except Exception:
             pipe.send((False, traceback.format_exc()))
     pipe.close()
 
 
 def configure(peer: Peer, database: dict[str, Any]) -> None:
-    """Set Django up as `peer` wants it."""
+    """Configure Django with the settings of `peer`."""
     import django
     from django.conf import settings
 
@@ -48,7 +48,7 @@ def configure(peer: Peer, database: dict[str, Any]) -> None:
 
 
 class Worker:
-    """Its public methods are what the parent may ask for."""
+    """The public methods are the requests of the parent."""
 
     def __init__(self, peer: Peer, database: str, run: str, scale: Any):
         source = DATABASES[database](run)
@@ -79,12 +79,12 @@ class Worker:
         return second, queries.count
 
     def settle(self) -> None:
-        """Keep what is there by now out of garbage collections."""
+        """Exclude all present objects from garbage collection."""
         gc.collect()
         gc.freeze()
 
     def block(self, name: str) -> tuple[float, int]:
-        """The figure of one block; and, if it is a hit, how many queries one more call ran."""
+        """Return the figure of one block and, for a hit, how many queries one more call ran."""
         operation = self._operations[name]
         figure = operation.block()
         if not operation.is_hit:
@@ -94,38 +94,38 @@ class Worker:
         return figure, queries.count
 
     def arrange(self, name: str, x: int) -> None:
-        """Get the figure of a curve at `x` ready."""
+        """Arrange a curve at `x`."""
         from .curves import CURVES
 
         self._curves[name] = self._curves.get(name) or CURVES[name](self.peer)
         self._curves[name].arrange(x)
 
     def figure(self, name: str, x: int) -> float:
-        """The figure of a curve at `x`."""
+        """Return the figure of a curve at `x`."""
         return self._curves[name].figure(x)
 
 
 def digest(result: Any) -> bytes:
-    """Equal for equal results."""
+    """Return a digest that is equal for equal results."""
     from .operations import plain
 
     return hashlib.blake2b(repr(plain(result)).encode()).digest()
 
 
 class CountedQueries:
-    """Counts SQL queries within."""
+    """A context manager that counts SQL queries."""
 
     def __enter__(self) -> CountedQueries:
         from django.db import connection
 
         self.count = 0
-        self._wrapper = connection.execute_wrapper(self._note)
+        self._wrapper = connection.execute_wrapper(self._count)
         self._wrapper.__enter__()
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
         self._wrapper.__exit__(*exc_info)
 
-    def _note(self, execute: Any, *arguments: Any) -> Any:
+    def _count(self, execute: Any, *arguments: Any) -> Any:
         self.count += 1
         return execute(*arguments)

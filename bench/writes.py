@@ -1,4 +1,4 @@
-"""What invalidation adds to writes.  Each write comes after reads that it invalidates, as in an application."""
+"""Measure what invalidation adds to writes.  As in an application, reads precede each write, which invalidates them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Write(Operation):
 
 
 def read_around(book: Book) -> None:
-    """What an application reads of a book before it changes: lists that it is in, and a number."""
+    """Read what an application would read of a book before a change: lists that contain it, and a count."""
     list(Book.objects.filter(author=book.author_id))
     list(Book.objects.filter(genre=book.genre).order_by("pk")[:20])
     Book.objects.filter(publisher=book.publisher_id).count()
@@ -67,15 +67,15 @@ class BulkCreate(Write):
 
     def before(self) -> None:
         super().before()
-        chance = random.Random(self.number)
-        self.books = [book(self.scale.books + i, chance) for i in range(CREATED)]
+        rng = random.Random(self.number)
+        self.books = [book(self.scale.books + i, rng) for i in range(CREATED)]
         read_around(Book.objects.get(pk=1))
 
     def call(self) -> Any:
         Book.objects.bulk_create(self.books)
 
     def after(self) -> None:
-        # Raw, so as to be quick; what it invalidates is read again before the next.
+        # Raw SQL is faster; what it invalidates is read again before the next call.
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM library_book WHERE id > %s", [self.scale.books])
 

@@ -23,7 +23,7 @@ from redis.connection import parse_url
 
 from . import conf
 from .conf import Profile, settings
-from .schema import is_watched
+from .schema import is_tracked
 from .store import function_serializer
 
 TAG = "cacheops_lite"
@@ -71,7 +71,7 @@ def _entry(name: str, caches: bool) -> Iterator[CheckMessage]:
     if not named:
         known = {label for model in models for label in (model._meta.label_lower, _wildcard(model))}
         yield _warning(3, f"CACHEOPS entry '{name}' names no installed model.", _nearest(name.lower(), known))
-    elif caches and not any(map(is_watched, named)):
+    elif caches and not any(map(is_tracked, named)):
         yield _warning(
             4,
             f"CACHEOPS entry '{name}' has no effect: nothing that it names is watched.",

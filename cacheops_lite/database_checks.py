@@ -11,17 +11,17 @@ from django.db import connections, router
 from django.db.models import DecimalField
 
 from .schema import (
-    INTEGERS,
-    TEXTS,
+    INTEGER_TYPES,
+    TEXT_TYPES,
     Column,
+    all_tracked_models,
     columns_of,
-    compares_by,
+    comparison_tokenizer,
     database_views,
-    plain_name,
+    normalized_name,
     target_of,
     tokenizer,
     tokens,
-    watched_models,
 )
 from .utils import error_boundary
 
@@ -64,7 +64,7 @@ def check_columns(app_configs: Any, databases: Iterable[str] | None, **kwargs: A
             ]
         except Exception as error:
             # As where the catalog may not be read: it is no reason to keep anybody from migrating.
-            error_boundary.note_failure(f"The columns of the database {using!r} can't be checked", error)
+            error_boundary.log_failure(f"The columns of the database {using!r} can't be checked", error)
     return messages
 
 
@@ -75,7 +75,7 @@ def _that_differ(using: str) -> Iterator[tuple[str, str, Any, str]]:
         return
     fields = {
         (model._meta.db_table, str(field.column)): field
-        for model in watched_models()
+        for model in all_tracked_models()
         # What a view shows falls with any write of what it reads.
         if router.allow_migrate_model(using, model) and database_views.is_table(model, using)
         for field in model._meta.local_concrete_fields
@@ -83,7 +83,7 @@ def _that_differ(using: str) -> Iterator[tuple[str, str, Any, str]]:
     }
     found = columns_of(connection, {table for table, _ in fields})
     for (table, name), field in sorted(fields.items(), key=lambda each: each[0]):
-        column = found.get((plain_name(table), plain_name(name)))
+        column = found.get((normalized_name(table), normalized_name(name)))
         problem = None if column is None else problem_of(column, field, connection.vendor)
         if problem:
             yield table, name, field, problem
@@ -98,22 +98,22 @@ def problem_of(column: Column, field: Any, vendor: str) -> str | None:
         problem = rule(column, target)
     if problem is not None:
         return f"whose type is {column.declared}, {problem}"
-    is_too_loose = _group_of(target) == "text" and not _tells_apart(column, compares_by(field, vendor), vendor)
+    is_too_loose = _group_of(target) == "text" and not _tells_apart(column, comparison_tokenizer(field, vendor), vendor)
     return f"whose collation {column.collation} finds texts equal that the field tells apart" if is_too_loose else None
 
 
 def _group_of(target: Any) -> str:
     kind = target.get_internal_type()
-    if kind in INTEGERS:
+    if kind in INTEGER_TYPES:
         return "integer"
-    if kind in TEXTS:
+    if kind in TEXT_TYPES:
         return "text"
     return "decimal" if isinstance(target, DecimalField) else str(kind)
 
 
 def _tells_apart(column: Column, tokenize: tokens.Tokenizer | None, vendor: str) -> bool:
     """Texts that the column finds equal have the same token."""
-    if column.tells_bytes_apart:
+    if column.compares_bytes:
         return True
     if vendor == "sqlite":
         return {"NOCASE": tokens.nocase, "RTRIM": tokens.padded}.get(str(column.collation)) is tokenize

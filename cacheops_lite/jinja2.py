@@ -15,7 +15,7 @@ from jinja2.parser import Parser
 from .conf import parse_timeout, settings
 from .functions import Function, checked_timeout, decorators, redis_cache
 from .store import digest
-from .utils import tidied
+from .utils import collapse_whitespace
 
 __all__ = ["cache"]
 
@@ -118,4 +118,4 @@ def _tidied(body: Any) -> Any:
     # In environments of native types it may be anything.
     if not isinstance(body, str):
         return body
-    return type(body)(tidied(body, settings.CACHEOPS_KEEP_WHITESPACE))
+    return type(body)(collapse_whitespace(body, settings.CACHEOPS_KEEP_WHITESPACE))

@@ -52,7 +52,7 @@ def django_db_setup(django_db_setup, django_db_blocker):
 @pytest.fixture(autouse=True)
 def nothing_logged_before():
     """What is logged once per call site is logged again in each test."""
-    error_boundary._logged.clear()
+    error_boundary._reported.clear()
 
 
 @pytest.fixture(params=STORES)

@@ -1,4 +1,4 @@
-"""The rows, the same in every run."""
+"""Create the rows; they are the same in every run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .models import Author, Book, Country, Note, Publisher, Tag
 
 SEED = 7
 COUNTRIES, AUTHORS, PUBLISHERS, TAGS = 20, 500, 50, 200
-# Lists are read by genre, mass updates are of a shelf of so many books.
+# Lists are read by genre; bulk updates change one shelf of so many books.
 GENRES, SHELF = 4, 100
 # The first books of each genre have tags.
 TAGGED = 200
@@ -18,40 +18,40 @@ TAGGED = 200
 
 def load(books: int) -> None:
     """Fill the empty tables."""
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
     Country.objects.bulk_create(Country(name=f"Country {i}") for i in range(COUNTRIES))
     Author.objects.bulk_create(
-        Author(name=f"Author {i}", born=day(chance), country_id=1 + i % COUNTRIES) for i in range(AUTHORS)
+        Author(name=f"Author {i}", born=day(rng), country_id=1 + i % COUNTRIES) for i in range(AUTHORS)
     )
     Publisher.objects.bulk_create(
-        Publisher(name=f"Publisher {i}", founded=chance.randint(1800, 2020)) for i in range(PUBLISHERS)
+        Publisher(name=f"Publisher {i}", founded=rng.randint(1800, 2020)) for i in range(PUBLISHERS)
     )
     Tag.objects.bulk_create(Tag(name=f"Tag {i}") for i in range(TAGS))
     Note.objects.bulk_create(Note(text=f"Note {i}") for i in range(100))
-    Book.objects.bulk_create((book(i, chance) for i in range(books)), batch_size=1000)
+    Book.objects.bulk_create((book(i, rng) for i in range(books)), batch_size=1000)
     links = Book.tags.through
     links.objects.bulk_create(
         links(book_id=pk, tag_id=tag)
         for pk in range(1, 1 + GENRES * TAGGED)
-        for tag in sorted(chance.sample(range(1, 1 + TAGS), 3))
+        for tag in sorted(rng.sample(range(1, 1 + TAGS), 3))
     )
 
 
-def book(i: int, chance: random.Random) -> Book:
-    """An unsaved book."""
+def book(i: int, rng: random.Random) -> Book:
+    """Return an unsaved book."""
     return Book(
         title=f"The {i}th book of the library, in one volume",
         isbn=f"978{i:010}",
         shelf=i // SHELF,
         genre=i % GENRES,
-        pages=chance.randint(50, 900),
-        price=Decimal(chance.randint(500, 9900)) / 100,
-        published=day(chance),
-        in_print=chance.random() < 0.5,
+        pages=rng.randint(50, 900),
+        price=Decimal(rng.randint(500, 9900)) / 100,
+        published=day(rng),
+        in_print=rng.random() < 0.5,
         author_id=1 + i % AUTHORS,
         publisher_id=1 + i % PUBLISHERS,
     )
 
 
-def day(chance: random.Random) -> date:
-    return date(1900, 1, 1) + timedelta(days=chance.randrange(40_000))
+def day(rng: random.Random) -> date:
+    return date(1900, 1, 1) + timedelta(days=rng.randrange(40_000))

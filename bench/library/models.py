@@ -1,4 +1,4 @@
-"""A library: books of 11 columns, what they refer to, and a table that nothing caches."""
+"""A library: books with 11 columns, the tables that they refer to, and a table that is not cached."""
 
 # ruff: noqa: DJ008
 
@@ -41,6 +41,6 @@ class Book(models.Model):
 
 
 class Note(models.Model):
-    """Every peer is told to leave this table alone."""
+    """A table that the settings of every peer exclude from caching."""
 
     text = models.CharField(max_length=60)

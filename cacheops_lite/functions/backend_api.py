@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 
-from ..store import MISS, Payloads, digest, prefix_of, simple_key
+from ..store import MISS, ValueStore, digest, prefix_of, simple_key
 
 LONGEST_KEY = 200
 # Seconds, a hundred years: what stores take as a time to come.
@@ -35,7 +35,7 @@ def threaded(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     return method_in_thread
 
 
-class LowLevelCache(Payloads):
+class LowLevelCache(ValueStore):
     """Django's low-level cache API, and decorators, over a store of bytes.
 
     Keys are strings.  A timeout is a number of seconds; with 0 nothing is kept, None is the store's own default.

@@ -113,11 +113,13 @@ class _Calls:
         try:
             data = self.memory.encode(name, placed[1])
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             label = getattr(func, "__qualname__", None) or type(func).__qualname__
-            if error_boundary.is_new(("unstorable", label)):
+            if error_boundary.is_first_report(("unstorable", label)):
                 logger.warning(
-                    "Can't cache a result of %s: it does not serialize (%s)", label, error_boundary.described(error)
+                    "Can't cache a result of %s: it does not serialize (%s)",
+                    label,
+                    error_boundary.describe_error(error),
                 )
             return
         self.memory._store(name, data, self.timeout)

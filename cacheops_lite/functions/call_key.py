@@ -129,7 +129,7 @@ def _pickled(value: Any) -> tuple[Any, ...]:
     try:
         return _kind(value), pickle.dumps(value)
     except Exception as error:
-        error_boundary.pass_interrupt(error)
+        error_boundary.reraise_interrupt(error)
         raise TypeError(
             f"{type(value).__qualname__} can't be told from others: pass something that can be pickled, or values of it"
         ) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ..reads import Target, Under, aread_through, read_through
+from ..reads import CacheEntry, KeyedValue, aread_through, read_through
 from ..store import MISS
 from .call_key import Callee
 from .redis_cache import cache
@@ -41,7 +41,7 @@ def cached_as(
     def decorate(func: Function) -> Function:
         callee = Callee(func)
 
-        def target(args: Any, kwargs: Any) -> Target | None:
+        def target(args: Any, kwargs: Any) -> CacheEntry | None:
             def name() -> str:
                 return callee.name(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
 
@@ -103,17 +103,17 @@ class _PagesLike:
 
         return await aread_through(target, compute_both)
 
-    def _target(self, func: Function, name: str) -> Target | None:
+    def _target(self, func: Function, name: str) -> CacheEntry | None:
         return self._like.target(func, lambda: name)
 
     def _storable(self, func: Function, place: Place, response: Any) -> Any:
         placed = place(response)
         # What a response varies by is known only now: its place may be another one than was looked at.
         target = None if placed is None else self._target(func, placed[0])
-        return MISS if placed is None or target is None else Under(target.key, placed[1])
+        return MISS if placed is None or target is None else KeyedValue(target.key, placed[1])
 
 
-def _decorated(func: Function, target_of: Callable[[Any, Any], Target | None]) -> Function:
+def _decorated(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
     @wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         target = target_of(args, kwargs)
@@ -129,7 +129,7 @@ def _decorated(func: Function, target_of: Callable[[Any, Any], Target | None]) -
     return wrapper
 
 
-def _decorated_coroutine(func: Function, target_of: Callable[[Any, Any], Target | None]) -> Function:
+def _decorated_coroutine(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
     @wraps(func)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         # Transactions belong to the thread that the ORM runs in.

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from django.conf import settings as django_settings
 from django.utils.encoding import force_bytes
 
-from ..store import SAME
+from ..store import SAME_TIMEOUT
 from .backend_api import LONGEST_TIMEOUT, checked_timeout
 from .base_cache import BaseCache
 
@@ -140,7 +140,7 @@ class FileCache(BaseCache):
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
         path = self._file(name)
         with _turn(path):
-            expiry = _expiry_of(path) if timeout is SAME else self._expiry(timeout)
+            expiry = _expiry_of(path) if timeout is SAME_TIMEOUT else self._expiry(timeout)
             data = replace(self._read_file(path))
             temporary = None if data is None else self._write_aside(path, data, expiry)
             if temporary is not None:

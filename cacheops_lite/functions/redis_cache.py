@@ -7,17 +7,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..store import (
-    SAME,
+    SAME_TIMEOUT,
     WriteSet,
     call,
-    checked,
+    checked_reply,
     escape_glob,
     execute,
-    forgiving,
     get_client,
     invalidator,
     prefix_of,
     simple_key,
+    suppress_outage,
 )
 from .base_cache import BaseCache
 
@@ -60,7 +60,7 @@ class RedisCache(BaseCache):
             invalidator.deliver_overdue()
             return func()
 
-        with forgiving():
+        with suppress_outage():
             try:
                 return call(in_turn)
             except BaseException:
@@ -73,7 +73,7 @@ class RedisCache(BaseCache):
         # MGET takes a value of a foreign type for absent, where GET would fail.
         read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
         absent: list[bytes | None] = [None] * len(names)
-        found = self._tolerate(lambda: checked(read(), len(names)), absent)
+        found = self._tolerate(lambda: checked_reply(read(), len(names)), absent)
         return absent if invalidator.is_refused() else found
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
@@ -88,7 +88,7 @@ class RedisCache(BaseCache):
             if data is not None:
                 # KEEPTTL would keep forever what expires just now.
                 same = None if remaining == -1 else max(remaining, 1)
-                pipe.set(name, data, px=same if timeout is SAME else _milliseconds(timeout))
+                pipe.set(name, data, px=same if timeout is SAME_TIMEOUT else _milliseconds(timeout))
 
         self._tolerate(lambda: self._client.transaction(attempt, name), None)
 

@@ -13,9 +13,8 @@ from django.db.models.manager import BaseManager
 
 from ..conf import derivations, parse_timeout, settings
 from ..query import Uncacheable, compiler
-from ..reads import Target, require_caching
-from ..schema import Dependency
-from ..schema import name as name_in_keys
+from ..reads import CacheEntry, require_policy
+from ..schema import Dependency, name_in_keys
 from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from ..writes import is_dirty
@@ -60,7 +59,7 @@ class Samples:
         if not samples:
             raise TypeError("Pass a queryset, a model or an object to cache like")
         querysets = [_queryset(sample) for sample in samples]
-        profiles = [require_caching(queryset) for queryset in querysets]
+        profiles = [require_policy(queryset) for queryset in querysets]
         if timeout is not None:
             parse_timeout(timeout, where)
         options = Options(
@@ -74,7 +73,7 @@ class Samples:
     def databases(self) -> tuple[str, ...]:
         return tuple(sorted({queryset.db for queryset in self.querysets}))
 
-    def target(self, func: Function, name: Callable[[], str]) -> Target | None:
+    def target(self, func: Function, name: Callable[[], str]) -> CacheEntry | None:
         """Where the result of `func` called `name()` is kept, None if it can't be cached here and now."""
         databases = self.databases
         if not settings.CACHEOPS_ENABLED or is_dirty(databases):
@@ -87,7 +86,7 @@ class Samples:
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
         serializer = function_serializer()
-        return Target(
+        return CacheEntry(
             key=value_key(prefix, digest("as", *found.names, name())),
             version_set=self._version_set(databases, derived, prefixes),
             databases=databases,
@@ -110,7 +109,7 @@ class Samples:
                 continue
             except Exception as error:
                 if not isinstance(error, (Uncacheable, TypeError)):
-                    error_boundary.note_failure("What a function is cached like can't be analysed", error)
+                    error_boundary.log_failure("What a function is cached like can't be analysed", error)
                 return None
             found.names.append(f"{read.name} {prefetched}")
             found.dependencies.update(read.dependencies)

@@ -20,7 +20,7 @@ def install() -> None:
     from django.contrib.admin.options import BaseModelAdmin
 
     # There is no hook that serves admins which are registered before and after us alike.
-    _patches.put(BaseModelAdmin, "get_queryset", get_queryset)
+    _patches.replace(BaseModelAdmin, "get_queryset", get_queryset)
 
 
 def uninstall() -> None:

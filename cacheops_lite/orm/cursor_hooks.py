@@ -29,9 +29,9 @@ def install(around: Around) -> None:
     """Have `around`, a context manager's factory, enclose such writes."""
     _around[:] = [around]
     # Execute wrappers don't see these, and no signal tells of them.
-    _patches.put(CursorWrapper, "callproc", callproc)
+    _patches.replace(CursorWrapper, "callproc", callproc)
     for method in (*COPIES, SCRIPTS, STREAMS, *RESTS):
-        _patches.put(CursorWrapper, method, property(partial(_method, name=method)))
+        _patches.replace(CursorWrapper, method, property(partial(_method, name=method)))
 
 
 def uninstall() -> None:
@@ -46,8 +46,8 @@ def watch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
     from django.db.backends.postgresql.base import CursorDebugWrapper
 
     for method in COPIES:
-        if method in vars(CursorDebugWrapper) and method not in _patches.names(CursorDebugWrapper):
-            _patches.put(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
+        if method in vars(CursorDebugWrapper) and method not in _patches.replaced_names(CursorDebugWrapper):
+            _patches.replace(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
 
 
 def callproc(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
@@ -92,7 +92,7 @@ def _streamed(
 
 def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # psycopg composes, psycopg2 has the table second.
-    text = error_boundary.attempted(
+    text = error_boundary.call_or_default(
         "A COPY can't be read, so all tables are invalidated", lambda: " ".join(str(arg) for arg in args), None
     )
     result = method(*args, **kwargs)

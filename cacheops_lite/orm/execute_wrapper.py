@@ -15,25 +15,25 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from ..schema import database_views, deleted_along, known_tables, name, watched_columns
+from ..schema import cascade_targets, database_views, known_tables, name_in_keys, tracked_columns
 from ..sql import (
     Write,
-    asks_for_snapshot,
-    begins,
-    defines_shared_rows,
-    is_bound,
-    is_of_one_transaction,
-    is_over_at_once,
-    keeps_what_it_did,
+    created_temporary_table,
+    is_complete_once_executed,
+    is_transaction_control,
+    is_transaction_local,
+    keeps_partial_writes,
     may_commit,
-    may_write_anything,
-    mentioned,
+    may_define_view,
+    may_pin_snapshot,
+    may_roll_back,
+    may_write_any_table,
     only_reads,
-    parse,
-    parts,
-    strangers,
-    temporary_table,
-    undoes,
+    parse_write,
+    split_statements,
+    tables_mentioned,
+    transaction_open_after,
+    unknown_write_targets,
     writes_rows,
 )
 from ..store import WriteSet
@@ -142,7 +142,7 @@ def statement_guard(execute: Callable[..., Any], sql: Any, params: Any, many: bo
     if type(sql) is str and only_reads(sql, context["connection"].vendor):
         return execute(sql, params, many, context)
     text, unit = _text(sql, context["connection"]), unit_of_work_of(context["connection"])
-    if is_bound(text):
+    if is_transaction_control(text):
         with _bounding(unit, text):
             return _guarded(execute, text, sql, params, many, context)
     try:
@@ -161,10 +161,10 @@ def _bounding(unit: UnitOfWork, text: str) -> Iterator[None]:
         unit.before_end()
     try:
         yield
-        unit.unmanaged.note(begins(text))
+        unit.unmanaged.note(transaction_open_after(text))
     finally:
-        if undoes(text):
-            database_views.undone(unit.using)
+        if may_roll_back(text):
+            database_views.on_rollback(unit.using)
         if may_commit(text, unit.vendor):
             _committed(unit)
         if was_manual and not unit.is_manual:
@@ -173,13 +173,13 @@ def _bounding(unit: UnitOfWork, text: str) -> Iterator[None]:
 
 def _guarded(execute: Callable[..., Any], text: str, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     connection = context["connection"]
-    if asks_for_snapshot(text):
-        is_brief = connection.vendor == "postgresql" and is_of_one_transaction(text)
+    if may_pin_snapshot(text):
+        is_brief = connection.vendor == "postgresql" and is_transaction_local(text)
         unit_of_work_of(connection).snapshots.note(is_brief)
-    write = parse(text)
+    write = parse_write(text)
     if write is None:
         return execute(sql, params, many, context)
-    if write.table is None and (len(parts(text)) > 1 or may_write_anything(text)):
+    if write.table is None and (len(split_statements(text)) > 1 or may_write_any_table(text)):
         cursor_hooks.note_rest(context["cursor"])
     unit = unit_of_work_of(connection)
     is_alone = not many and not unit.in_transaction and is_active()
@@ -188,8 +188,8 @@ def _guarded(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
         and not unit.unmanaged.is_open
         and _is_the_one(connection)
         and _changes_some(write.table, connection.alias)
-        and is_over_at_once(text, connection.vendor)
-        and not keeps_what_it_did(text)
+        and is_complete_once_executed(text, connection.vendor)
+        and not keeps_partial_writes(text)
     ):
         # What it changed is told before it is committed.
         with block(connection.alias, savepoint=True):
@@ -205,11 +205,11 @@ def _guarded(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
             result = execute(sql, params, many, context)
     except Exception as error:
         # Of several writes some may be done; and the connection may have been lost after one.
-        is_undone = isinstance(error, HARMLESS_ERRORS) and not keeps_what_it_did(text)
+        is_undone = isinstance(error, HARMLESS_ERRORS) and not keeps_partial_writes(text)
         if many or write.table is None or not is_undone:
             _drop(unit, text, write)
         raise
-    if temporary := temporary_table(text):
+    if temporary := created_temporary_table(text):
         unit.temporary_tables.note(temporary)
     if many or scope is None or not scope.claims(write, text, params):
         _drop(unit, text, write)
@@ -228,16 +228,16 @@ def _reporting(execute: Callable[..., Any], sql: str, params: Any, scope: Any, c
 
 def _drop(unit: UnitOfWork, text: str, write: Write) -> None:
     what = "A write can't be analysed, so all tables are invalidated"
-    if not error_boundary.attempted(what, lambda: _drop_written(unit, text, write), False):
-        _drop_tables(unit, set(watched_columns()))
+    if not error_boundary.call_or_default(what, lambda: _drop_written(unit, text, write), False):
+        _drop_tables(unit, set(tracked_columns()))
         database_views.forget(unit.using)
 
 
 def _drop_written(unit: UnitOfWork, text: str, write: Write) -> bool:
     tables = set() if write.table in unit.temporary_tables else set(_written(text, write))
-    named = mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
+    named = tables_mentioned(text, known_tables()) if write.table is None else _known_as(write.table)
     _drop_tables(unit, tables | _changed_along(named, write.verb, unit.using))
-    if write.table is None and defines_shared_rows(text):
+    if write.table is None and may_define_view(text):
         database_views.forget(unit.using)
     return True
 
@@ -245,8 +245,12 @@ def _drop_written(unit: UnitOfWork, text: str, write: Write) -> bool:
 def _known_as(table: str) -> set[str]:
     """The tables that a statement may mean which names one: some databases don't tell capitals apart."""
     known = known_tables()
-    plain = database_views.plain_name(table)
-    return {table} if table in known else {each for each in known if database_views.plain_name(each) == plain} | {table}
+    plain = database_views.normalized_name(table)
+    return (
+        {table}
+        if table in known
+        else {each for each in known if database_views.normalized_name(each) == plain} | {table}
+    )
 
 
 def _is_the_one(connection: BaseDatabaseWrapper) -> bool:
@@ -256,49 +260,49 @@ def _is_the_one(connection: BaseDatabaseWrapper) -> bool:
 
 def _changes_some(table: str | None, using: str) -> bool:
     """A write of `table` may change rows of watched tables."""
-    return table in watched_columns() or bool(database_views.behind(table, using))
+    return table in tracked_columns() or bool(database_views.base_tables(table, using))
 
 
 def _changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
     """The watched tables that a write of others changes as well: behind views, and where the database deletes along."""
-    behind = database_views.all_behind(tables, using)
+    behind = database_views.base_tables_of(tables, using)
     # What is written to a view its triggers may turn into any other write of the tables behind it.
     deleted_from = behind.union(tables) if verb in DELETING else behind
-    return (behind & watched_columns().keys()).union(*map(deleted_along, deleted_from))
+    return (behind & tracked_columns().keys()).union(*map(cascade_targets, deleted_from))
 
 
 def _committed(unit: UnitOfWork) -> None:
     """Django does not know that what was written may be committed by now."""
     if unit.scopes:
         # What is being written nobody described yet.
-        _drop_tables(unit, watched_columns())
+        _drop_tables(unit, tracked_columns())
     unit.flush_early()
 
 
 def _drop_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
     if tables and is_active():
-        unit.record(WriteSet(tables=set(map(name, tables))))
+        unit.record(WriteSet(tables=set(map(name_in_keys, tables))))
 
 
 def _written(text: str, write: Write) -> Collection[str]:
     """The watched tables that a statement may write."""
-    if write.table in watched_columns():
+    if write.table in tracked_columns():
         return {write.table}
-    return set().union(*(_written_by(part, write) for part in parts(text)))
+    return set().union(*(_written_by(part, write) for part in split_statements(text)))
 
 
 def _written_by(text: str, write: Write) -> set[str]:
-    watched = watched_columns()
-    if may_write_anything(text):
+    watched = tracked_columns()
+    if may_write_any_table(text):
         return set(watched)
     if write.table is not None:
         # Of what Django does not know: it may be a view or a partition of what it does.
-        written = database_views.plain_name(write.table)
-        named = {table for table in watched if database_views.plain_name(table) == written}
-        is_foreign = not named and written not in map(database_views.plain_name, known_tables())
+        written = database_views.normalized_name(write.table)
+        named = {table for table in watched if database_views.normalized_name(table) == written}
+        is_foreign = not named and written not in map(database_views.normalized_name, known_tables())
     else:
-        named = mentioned(text, watched)
-        has_strangers = not mentioned(text, known_tables()) or bool(strangers(text, known_tables()))
+        named = tables_mentioned(text, watched)
+        has_strangers = not tables_mentioned(text, known_tables()) or bool(unknown_write_targets(text, known_tables()))
         is_foreign = writes_rows(text) and has_strangers
     return set(watched) if is_foreign else named
 
@@ -306,7 +310,7 @@ def _written_by(text: str, write: Write) -> set[str]:
 @contextmanager
 def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None]:
     """What a cursor does past the wrappers; its text says which tables it may write, None any, and it may commit."""
-    if text is not None and parse(text) is None:
+    if text is not None and parse_write(text) is None:
         yield
         return
     unit = unit_of_work_of(connection)
@@ -321,9 +325,9 @@ def _enclose(connection: BaseDatabaseWrapper, text: str | None) -> Iterator[None
 
 
 def _drop_enclosed(unit: UnitOfWork, text: str | None) -> None:
-    named = set() if text is None else mentioned(text, known_tables())
+    named = set() if text is None else tables_mentioned(text, known_tables())
     if text is None or not named:
-        _drop_tables(unit, set(watched_columns()))
+        _drop_tables(unit, set(tracked_columns()))
     else:
         _drop(unit, text, Write("", None))
 
@@ -337,5 +341,5 @@ def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
         # Composed by psycopg.
         return str(sql.as_string(connection.connection))
     except Exception as error:
-        error_boundary.note_failure("A statement can't be read, so all tables are invalidated", error)
+        error_boundary.log_failure("A statement can't be read, so all tables are invalidated", error)
         return UNREADABLE

@@ -15,20 +15,20 @@ from .. import conf
 from ..conf import ALL_OPS
 from ..query import NotIdentifiable, compiler, identity_of
 from ..reads import (
-    Caching,
-    caches,
-    caching_of,
-    fetch,
-    fetching_as_get,
+    CachePolicy,
+    active_policy,
+    cached_results,
+    cached_value,
     get_method,
-    is_left_out,
-    on_one_database,
-    require_caching,
-    value,
+    is_uncached,
+    pin_database,
+    policy_of,
+    require_policy,
+    with_fetch_cached_as_get,
 )
-from ..schema import is_followed, is_watched
+from ..schema import is_tracked, is_tracked_table
 from ..signals import post_update, pre_update
-from ..utils import Patches, attempted
+from ..utils import Patches, call_or_default
 from ..writes import block, bulk_persistence, is_active, persistence, unit_of_work_for
 
 
@@ -36,7 +36,7 @@ class QuerySetMixin(QuerySet[Any]):
     """What querysets get: caching of their reads, and the methods that steer it."""
 
     # As defaults of the class: asking an instance for its ``__dict__`` makes Python slower at all its attributes.
-    _cacheops_caching: Caching | None = None
+    _cacheops_policy: CachePolicy | None = None
     _cacheops_cloning: int | None = None
     _cacheops_capture: Any = None
 
@@ -53,22 +53,22 @@ class QuerySetMixin(QuerySet[Any]):
         profile says.  Raises ImproperlyConfigured for a model without a profile or nonsense.
         """
         where = f"{self.model._meta.label}: cache()"
-        caching = require_caching(self)
-        self._cacheops_caching = Caching(
+        policy = require_policy(self)
+        self._cacheops_policy = CachePolicy(
             ops=ALL_OPS if ops is None else conf.parse_ops(ops, where),
-            timeout=caching.timeout if timeout is None else conf.parse_timeout(timeout, where),
-            lock=caching.lock if lock is None else lock,
-            db_agnostic=caching.db_agnostic,
-            local_get=caching.local_get,
-            asked_for=True,
+            timeout=policy.timeout if timeout is None else conf.parse_timeout(timeout, where),
+            lock=policy.lock if lock is None else lock,
+            db_agnostic=policy.db_agnostic,
+            local_get=policy.local_get,
+            is_explicit=True,
         )
         return self
 
     def nocache(self) -> QuerySetMixin:
         """Don't cache this queryset and those made from it."""
-        caching = caching_of(self)
-        if caching is not None:
-            self._cacheops_caching = _uncached(caching)
+        policy = policy_of(self)
+        if policy is not None:
+            self._cacheops_policy = _uncached(policy)
         return self
 
     def cloning(self, cloning: int = 1000) -> QuerySetMixin:
@@ -102,13 +102,13 @@ class QuerySetMixin(QuerySet[Any]):
 
         model: Any = self.model
         is_refused = self.query.combinator or self.query.is_sliced
-        if is_refused or not is_followed(model, self.db) or not is_active():
+        if is_refused or not is_tracked_table(model, self.db) or not is_active():
             return _signalled(self, kwargs, perform)
         return _signalled(self, kwargs, lambda: bulk_persistence.update(self, kwargs, perform))
 
     def _raw_delete(self, using: Any) -> int:
         model: Any = self.model
-        if not is_followed(model, using) or not is_active():
+        if not is_tracked_table(model, using) or not is_active():
             return django._raw_delete(self, using)
         return bulk_persistence.delete(self, using, lambda: django._raw_delete(self, using))
 
@@ -116,7 +116,7 @@ class QuerySetMixin(QuerySet[Any]):
         updates = len(args) > 2 or kwargs.get("update_conflicts")
         ignores = (args[1] if len(args) > 1 else kwargs.get("ignore_conflicts")) and not self.model._meta.auto_created
         model: Any = self.model
-        if not is_watched(model) or not is_active():
+        if not is_tracked(model) or not is_active():
             return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
         # A generator may write, too: not in a transaction of ours.
@@ -136,7 +136,7 @@ class QuerySetMixin(QuerySet[Any]):
     def clone(self) -> QuerySet[Any]:
         """A copy, also of a queryset that changes in place; the copy then does so, too."""
         copied = django._clone(self)
-        copied._cacheops_caching = self._cacheops_caching
+        copied._cacheops_policy = self._cacheops_policy
         copied._cacheops_capture = self._cacheops_capture
         if self._cacheops_cloning is not None:
             copied._cacheops_cloning = max(self._cacheops_cloning - 1, 0)
@@ -146,8 +146,8 @@ class QuerySetMixin(QuerySet[Any]):
         if self._cacheops_cloning is None and self._cacheops_capture is None:
             # Most of them, and they are copied in each of their methods.
             copied = django._clone(self)
-            if self._cacheops_caching is not None:
-                copied._cacheops_caching = self._cacheops_caching
+            if self._cacheops_policy is not None:
+                copied._cacheops_policy = self._cacheops_policy
             return copied
         if self._cacheops_cloning != 0:
             return QuerySetMixin.clone(self)
@@ -159,24 +159,26 @@ class QuerySetMixin(QuerySet[Any]):
         if self._result_cache is None:
             if self._cacheops_capture is not None:
                 self._result_cache = self._cacheops_capture.results(self)
-            elif not is_left_out(self):
+            elif not is_uncached(self):
                 # None, if it is not to be cached, leaves it to Django.
-                self._result_cache = fetch(on_one_database(self))
+                self._result_cache = cached_results(pin_database(self))
         django._fetch_all(self)
 
     def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         # It refuses what it can't do, and does nothing else yet.
         found = django.iterator(self, *args, **kwargs)
-        return iter(QuerySetMixin.clone(self)) if _is_asked_for(self) else found
+        return iter(QuerySetMixin.clone(self)) if _is_explicitly_cached(self) else found
 
     def aiterator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        return aiter(QuerySetMixin.clone(self)) if _is_asked_for(self) else django.aiterator(self, *args, **kwargs)
+        return (
+            aiter(QuerySetMixin.clone(self)) if _is_explicitly_cached(self) else django.aiterator(self, *args, **kwargs)
+        )
 
     def count(self) -> int:
-        if self._result_cache is not None or is_left_out(self):
+        if self._result_cache is not None or is_uncached(self):
             return django.count(self)
-        queryset = on_one_database(self)
-        return value(
+        queryset = pin_database(self)
+        return cached_value(
             queryset,
             "count",
             lambda query, tokens: compiler.compile_count(query, queryset.db, tokens),
@@ -185,10 +187,10 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def exists(self) -> bool:
-        if self._result_cache is not None or is_left_out(self):
+        if self._result_cache is not None or is_uncached(self):
             return django.exists(self)
-        queryset = on_one_database(self)
-        return value(
+        queryset = pin_database(self)
+        return cached_value(
             queryset,
             "exists",
             lambda query, tokens: compiler.compile_exists(query, queryset.db, tokens),
@@ -198,42 +200,42 @@ class QuerySetMixin(QuerySet[Any]):
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         what = "An aggregate is not cached, as it can't be analysed"
-        named = None if is_left_out(self) else attempted(what, lambda: _named(args, kwargs), None)
+        named = None if is_uncached(self) else call_or_default(what, lambda: _named(args, kwargs), None)
         if not named:
             return django.aggregate(self, *args, **kwargs)
-        queryset = on_one_database(self)
-        return value(
+        queryset = pin_database(self)
+        return cached_value(
             queryset,
             "aggregate",
             lambda query, tokens: compiler.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
-            attempted(what, lambda: _kind_of(named), None),
+            call_or_default(what, lambda: _kind_of(named), None),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        if is_left_out(self):
+        if is_uncached(self):
             return django.get(self, *args, **kwargs)
-        return get_method.get(on_one_database(self), args, kwargs, django.get)
+        return get_method.get_object(pin_database(self), args, kwargs, django.get)
 
     def first(self) -> Any:
-        return django.first(fetching_as_get(self))
+        return django.first(with_fetch_cached_as_get(self))
 
     def last(self) -> Any:
-        return django.last(fetching_as_get(self))
+        return django.last(with_fetch_cached_as_get(self))
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
-        return django.in_bulk(fetching_as_get(self), id_list, field_name=field_name)
+        return django.in_bulk(with_fetch_cached_as_get(self), id_list, field_name=field_name)
 
 
-def _is_asked_for(queryset: Any) -> bool:
+def _is_explicitly_cached(queryset: Any) -> bool:
     """``cache()`` was called, so that even what is meant to be read once and forgotten is kept."""
-    caching = caches(queryset, "fetch")
-    return caching is not None and caching.asked_for
+    policy = active_policy(queryset, "fetch")
+    return policy is not None and policy.is_explicit
 
 
 @cache
-def _uncached(caching: Caching) -> Caching:
-    return replace(caching, ops=frozenset(), asked_for=True)
+def _uncached(policy: CachePolicy) -> CachePolicy:
+    return replace(policy, ops=frozenset(), is_explicit=True)
 
 
 def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
@@ -290,8 +292,8 @@ class ManagerMixin(BaseManager[Model]):
 
 def install() -> None:
     """Mix the mixins into Django's classes, which offer no hook into reads."""
-    patches.mix(QuerySet, QuerySetMixin)
-    patches.mix(BaseManager, ManagerMixin)
+    patches.mix_in(QuerySet, QuerySetMixin)
+    patches.mix_in(BaseManager, ManagerMixin)
 
 
 def uninstall() -> None:

@@ -14,12 +14,12 @@ from django.db.models.sql.query import RawQuery
 
 from .. import conf
 from ..conf import model_profile, settings
-from ..query import model_layout, parameters
-from ..reads import Target, read_through
-from ..schema import Dependency, all_behind, are_known, known_tables, plain, watched_columns
+from ..query import model_layout, parameters_text
+from ..reads import CacheEntry, read_through
+from ..schema import Dependency, base_tables_of, is_catalog_known, known_tables, tracked_columns, unwrap_memoryview
 from ..sql import may_write, tables_read
 from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
-from ..utils import Patches, attempted
+from ..utils import Patches, call_or_default
 from ..writes import unit_of_work_for
 
 
@@ -79,7 +79,7 @@ class RawQuerySetMixin(RawQuerySet):
     def _fetch_all(self) -> None:
         caching = getattr(self, "_cacheops_raw", None)
         if self._result_cache is None and caching is not None and _may_read(self.db):
-            target = attempted(
+            target = call_or_default(
                 "A raw query is not cached, as it can't be analysed",
                 lambda: _target(self, caching),
                 None,
@@ -104,26 +104,26 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
     # What can't be known is no fault of the settings: then the query is not cached.
-    behind = all_behind(tables, using) if are_known(using) else set()
-    if unwatched := (tables | behind) - set(watched_columns()):
+    behind = base_tables_of(tables, using) if is_catalog_known(using) else set()
+    if unwatched := (tables | behind) - set(tracked_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
     return frozenset(tables)
 
 
-def _target(queryset: Any, caching: RawCaching) -> Target | None:
+def _target(queryset: Any, caching: RawCaching) -> CacheEntry | None:
     """Where the rows of a raw query are kept, None if it reads a table that is not watched."""
     using = queryset.db
-    found = caching.tables | all_behind(caching.tables, using)
-    if not found <= watched_columns().keys():
+    found = caching.tables | base_tables_of(caching.tables, using)
+    if not found <= tracked_columns().keys():
         return None
     tables = sorted(found)
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
-    told = [parameters(each) if isinstance(each, tuple) else parameters([each]) for each in params]
+    told = [parameters_text(each) if isinstance(each, tuple) else parameters_text([each]) for each in params]
     layout = model_layout(queryset.model)
     vendor = connections[using].vendor
     name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *told)
-    return Target(
+    return CacheEntry(
         key=value_key(prefix_of(dbs=[using], tables=tables), name),
         version_set=VersionSet(
             lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
@@ -136,7 +136,7 @@ def _target(queryset: Any, caching: RawCaching) -> Target | None:
 
 
 def _computed(queryset: Any) -> tuple[list[Any], Any]:
-    rows = [tuple(map(plain, row)) for row in queryset.query]
+    rows = [tuple(map(unwrap_memoryview, row)) for row in queryset.query]
     kept = list(queryset.query.get_columns()), rows
     return _made(queryset, kept), kept
 
@@ -170,7 +170,7 @@ _patches = Patches()
 
 def install() -> None:
     """Give raw querysets these methods: Django has no hook into their reads."""
-    _patches.mix(RawQuerySet, RawQuerySetMixin)
+    _patches.mix_in(RawQuerySet, RawQuerySetMixin)
 
 
 def uninstall() -> None:

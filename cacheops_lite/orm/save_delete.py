@@ -15,7 +15,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
 
-from ..schema import is_followed, is_watched, name
+from ..schema import is_tracked, is_tracked_table, name_in_keys
 from ..store import WriteSet
 from ..utils import Patches, error_boundary
 from ..writes import (
@@ -56,7 +56,7 @@ def install() -> None:
         (Collector, delete),
         (Collector, _has_signal_listeners),
     ):
-        _patches.put(owner, method.__name__, method)
+        _patches.replace(owner, method.__name__, method)
 
 
 def uninstall() -> None:
@@ -120,7 +120,7 @@ class Saving:
         if not self._looked:
             self._looked = True
             self._before = dict(instance.__dict__)
-            error_boundary.attempted(
+            error_boundary.call_or_default(
                 "A row can't be looked at before it is saved, so its table is invalidated",
                 lambda: self._look_at(instance, names, using),
                 None,
@@ -162,7 +162,7 @@ class Saving:
     def end(self, created: bool | None) -> None:
         """Drop the tables of what was written and is not described; all of it when `created` is not known."""
         scopes, self._frames = self._frames, []
-        tables = {name(scope.table) for scope in scopes if not scope.fits(created)}
+        tables = {name_in_keys(scope.table) for scope in scopes if not scope.fits(created)}
         if tables and self._unit is not None:
             self._unit.record(WriteSet(tables=tables))
 
@@ -183,7 +183,7 @@ def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any]
         adapted = field.get_db_prep_value(value, connection)
     except Exception as error:
         # Django raises it again, if the save comes to use the value.
-        error_boundary.pass_interrupt(error)
+        error_boundary.reraise_interrupt(error)
         return None
     quote = connection.ops.quote_name
     return f"WHERE {quote(owner._meta.db_table)}.{quote(str(field.column))} = %s", adapted
@@ -197,7 +197,7 @@ def saving(instance: Model) -> Saving | None:
 def save_base(self: Model, *args: Any, **kwargs: Any) -> Any:
     """`Model.save_base`, at whose end all that was written is described."""
     original = _patches.original(Model, "save_base")
-    if not is_watched(type(self)) or not is_active():
+    if not is_tracked(type(self)) or not is_active():
         return original(self, *args, **kwargs)
     current = Saving()
     self._state._cacheops_saving = current  # type: ignore[attr-defined]
@@ -229,7 +229,7 @@ def _save_table(
 def delete(self: Collector) -> Any:
     """`Collector.delete`, whose rows are looked at in bulk before they go."""
     original = _patches.original(Collector, "delete")
-    watched = [model for model in self.data if is_followed(model, self.using)]
+    watched = [model for model in self.data if is_tracked_table(model, self.using)]
     if not watched or not is_active():
         return original(self)
     using = self.using
@@ -238,7 +238,7 @@ def delete(self: Collector) -> Any:
     looks = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in watched}
     scope = DeleteScope(looks)
     with block(using), unit_of_work_for(using).within(scope):
-        error_boundary.attempted("A delete can't be analysed", lambda: _expect_lost_references(self, scope), None)
+        error_boundary.call_or_default("A delete can't be analysed", lambda: _expect_lost_references(self, scope), None)
         result = original(self)
         for model, work, obj_dicts in found:
             record(model, using, work, *obj_dicts)
@@ -255,7 +255,7 @@ def _read_before_delete(
     table = model._meta.db_table
     scope.expect("delete", table, len(instances))
     # Rows that were not there, or not yet.
-    unseen = {name(table)} if len(changes) != len(instances) else set()
+    unseen = {name_in_keys(table)} if len(changes) != len(instances) else set()
     found.append((model, WriteSet(changes, unseen), list(map(snapshot, instances))))
 
 

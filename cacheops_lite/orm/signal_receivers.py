@@ -16,7 +16,7 @@ from django.db.models.fields.related_descriptors import create_forward_many_to_m
 from django.db.models.signals import ModelSignal, class_prepared, m2m_changed, post_delete, post_save, pre_save
 
 from ..conf import model_profile, on_change
-from ..schema import is_table, is_watched, watched_models
+from ..schema import all_tracked_models, is_table, is_tracked
 from ..store import WriteSet
 from ..utils import Patches, error_boundary
 from ..writes import is_active, persistence, record, table_names, unit_of_work_for, unwrapped
@@ -35,9 +35,9 @@ def install() -> None:
     uninstall()
     _installed = True
     # A receiver would have Django look which links are missing before it adds some.
-    _patches.put(m2m_changed, "send", send_m2m_changed)
+    _patches.replace(m2m_changed, "send", send_m2m_changed)
     class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.orm.signal_receivers")
-    for model in watched_models():
+    for model in all_tracked_models():
         _follow(model)
 
 
@@ -59,7 +59,7 @@ def _follow_anew(setting: str) -> None:
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
-    if apps.models_ready and is_watched(sender):
+    if apps.models_ready and is_tracked(sender):
         _follow(sender)
 
 
@@ -104,7 +104,7 @@ def send_m2m_changed(sender: type[Model], **named: Any) -> Any:
     """``m2m_changed.send``, with which somebody may tell of links that he wrote behind our back."""
     # Django's own managers write them first, by statements that are seen.
     is_by_hand = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
-    if is_by_hand and named.get("action", "").startswith("post_") and is_watched(sender) and is_active():
+    if is_by_hand and named.get("action", "").startswith("post_") and is_tracked(sender) and is_active():
         record(sender, named.get("using") or DEFAULT_DB_ALIAS, WriteSet(tables=table_names(sender)))
     return type(m2m_changed).send(m2m_changed, sender, **named)
 
@@ -130,7 +130,7 @@ def _cache_on_save(instance: Model, using: str) -> None:
         try:
             warm()
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             logger.exception("Can't cache %s on save", instance._meta.label)
 
 

@@ -1,43 +1,44 @@
-"""From a Django query to its cache key and dependencies: the WHERE tree as conditions, the read set, the fingerprint,
-the query plan, and the rows of a result (recorded, replayed, hydrated).
+"""From a Django query to its cache key and dependencies: conditions of the WHERE tree, the read set, the fingerprint,
+the query plan, and the rows of a result (captured, replayed, hydrated).
 
 Not here: whether a query may be cached now, and the read itself (`reads`).
 """
 
 from . import compiler, plan_cache, row_dependencies, row_recorder
-from .compiler import Compiled, context, model_layout, parameters
+from .compiler import CompiledRead
 from .expression_identity import NotIdentifiable, identity_of
 from .fingerprint import NoFingerprint, fingerprint_of
-from .hydrator import stand_in
+from .hydrator import fast_model
 from .plan_cache import NotPlannable, plan_for
-from .read_set import Uncacheable
+from .query_walk import Uncacheable
+from .read_identity import active_locale, model_layout, parameters_text
 from .row_dependencies import RowLevelDependency
-from .row_recorder import Capture, mutable_among, untouchable
-from .sql_template import Composed
-from .where_predicates import Tokens, own_tokens
+from .row_recorder import Capture, defensive_copy, mutable_positions
+from .sql_template import SqlTemplate
+from .where_predicates import MakeToken, token_of_value
 
 __all__ = [
     "Capture",
-    "Compiled",
-    "Composed",
+    "CompiledRead",
+    "MakeToken",
     "NoFingerprint",
     "NotIdentifiable",
     "NotPlannable",
     "RowLevelDependency",
-    "Tokens",
+    "SqlTemplate",
     "Uncacheable",
+    "active_locale",
     "compiler",
-    "context",
+    "defensive_copy",
+    "fast_model",
     "fingerprint_of",
     "identity_of",
     "model_layout",
-    "mutable_among",
-    "own_tokens",
-    "parameters",
+    "mutable_positions",
+    "parameters_text",
     "plan_cache",
     "plan_for",
     "row_dependencies",
     "row_recorder",
-    "stand_in",
-    "untouchable",
+    "token_of_value",
 ]

@@ -1,4 +1,4 @@
-"""What tells one expression from all others that are not made and set up alike."""
+"""Make a hashable identity of a Django expression; two expressions with the same identity compose the same SQL."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import WhereNode
 from django.utils.functional import cached_property
 
-# Of equal ones some differ: 1 and True and 1.0, decimals of other scale, times of other zones.
-TOLD_BY_REPR = frozenset(
+# Equal values of these types may differ: 1, True and 1.0; decimals of another scale; times of another zone.
+EXACT_REPR_TYPES = frozenset(
     {int, float, complex, bool, bytes, type(None), decimal.Decimal, uuid.UUID, zoneinfo.ZoneInfo, datetime.timezone}
     | {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 )
-# They are told by other queries, or by the identity of an object.
-TOLD_BY_OTHERS = (Subquery, OuterRef, ResolvedOuterRef, Query)
-# What Django itself tells expressions by: what they were made with, whatever became of them.
-OF_THEIR_MAKING = frozenset({"_constructor_args", "identity"})
+# These depend on another query, or on the identity of an object.
+UNIDENTIFIABLE = (Subquery, OuterRef, ResolvedOuterRef, Query)
+# Django's own identity of expressions: their constructor's arguments, without later changes.
+DJANGO_IDENTITY_ATTRIBUTES = frozenset({"_constructor_args", "identity"})
 
 
 class NotIdentifiable(Exception):
-    """There is more to an expression than is known here."""
+    """An expression depends on more than its own attributes, or is not one of Django's."""
 
 
 def identity_of(part: Any) -> Any:
-    """What tells an expression, or a part of one, from others, by all that it holds.  Raises Untold.
+    """Return what identifies an expression, or a part of one, by all of its attributes.  Raises NotIdentifiable.
 
-    Django's own ``identity`` goes by what an expression was made with: not by joins that its names led to, nor by what
-    was changed since, and takes 1 for True.
+    Django's own ``identity`` uses the constructor's arguments.  It ignores the joins that names were resolved to and
+    later changes, and it does not distinguish 1 from True.
     """
     kind: Any = type(part)
     if kind is str:
         return part
-    if kind in TOLD_BY_REPR:
+    if kind in EXACT_REPR_TYPES:
         return kind, repr(part)
     if kind is Col:
         return Col, part.alias, id(part.target), identity_of(part.output_field)
@@ -51,10 +51,10 @@ def identity_of(part: Any) -> Any:
         return part
     if isinstance(part, Field):
         return _field_identity(part)
-    if isinstance(part, TOLD_BY_OTHERS) or not _is_django_s(kind):
+    if isinstance(part, UNIDENTIFIABLE) or not _is_django_s(kind):
         raise NotIdentifiable
-    left_out: frozenset[str] = _left_out(kind)
-    return kind, *((name, identity_of(held)) for name, held in sorted(vars(part).items()) if name not in left_out)
+    derived: frozenset[str] = _derived_attributes(kind)
+    return kind, *((name, identity_of(each)) for name, each in sorted(vars(part).items()) if name not in derived)
 
 
 def _is_django_s(kind: type) -> bool:
@@ -63,10 +63,10 @@ def _is_django_s(kind: type) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _left_out(kind: type) -> frozenset[str]:
-    """What instances of a class hold that is made of the rest; the output field they may have been given."""
-    made = {name for each in kind.__mro__ for name, value in vars(each).items() if isinstance(value, cached_property)}
-    return OF_THEIR_MAKING | (made - {"output_field"})
+def _derived_attributes(kind: type) -> frozenset[str]:
+    """Return the attributes that are derived from others.  Not the output field, which the constructor may be given."""
+    cached = {name for each in kind.__mro__ for name, value in vars(each).items() if isinstance(value, cached_property)}
+    return DJANGO_IDENTITY_ATTRIBUTES | (cached - {"output_field"})
 
 
 def _field_identity(field: Field[Any, Any]) -> Any:

@@ -1,7 +1,7 @@
-"""Plans: what is found out once for each fingerprint of a query, so that its next reads compose no SQL.
+"""Make and keep query plans: what is derived once per fingerprint, so that later reads of it compose no SQL.
 
-A plan tells the name of a result and what it rests on from the values of the conditions, and which columns of its rows
-are what.  It is kept in the process; names are the same in all of them.
+From the values of the conditions a plan makes the name of a result and its dependencies; it also describes the columns
+of the rows.  Plans are kept in the process.  Names are the same in all processes.
 """
 
 from __future__ import annotations
@@ -17,93 +17,98 @@ from django.db.models import Field
 from django.db.models.signals import class_prepared
 
 from ..conf import on_change
-from ..schema import LOOSE, NULL, Dependency, columns
+from ..schema import INEXACT, NULL, Dependency, columns
 from ..store import digest
 from ..utils import LruMap
-from .compiler import Compiled, context
+from .compiler import CompiledRead
 from .fingerprint import Fingerprint, NoFingerprint
-from .read_set import Uncacheable
+from .query_walk import Uncacheable
+from .read_identity import active_locale
 from .row_dependencies import RowLevelDependency
-from .sql_template import Composed, conditions_of
+from .sql_template import SqlTemplate, where_sql
 
-# For tests that see no difference.
+# Tests switch this off to check that results are the same without it.
 ENABLED = True
 
 MAX_PLANS = 2000
 
 
 @dataclass(slots=True)
-class Result:
-    """What is known of a result before it is there; `kept` is for whatever is made of that, by its maker."""
+class PlannedResult:
+    """The name and the dependencies of a result, known before it is read; in `memo` callers keep what they derive."""
 
     name: str
     dependencies: frozenset[Dependency]
-    kept: dict[Hashable, Any] = field(default_factory=dict)
+    memo: dict[Hashable, Any] = field(default_factory=dict)
 
 
-# By the plan and the values, which repr() tells apart; long ones are hardly the same twice.
-_results: LruMap[tuple[str, str], Result] = LruMap(1000)
-LONGEST_KEPT = 200
+# By the plan and repr() of the values.
+_results: LruMap[tuple[str, str], PlannedResult] = LruMap(1000)
+# Longer values are hardly the same twice.
+MAX_REMEMBERED_CHARS = 200
 
 
 @dataclass(slots=True)
 class Plan:
-    """The reads of one fingerprint.
+    """How to read queries of one fingerprint.
 
-    In `recipes` a token may be an index into the values, with the field whose token it is.
+    `recipes` make dependencies from values.  In place of a token they may have (field, index of its value).
     """
 
-    static: str
+    fingerprint: str
     vendor: str
-    volatile: bool
-    composed: Composed
+    is_non_deterministic: bool
+    sql_template: SqlTemplate
     recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
     row_level: tuple[RowLevelDependency, ...]
-    fixed: frozenset[Dependency] | None = None
-    is_shown_by_context: bool = False
+    # The dependencies, if they are the same for all values.
+    constant_dependencies: frozenset[Dependency] | None = None
+    depends_on_locale: bool = False
 
-    def result(self, values: list[Any], limits: tuple[Any, Any]) -> Result | None:
-        """What is known of the result with these values; None if one of them has no token."""
-        text = repr((values, limits)) + (context() if self.is_shown_by_context else "")
-        found = _results.get((self.static, text))
+    def result_for(self, values: list[Any], limits: tuple[Any, Any]) -> PlannedResult | None:
+        """Return the name and the dependencies of the result for these values; None if one of them has no token."""
+        text = repr((values, limits)) + (active_locale() if self.depends_on_locale else "")
+        found = _results.get((self.fingerprint, text))
         if found is None:
             dependencies = self._dependencies(values)
             if dependencies is None:
                 return None
-            found = Result(digest("plan", self.static, text), dependencies)
-            if len(text) <= LONGEST_KEPT:
-                _results.put((self.static, text), found)
+            found = PlannedResult(digest("plan", self.fingerprint, text), dependencies)
+            if len(text) <= MAX_REMEMBERED_CHARS:
+                _results.put((self.fingerprint, text), found)
         return found
 
     def _dependencies(self, values: list[Any]) -> frozenset[Dependency] | None:
-        if self.fixed is not None:
-            return self.fixed
+        if self.constant_dependencies is not None:
+            return self.constant_dependencies
         found = set()
         for table, conditions, read in self.recipes:
-            told = set()
+            tokens = set()
             for column, source in conditions:
                 token = source
                 if not isinstance(source, str):
-                    token = columns.token_of_condition(source[0], self.vendor, values[source[1]])
+                    token = columns.condition_token(source[0], self.vendor, values[source[1]])
                     if token is None:
                         return None
-                told.add((column, token))
-            found.add(Dependency(table, tuple(sorted(told)), read))
+                tokens.add((column, token))
+            found.add(Dependency(table, tuple(sorted(tokens)), read))
         return frozenset(found)
 
 
 class NotPlannable(Exception):
-    """There is no plan for this query: it is to be compiled each time."""
+    """This query can have no plan and is compiled each time."""
 
 
-# {key: Plan, or why there is none}, the least recently used first.
+# {key: plan, or the exception that says why there is none}, the least recently used first.
 _plans: OrderedDict[Hashable, Plan | Exception] = OrderedDict()
 
 
-def plan_for(key: Hashable, fingerprint: Fingerprint, compile_fingerprint: Callable[[Tokens], Compiled]) -> Plan:
-    """The plan of `key`, which `fingerprint` belongs to, made by `compile_fingerprint` if there is none yet.
+def plan_for(
+    key: Hashable, fingerprint: Fingerprint, compile_fingerprint: Callable[[PlaceholderTokens], CompiledRead]
+) -> Plan:
+    """Return the plan of `key`, which includes `fingerprint`'s; `compile_fingerprint` makes it if there is none yet.
 
-    Raises Unplanned, and Uncacheable if its results can't be cached.
+    Raises NotPlannable, and Uncacheable if its results can't be cached.
     """
     found = _plans.get(key)
     if found is None:
@@ -112,7 +117,7 @@ def plan_for(key: Hashable, fingerprint: Fingerprint, compile_fingerprint: Calla
         while len(_plans) > MAX_PLANS:
             _plans.popitem(last=False)
     else:
-        # Another thread may have dropped it just now.
+        # Another thread may have removed it meanwhile.
         with suppress(KeyError):
             _plans.move_to_end(key)
     if isinstance(found, Plan):
@@ -120,8 +125,8 @@ def plan_for(key: Hashable, fingerprint: Fingerprint, compile_fingerprint: Calla
     raise found
 
 
-class Tokens:
-    """Stands in for `columns.token` while a fingerprint is compiled: gives marks that say which value a token is of."""
+class PlaceholderTokens:
+    """Makes placeholders instead of tokens while a fingerprint is compiled, and notes each one's field and value."""
 
     def __init__(self, fingerprint: Fingerprint):
         self.sources: dict[str, tuple[Field[Any, Any], int]] = {}
@@ -134,36 +139,38 @@ class Tokens:
             return None
         if option is None:
             return NULL
-        start = self._fingerprint.starts.get(id(lookup))
+        start = self._fingerprint.value_offsets.get(id(lookup))
         if start is None:
             raise NotPlannable
-        # Whether two conditions on one column go together depends on their values.
+        # Whether two conditions on one column contradict each other depends on their values.
         if self._columns.setdefault((alias, target.column), id(lookup)) != id(lookup):
             raise NotPlannable
         if type(option) is bool:
-            # A part of the fingerprint.
+            # Booleans are part of the fingerprint.
             return columns.token(target, vendor, option)
-        mark = f"?{len(self.sources)}"
-        if columns.is_loose(target, vendor):
-            mark = LOOSE + mark
-        self.sources[mark] = target, start + position
-        return mark
+        placeholder = f"?{len(self.sources)}"
+        if columns.compares_inexactly(target, vendor):
+            placeholder = INEXACT + placeholder
+        self.sources[placeholder] = target, start + position
+        return placeholder
 
 
-def _make(fingerprint: Fingerprint, compile_fingerprint: Callable[[Tokens], Compiled]) -> Plan | Exception:
-    tokens = Tokens(fingerprint)
+def _make(
+    fingerprint: Fingerprint, compile_fingerprint: Callable[[PlaceholderTokens], CompiledRead]
+) -> Plan | Exception:
+    tokens = PlaceholderTokens(fingerprint)
     try:
-        read = compile_fingerprint(tokens)
+        compiled = compile_fingerprint(tokens)
     except (NotPlannable, NoFingerprint):
         return NotPlannable()
     except Uncacheable as reason:
         return Uncacheable(*reason.args)
     except EmptyResultSet:
-        # That depends on values.
+        # Whether a query is empty depends on the values: keep no plan, and no exception either.
         raise NotPlannable from None
-    # Every parameter is made of the values of its conditions: nothing else can differ.
-    compiler: Any = read.compiler
-    if read.is_composed_anew or read.parameter_count != len(conditions_of(compiler, compiler.where)[1]):
+    # All parameters must come from values of conditions, which are in the fingerprint; no other may differ.
+    compiler: Any = compiled.compiler
+    if compiled.has_variable_sql or compiled.parameter_count != len(where_sql(compiler, compiler.where)[1]):
         return NotPlannable()
     recipes = [
         (
@@ -171,29 +178,25 @@ def _make(fingerprint: Fingerprint, compile_fingerprint: Callable[[Tokens], Comp
             tuple((column, tokens.sources.get(token, token)) for column, token in each.conditions),
             each.columns,
         )
-        for each in read.dependencies
+        for each in compiled.dependencies
     ]
     return Plan(
-        static=digest(*read.static, *fingerprint.text),
+        fingerprint=digest(*compiled.constant_parts, *fingerprint.where_text),
         vendor=compiler.connection.vendor,
-        volatile=read.volatile,
-        composed=Composed(compiler, read.sql),
+        is_non_deterministic=compiled.is_non_deterministic,
+        sql_template=SqlTemplate(compiler, compiled.sql),
         recipes=recipes,
-        row_level=read.row_level,
-        fixed=None if tokens.sources else frozenset(read.dependencies),
-        is_shown_by_context=read.is_shown_by_context,
+        row_level=compiled.row_level,
+        constant_dependencies=None if tokens.sources else frozenset(compiled.dependencies),
+        depends_on_locale=compiled.depends_on_locale,
     )
 
 
-@on_change
-def _forget(setting: str) -> None:
+def forget_plans(*args: Any, **kwargs: Any) -> None:
+    """Forget all plans: a setting or a model has changed."""
     _plans.clear()
     _results.clear()
 
 
-def _on_class_prepared(**kwargs: Any) -> None:
-    _plans.clear()
-    _results.clear()
-
-
-class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.query.plan_cache")
+on_change(forget_plans)
+class_prepared.connect(forget_plans, dispatch_uid="cacheops_lite.query.plan_cache")

@@ -1,7 +1,7 @@
-"""Rows: what the compiler yields after converters, captured on the way to the queryset's iterable and replayed to it.
+"""Capture the rows that a compiler yields, after converters, for the queryset's iterable; replay them to it on a hit.
 
-So ``select_related``, annotations, ``values()``, proxies, ``from_db`` and ``post_init`` behave as without a cache, and
-nothing that is stored names a class or is shared.
+So ``select_related``, annotations, ``values()``, proxies, ``from_db`` and ``post_init`` behave as without a cache.
+Stored rows name no class, and results share no objects.
 """
 
 from __future__ import annotations
@@ -13,89 +13,91 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ..schema import columns
+from ..schema import field_traits
 from ..utils import error_boundary
-from .hydrator import hydrated
+from .hydrator import with_fast_models
 
 Row = tuple[Any, ...]
 
 
 class Capture:
-    """Evaluates a queryset and keeps the rows; `rows` is None if its iterable went another way.
+    """The evaluation of a queryset, whose rows are kept.
 
-    By `compiler` if there is one, of whose columns those at `mutable` have values that may be changed in place.
+    It uses `compiler` if given; `mutable` are then the positions of columns whose values may be changed in place.
     """
 
     def __init__(self, compiler: Any = None, mutable: Sequence[int] = ()) -> None:
         self._compiler, self._mutable = compiler, mutable
         self._rows: list[Row] = []
         self._passes = 0
-        # Why a value could not be copied: what the application then does to it would change what is kept.
+        # The error of a value that can't be copied.  Then no rows are kept, as the application may change the value.
         self.error: Exception | None = None
 
     @property
     def rows(self) -> list[Row] | None:
+        """The captured rows, None if the iterable did not read them exactly once or a value can't be copied."""
         return self._rows if self._passes == 1 and self.error is None else None
 
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
+        """Evaluate `queryset` and return its results."""
         compiler: Any = self._compiler or queryset.query.get_compiler(using=queryset.db)
         execute_sql, results_iter = compiler.execute_sql, compiler.results_iter
 
-        def executing(*args: Any, **kwargs: Any) -> Any:
-            found = execute_sql(*args, **kwargs)
+        def execute_with_fast_models(*args: Any, **kwargs: Any) -> Any:
+            cursor_rows = execute_sql(*args, **kwargs)
             if compiler.klass_info is not None:
-                compiler.klass_info = hydrated(compiler.klass_info)
-            return found
+                compiler.klass_info = with_fast_models(compiler.klass_info)
+            return cursor_rows
 
-        def capturing_iter(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        def capture_rows(*args: Any, **kwargs: Any) -> Iterator[Any]:
             self._passes += 1
-            mutable = self._mutable if self._compiler else mutable_of(compiler.select)
+            mutable = self._mutable if self._compiler else mutable_columns(compiler.select)
             for row in results_iter(*args, **kwargs):
                 self._keep(row, mutable)
                 yield row
 
-        compiler.execute_sql, compiler.results_iter = executing, capturing_iter
+        compiler.execute_sql, compiler.results_iter = execute_with_fast_models, capture_rows
         return iterate(queryset, compiler)
 
     def _keep(self, row: Sequence[Any], mutable: Sequence[int]) -> None:
         if self.error is not None:
             return
         try:
-            self._rows.append(untouchable(row, mutable) if mutable else tuple(row))
+            self._rows.append(defensive_copy(row, mutable) if mutable else tuple(row))
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             self.error = error
 
 
-def mutable_of(select: Any) -> list[int]:
-    """The positions of what is selected whose values may be changed in place."""
-    return mutable_among(getattr(each[0], "_output_field_or_none", None) for each in select or ())
+def mutable_columns(select: Any) -> list[int]:
+    """Return the positions of selected columns whose values may be changed in place."""
+    return mutable_positions(getattr(each[0], "_output_field_or_none", None) for each in select or ())
 
 
-def mutable_among(fields: Iterable[Any]) -> list[int]:
-    """The positions of values that may be changed in place: of all but Django's own plain fields."""
-    return [i for i, field in enumerate(fields) if field is None or not columns.shows_plain_values(field)]
+def mutable_positions(fields: Iterable[Any]) -> list[int]:
+    """Return the positions of fields whose values may be changed in place: all but Django's own plain fields."""
+    return [i for i, field in enumerate(fields) if field is None or not field_traits.loads_immutable_values(field)]
 
 
-def untouchable(row: Sequence[Any], mutable: Iterable[int]) -> Row:
-    """A copy of the row that does not change with its values: who makes instances of it may change these in place.
+def defensive_copy(row: Sequence[Any], mutable: Iterable[int]) -> Row:
+    """Return a copy of the row that stays unchanged when the application changes values of its instance in place.
 
-    Raises what a value does when it is copied.
+    `mutable` are the positions of values to copy.  Raises what copying a value raises.
     """
-    kept = list(row)
+    copied = list(row)
     # Rows of a union may have fewer columns than its first part.
-    for i in (each for each in mutable if each < len(kept)):
-        # Views of bytes, as drivers of PostgreSQL yield them, can't be copied, nor changed.
-        if type(kept[i]) is not memoryview:
-            check_keeps_attributes(kept[i])
-            kept[i] = copy.deepcopy(kept[i])
-    return tuple(kept)
+    for i in (each for each in mutable if each < len(copied)):
+        # PostgreSQL drivers yield memoryviews, which can be neither copied nor changed.
+        if type(copied[i]) is not memoryview:
+            check_pickling_keeps_attributes(copied[i])
+            copied[i] = copy.deepcopy(copied[i])
+    return tuple(copied)
 
 
-def check_keeps_attributes(value: Any) -> None:
+def check_pickling_keeps_attributes(value: Any) -> None:
     """Raise TypeError for a value that loses attributes when it is pickled, or what pickling it raises.
 
-    So do instances of subclasses of Decimal and of dates and times, whose reduction is that of their base.
+    Instances of subclasses of Decimal and of dates and times lose them, as they inherit their base's ``__reduce__``.
     """
     attributes = getattr(value, "__dict__", None)
     if attributes and vars(pickle.loads(pickle.dumps(value))).keys() != attributes.keys():
@@ -103,27 +105,27 @@ def check_keeps_attributes(value: Any) -> None:
 
 
 def is_replayable(queryset: QuerySet[Any]) -> bool:
-    """Its iterable is Django's own, which asks a compiler for no more than `Replaying` has."""
+    """Return whether the queryset's iterable is Django's own, which needs no more than `ReplayCompiler` has."""
     return queryset._iterable_class.__module__ == "django.db.models.query"
 
 
 def replay(queryset: QuerySet[Any], compiler: Any, rows: Sequence[Row]) -> list[Any]:
-    """The results of `queryset`, from `rows` instead of the database.  `compiler` has composed its SQL already."""
+    """Return the results of `queryset`, made from `rows` instead of the database; `compiler` has composed its SQL."""
     compiler.execute_sql = lambda *args, **kwargs: rows
     compiler.results_iter = lambda *args, **kwargs: iter(rows)
     return iterate(queryset, compiler)
 
 
 def iterate(queryset: QuerySet[Any], compiler: Any) -> list[Any]:
-    """What the queryset's iterable makes of what `compiler` finds."""
+    """Return what the queryset's iterable makes of the rows of `compiler`."""
     iterable: Any = queryset._iterable_class
-    return list(iterable(_Seen(queryset, _SeenQuery(queryset.query, compiler))))
+    return list(iterable(_QuerySetWithCompiler(queryset, _QueryWithCompiler(queryset.query, compiler))))
 
 
-class _Seen:
-    """A queryset as its iterable sees it, with another query."""
+class _QuerySetWithCompiler:
+    """A queryset as its iterable sees it: with a query that has a given compiler."""
 
-    def __init__(self, queryset: QuerySet[Any], query: _SeenQuery):
+    def __init__(self, queryset: QuerySet[Any], query: _QueryWithCompiler):
         self._cacheops_queryset = queryset
         self.query = query
 
@@ -131,8 +133,8 @@ class _Seen:
         return getattr(self._cacheops_queryset, name)
 
 
-class _SeenQuery:
-    """A query that has its compiler already."""
+class _QueryWithCompiler:
+    """A query whose ``get_compiler()`` returns a given compiler."""
 
     def __init__(self, query: Any, compiler: Any):
         self._cacheops_query = query

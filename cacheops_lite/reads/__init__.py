@@ -1,27 +1,28 @@
-"""The way of a read: whether it may be cached here and now, the lookup in the cache, else the database and the fill;
-and a shorter way for ``get()`` of one row.
+"""Reads through the cache: whether a read may be cached now, the lookup, the database read on a miss, and the fill;
+and the point lookup, a shorter path for ``get()`` of one row.
 
 Not here: keys and dependencies of a query (`query`) and the commands sent to Redis (`store`).
 """
 
 from . import get_method
-from .cache_policy import Caching, caches, caching_of, fetch, is_left_out, on_one_database, require_caching, value
-from .cached_read import Target, Under, aread_through, read_through
-from .get_method import fetching_as_get
+from .cache_policy import CachePolicy, active_policy, is_uncached, pin_database, policy_of, require_policy
+from .cached_read import CacheEntry, KeyedValue, aread_through, read_through
+from .get_method import with_fetch_cached_as_get
+from .queryset_read import cached_results, cached_value
 
 __all__ = [
-    "Caching",
-    "Target",
-    "Under",
+    "CacheEntry",
+    "CachePolicy",
+    "KeyedValue",
+    "active_policy",
     "aread_through",
-    "caches",
-    "caching_of",
-    "fetch",
-    "fetching_as_get",
+    "cached_results",
+    "cached_value",
     "get_method",
-    "is_left_out",
-    "on_one_database",
+    "is_uncached",
+    "pin_database",
+    "policy_of",
     "read_through",
-    "require_caching",
-    "value",
+    "require_policy",
+    "with_fetch_cached_as_get",
 ]

@@ -1,4 +1,4 @@
-"""The way of a read: the cache, else versions, then the source, then a fill."""
+"""Read through the cache: look the value up; on a miss take versions, read the source, and fill the cache."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..store import (
     MISS,
     Lookup,
     VersionSet,
+    call_or_default,
     dumps_rows,
     fill_lock,
-    forgiving,
     invalidator,
     keys,
     loads_rows,
     protocol,
     run_script,
     send_script,
-    tolerate,
+    suppress_outage,
 )
 from ..utils import LruMap, error_boundary
 from ..writes import may_fill
@@ -36,8 +36,8 @@ logger = logging.getLogger("cacheops_lite")
 
 
 @dataclass(slots=True)
-class Target:
-    """A result that may be cached: its key, what it rests on, for how many seconds and how it is kept."""
+class CacheEntry:
+    """A result that may be cached: its key, the versions it depends on, its timeout in seconds and its serializer."""
 
     key: str
     version_set: VersionSet
@@ -48,204 +48,215 @@ class Target:
     func: Callable[..., Any] | None = None
     dumps: Callable[[Any], bytes] = dumps_rows
     loads: Callable[[bytes], Any] = loads_rows
-    # What the result, which is known by then, rests on of the basis' coarse dependencies.
-    narrow: Callable[[Any], RowsByDependency] | None = None
+    # Finds, from the result, the rows that replace the version set's coarse dependencies.
+    resolve_rows: Callable[[Any], RowsByDependency] | None = None
     # The query without its values; None for functions.
     fingerprint: Hashable = None
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Return the name of the result in messages."""
         return getattr(self.func, "__qualname__", None) or repr(self.sender)
 
 
 @dataclass(frozen=True, slots=True)
-class Under:
-    """What to store under another key than was looked up."""
+class KeyedValue:
+    """A value to store under another key than the one that was looked up."""
 
     key: str
     value: Any
 
 
-class Attempt:
-    """One read of a target, step by step."""
+class CachedRead:
+    """The steps of one read of a cache entry."""
 
-    def __init__(self, target: Target):
-        self.target = target
+    def __init__(self, entry: CacheEntry):
+        self.entry = entry
         self.value: Any = MISS
         self._lookup: Lookup | None = None
         self._lock: str | None = None
 
-    def look(self) -> bool:
-        """Look into the cache; True if `value` was there."""
-        target = self.target
-        return self.accept(tolerate(lambda: protocol.read(target.key, target.version_set, target.timeout), None))
+    def look_up(self) -> bool:
+        """Look the entry up in the cache; True if its `value` was found."""
+        entry = self.entry
+        return self.accept(call_or_default(lambda: protocol.read(entry.key, entry.version_set, entry.timeout), None))
 
     def accept(self, lookup: Lookup | None) -> bool:
-        """Take what a look found; None if Redis is away, or what it holds is not to be trusted."""
+        """Take the result of a lookup, None if Redis is unreachable; True if it has a valid value.
+
+        The lookup is ignored while an invalidation can't be delivered, as Redis may then have stale values.
+        """
         lookup = None if invalidator.is_refused() else lookup
         self._lookup = lookup
         self.value = MISS if lookup is None else self._decoded(lookup)
         return self.value is not MISS
 
-    def acquire(self) -> bool:
-        """Become the one who computes it, or find that the one before has just done so; False to wait."""
-        if self._lookup is None or not self.target.timeout or not may_fill(self.target.databases):
-            # Nobody would get what is not kept: all would compute it, one after the other.
+    def acquire_lock(self) -> bool:
+        """Take the fill lock, then look up again, as the previous holder may have filled the entry; False to wait.
+
+        True also where waiting makes no sense: nothing will be stored, or Redis is unreachable.
+        """
+        if self._lookup is None or not self.entry.timeout or not may_fill(self.entry.databases):
+            # Without a fill, waiting readers find no value: all would compute it, one after the other.
             return True
-        # Noted before it is sent: however that ends, `close` releases it.
+        # Set before the request is sent: however the request ends, `release_lock` releases the lock.
         token = self._lock = keys.fresh_token()
         otherwise: bool | None = None
-        acquired = tolerate(lambda: fill_lock.acquire_lock(self.target.key, token), otherwise)
+        acquired = call_or_default(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise)
         if acquired is None:
-            # Redis is away: what is computed is not stored.
+            # Redis is unreachable: the computed value is not stored.
             return True
         if not acquired:
             self._lock = None
             return False
-        self.look()
+        self.look_up()
         return True
 
-    def prepare(self) -> None:
-        """Take versions, to be done before the source is read; none if what it says may be old or uncommitted."""
+    def take_versions(self) -> None:
+        """Create missing versions, before the source is read.
+
+        Takes none if the source may show old or uncommitted data; then nothing is stored.
+        """
         if self._lookup is not None:
-            if may_fill(self.target.databases):
+            if may_fill(self.entry.databases):
                 lookup = self._lookup
-                tolerate(lambda: protocol.create_versions(lookup, self.target.timeout), None)
+                call_or_default(lambda: protocol.create_versions(lookup, self.entry.timeout), None)
             else:
                 self._lookup.versions = None
 
     def fill(self, storable: Any) -> None:
-        """Keep what the source said, unless it was overtaken."""
+        """Store the result, unless a version has changed since `take_versions`."""
         lookup = self._lookup
         if lookup is None or lookup.versions is None:
             return
-        if not may_fill(self.target.databases):
+        if not may_fill(self.entry.databases):
             return
-        key, storable = (storable.key, storable.value) if isinstance(storable, Under) else (self.target.key, storable)
+        key = self.entry.key
+        if isinstance(storable, KeyedValue):
+            key, storable = storable.key, storable.value
         try:
-            payload = self.target.dumps(storable)
-            rows_by_dependency = None if self.target.narrow is None else self.target.narrow(storable)
+            payload = self.entry.dumps(storable)
+            rows_by_dependency = None if self.entry.resolve_rows is None else self.entry.resolve_rows(storable)
         except Exception as error:
-            note_unstorable(self.target, error)
+            note_unstorable(self.entry, error)
             return
-        # Who waits for the lock is to find the value.
+        # Readers that wait for the lock must find the value once it is released; without a lock no reply is awaited.
         run = run_script if self._lock else send_script
-        tolerate(lambda: protocol.fill(lookup, payload, self.target.timeout, key, rows_by_dependency, run), False)
+        call_or_default(lambda: protocol.fill(lookup, payload, self.entry.timeout, key, rows_by_dependency, run), False)
 
-    def close(self) -> None:
-        """Let others compute."""
+    def release_lock(self) -> None:
+        """Release the fill lock, if this read took it."""
         lock, self._lock = self._lock, None
         if lock:
-            fill_lock.release_lock(self.target.key, lock)
+            fill_lock.release_lock(self.entry.key, lock)
 
-    def notify(self) -> None:
-        """Tell receivers of ``cache_read``."""
-        cache_read.send_robust(sender=self.target.sender, func=self.target.func, hit=self.value is not MISS)
+    def send_signal(self) -> None:
+        """Send ``cache_read``."""
+        cache_read.send_robust(sender=self.entry.sender, func=self.entry.func, hit=self.value is not MISS)
 
     def _decoded(self, lookup: Lookup) -> Any:
         if isinstance(lookup.payload, bytes):
             try:
-                return self.target.loads(lookup.payload)
+                return self.entry.loads(lookup.payload)
             except Exception as error:
-                # Another version's, or of a class that is gone: as good as not there.
-                logger.warning("Can't decode the cached value of %s: %r", self.target.label, error)
+                # Another release stored it, or its class no longer exists: this counts as a miss.
+                logger.warning("Can't decode the cached value of %s: %r", self.entry.label, error)
         return MISS
 
     @property
-    def missed(self) -> Lookup:
-        """What the last look found, if not a value."""
+    def missed_lookup(self) -> Lookup:
+        """Return the last lookup, which found no value."""
         assert self._lookup is not None
         return self._lookup
 
 
-# Queries whose results could not be stored, by fingerprint, and until when they are not tried again (monotonic).
+# By fingerprint of queries whose results can't be stored: until when they bypass the cache (monotonic clock, seconds).
 _unstorable: LruMap[Hashable, float] = LruMap(500)
 UNSTORABLE_SECONDS = 60.0
 
 
-def note_unstorable(target: Target, error: Exception) -> None:
-    """Have queries of the target's fingerprint read past the cache for a while; log why, once.
+def note_unstorable(entry: CacheEntry, error: Exception) -> None:
+    """Let queries of the entry's fingerprint bypass the cache for `UNSTORABLE_SECONDS`; log why, once.
 
     Raises `error` again if it is an interrupt.
     """
-    error_boundary.pass_interrupt(error)
-    if target.fingerprint is not None:
-        _unstorable.put(target.fingerprint, time.monotonic() + UNSTORABLE_SECONDS)
-    if error_boundary.is_new(("unstorable", target.fingerprint or target.label)):
-        logger.warning("Can't cache %s: it does not serialize (%s)", target.label, error_boundary.described(error))
+    error_boundary.reraise_interrupt(error)
+    if entry.fingerprint is not None:
+        _unstorable.put(entry.fingerprint, time.monotonic() + UNSTORABLE_SECONDS)
+    if error_boundary.is_first_report(("unstorable", entry.fingerprint or entry.label)):
+        logger.warning("Can't cache %s: it does not serialize (%s)", entry.label, error_boundary.describe_error(error))
 
 
-def stored_rows(target: Target, capture: Capture) -> Any:
-    """The rows of a capture that are to be stored, MISS if there are none."""
+def stored_rows(entry: CacheEntry, capture: Capture) -> Any:
+    """Return the captured rows to store, MISS if there are none to store."""
     if capture.error is not None:
-        note_unstorable(target, capture.error)
+        note_unstorable(entry, capture.error)
     return MISS if capture.rows is None else capture.rows
 
 
 def is_unstorable(fingerprint: Hashable) -> bool:
-    """A result of a query of this fingerprint could not be stored a moment ago."""
+    """Return whether a result of this fingerprint could not be stored in the last `UNSTORABLE_SECONDS`."""
     until = _unstorable.get(fingerprint)
     return until is not None and time.monotonic() < until
 
 
-def read_through(target: Target, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
-    """The cached result of `target`, else the computed one.
+def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
+    """Return the cached result of `entry`, else the computed one.
 
-    `compute` returns the result and what to store of it, MISS for nothing, `Under` for another key than was looked up;
-    `revive` makes a result of what was stored.
+    `compute` returns the result and what to store of it: MISS for nothing, a `KeyedValue` to store it under another key
+    than was looked up.  `revive` makes a result of what was stored.
     """
-    attempt = Attempt(target)
+    read = CachedRead(entry)
     try:
-        if not attempt.look() and target.lock:
-            _lock_or_wait(attempt)
-        attempt.notify()
-        if attempt.value is not MISS:
+        if not read.look_up() and entry.lock:
+            _lock_or_wait(read)
+        read.send_signal()
+        if read.value is not MISS:
             try:
-                return revive(attempt.value)
+                return revive(read.value)
             except Exception as error:
-                # Either what is stored is damaged, or the application's own code raises: then so it does below.
-                error_boundary.note_failure(f"What is stored of {attempt.target.label} can't be read", error)
-        attempt.prepare()
+                # Either the stored value is damaged, or the application's own code raises; then `compute` raises, too.
+                error_boundary.log_failure(f"The cached value of {entry.label} can't be read", error)
+        read.take_versions()
         result, storable = compute()
         if storable is not MISS:
-            attempt.fill(storable)
+            read.fill(storable)
         return result
     finally:
-        attempt.close()
+        read.release_lock()
 
 
-def _lock_or_wait(attempt: Attempt) -> None:
+def _lock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
-    while not attempt.acquire() and time.monotonic() < deadline:
-        wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, attempt.missed, deadline)
-        if attempt.accept(tolerate(wait, None)):
+    while not read.acquire_lock() and time.monotonic() < deadline:
+        wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, read.missed_lookup, deadline)
+        if read.accept(call_or_default(wait, None)):
             return
 
 
-async def aread_through(target: Target, compute: Callable[[], Awaitable[tuple[Any, Any]]]) -> Any:
-    """`read_through` for coroutines; what was stored is the result."""
-    attempt = Attempt(target)
+async def aread_through(entry: CacheEntry, compute: Callable[[], Awaitable[tuple[Any, Any]]]) -> Any:
+    """`read_through` for coroutines; the result is what was stored."""
+    read = CachedRead(entry)
     try:
-        if not await sync_to_async(attempt.look)() and target.lock:
-            await _alock_or_wait(attempt)
-        await sync_to_async(attempt.notify)()
-        if attempt.value is not MISS:
-            return attempt.value
-        await sync_to_async(attempt.prepare)()
+        if not await sync_to_async(read.look_up)() and entry.lock:
+            await _alock_or_wait(read)
+        await sync_to_async(read.send_signal)()
+        if read.value is not MISS:
+            return read.value
+        await sync_to_async(read.take_versions)()
         result, storable = await compute()
         if storable is not MISS:
-            await sync_to_async(attempt.fill)(storable)
+            await sync_to_async(read.fill)(storable)
         return result
     finally:
-        await sync_to_async(attempt.close)()
+        await sync_to_async(read.release_lock)()
 
 
-async def _alock_or_wait(attempt: Attempt) -> None:
+async def _alock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
-    while not await sync_to_async(attempt.acquire)() and time.monotonic() < deadline:
+    while not await sync_to_async(read.acquire_lock)() and time.monotonic() < deadline:
         lookup = None
-        with forgiving():
-            lookup = await fill_lock.await_value(attempt.missed, deadline)
-        if attempt.accept(lookup):
+        with suppress_outage():
+            lookup = await fill_lock.wait_for_value_async(read.missed_lookup, deadline)
+        if read.accept(lookup):
             return

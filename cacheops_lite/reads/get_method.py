@@ -1,4 +1,4 @@
-"""The ways of ``get()``: the direct path, else Django's own."""
+"""Read ``get()`` through the cache: by a point lookup, or by Django's own ``get()`` with a cached fetch."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 from ..store import MISS
 from . import point_lookup
-from .cache_policy import caches, caching_of
+from .cache_policy import active_policy, policy_of
 
 
-def get(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], usual: Callable[..., Any]) -> Any:
-    """The object that meets the conditions; `usual` is Django's own get(), unbound."""
-    caching = caches(queryset, "get") or caches(queryset, "fetch")
-    if caching is None:
-        return usual(queryset, *args, **kwargs)
-    condition = point_lookup.condition_of(args, kwargs)
+def get_object(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], django_get: Callable[..., Any]) -> Any:
+    """Return the object that meets the conditions.  `django_get` is Django's own ``get()``, unbound."""
+    policy = active_policy(queryset, "get") or active_policy(queryset, "fetch")
+    if policy is None:
+        return django_get(queryset, *args, **kwargs)
+    condition = point_lookup.only_condition(args, kwargs)
     if condition is not None:
-        found = point_lookup.get(queryset, caching, condition, lambda clone: usual(clone, *args, **kwargs))
+        found = point_lookup.get(queryset, policy, condition, lambda clone: django_get(clone, *args, **kwargs))
         if found is not MISS:
             return found
-    return usual(fetching_as_get(queryset), *args, **kwargs)
+    return django_get(with_fetch_cached_as_get(queryset), *args, **kwargs)
 
 
-def fetching_as_get(queryset: Any) -> Any:
-    """`queryset`, or where ``get`` is cached and ``fetch`` is not, a clone that caches its fetch."""
-    caching = caching_of(queryset)
-    if caching is None or "get" not in caching.ops or "fetch" in caching.ops:
+def with_fetch_cached_as_get(queryset: Any) -> Any:
+    """Return `queryset`, or a clone that caches its fetch, where the profile caches ``get`` but not ``fetch``."""
+    policy = policy_of(queryset)
+    if policy is None or "get" not in policy.ops or "fetch" in policy.ops:
         return queryset
     if queryset._result_cache is not None:
         return queryset
     clone = queryset._clone()
-    clone._cacheops_caching = replace(caching, ops=caching.ops | {"fetch"})
+    clone._cacheops_policy = replace(policy, ops=policy.ops | {"fetch"})
     return clone

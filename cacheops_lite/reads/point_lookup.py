@@ -1,37 +1,33 @@
-"""The direct path of ``get()`` by primary key or another unique column, and so of foreign keys: it builds no SQL.
+"""Look up one row for ``get()`` by primary key or another unique column, and so for foreign keys, without building SQL.
 
-Only for querysets to which nothing was added, of models whose rows lie in one table; all else goes the usual way.
+Only for querysets of all objects, of models whose rows lie in one table; all others take the usual path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
-from django.db import connections
 from django.db.models import Field, Model, Q, QuerySet
 from django.db.models.query import ModelIterable
-from django.db.models.signals import class_prepared
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
-from ..conf import on_change
-from ..query import Capture, context, model_layout, mutable_among, stand_in, untouchable
-from ..schema import ODD, Dependency, columns, is_table, text
-from ..schema import name as name_in_keys
-from ..sql import KEYS, NotPreparable, rows_of
-from ..store import MISS, Digest, VersionSet, digest, local_cache, prefix_of, prefix_of_table, value_key
-from ..utils import LruMap, error_boundary
-from .cache_policy import Caching
-from .cached_read import Target, is_unstorable, note_unstorable, read_through, stored_rows
+from ..query import Capture, defensive_copy, fast_model
+from ..schema import is_table
+from ..sql import KEY_TYPES, NotPreparable, select_rows
+from ..store import MISS, local_cache
+from .cache_policy import CachePolicy
+from .cached_read import CacheEntry, is_unstorable, note_unstorable, read_through, stored_rows
+from .row_keys import KeyAndVersions, LookupModel, forget, key_and_versions, lookup_model_of
 
-# For tests that see no difference.
+# Tests switch this off to check that results are the same without it.
 ENABLED = True
 
-# What a subclass of QuerySet may override that has a say in what get() finds.
-STEPS = (
+# Methods of QuerySet that decide what get() finds; a subclass may override them.
+GET_METHODS = (
     "filter",
     "_filter_or_exclude",
     "_filter_or_exclude_inplace",
@@ -43,51 +39,12 @@ STEPS = (
 )
 
 
-class Entrance:
-    """A model whose rows can be got directly: its unique columns by the names that get() may be given."""
-
-    def __init__(self, model: type[Model]):
-        options = model._meta
-        self.model = model
-        self.fields: dict[str, Field[Any, Any]] = {}
-        # Of the classes of these fields; they are other ones once a lookup is registered.
-        self._lookups: dict[type, Any] = {}
-        for field in options.concrete_fields:
-            is_key = field.primary_key or (field.unique and not field.is_relation)
-            if is_key and columns.compares_plainly(field):
-                self._lookups[type(field)] = type(field).get_class_lookups()
-                names = {field.name, field.attname} | ({"pk"} if field.primary_key else set())
-                self.fields.update({spelling: field for each in names for spelling in (each, f"{each}__exact")})
-        self.mutable = mutable_among(options.concrete_fields)
-        self.is_shown_by_context = not all(map(columns.is_shown_as_stored, options.concrete_fields))
-        self.attnames = [field.attname for field in options.concrete_fields]
-        self.table = options.db_table
-        self.static = digest("get", model_layout(model))
-
-    def is_current(self, field: Field[Any, Any]) -> bool:
-        """No lookup was registered for the class of `field` since."""
-        return self._lookups[type(field)] is type(field).get_class_lookups()
-
-
-@lru_cache(maxsize=1024)
-def _entrance(model: type[Model]) -> Entrance | None:
-    concrete: Any = model._meta.concrete_model
-    is_simple = concrete is not None and not concrete._meta.parents and concrete._meta.pk.column is not None
-    return Entrance(model) if is_simple else None
-
-
-@lru_cache(maxsize=1024)
-def _is_plain_class(queryset_class: type[QuerySet[Any]]) -> bool:
-    """Nothing of the way of get() is overridden."""
-    return all(getattr(queryset_class, name) is getattr(QuerySet, name) for name in STEPS)
-
-
-def condition_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
-    """The only condition that get() is given; None if there is none or more."""
+def only_condition(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+    """Return the only condition of a ``get()`` as (name, value), None if it has none or several."""
     if kwargs:
         return next(iter(kwargs.items())) if len(kwargs) == 1 and not args else None
     if len(args) == 1 and type(args[0]) is Q:
-        # What foreign keys ask for.
+        # Foreign keys pass their condition like this.
         q = args[0]
         if len(q.children) == 1 and not q.negated and type(q.children[0]) is tuple:
             return q.children[0]
@@ -96,129 +53,129 @@ def condition_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[str, Any]
 
 def get(
     queryset: QuerySet[Any],
-    caching: Caching,
+    policy: CachePolicy,
     condition: tuple[str, Any],
-    usual: Callable[[QuerySet[Any]], Any],
+    django_get: Callable[[QuerySet[Any]], Any],
 ) -> Any:
-    """The object that meets the condition, by the direct path; MISS if it can't be taken.
+    """Return the object that meets the condition, MISS if a point lookup is not possible.
 
-    `usual` is Django's own get() of a queryset; what it raises is raised.
+    Raises DoesNotExist, and what `django_get` raises, Django's own ``get()`` of a queryset.
     """
     name, value = condition
     model: Any = queryset.model
-    entrance = _entrance(model) if ENABLED and type(value) in KEYS else None
-    if entrance is None or name not in entrance.fields or not is_untouched(queryset):
+    lookup_model = lookup_model_of(model) if ENABLED and type(value) in KEY_TYPES else None
+    if lookup_model is None or name not in lookup_model.fields or not is_unfiltered(queryset):
         return MISS
-    field, using = entrance.fields[name], queryset.db
-    if not entrance.is_current(field):
-        _forget()
+    field, using = lookup_model.fields[name], queryset.db
+    if not lookup_model.is_current(field):
+        forget()
         return MISS
-    if not is_table(model, using) or is_unstorable(entrance.static):
+    if not is_table(model, using) or is_unstorable(lookup_model.fingerprint):
         return MISS
-    place = _place(entrance, field, value, using, caching.db_agnostic)
-    if place is None:
+    found_key = key_and_versions(lookup_model, field, value, using, policy.db_agnostic)
+    if found_key is None:
         return MISS
-    found = Reading(queryset, using, caching, entrance, field, value, place).found(usual)
+    found = PointLookup(queryset, using, policy, lookup_model, field, value, found_key).run(django_get)
     if found is None:
         raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
     return found
 
 
-class Reading:
-    """One ``get()`` of the row at a place: from the memory of this process where asked for, from Redis, else from the
-    database."""
+class PointLookup:
+    """One ``get()`` of a row: from this process's memory (``local_get``), else from Redis, else from the database."""
 
     __slots__ = (
-        *("_entrance", "_field", "_from_db", "_is_remembered"),
-        *("_queryset", "_row", "_target", "_using", "_value"),
+        *("_entry", "_field", "_from_db", "_lookup_model"),
+        *("_queryset", "_row", "_uses_local_cache", "_using", "_value"),
     )
 
     def __init__(
         self,
         queryset: QuerySet[Any],
         using: str,
-        caching: Caching,
-        entrance: Entrance,
+        policy: CachePolicy,
+        lookup_model: LookupModel,
         field: Field[Any, Any],
         value: Any,
-        place: Place,
+        key_and_versions: KeyAndVersions,
     ):
-        self._queryset, self._entrance, self._field, self._value = queryset, entrance, field, value
+        self._queryset, self._lookup_model, self._field, self._value = queryset, lookup_model, field, value
         self._using = using
-        self._is_remembered = caching.local_get and "get" in caching.ops
-        self._from_db = _maker(queryset.model, queryset)
-        # The row as it may be remembered: in a list, which is empty if there is none.
+        self._uses_local_cache = policy.local_get and "get" in policy.ops
+        self._from_db = _from_db_of(queryset.model, queryset)
+        # The row for the local cache: a list that is empty if the row does not exist.
         self._row: Any = MISS
-        self._target = Target(
-            key=place[0],
-            version_set=place[1],
+        self._entry = CacheEntry(
+            key=key_and_versions[0],
+            version_set=key_and_versions[1],
             databases=(using,),
-            timeout=caching.timeout,
-            lock=caching.lock,
-            sender=entrance.model,
-            fingerprint=entrance.static,
+            timeout=policy.timeout,
+            lock=policy.lock,
+            sender=lookup_model.model,
+            fingerprint=lookup_model.fingerprint,
         )
 
-    def found(self, usual: Callable[[QuerySet[Any]], Any]) -> Any:
-        """The instance, None if there is none; `usual` is Django's own get() of a queryset."""
-        if not self._is_remembered:
-            return read_through(self._target, lambda: self._compute(usual), self._made)
-        key, since = self._target.key, local_cache.version()
-        remembered = local_cache.recall(key)
+    def run(self, django_get: Callable[[QuerySet[Any]], Any]) -> Any:
+        """Return the instance, None if there is none.  `django_get` is Django's own ``get()`` of a queryset."""
+        if not self._uses_local_cache:
+            return read_through(self._entry, lambda: self._compute(django_get), self._instance)
+        key, since = self._entry.key, local_cache.invalidation_count()
+        remembered = local_cache.get(key)
         row = MISS if remembered is MISS else self._copied(remembered)
         if row is not MISS:
-            return self._made(row)
-        found = read_through(self._target, lambda: self._compute(usual), self._revived)
-        # A row that is absent may be added by another process at any time.
+            return self._instance(row)
+        found = read_through(self._entry, lambda: self._compute(django_get), self._instance_of_copy)
+        # Another process may insert a missing row at any time, so its absence is not remembered.
         if self._row is not MISS and self._row:
-            local_cache.remember(key, self._row, [name_in_keys(self._entrance.table)], self._target.timeout, since)
+            tables = [self._lookup_model.table_in_keys]
+            local_cache.put(key, self._row, tables, self._entry.timeout, since)
         return found
 
-    def _compute(self, usual: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
+    def _compute(self, django_get: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
         with suppress(NotPreparable):
-            rows = rows_of(self._queryset.model, self._field, self._value, self._using)
+            rows = select_rows(self._queryset.model, self._field, self._value, self._using)
             if len(rows) <= 1:
                 self._row = self._copied(rows)
-                return self._made(rows), self._row
+                return self._instance(rows), self._row
         clone: Any = self._queryset.all()
         capture = clone._cacheops_capture = Capture()
         try:
-            found = usual(clone)
+            found = django_get(clone)
         except self._queryset.model.DoesNotExist:
             found = None
-        self._row = stored_rows(self._target, capture)
+        self._row = stored_rows(self._entry, capture)
         return found, self._row
 
-    def _made(self, rows: Any) -> Any:
-        return self._from_db(self._using, self._entrance.attnames, rows[0]) if rows else None
+    def _instance(self, rows: Any) -> Any:
+        return self._from_db(self._using, self._lookup_model.attnames, rows[0]) if rows else None
 
-    def _revived(self, rows: Any) -> Any:
-        """An instance of kept rows, which stay as they are."""
+    def _instance_of_copy(self, rows: Any) -> Any:
+        """Make an instance of stored rows, and keep a copy of them that the application can't change."""
         self._row = self._copied(rows)
-        return self._made(rows)
+        return self._instance(rows)
 
     def _copied(self, rows: Sequence[Any]) -> Any:
-        """Copies of rows, to be kept; MISS if a value can't be copied."""
-        if not self._entrance.mutable:
+        """Return copies of rows, MISS if a value can't be copied."""
+        if not self._lookup_model.mutable:
             return rows
         try:
-            return [untouchable(row, self._entrance.mutable) for row in rows]
+            return [defensive_copy(row, self._lookup_model.mutable) for row in rows]
         except Exception as error:
-            note_unstorable(self._target, error)
+            note_unstorable(self._entry, error)
             return MISS
 
 
-def _maker(model: type[Model], queryset: Any) -> Callable[..., Model]:
-    from_db = stand_in(model).from_db
-    # Since Django 6.1; an older override of from_db() may not take it.
+def _from_db_of(model: type[Model], queryset: Any) -> Callable[..., Model]:
+    from_db = fast_model(model).from_db
+    # Since Django 6.1; an older override of from_db() may not accept the argument.
     mode = getattr(queryset, "_fetch_mode", None)
     if mode is None or not func_supports_parameter(from_db, "fetch_mode"):
         return from_db
     return partial(from_db, fetch_mode=mode)
 
 
-def is_untouched(queryset: Any) -> bool:
-    """Nothing was added to the queryset of all objects, nor to its class."""
+def is_unfiltered(queryset: Any) -> bool:
+    """Return whether this is a queryset of all objects, of a class that does not change what ``get()`` does."""
     query = queryset.query
     queryset_class: Any = type(queryset)
     return (
@@ -239,73 +196,11 @@ def is_untouched(queryset: Any) -> bool:
         )
         and query.deferred_loading == Query.deferred_loading
         and query.group_by is None
-        and _is_plain_class(queryset_class)
+        and _overrides_no_get_method(queryset_class)
         and getattr(getattr(queryset, "_fetch_mode", None), "track_peers", False) is False
     )
 
 
-# The key of a result, and what it rests on.
-Place = tuple[str, VersionSet]
-
-_places: LruMap[Hashable, Place] = LruMap(1000)
-LONGEST_KEPT = 200
-
-
-def _place(entrance: Entrance, field: Field[Any, Any], value: Any, using: str, db_agnostic: bool) -> Place | None:
-    """Where the row is kept whose `field` has that value, of one of `KEYS`; None if that can't be told."""
-    prefixes = prefix_of(dbs=[using], tables=[entrance.table]), prefix_of_table(name_in_keys(entrance.table), using)
-    shown = context() if entrance.is_shown_by_context else ""
-    identity = entrance, field, value, using, db_agnostic, prefixes, shown
-    found = _places.get(identity)
-    if found is None:
-        found = _find_place(entrance, field, value, using, db_agnostic, prefixes, shown)
-        if found is not None and (type(value) is not str or len(value) <= LONGEST_KEPT):
-            _places.put(identity, found)
-    return found
-
-
-def _find_place(
-    entrance: Entrance,
-    field: Field[Any, Any],
-    value: Any,
-    using: str,
-    db_agnostic: bool,
-    prefixes: tuple[str, str],
-    shown: str,
-) -> Place | None:
-    vendor, column = connections[using].vendor, str(field.column)
-    try:
-        stored = field.get_prep_value(value)
-        token = columns.token_of_condition(field, vendor, stored)
-    except Exception as error:
-        # Whatever a field raises of a value that it does not take, Django raises in its own words.
-        error_boundary.pass_interrupt(error)
-        token = None
-    if token is None:
-        return None
-    # What tells the value from others: such as are equal may have one token.
-    tokens, told = [token], token
-    if columns.is_loose(field, vendor):
-        told = text(stored)
-        if columns.has_odd_ones(field, vendor):
-            tokens.append(ODD)
-    name = _names(entrance, vendor, f"{'' if db_agnostic else using}{shown}", column).of(told)
-    return (
-        value_key(prefixes[0], name),
-        VersionSet(prefixes[1], [Dependency(entrance.table, ((column, token),), None) for token in tokens]),
-    )
-
-
 @lru_cache(maxsize=1024)
-def _names(entrance: Entrance, vendor: str, alias: str, column: str) -> Digest:
-    return Digest(entrance.static, vendor, alias, column)
-
-
-def _forget(*args: Any, **kwargs: Any) -> None:
-    _entrance.cache_clear()
-    _names.cache_clear()
-    _places.clear()
-
-
-on_change(_forget)
-class_prepared.connect(_forget, dispatch_uid="cacheops_lite.reads.point_lookup")
+def _overrides_no_get_method(queryset_class: type[QuerySet[Any]]) -> bool:
+    return all(getattr(queryset_class, name) is getattr(QuerySet, name) for name in GET_METHODS)

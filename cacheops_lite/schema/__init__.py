@@ -1,79 +1,72 @@
-"""What is known of models, columns and values: which models are tracked, how a column's values compare (tokens),
-conditions on columns, the database's own catalog, views and stored values.
+"""Models, columns and values: which models are tracked, how values of a column compare (tokens), conditions on columns,
+the database's own catalog with its views, and stored values.
 
 Not here: SQL text (`sql`), queries (`query`), writes (`writes`).
 """
 
-from . import columns, database_views, stored_values, tokens
-from .columns import (
-    INTEGERS,
-    TEXTS,
-    are_alike,
-    compares_by,
-    is_django_s,
-    is_django_s_join,
-    is_django_s_query,
-    is_ours_to_read,
-    is_shown_as_stored,
-    target_of,
-    tokenizer,
-)
-from .database_catalog import plain_name
+from . import columns, database_views, field_traits, overrides, stored_values, tokens
+from .columns import comparison_tokenizer, share_tokens, tokenizer
+from .database_catalog import normalized_name
 from .database_columns import Column, columns_of
-from .database_views import all_behind, are_known, is_followed, is_table, texts_behind
-from .field_values import Entry, StoredEntry, put, stored_keys
+from .database_views import base_tables_of, is_catalog_known, is_table, is_tracked_table, view_definitions
+from .field_traits import INTEGER_TYPES, TEXT_TYPES, is_known_after_save, loads_like_django, target_of
+from .field_values import FieldPreparer, StoredFieldReader, add_prepared, keys_as_stored
+from .overrides import is_django_join, is_django_method, is_django_query
 from .predicates import ANY, NONE, Condition, Conjunction, Dependency, Formula, RowsByDependency, all_of, any_of, one_of
-from .tokens import LOOSE, NULL, ODD, Tokenizer, name, plain, text
-from .tracked_models import deleted_along, is_watched, known_tables, watched_columns, watched_models
+from .tokens import INDETERMINATE, INEXACT, NULL, Tokenizer, name_in_keys, unwrap_memoryview
+from .tokens import text as text_token
+from .tracked_models import all_tracked_models, cascade_targets, is_tracked, known_tables, tracked_columns
 
 __all__ = [
     "ANY",
-    "INTEGERS",
-    "LOOSE",
+    "INDETERMINATE",
+    "INEXACT",
+    "INTEGER_TYPES",
     "NONE",
     "NULL",
-    "ODD",
-    "TEXTS",
+    "TEXT_TYPES",
     "Column",
     "Condition",
     "Conjunction",
     "Dependency",
-    "Entry",
+    "FieldPreparer",
     "Formula",
     "RowsByDependency",
-    "StoredEntry",
+    "StoredFieldReader",
     "Tokenizer",
-    "all_behind",
+    "add_prepared",
     "all_of",
+    "all_tracked_models",
     "any_of",
-    "are_alike",
-    "are_known",
+    "base_tables_of",
+    "cascade_targets",
     "columns",
     "columns_of",
-    "compares_by",
+    "comparison_tokenizer",
     "database_views",
-    "deleted_along",
-    "is_django_s",
-    "is_django_s_join",
-    "is_django_s_query",
-    "is_followed",
-    "is_ours_to_read",
-    "is_shown_as_stored",
+    "field_traits",
+    "is_catalog_known",
+    "is_django_join",
+    "is_django_method",
+    "is_django_query",
+    "is_known_after_save",
     "is_table",
-    "is_watched",
+    "is_tracked",
+    "is_tracked_table",
+    "keys_as_stored",
     "known_tables",
-    "name",
+    "loads_like_django",
+    "name_in_keys",
+    "normalized_name",
     "one_of",
-    "plain",
-    "plain_name",
-    "put",
-    "stored_keys",
+    "overrides",
+    "share_tokens",
     "stored_values",
     "target_of",
-    "text",
-    "texts_behind",
+    "text_token",
     "tokenizer",
     "tokens",
-    "watched_columns",
-    "watched_models",
+    "tracked_columns",
+    "unwrap_memoryview",
+    "view_definitions",
 ]

@@ -1,4 +1,4 @@
-"""What a database's catalog says of the columns of tables: their types, sizes and collations."""
+"""Read from a database's catalog the types, sizes and collations of columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from .database_catalog import plain_name
+from .database_catalog import normalized_name
 
 POSTGRESQL = """SELECT n.nspname, c.relname, pg_table_is_visible(c.oid), a.attname,
         t.oid, t.typname, t.typtype, a.atttypmod, format_type(a.atttypid, a.atttypmod),
@@ -23,20 +23,22 @@ MYSQL = """SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, NUMERIC_SCALE
 SQLITE = """SELECT m.name, m.sql, c.name, c.type FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
     WHERE m.type = 'table' AND m.sql NOT LIKE 'create virtual%'"""
 COMMENT_OR_TEXT = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
-QUOTED_OR_BOUND = re.compile(r'"(?:[^"]|"")*"|`[^`]*`|\[[^]]*\]|[(),]')
+QUOTED_OR_DELIMITER = re.compile(r'"(?:[^"]|"")*"|`[^`]*`|\[[^]]*\]|[(),]')
 # A column's definition, from its name to its collation.
 COLLATED = re.compile(
     r"""\s*("(?:[^"]|"")+"|`[^`]+`|\[[^]]+\]|\w+).*?\bCOLLATE\s+["`\[]?(\w+)""", re.IGNORECASE | re.DOTALL
 )
-# What a typmod of PostgreSQL counts in.
+# In a typmod of PostgreSQL: bytes of the header that a size includes; an interval of unlimited precision.
 HEADER, UNLIMITED = 4, 0xFFFF
 
 
 class Column(NamedTuple):
-    """A column as the database has it.
+    """A column of a database.
 
-    `kind` is its type, that of its domain if it has one, on SQLite its affinity; `declared` the type as it is written.
-    `size` counts characters, or digits of a second; `scale` decimal places.  None stands for no limit, or no such.
+    `kind` is the name of its type: the base type of a domain, the affinity on SQLite.  `declared` is the type as it is
+    written.  `size` is a number of characters, or of digits of fractional seconds; `scale` one of decimal places.
+    None means that there is no limit, or that the type has none.  `compares_bytes` says whether the collation
+    distinguishes all texts that differ.
     """
 
     kind: str
@@ -44,20 +46,20 @@ class Column(NamedTuple):
     size: int | None = None
     scale: int | None = None
     collation: str | None = None
-    tells_bytes_apart: bool = True
+    compares_bytes: bool = True
 
 
 Columns = dict[tuple[str, str], Column]
 
 
 def columns_of(connection: Any, tables: Collection[str]) -> Columns:
-    """The columns of those of `tables` that are no views, by the plain names of table and column."""
+    """Return the columns of those `tables` that are no views, by the normalized names of table and column."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             return _on_postgresql(cursor)
         if connection.vendor == "mysql":
             return _on_mysql(cursor)
-        return _on_sqlite(cursor, set(map(plain_name, tables)))
+        return _on_sqlite(cursor, set(map(normalized_name, tables)))
 
 
 def _on_postgresql(cursor: Any) -> Columns:
@@ -65,31 +67,35 @@ def _on_postgresql(cursor: Any) -> Columns:
     domains = {oid: base for oid, *base in cursor.fetchall()}
     cursor.execute(POSTGRESQL)
     found: Columns = {}
-    for schema, table, is_visible, name, oid, kind, sort, modifier, declared, collation, tells in cursor.fetchall():
+    for row in cursor.fetchall():
+        schema, table, is_visible, name, oid, kind, category, typmod, declared, collation, is_deterministic = row
         while oid in domains:
-            oid, kind, sort, own = domains[oid]
-            modifier = own if modifier == -1 else modifier
-        size, scale = _limits(kind, modifier)
-        column = Column("enum" if sort == "e" else kind, declared, size, scale, collation, tells is not False)
-        found[plain_name(f"{schema}.{table}"), plain_name(name)] = column
+            oid, kind, category, domain_typmod = domains[oid]
+            typmod = domain_typmod if typmod == -1 else typmod
+        size, scale = _limits(kind, typmod)
+        kind = "enum" if category == "e" else kind
+        column = Column(kind, declared, size, scale, collation, compares_bytes=is_deterministic is not False)
+        found[normalized_name(f"{schema}.{table}"), normalized_name(name)] = column
         if is_visible:
-            found[plain_name(table), plain_name(name)] = column
+            found[normalized_name(table), normalized_name(name)] = column
     return found
 
 
-def _limits(kind: str, modifier: int) -> tuple[int | None, int | None]:
-    """Size and scale as a typmod of PostgreSQL says; its ``numeric`` may have a negative scale."""
-    if modifier == -1:
+def _limits(kind: str, typmod: int) -> tuple[int | None, int | None]:
+    """Return size and scale, which a typmod of PostgreSQL encodes; a ``numeric`` may have a negative scale."""
+    if typmod == -1:
         return None, None
     if kind == "numeric":
-        return None, ((modifier - HEADER & 0x7FF) ^ 0x400) - 0x400
+        return None, ((typmod - HEADER & 0x7FF) ^ 0x400) - 0x400
     if kind in ("varchar", "bpchar"):
-        return modifier - HEADER, None
+        return typmod - HEADER, None
     if kind == "interval":
-        # Its upper half says which fields it keeps.
-        is_whole = modifier >> 16 == 0x7FFF
-        return (None if modifier & UNLIMITED == UNLIMITED else modifier & UNLIMITED) if is_whole else 0, None
-    return modifier, None
+        # The upper 16 bits say which fields the interval stores, the lower ones its precision.
+        has_all_fields, precision = typmod >> 16 == 0x7FFF, typmod & UNLIMITED
+        if not has_all_fields:
+            return 0, None
+        return None if precision == UNLIMITED else precision, None
+    return typmod, None
 
 
 def _on_mysql(cursor: Any) -> Columns:
@@ -97,7 +103,7 @@ def _on_mysql(cursor: Any) -> Columns:
     found = {}
     for table, name, kind, declared, scale, digits, collation in cursor.fetchall():
         column = Column(kind.lower(), _text(declared), digits, scale, collation, str(collation).endswith("_bin"))
-        found[plain_name(table), plain_name(name)] = column
+        found[normalized_name(table), normalized_name(name)] = column
     return found
 
 
@@ -110,33 +116,33 @@ def _on_sqlite(cursor: Any, tables: Collection[str]) -> Columns:
     found = {}
     collations: dict[str, dict[str, str]] = {}
     for table, definition, name, declared in cursor.fetchall():
-        if plain_name(table) in tables:
+        if normalized_name(table) in tables:
             if table not in collations:
                 collations[table] = collations_in(definition)
-            collation = collations[table].get(plain_name(name), "BINARY")
+            collation = collations[table].get(normalized_name(name), "BINARY")
             column = Column(affinity(declared), declared, None, None, collation, collation == "BINARY")
-            found[plain_name(table), plain_name(name)] = column
+            found[normalized_name(table), normalized_name(name)] = column
     return found
 
 
 def collations_in(definition: str) -> dict[str, str]:
-    """The collations that a CREATE TABLE of SQLite's names, by column; no pragma tells them."""
+    """Return the collations that a CREATE TABLE of SQLite names, by column; no pragma returns them."""
     found, depth, start = {}, 0, 0
     text = COMMENT_OR_TEXT.sub(" ", definition)
-    for each in QUOTED_OR_BOUND.finditer(text):
+    for each in QUOTED_OR_DELIMITER.finditer(text):
         depth += {"(": 1, ")": -1}.get(each[0], 0)
         if each[0] == "(" and depth == 1:
             start = each.end()
         elif (each[0] == "," and depth == 1) or (each[0] == ")" and depth == 0):
             column = COLLATED.match(text, start, each.start())
             if column is not None:
-                found[plain_name(column[1].strip("[]"))] = column[2].upper()
+                found[normalized_name(column[1].strip("[]"))] = column[2].upper()
             start = each.end()
     return found
 
 
 def affinity(declared: str) -> str:
-    """What SQLite makes of a declared type (https://www.sqlite.org/datatype3.html, 3.1)."""
+    """Return the affinity of a type declared on SQLite (https://www.sqlite.org/datatype3.html, section 3.1)."""
     upper = declared.upper()
     for found, parts in (("integer", ["INT"]), ("text", ["CHAR", "CLOB", "TEXT"]), ("blob", ["BLOB"])):
         if any(part in upper for part in parts):

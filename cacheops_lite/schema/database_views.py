@@ -1,7 +1,7 @@
-"""Views of databases, which models may lie in: what is written to the tables that a view reads changes it, and what is
-written to it changes them.
+"""Database views that models map to: a write to a view's base tables changes the view, and the other way round.
 
-The catalog is read once a process and database, when the first connection is made: before any transaction.
+A base table here is a model's table that a view reads.  The catalog is read once per process and database: when the
+first connection is made, before any transaction.
 """
 
 from __future__ import annotations
@@ -21,134 +21,135 @@ from django.db.models.signals import class_prepared
 from ..conf import derive_anew
 from ..utils import error_boundary
 from . import database_catalog
-from .database_catalog import plain_name
-from .tracked_models import deleted_along, is_watched, known_tables, reached, watched_columns
+from .database_catalog import normalized_name
+from .tracked_models import cascade_targets, is_tracked, known_tables, reachable, tracked_columns
 
 WORD = re.compile(r"\w+")
-# A catalog that could not be read is not asked again before.
+# How long after a failure the catalog is not read again.
 RETRY_SECONDS = 10
 
 
 class View(NamedTuple):
-    """The tables of models that a view reads, and its definition with those of the views that it reads."""
+    """The base tables of a view, and its definition, followed by those of the views that it reads."""
 
-    tables: frozenset[str]
-    text: str
+    base_tables: frozenset[str]
+    definition: str
 
 
 Views = Mapping[str, View]
 
-# By alias of a database: the name of the database, and its views by their names.
+# By database alias: the name of the database, and its views by their normalized names.
 _views: dict[str, tuple[Any, Views]] = {}
-# By alias: when its catalog could not be read, or that it should be at the next occasion.
-_failed: dict[str, float] = {}
-AT_ONCE = float("-inf")
-# How often what was known was forgotten.
-_forgotten = 0
-# Connections in whose transactions views were defined, which others can't see yet.
+# By database alias: the monotonic time at which reading its catalog failed, or RETRY_NOW.
+_failed_at: dict[str, float] = {}
+RETRY_NOW = float("-inf")
+# How often `forget_all` was called: a catalog that was read meanwhile is out of date.
+_times_forgotten = 0
+# Connections whose open transactions defined views, which other connections cannot see yet.
 _defining: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
-# There may be some: each read asks, and the length of a weak set is computed.
+# Whether `_defining` may contain any.  Each read checks this, and the length of a weak set takes time to compute.
 _has_defining = False
 
 
 def is_table(model: type[Model], using: str) -> bool:
-    """The rows of `model` lie in tables of their own, not in a view; nor do constraints replace them."""
-    known = _known(using)
-    if known is not None and not known:
+    """Return whether `model` and its parents map to ordinary tables: not to views, nor to tables that replace rows."""
+    views = _views_of(using)
+    if views is not None and not views:
         return True
-    return all(_view(each._meta.db_table, using) is None for each in (model, *model._meta.all_parents))
+    return all(_find_view(each._meta.db_table, using) is None for each in (model, *model._meta.all_parents))
 
 
-def is_followed(model: type[Model], using: str) -> bool:
-    """The model is watched, and what its rows become can be told of each: not where a view shows others' rows."""
-    return is_watched(model) and is_table(model, using)
+def is_tracked_table(model: type[Model], using: str) -> bool:
+    """Return whether the model is tracked and maps to ordinary tables, so that a write can be described row by row."""
+    return is_tracked(model) and is_table(model, using)
 
 
-def are_known(using: str) -> bool:
-    """The catalog could be read.  If not, each table counts as a view of all others."""
-    return _known(using) is not None
+def is_catalog_known(using: str) -> bool:
+    """Return whether the catalog could be read.  If not, each table counts as a view of all others."""
+    return _views_of(using) is not None
 
 
-def behind(table: str | None, using: str) -> frozenset[str] | None:
-    """The tables of models that a view of the database reads, None if `table` is no view.
+def base_tables(table: str | None, using: str) -> frozenset[str] | None:
+    """Return the base tables of a view, or None if `table` is no view.
 
-    Of a table whose constraints replace rows: it and what the database deletes along, which any write may change.
+    For a table whose constraints replace rows, these are the table itself and its cascade targets, as any write may
+    change them.
     """
-    view = _view(table, using)
-    return None if view is None else view.tables
+    view = _find_view(table, using)
+    return None if view is None else view.base_tables
 
 
-def all_behind(tables: Iterable[str], using: str) -> set[str]:
-    """The tables of models that those of `tables` read which are views."""
-    return set().union(*(behind(table, using) or () for table in tables))
+def base_tables_of(tables: Iterable[str], using: str) -> set[str]:
+    """Return the base tables of all views in `tables`."""
+    return set().union(*(base_tables(table, using) or () for table in tables))
 
 
-def texts_behind(tables: Iterable[str], using: str) -> list[str]:
-    """The definitions of those of `tables` that are views."""
-    return [view.text for table in tables if (view := _view(table, using)) is not None]
+def view_definitions(tables: Iterable[str], using: str) -> list[str]:
+    """Return the definitions of all views in `tables`."""
+    return [view.definition for table in tables if (view := _find_view(table, using)) is not None]
 
 
-def _view(table: str | None, using: str) -> View | None:
-    known = _known(using)
-    if known is None:
+def _find_view(table: str | None, using: str) -> View | None:
+    views = _views_of(using)
+    if views is None:
         return View(known_tables(), "")
-    return known.get(plain_name(table)) if known and table in known_tables() else None
+    return views.get(normalized_name(table)) if views and table in known_tables() else None
 
 
-def _known(using: str) -> Views | None:
-    """The database's views, None if they can't be known."""
-    if _has_defining and _is_being_defined(using):
-        return _own_views(using)
+def _views_of(using: str) -> Views | None:
+    """Return the views of a database, or None if its catalog cannot be read."""
+    if _has_defining and _has_uncommitted_views(using):
+        return _uncommitted_views(using)
     found = _views.get(using)
-    return _learn(using) if found is None else found[1]
+    return _load(using) if found is None else found[1]
 
 
-def _learn(using: str) -> Views | None:
-    failed = _failed.get(using)
-    if failed is not None and time.monotonic() < failed + RETRY_SECONDS:
+def _load(using: str) -> Views | None:
+    failed_at = _failed_at.get(using)
+    if failed_at is not None and time.monotonic() < failed_at + RETRY_SECONDS:
         return None
-    what = f"The views of the database {using!r} can't be read, so nothing of it is cached"
-    forgotten = _forgotten
+    message = f"The views of the database {using!r} cannot be read, so its queries are not cached"
+    times_forgotten = _times_forgotten
     try:
-        if not database_catalog.can_be_asked(using):
-            _failed[using] = AT_ONCE
+        if not database_catalog.is_readable(using):
+            _failed_at[using] = RETRY_NOW
             return None
-        # By connecting, maybe.
+        # Making the connection may have read them.
         if using in _views:
             return _views[using][1]
         found = _read_views(using)
     except Exception as error:
-        error_boundary.note_failure(what, error)
-        _failed[using] = time.monotonic()
+        error_boundary.log_failure(message, error)
+        _failed_at[using] = time.monotonic()
         return None
-    if _failed.pop(using, None) is not None:
-        # What was not cached meanwhile can be.
+    if _failed_at.pop(using, None) is not None:
+        # Queries that were not cacheable while the views were unknown now are.
         derive_anew("CACHEOPS")
-    if forgotten == _forgotten:
+    if times_forgotten == _times_forgotten:
         _views[using] = connections[using].settings_dict["NAME"], found
     return found
 
 
 def on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Read the catalog of a database that is new to this process."""
-    error_boundary.attempted("The views of a database can't be read", lambda: _learn_by(connection), None)
+    """Read the catalog when the first connection to a database is made.  A receiver of ``connection_created``."""
+    error_boundary.call_or_default("The views of a database cannot be read", lambda: _load_by(connection), None)
 
 
-def _learn_by(connection: BaseDatabaseWrapper) -> None:
+def _load_by(connection: BaseDatabaseWrapper) -> None:
     using = connection.alias
-    # Databases are made, and tests begun, by connections to others of the same alias.
+    # To create a database, or to begin tests, Django connects the same alias to another database.
     if using in _views and _views[using][0] != connection.settings_dict["NAME"]:
         forget_all()
     if using in _views or not apps.models_ready or not connection.autocommit:
         return
-    if using in connections.settings and connections[using] is connection and watched_columns():
-        if using in _failed:
-            _failed[using] = AT_ONCE
-        _learn(using)
+    if using in connections.settings and connections[using] is connection and tracked_columns():
+        if using in _failed_at:
+            _failed_at[using] = RETRY_NOW
+        _load(using)
 
 
-def _is_being_defined(using: str) -> bool:
-    """The transaction that is open changed views, which may be undone: then what there was before is true again."""
+def _has_uncommitted_views(using: str) -> bool:
+    """Return whether the open transaction changed views.  If it is over, forget what is known of views."""
     global _has_defining
     connection = connections[using]
     block = connection.__dict__.get("_cacheops_defining")
@@ -157,86 +158,86 @@ def _is_being_defined(using: str) -> bool:
     if connection.atomic_blocks[:1] == [block]:
         return True
     connection.__dict__.pop("_cacheops_defining", None)
-    undone(using)
+    on_rollback(using)
     _defining.discard(connection)
     _has_defining = bool(_defining)
     forget_all()
     return False
 
 
-def _own_views(using: str) -> Views | None:
-    """The views as the transaction that is open sees them."""
-    kept = connections[using].__dict__
-    found: Views | None = kept.get("_cacheops_views")
+def _uncommitted_views(using: str) -> Views | None:
+    """Return the views as the open transaction sees them."""
+    attributes = connections[using].__dict__
+    found: Views | None = attributes.get("_cacheops_views")
     if found is None:
-        what = "Views that a transaction defines can't be read, so nothing is cached within"
+        message = "The views that a transaction changed cannot be read, so nothing is cached within that transaction"
         try:
-            if not database_catalog.can_be_asked(using):
-                _failed[using] = AT_ONCE
+            if not database_catalog.is_readable(using):
+                _failed_at[using] = RETRY_NOW
                 return None
             found = _read_views(using)
         except Exception as error:
-            error_boundary.note_failure(what, error)
-            _failed[using] = AT_ONCE
+            error_boundary.log_failure(message, error)
+            _failed_at[using] = RETRY_NOW
             return None
-        kept["_cacheops_views"] = found
+        attributes["_cacheops_views"] = found
     return found
 
 
-def undone(using: str) -> None:
-    """To be called when a part of a transaction may have been undone, and definitions of views with it."""
+def on_rollback(using: str) -> None:
+    """Read the views of the open transaction again: a rollback, maybe to a savepoint, may have undone definitions."""
     if _defining:
         connections[using].__dict__.pop("_cacheops_views", None)
 
 
 def _read_views(using: str) -> dict[str, View]:
-    texts, replacing = database_catalog.read(using, known_tables())
-    # One whose definition is kept from us may read any.
-    named = {view: _named_in(text, texts) if text else set(known_tables()) for view, text in texts.items()}
+    definitions, replacing = database_catalog.read(using, known_tables())
+    # A view whose definition this user may not see may read any table.
+    named = {view: _names_in(text, definitions) if text else set(known_tables()) for view, text in definitions.items()}
     found = {}
     for view in named:
-        read = reached(view, lambda each: named.get(plain_name(each), set()))
-        views = {view, *map(plain_name, read)} & set(texts)
-        tables = {table for table in read if plain_name(table) not in texts}
-        found[view] = View(frozenset(tables), " ".join(texts[each] for each in views))
+        names = reachable(view, lambda each: named.get(normalized_name(each), set()))
+        views = {view, *map(normalized_name, names)} & set(definitions)
+        tables = {name for name in names if normalized_name(name) not in definitions}
+        found[view] = View(frozenset(tables), " ".join(definitions[each] for each in views))
     for table in known_tables():
-        if plain_name(table) in replacing:
-            found[plain_name(table)] = View(frozenset({table, *deleted_along(table)}), "")
+        if normalized_name(table) in replacing:
+            found[normalized_name(table)] = View(frozenset({table, *cascade_targets(table)}), "")
     return found
 
 
-def _named_in(text: str, views: Iterable[str]) -> set[str]:
-    """Tables of models, and views, that a definition may read: their names stand in it."""
-    words = set(WORD.findall(text.lower()))
+def _names_in(definition: str, views: Iterable[str]) -> set[str]:
+    """Return the tables of models and the views that a definition may read, as it contains their names."""
+    words = set(WORD.findall(definition.lower()))
     names = {*known_tables(), *views}
-    return {name for name in names if words.issuperset(WORD.findall(plain_name(name).rpartition(".")[2]))}
+    return {name for name in names if words.issuperset(WORD.findall(normalized_name(name).rpartition(".")[2]))}
 
 
 def forget(using: str) -> None:
-    """Find out anew which views there are, and what results rest on: now, and when the transaction is over."""
+    """Forget the views and all that is derived from them, now and again when the open transaction is over."""
     global _has_defining
     connection = connections[using]
     if connection.in_atomic_block:
         _has_defining = True
         connection.__dict__["_cacheops_defining"] = connection.atomic_blocks[0]
-        undone(using)
+        on_rollback(using)
         _defining.add(connection)
         transaction.on_commit(forget_all, using=using)
     forget_all()
 
 
 def forget_all() -> None:
-    """Likewise, for all databases, and now."""
-    global _forgotten
-    _forgotten += 1
-    if _views or _failed:
+    """Forget the views of all databases and all that is derived from them."""
+    global _times_forgotten
+    _times_forgotten += 1
+    if _views or _failed_at:
         _views.clear()
-        _failed.clear()
+        _failed_at.clear()
         derive_anew("CACHEOPS")
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
-    # Those of migrations and of isolated tests are none of ours.
+    # Models of migrations and of isolated tests belong to other `Apps` objects, and are not tracked.
     if sender._meta.apps is apps:
         _views.clear()
 

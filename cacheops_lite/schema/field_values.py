@@ -1,4 +1,4 @@
-"""The values of fields as the database gets them, of instances and of what a database holds."""
+"""Field values as the database gets them: those of instances, and those that a database stores."""
 
 from __future__ import annotations
 
@@ -10,76 +10,76 @@ from django.db.models import Field, Model, Value
 from django.db.models.functions import Cast
 
 from ..utils import error_boundary
-from . import columns, stored_values
-from .tokens import plain
+from . import field_traits, stored_values
+from .tokens import unwrap_memoryview
 
 
-class Entry:
-    """What holds the values of a field, by its attname, as the database gets them."""
+class FieldPreparer:
+    """Prepares an instance's values of one field for the database."""
 
-    __slots__ = ("_field", "_kind", "attname")
+    __slots__ = ("_field", "_passthrough_type", "attname")
 
     def __init__(self, field: Field[Any, Any]):
         self.attname = field.attname
         self._field = field
-        self._kind = columns.kind_as_is(field)
+        self._passthrough_type = field_traits.passthrough_type(field)
 
-    def put(self, held: dict[str, Any], value: Any) -> None:
-        """Add a value, if Django can tell it."""
-        if value is not None and type(value) is self._kind:
-            held[self.attname] = value
+    def add_prepared(self, values: dict[str, Any], value: Any) -> None:
+        """Add a prepared value to `values`, by attname; see `add_prepared` below."""
+        if value is not None and type(value) is self._passthrough_type:
+            values[self.attname] = value
         else:
-            put(held, self._field, value)
+            add_prepared(values, self._field, value)
 
 
-class StoredEntry(Entry):
-    """The same of what a database holds, read exactly; a value that the field would not write is left out."""
+class StoredFieldReader(FieldPreparer):
+    """Reads one field's values exactly as the database stores them."""
 
     __slots__ = ("_as_is", "_connection", "_read", "_target", "selected")
 
     def __init__(self, field: Field[Any, Any], connection: BaseDatabaseWrapper):
         super().__init__(field)
-        self._connection, self._target = connection, columns.target_of(field)
-        form = stored_values.form_of(field, connection.vendor)
-        # The type of values that need no reading, else what reads them.
-        self._as_is: type | None = form.read if isinstance(form.read, type) else None
-        self._read: stored_values.Reader | None = None if isinstance(form.read, type) else form.read
-        # What ``values_list()`` is to be asked for, to get what `put_stored` takes.
-        self.selected = form.select(self.attname)
+        self._connection, self._target = connection, field_traits.target_of(field)
+        exact_read = stored_values.exact_read_of(field, connection.vendor)
+        # Either the type of values that need no conversion, or the function that converts them.
+        self._as_is: type | None = exact_read.read if isinstance(exact_read.read, type) else None
+        self._read: stored_values.Reader | None = None if isinstance(exact_read.read, type) else exact_read.read
+        # The argument of ``values_list()`` that selects what `add_stored` takes.
+        self.selected = exact_read.select(self.attname)
 
     @property
     def is_column(self) -> bool:
-        """What is selected is the column as it is."""
+        """Whether the column itself is selected, not a cast of it."""
         return not isinstance(self.selected, Cast)
 
-    def put_stored(self, held: dict[str, Any], value: Any) -> None:
-        """Add a value that the database holds."""
-        value = plain(value)
+    def add_stored(self, values: dict[str, Any], value: Any) -> None:
+        """Add a selected value to `values`, by attname; leave out one that the field would not store like that."""
+        value = unwrap_memoryview(value)
         if value is None or type(value) is self._as_is:
-            held[self.attname] = value
+            values[self.attname] = value
         elif self._read is not None:
             try:
-                held[self.attname] = self._read(value, self._target, self._connection)
+                values[self.attname] = self._read(value, self._target, self._connection)
             except Exception as error:
-                # It is odd: nothing is known of this column of the row.
-                error_boundary.pass_interrupt(error)
+                # The value is not canonical, so that this column of the row counts as unknown.
+                error_boundary.reraise_interrupt(error)
 
 
-def stored_keys(model: type[Model], keys: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
-    """What ``pk__in`` takes to find the rows that hold these keys."""
+def keys_as_stored(model: type[Model], keys: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    """Return the values for ``pk__in`` that find the rows whose primary keys are stored as `keys`."""
     field: Any = model._meta.pk
-    if columns.is_shown_as_stored(field):
+    if field_traits.loads_like_django(field):
         return list(keys)
-    if columns.stores_plainly(field):
+    if field_traits.stores_like_django(field):
         keys = [field.get_db_prep_value(key, connection, prepared=True) for key in keys]
-    return [Value(key, output_field=stored_values.Raw()) for key in keys]
+    return [Value(key, output_field=stored_values.RawField()) for key in keys]
 
 
-def put(held: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
-    """Add `value` of `field` as the database gets it, if Django can tell."""
+def add_prepared(values: dict[str, Any], field: Field[Any, Any], value: Any) -> None:
+    """Add `value` to `values`, by attname and as the database gets it; remove the attname if that is not known."""
     try:
-        held[field.attname] = plain(field.get_prep_value(value))
+        values[field.attname] = unwrap_memoryview(field.get_prep_value(value))
     except Exception as error:
-        error_boundary.pass_interrupt(error)
-        # ValidationError, or whatever a field of somebody else's raises: the write itself may be fine without it.
-        held.pop(field.attname, None)
+        error_boundary.reraise_interrupt(error)
+        # ValidationError, or any error of a custom field.  The write itself may succeed without this value.
+        values.pop(field.attname, None)

@@ -1,7 +1,7 @@
-"""The algebra of conditions: boolean formulas over conditions in disjunctive normal form, with a bound on its size.
+"""Boolean formulas over conditions, in disjunctive normal form and of bounded size.
 
-A formula stands for a superset of the rows that the real condition lets through.  What can't be expressed is `ANY`, and
-so is what would grow past the bound: conditions are dropped, never exploded.
+A formula describes a superset of the rows that satisfy the real condition.  What it cannot express counts as `ANY`.
+What would exceed the bound is simplified by dropping conditions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MAX_CONJUNCTIONS = 32
 
 
 class Condition(NamedTuple):
-    """``alias.column = value``, the value as its token."""
+    """``alias.column = value``, with the value as its token."""
 
     alias: str
     column: str
@@ -28,39 +28,39 @@ NONE: Formula = frozenset()
 
 
 class Dependency(NamedTuple):
-    """What a result rests on: rows of `table` that meet all of `conditions`, and of those the `columns` (None: all)."""
+    """What a result depends on: the `columns` (None: all) of those rows of `table` that meet all `conditions`."""
 
     table: str
     conditions: tuple[tuple[str, str], ...]
     columns: tuple[str, ...] | None
 
 
-# {a dependency on any row: {column: tokens of the rows that matter}, None if any row does}
+# By dependency on any row of a table: {column: tokens of the rows that matter}, or None if any row matters.
 RowsByDependency = Mapping[Dependency, "Mapping[str, set[str]] | None"]
 
 
 def one_of(conditions: Iterable[Condition]) -> Formula:
-    """Any one of `conditions` holds."""
+    """Return the formula that any one of `conditions` satisfies."""
     return frozenset(frozenset([condition]) for condition in conditions)
 
 
 def any_of(formulas: Iterable[Formula]) -> Formula:
-    """OR."""
+    """Combine formulas by OR."""
     result = frozenset().union(*formulas)
     return ANY if frozenset() in result or len(result) > MAX_CONJUNCTIONS else result
 
 
 def all_of(formulas: Iterable[Formula]) -> Formula:
-    """AND: the product, short ones first; a formula that would take it past the bound is left out."""
+    """Combine formulas by AND: multiply them, short ones first, and leave out those that would exceed the bound."""
     result: Formula = ANY
     for formula in sorted(formulas, key=len):
         if len(result) * len(formula) > MAX_CONJUNCTIONS:
             continue
         product = (left | right for left in result for right in formula)
-        result = frozenset(conjunction for conjunction in product if possible(conjunction))
+        result = frozenset(conjunction for conjunction in product if is_satisfiable(conjunction))
     return result
 
 
-def possible(conjunction: Conjunction) -> bool:
-    """No column of one row is to equal two values at once."""
+def is_satisfiable(conjunction: Conjunction) -> bool:
+    """Return whether a row can meet all conditions: none compares one column with two values."""
     return len({(condition.alias, condition.column) for condition in conjunction}) == len(conjunction)

@@ -1,7 +1,9 @@
 """Tokens: the canonical text of one column value.
 
-The same function makes the token of a condition and of a row image, so two values that the database holds equal have
-equal tokens.  Tokens are ASCII and free of the characters that Redis keys here are built with.
+The same function makes the tokens of conditions and of row images, and values that the database considers equal have
+equal tokens.  Tokens are ASCII, without the characters that separate the parts of Redis keys.
+
+A tokenizer raises an exception for a value that has no token.
 """
 
 from __future__ import annotations
@@ -18,22 +20,23 @@ from urllib.parse import quote
 
 Tokenizer = Callable[[Any], str]
 
-# `quote` escapes "!" and "#", so no text has the token of NULL or of a longer text's hash.
+# `quote` escapes "!" and "#", so no text has the token of NULL, or one that begins like that of a hashed text.
 NULL = "!"
-LONGEST_TEXT = 64
-# Tokens of texts that are equal to others of other bytes begin so.
-LOOSE = "~"
-# That of texts of which `folded` can't tell what they are equal to.
-ODD = "~!"
+# In characters.  Longer texts are hashed.
+MAX_PLAIN_TEXT = 64
+# The first character of tokens that stand for several texts which the database considers equal.
+INEXACT = "~"
+# The token of texts for which `folded` cannot determine what they are equal to.
+INDETERMINATE = "~!"
 
 
-def name(text: str) -> str:
-    """A table's or column's name as it stands in keys."""
+def name_in_keys(text: str) -> str:
+    """Return the name of a table or column as Redis keys contain it."""
     return text if text.isascii() and text.isidentifier() else quote(text, safe="")
 
 
-def plain(value: Any) -> Any:
-    """`value`, in bytes if it is a view of some, as a driver of PostgreSQL yields them."""
+def unwrap_memoryview(value: Any) -> Any:
+    """Return `value`, as bytes if it is a memoryview, as which PostgreSQL drivers return binary columns."""
     return bytes(value) if isinstance(value, memoryview) else value
 
 
@@ -46,37 +49,38 @@ def boolean(value: Any) -> str:
 
 
 def text(value: Any) -> str:
-    """Text that the database compares byte by byte."""
+    """Return the token of a text that the database compares byte by byte."""
     return _text(_as_stored(value))
 
 
 def padded(value: Any) -> str:
-    """Text that is equal to itself with other spaces at its end."""
-    return LOOSE + _text(_as_stored(value).rstrip(" "))
+    """Return the token of a text that is compared without its trailing spaces."""
+    return INEXACT + _text(_as_stored(value).rstrip(" "))
 
 
 def nocase(value: Any) -> str:
-    """Text of which the case of ASCII letters does not count."""
-    return LOOSE + _text(_as_stored(value).translate(_LOWER))
+    """Return the token of a text that is compared without regard to the case of ASCII letters."""
+    return INEXACT + _text(_as_stored(value).translate(_TO_LOWER))
 
 
 def folded(value: Any) -> str:
-    """Text that some collation or other of MariaDB and MySQL compares, coarsely enough for each of them.
+    """Return the token of a text that any collation of MariaDB or MySQL compares; it is coarse enough for all of them.
 
-    Letters that one of them holds equal are one; in a run of letters each counts once, as some contract or expand them;
-    what is not plain ASCII, or not everywhere the same, is `ODD`.
+    Letters that some collation considers equal become one letter.  Of equal letters in a run of letters only the first
+    remains, as some collations contract or expand letters.  A text with other characters than ASCII, or with characters
+    that collations treat differently, is `INDETERMINATE`.
     """
     stored = _as_stored(value)
-    if not _PLAIN.fullmatch(stored):
-        return ODD
-    return LOOSE + _text(_RUN.sub(_each_once, stored.lower().translate(_SAME)).rstrip(" "))
+    if not _UNAMBIGUOUS.fullmatch(stored):
+        return INDETERMINATE
+    return INEXACT + _text(_LETTERS.sub(_each_once, stored.lower().translate(_EQUAL_LETTERS)).rstrip(" "))
 
 
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_PLAIN = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\[\\\]^`{|}~?]*")
-_RUN = re.compile("[a-z]+")
-# i = j and u = v in Latin, i = y and ch = c in Lithuanian, v = w in Swedish, m = n on the Macintosh.
-_SAME = str.maketrans("jyvwm", "iiuun", "h")
+_TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_UNAMBIGUOUS = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\[\\\]^`{|}~?]*")
+_LETTERS = re.compile("[a-z]+")
+# i = j and u = v in Latin, i = y and ch = c in Lithuanian, v = w in Swedish, m = n in Macintosh collations.
+_EQUAL_LETTERS = str.maketrans("jyvwm", "iiuun", "h")
 
 
 def _each_once(run: re.Match[str]) -> str:
@@ -84,12 +88,12 @@ def _each_once(run: re.Match[str]) -> str:
 
 
 def _as_stored(value: Any) -> str:
-    # An enum's member is stored as the text that it is, whatever its own __str__ says.
+    # A member of a str enum is stored as its text, not as its __str__() says.
     return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def _text(value: str) -> str:
-    if len(value) > LONGEST_TEXT:
+    if len(value) > MAX_PLAIN_TEXT:
         return "#" + hashlib.blake2b(_bytes(value), digest_size=16).hexdigest()
     return value if value.isascii() and value.isalnum() else quote(_bytes(value), safe="")
 
@@ -98,12 +102,12 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def no_longer(tokenize: Tokenizer, longest: int) -> Tokenizer:
-    """`tokenize` for texts of at most so many characters; others have no token."""
+def limited_to(tokenize: Tokenizer, max_length: int) -> Tokenizer:
+    """Return `tokenize` for texts of at most `max_length` characters; longer ones have no token."""
 
     def token(value: Any) -> str:
-        if len(_as_stored(value)) > longest:
-            raise ValueError(f"{value!r} is longer than {longest} characters")
+        if len(_as_stored(value)) > max_length:
+            raise ValueError(f"{value!r} is longer than {max_length} characters")
         return tokenize(value)
 
     return token
@@ -114,7 +118,7 @@ def uuid_hex(value: Any) -> str:
 
 
 def real(value: Any) -> str:
-    """A double; -0.0 equals 0.0, NaN equals nothing and so has no token."""
+    """Return the token of a double: -0.0 has that of 0.0; NaN has none, as it equals nothing."""
     number = float(value) + 0.0
     if number != number:
         raise ValueError("NaN has no token")
@@ -128,7 +132,7 @@ def date(value: Any) -> str:
 
 
 def instant(value: Any) -> str:
-    """A datetime; an aware one in UTC, so that the same instant has one token."""
+    """Return the token of a datetime; an aware one is converted to UTC, so that an instant has one token."""
     if not isinstance(value, datetime.datetime):
         raise TypeError(f"{value!r} is not a datetime")
     if value.tzinfo is not None:
@@ -147,21 +151,21 @@ def duration(value: Any) -> str:
 
 
 def decimal_of(max_digits: int | None, decimal_places: int | None, vendor: str) -> Tokenizer:
-    """A tokenizer for decimals, which rounds as the database does when it stores one.
+    """Return a tokenizer for decimals, which rounds as the database does when it stores one.
 
-    SQLite does not round: there only those have a token that need no rounding.  To MariaDB and MySQL a number with an
-    exponent is a double.
+    SQLite does not round: there a decimal that needs rounding has no token.  MariaDB and MySQL take a number with an
+    exponent for a double: it has no token if it needs rounding.
     """
     context = decimal.Context(prec=max_digits or 1000, rounding=decimal.ROUND_HALF_UP)
 
     def token(value: Any) -> str:
         number = decimal.Decimal(value)
         if not number.is_finite():
-            raise ValueError(f"{value!r} has no token")
+            raise ValueError(f"{value!r} is not finite")
         if decimal_places is not None:
             rounded = number.quantize(decimal.Decimal(1).scaleb(-decimal_places), context=context)
             if rounded != number and (vendor == "sqlite" or (vendor == "mysql" and "E" in str(number))):
-                raise ValueError(f"{value!r} is rounded")
+                raise ValueError(f"{value!r} has more than {decimal_places} decimal places")
             number = rounded
         return "0" if not number else f"{number.normalize(context):f}"
 

@@ -1,4 +1,4 @@
-"""Which models are watched: those whose writes are followed, and on which cached results may therefore rest."""
+"""Which models are tracked: their writes invalidate, so cached results may depend on them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from ..conf import model_profile, on_change
 
 
 @cache
-def is_watched(model: type[Model]) -> bool:
-    """A model with a profile, one that shares rows with such a one, or a many-to-many table between them."""
+def is_tracked(model: type[Model]) -> bool:
+    """Return whether writes of `model` are tracked.
+
+    They are if the model has a profile, shares rows with a model that has one, or is the automatic many-to-many table
+    of a tracked model.
+    """
     options = model._meta
     if options.abstract or options.swapped or model.__module__ == "__fake__":
         return False
@@ -24,43 +28,43 @@ def is_watched(model: type[Model]) -> bool:
         return True
     if options.auto_created:
         ends = (field.related_model for field in options.fields if field.is_relation)
-        return any(is_watched(end) for end in ends if isinstance(end, type) and end is not model)
+        return any(is_tracked(end) for end in ends if isinstance(end, type) and end is not model)
     return False
 
 
 @lru_cache(maxsize=1)
-def watched_columns() -> dict[str, frozenset[str]]:
-    """The tables of all watched models and their columns."""
+def tracked_columns() -> dict[str, frozenset[str]]:
+    """Return the tables of all tracked models with their columns."""
     tables: dict[str, frozenset[str]] = {}
-    for model in watched_models():
+    for model in all_tracked_models():
         columns = frozenset(str(field.column) for field in model._meta.local_concrete_fields)
         table = model._meta.db_table
         tables[table] = tables.get(table, frozenset()) | columns
     return tables
 
 
-def watched_models() -> list[type[Model]]:
-    """All watched models, automatic many-to-many ones and proxies included."""
-    return [model for model in apps.get_models(include_auto_created=True) if is_watched(model)]
+def all_tracked_models() -> list[type[Model]]:
+    """Return all tracked models, including automatic many-to-many models and proxies."""
+    return [model for model in apps.get_models(include_auto_created=True) if is_tracked(model)]
 
 
 @lru_cache(maxsize=1)
 def known_tables() -> frozenset[str]:
-    """The tables of all models, and Django's own: of migrations and of caches."""
+    """Return the tables of all models, and those of Django's migrations and database caches."""
     models = apps.get_models(include_auto_created=True, include_swapped=True)
     caches = {str(options.get("LOCATION", "")) for options in getattr(django_settings, "CACHES", {}).values()} - {""}
     return frozenset({model._meta.db_table for model in models} | caches | {"django_migrations"})
 
 
 @lru_cache(maxsize=256)
-def deleted_along(table: str) -> frozenset[str]:
-    """The watched tables whose rows a database deletes or changes by itself when rows of `table` are deleted."""
+def cascade_targets(table: str) -> frozenset[str]:
+    """Return the tracked tables whose rows the database deletes or changes when rows of `table` are deleted."""
     cascades = _database_cascades()
-    return frozenset(reached(table, lambda each: cascades.get(each, set())) & set(watched_columns()))
+    return frozenset(reachable(table, lambda each: cascades.get(each, set())) & set(tracked_columns()))
 
 
-def reached(start: str, following: Callable[[str], set[str]]) -> set[str]:
-    """All that one comes to from `start`, when from each there is a way to those `following` it."""
+def reachable(start: str, following: Callable[[str], set[str]]) -> set[str]:
+    """Return all nodes of a graph that are reachable from `start`; `following` returns the successors of a node."""
     found: set[str] = set()
     todo = [start]
     while todo:
@@ -72,7 +76,7 @@ def reached(start: str, following: Callable[[str], set[str]]) -> set[str]:
 
 @lru_cache(maxsize=1)
 def _database_cascades() -> dict[str, set[str]]:
-    """Tables that refer to others by ``DB_CASCADE`` and the like, which came with Django 6.1."""
+    """Return, by table, the tables that refer to it by ``DB_CASCADE`` and the like, which Django 6.1 introduced."""
     cascades: dict[str, set[str]] = {}
     for model in apps.get_models(include_auto_created=True, include_swapped=True):
         for field in model._meta.local_fields:
@@ -83,7 +87,10 @@ def _database_cascades() -> dict[str, set[str]]:
 
 
 def _relatives(model: type[Model]) -> set[type[Model]]:
-    """`model`, its multi-table parents and children, and proxies of any: what one write may touch together."""
+    """Return the models whose rows one write may change together.
+
+    These are `model`, its multi-table parents and children, and the proxies of all of them.
+    """
     roots = {model._meta.concrete_model, *model._meta.all_parents} - {None}
     found: set[type[Model]] = set()
     todo = list(roots)
@@ -97,16 +104,16 @@ def _relatives(model: type[Model]) -> set[type[Model]]:
 
 
 @on_change
-def _forget(setting: str) -> None:
+def _on_setting_changed(setting: str) -> None:
     if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
-        forget()
+        clear_caches()
 
 
-def forget(**kwargs: object) -> None:
-    """Find out anew what is watched, after models or settings changed."""
-    is_watched.cache_clear()
-    for cached in (watched_columns, known_tables, deleted_along, _database_cascades):
+def clear_caches(**kwargs: object) -> None:
+    """Determine again which models are tracked, after models or settings changed."""
+    is_tracked.cache_clear()
+    for cached in (tracked_columns, known_tables, cascade_targets, _database_cascades):
         cached.cache_clear()
 
 
-class_prepared.connect(forget, dispatch_uid="cacheops_lite.schema.tracked_models")
+class_prepared.connect(clear_caches, dispatch_uid="cacheops_lite.schema.tracked_models")

@@ -1,66 +1,73 @@
-"""What is known from the text of SQL: whether a statement writes, commits or pins a snapshot, which tables it names;
-and SELECTs that are composed once per model and column.
+"""The text of SQL: whether a statement writes, commits or pins a snapshot, and which tables it names; and SELECTs that
+are composed once per model and column.
 
 Not here: Django's Query objects (`query`) and the wrapper that sees statements (`orm.execute_wrapper`).
 """
 
-from .opaque_sql import COLUMN, is_composed_by_django, is_plain_column, may_read_tables, tables_in, tables_named_in
-from .prepared_select import KEYS, NotPreparable, Prepared, prepared_row, rows_of
+from .opaque_sql import (
+    COLUMN_PATTERN,
+    is_composed_by_django,
+    is_plain_column,
+    may_contain_query,
+    quoted_tables,
+    tables_in_opaque_sql,
+)
+from .prepared_select import KEY_TYPES, NotPreparable, PreparedSelect, prepare_row_select, select_rows
 from .statement_classifier import (
     Write,
-    asks_for_snapshot,
-    begins,
-    defines_shared_rows,
-    is_bound,
-    is_of_one_transaction,
-    is_over_at_once,
-    keeps_what_it_did,
-    may_commit,
+    created_temporary_table,
+    is_complete_once_executed,
+    keeps_partial_writes,
+    may_define_view,
     may_write,
-    may_write_anything,
-    mentioned,
-    names_by_with,
+    may_write_any_table,
     only_reads,
-    parse,
-    parts,
-    strangers,
-    tables_read,
-    temporary_table,
-    undoes,
+    parse_write,
+    tables_mentioned,
     writes_rows,
+)
+from .statement_text import split_statements
+from .table_names import cte_names, tables_read, unknown_write_targets
+from .transaction_control import (
+    is_transaction_control,
+    is_transaction_local,
+    may_commit,
+    may_pin_snapshot,
+    may_roll_back,
+    transaction_open_after,
 )
 
 __all__ = [
-    "COLUMN",
-    "KEYS",
+    "COLUMN_PATTERN",
+    "KEY_TYPES",
     "NotPreparable",
-    "Prepared",
+    "PreparedSelect",
     "Write",
-    "asks_for_snapshot",
-    "begins",
-    "defines_shared_rows",
-    "is_bound",
+    "created_temporary_table",
+    "cte_names",
+    "is_complete_once_executed",
     "is_composed_by_django",
-    "is_of_one_transaction",
-    "is_over_at_once",
     "is_plain_column",
-    "keeps_what_it_did",
+    "is_transaction_control",
+    "is_transaction_local",
+    "keeps_partial_writes",
     "may_commit",
-    "may_read_tables",
+    "may_contain_query",
+    "may_define_view",
+    "may_pin_snapshot",
+    "may_roll_back",
     "may_write",
-    "may_write_anything",
-    "mentioned",
-    "names_by_with",
+    "may_write_any_table",
     "only_reads",
-    "parse",
-    "parts",
-    "prepared_row",
-    "rows_of",
-    "strangers",
-    "tables_in",
-    "tables_named_in",
+    "parse_write",
+    "prepare_row_select",
+    "quoted_tables",
+    "select_rows",
+    "split_statements",
+    "tables_in_opaque_sql",
+    "tables_mentioned",
     "tables_read",
-    "temporary_table",
-    "undoes",
+    "transaction_open_after",
+    "unknown_write_targets",
     "writes_rows",
 ]

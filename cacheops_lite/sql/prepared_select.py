@@ -1,4 +1,4 @@
-"""Rows that have a value in one column, read by SQL that is composed once."""
+"""SELECTs by the value of one column whose SQL is composed once and then executed with other values."""
 
 from __future__ import annotations
 
@@ -16,151 +16,168 @@ from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.signals import class_prepared
 
 from ..conf import on_change
-from ..schema import StoredEntry
+from ..schema import StoredFieldReader
 from ..utils import LruMap, error_boundary
 from .opaque_sql import is_plain_column
 
-# Types of values whose adaption to the database is their field's matter alone.
-KEYS = (int, str, uuid.UUID)
+# Types of values that are adapted to the database by their field alone.
+KEY_TYPES = (int, str, uuid.UUID)
+# Prepared SELECTs per connection.
+MAX_PREPARED = 500
 
 
 class NotPreparable(Exception):
-    """These rows are to be read in the usual way."""
+    """The rows must be read by an ordinary queryset."""
 
 
-class Prepared:
-    """The SELECT of a queryset whose one condition is that `field` has a value, for other values of that type."""
+class PreparedSelect:
+    """The SELECT of a queryset whose only condition is ``field = value``, for any value of that value's type.
+
+    `readers` read the selected columns, if the queryset selects only what they need.
+    """
 
     def __init__(
-        self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, entries: Sequence[StoredEntry] = ()
+        self, queryset: QuerySet[Any], field: Field[Any, Any], value: Any, readers: Sequence[StoredFieldReader] = ()
     ):
         using = queryset.db
-        # Of what is read, if only that is.
-        self.entries = entries
+        self.readers = readers
         while isinstance(field, ForeignKey):
             field = field.target_field
         self._field, self._compiler = field, queryset.query.get_compiler(using)
-        self._least, self._most = _range(field, using)
+        self._least, self._most = _integer_range(field, using)
         self.sql, params = self._compiler.as_sql()
         select: Any = self._compiler.select
         self._converters = self._compiler.get_converters([each[0] for each in select])
         is_plain = all(is_plain_column(each[0]) for each in select if isinstance(each[0], Col))
-        self.is_usable = is_plain and list(params) == [self._adapted(value, using)]
+        self.is_usable = is_plain and list(params) == [self._adapt(value, using)]
 
     def rows(self, value: Any, using: str) -> list[tuple[Any, ...]]:
-        """What the compiler would yield.  Raises Unprepared for a value that it would not ask the database for."""
-        adapted = self._adapted(value, using)
+        """Return the rows that the queryset's compiler would return for `value`.
+
+        Raises NotPreparable for a value that Django would refuse, or would not query the database for.
+        """
+        adapted = self._adapt(value, using)
         with connections[using].cursor() as cursor:
             cursor.execute(self.sql, [adapted])
-            return self.converted(cursor.fetchall())
+            return self.convert(cursor.fetchall())
 
-    def converted(self, found: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """What the compiler would yield of what a cursor found."""
-        if self._converters and found:
-            return [*map(tuple, self._compiler.apply_converters(found, self._converters))]
-        return [*map(tuple, found)]
+    def convert(self, fetched: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Convert the rows of a cursor as the queryset's compiler does."""
+        if self._converters and fetched:
+            return [*map(tuple, self._compiler.apply_converters(fetched, self._converters))]
+        return [*map(tuple, fetched)]
 
-    def held(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-        """The one row there may be, by attname as the database gets it; empty if there is none."""
-        held: dict[str, Any] = {}
+    def values_by_attname(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        """Return the values of the only row, by attname and as the database gets them; an empty dict without a row."""
+        values: dict[str, Any] = {}
         for row in rows:
-            for entry, value in zip(self.entries, row, strict=True):
-                entry.put_stored(held, value)
-        return held
+            for reader, value in zip(self.readers, row, strict=True):
+                reader.add_stored(values, value)
+        return values
 
-    def _adapted(self, value: Any, using: str) -> Any:
+    def _adapt(self, value: Any, using: str) -> Any:
         try:
             value = self._field.get_prep_value(value)
             if isinstance(value, int) and not self._least <= value <= self._most:
-                # Nothing can equal it.
+                # No value of the column can equal it.
                 raise NotPreparable
             return self._field.get_db_prep_value(value, connections[using], prepared=True)
         except Exception as error:
-            # Django raises it again where it refuses the value itself.
-            error_boundary.pass_interrupt(error)
+            # If the field refuses the value, the ordinary queryset raises this error again.
+            error_boundary.reraise_interrupt(error)
             raise NotPreparable from error
 
 
-def _range(field: Field[Any, Any], using: str) -> tuple[float, float]:
-    """The integers that a column can hold."""
+def _integer_range(field: Field[Any, Any], using: str) -> tuple[float, float]:
+    """Return the least and the greatest integer that a column can store."""
     least: int | None = None
     most: int | None = None
-    # Others than integers have none.
+    # Other types of fields have no range.
     with suppress(KeyError):
         least, most = connections[using].ops.integer_field_range(field.get_internal_type())
     return -math.inf if least is None else least, math.inf if most is None else most
 
 
-def prepared_row(
+def prepare_row_select(
     model: type[Model],
     pk: Any,
     attnames: tuple[str, ...],
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
-) -> Prepared:
-    """What reads those attnames of the row of `model` with that key.
+) -> PreparedSelect:
+    """Return the SELECT that reads `attnames` of the row of `model` with primary key `pk`.
 
-    It is read as `queryset_of` a model and a database does, which adds no conditions.  Raises Unprepared if it is not
-    known how.
+    `queryset_of` takes a model and a database alias, and returns a queryset without conditions to derive it from.
+    Raises NotPreparable if the rows must be read by an ordinary queryset.
     """
 
-    def make() -> Prepared:
+    def prepare() -> PreparedSelect:
         connection = connections[using]
-        entries = [StoredEntry(cast("Field[Any, Any]", model._meta.get_field(name)), connection) for name in attnames]
+        readers = [
+            StoredFieldReader(cast("Field[Any, Any]", model._meta.get_field(name)), connection) for name in attnames
+        ]
         queryset = queryset_of(model, using).filter(pk=pk).order_by()
-        return Prepared(queryset.values_list(*(each.selected for each in entries)), model._meta.pk, pk, entries)
+        return PreparedSelect(queryset.values_list(*(each.selected for each in readers)), model._meta.pk, pk, readers)
 
-    return _prepared_by((model, attnames, queryset_of), pk, using, make)
+    return _find_or_prepare((model, attnames, queryset_of), pk, using, prepare)
 
 
-def rows_of(model: type[Model], field: Field[Any, Any], value: Any, using: str) -> list[tuple[Any, ...]]:
-    """The rows of `model` that a ``get()`` by `field` reads.  Raises Unprepared if it is not known how."""
+def select_rows(model: type[Model], field: Field[Any, Any], value: Any, using: str) -> list[tuple[Any, ...]]:
+    """Return the rows of `model` that a ``get()`` by `field` reads.
 
-    def make() -> Prepared:
+    Raises NotPreparable if they must be read by an ordinary queryset.
+    """
+
+    def prepare() -> PreparedSelect:
         queryset: QuerySet[Any] = QuerySet(model, using=using).filter(**{field.attname: value}).order_by()
         queryset.query.set_limits(high=MAX_GET_RESULTS)
-        return Prepared(queryset, field, value)
+        return PreparedSelect(queryset, field, value)
 
-    return _prepared_by((model, field), value, using, make).rows(value, using)
+    return _find_or_prepare((model, field), value, using, prepare).rows(value, using)
 
 
-def _prepared_by(key: Hashable, value: Any, using: str, make: Callable[[], Prepared]) -> Prepared:
-    """What `make` makes for values of that type, which is kept.  Raises Unprepared if it can't be used."""
-    if type(value) not in KEYS:
+def _find_or_prepare(key: Hashable, value: Any, using: str, prepare: Callable[[], PreparedSelect]) -> PreparedSelect:
+    """Return the SELECT kept under `key` for values of this type, or prepare and keep it.
+
+    Raises NotPreparable if it cannot be used.
+    """
+    if type(value) not in KEY_TYPES:
         raise NotPreparable
     identity: Hashable = (key, type(value), _epoch)
-    kept = _kept_on(connections[using])
-    prepared = kept.get(identity)
+    selects = _selects_of(connections[using])
+    prepared = selects.get(identity)
     if prepared is None:
         try:
-            prepared = make()
+            prepared = prepare()
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             raise NotPreparable from error
-        kept.put(identity, prepared)
+        selects.put(identity, prepared)
     if not prepared.is_usable:
         raise NotPreparable
     return prepared
 
 
-def _kept_on(connection: BaseDatabaseWrapper) -> LruMap[Hashable, Prepared]:
-    """What is prepared for a connection, and belongs to it: a compiler must not keep it from being closed."""
-    kept = connection.__dict__.get("_cacheops_prepared")
-    if kept is None:
-        kept = LruMap(MAX_PREPARED)
-        connection._cacheops_prepared = kept  # type: ignore[attr-defined]
-    return kept
+def _selects_of(connection: BaseDatabaseWrapper) -> LruMap[Hashable, PreparedSelect]:
+    """Return the SELECTs prepared for a connection.
+
+    The connection itself keeps them: a global map of compilers would keep connections alive and so open.
+    """
+    selects = connection.__dict__.get("_cacheops_prepared")
+    if selects is None:
+        selects = LruMap(MAX_PREPARED)
+        connection._cacheops_prepared = selects  # type: ignore[attr-defined]
+    return selects
 
 
-MAX_PREPARED = 500
-# Counts changes of models and settings: what was prepared before one is not found any more.
+# Part of each identity, increased when models or settings change, so that no SELECT from before is found.
 _epoch = 0
 
 
-def _forget(*args: Any, **kwargs: Any) -> None:
+def _start_epoch(*args: Any, **kwargs: Any) -> None:
     global _epoch
     _epoch += 1
 
 
-on_change(_forget)
-class_prepared.connect(_forget, dispatch_uid="cacheops_lite.sql.prepared_select")
+on_change(_start_epoch)
+class_prepared.connect(_start_epoch, dispatch_uid="cacheops_lite.sql.prepared_select")

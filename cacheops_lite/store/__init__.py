@@ -1,41 +1,48 @@
-"""Everything that talks to Redis: the protocol of versions (`protocol` reads and fills, `invalidator` invalidates and
-fences), names of keys, the dependency index, locks, connections, the circuit breaker, the Lua scripts.
+"""All access to Redis: the protocol of versions (`protocol` reads and fills, `invalidator` invalidates and fences), the
+names of keys, dependency indexes, locks, connections, the circuit breaker and the Lua scripts.
 
 Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """
 
 from . import dependency_index, fill_lock, invalidator, keys, local_cache, protocol
-from .circuit_breaker import EXPECTED, call, forgiving, tolerate
+from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
-from .codec import SAME, Payloads
-from .dependency_index import Wanted
+from .dependency_index import RequiredColumns
 from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
-from .namespaces import all_prefixes, by_prefix, prefix_of, prefix_of_table, prefixes_of_database, prefixes_of_table
-from .protocol import MISS, Lookup, VersionSet, checked
+from .namespaces import (
+    all_prefixes,
+    prefix_of,
+    prefix_of_table,
+    prefixes_of_database,
+    prefixes_of_table,
+    split_by_prefix,
+)
+from .protocol import MISS, Lookup, VersionSet, checked_reply
 from .serializers import dumps_rows, function_serializer, loads_rows
-from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Arrivals, Change, WriteSet
+from .value_store import SAME_TIMEOUT, ValueStore
+from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
 
 __all__ = [
-    "EXPECTED",
     "FORMAT_VERSION",
     "MAX_CHANGES_PER_TABLE",
     "MISS",
-    "SAME",
+    "SAME_TIMEOUT",
+    "STORE_ERRORS",
     "AnyChange",
-    "Arrivals",
     "Change",
     "Digest",
     "Fence",
+    "InsertedRows",
     "Lookup",
-    "Payloads",
+    "RequiredColumns",
+    "ValueStore",
     "VersionSet",
-    "Wanted",
     "WriteSet",
     "all_prefixes",
-    "by_prefix",
     "call",
-    "checked",
+    "call_or_default",
+    "checked_reply",
     "clear",
     "dependency_index",
     "digest",
@@ -43,7 +50,6 @@ __all__ = [
     "escape_glob",
     "execute",
     "fill_lock",
-    "forgiving",
     "fresh_token",
     "function_serializer",
     "get_client",
@@ -62,6 +68,7 @@ __all__ = [
     "run_script",
     "send_script",
     "simple_key",
-    "tolerate",
+    "split_by_prefix",
+    "suppress_outage",
     "value_key",
 ]

@@ -1,7 +1,8 @@
-"""When Redis is away: by default its errors surface; with ``CACHEOPS_DEGRADE_ON_FAILURE`` reads go on without it.
+"""What happens while Redis is unavailable: by default its errors surface; with ``CACHEOPS_DEGRADE_ON_FAILURE`` reads
+fall back to the database.
 
-A circuit breaker keeps every query from waiting for its own timeout: after a failure Redis is left alone for a while,
-then one call tries it while the others still go on without.
+A circuit breaker keeps every query from waiting for its own timeout: after a failure no call tries Redis for a pause;
+then one call tries it, while the others still go without it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from django.core.exceptions import ImproperlyConfigured
 from redis import exceptions
 
 from ..conf import on_change, settings
-from ..utils import in_children
+from ..utils import after_fork_in_child
 
 logger = logging.getLogger("cacheops_lite")
 
 T = TypeVar("T")
 
-# Not there, or not there for writing; `LOADING` is a connection error of redis-py.
+# Unreachable, or unable to write for now; `LOADING` is a connection error of redis-py.
 _AWAY = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -34,29 +35,41 @@ _AWAY = (
     exceptions.TryAgainError,
     exceptions.ClusterDownError,
 )
-# Errors that redis-py has no class for; scripts begin with the same words.
-_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN", "UNBLOCKED", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN")
-# What a call to Redis is known to raise; everything else interrupts it, and is for the application.
-EXPECTED = (redis.RedisError, OSError, ImproperlyConfigured)
-# Seconds that Redis is left alone after a failure, doubled with each further one.
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 15.0
+# Errors that redis-py has no class for, and those that scripts report: their message begins with one of these.
+_AWAY_PREFIXES = (
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "MASTERDOWN",
+    "UNBLOCKED",
+    "READONLY",
+    "OOM",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+)
+# What a call to Redis may raise.  Any other exception interrupts it and is passed on to the application.
+STORE_ERRORS = (redis.RedisError, OSError, ImproperlyConfigured)
+# How long no call tries Redis after a failure; the pause doubles with each further failure.
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 15.0
 
 
 def is_away(error: BaseException) -> bool:
-    """`error` says that Redis can't be reached, or can't do what was asked for now; asked later, it may."""
-    return isinstance(error, _AWAY) or (isinstance(error, redis.ResponseError) and str(error).startswith(_REFUSALS))
+    """Return whether `error` means that Redis is unavailable for now, so that the same call may succeed later."""
+    return isinstance(error, _AWAY) or (
+        isinstance(error, redis.ResponseError) and str(error).startswith(_AWAY_PREFIXES)
+    )
 
 
 class CircuitBreaker:
-    """Open while Redis is away."""
+    """Open while Redis is unavailable."""
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.close()
 
     def close(self) -> None:
-        """Redis is there."""
+        """Let every call try Redis again."""
         self._pause = 0.0
         self._retry_at = 0.0
 
@@ -64,8 +77,8 @@ class CircuitBreaker:
     def is_open(self) -> bool:
         return self._pause > 0
 
-    def allows(self) -> bool:
-        """A call may try Redis: while it is closed each, while it is open one after each pause."""
+    def allows_call(self) -> bool:
+        """Return whether a call may try Redis: every call if the breaker is closed, else one after each pause."""
         if not self._pause:
             return True
         with self.lock:
@@ -75,12 +88,12 @@ class CircuitBreaker:
             self._retry_at = now + self._pause
             return True
 
-    def note(self, error: Exception) -> None:
-        """A call failed."""
+    def record_failure(self, error: Exception) -> None:
+        """Open the breaker, or lengthen its pause, after a call failed."""
         with self.lock:
             if not self._pause:
                 logger.warning("Redis is away, going on without it: %r", error)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE) or FIRST_PAUSE
+            self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS) or FIRST_PAUSE_SECONDS
             self._retry_at = time.monotonic() + self._pause
 
 
@@ -88,26 +101,29 @@ breaker = CircuitBreaker()
 
 
 @on_change
-def _forget(setting: str) -> None:
+def _close_breaker(setting: str) -> None:
     breaker.close()
 
 
 @in_children
-def _renew_in_child() -> None:
+def _renew_lock_in_child() -> None:
     breaker.lock = Lock()
 
 
 def call(func: Callable[[], T]) -> T:
-    """What `func` returns.  Where reads degrade, raises redis.ConnectionError at once while Redis is left alone."""
+    """Call `func`, which uses Redis, through the circuit breaker, and return its result.
+
+    With ``CACHEOPS_DEGRADE_ON_FAILURE`` it raises redis.ConnectionError at once while the breaker is open.
+    """
     if not settings.CACHEOPS_DEGRADE_ON_FAILURE:
         return func()
-    if not breaker.allows():
+    if not breaker.allows_call():
         raise redis.ConnectionError("Redis was away a moment ago, and is left alone for now")
     try:
         result = func()
     except redis.RedisError as error:
         if is_away(error):
-            breaker.note(error)
+            breaker.record_failure(error)
         raise
     if breaker.is_open:
         breaker.close()
@@ -115,20 +131,20 @@ def call(func: Callable[[], T]) -> T:
     return result
 
 
-def tolerate(func: Callable[[], T], otherwise: T) -> T:
-    """What `func` returns; where reads degrade and Redis is away, `otherwise`."""
-    # Not by `forgiving`: a hit would take a hundredth longer.
+def call_or_default(func: Callable[[], T], default: T) -> T:
+    """Do what `call` does; with ``CACHEOPS_DEGRADE_ON_FAILURE`` return `default` if Redis is unavailable."""
+    # Not by means of `suppress_outage`: a hit would take a hundredth longer.
     try:
         return call(func)
     except redis.RedisError as error:
         if not (is_away(error) and settings.CACHEOPS_DEGRADE_ON_FAILURE):
             raise
-        return otherwise
+        return default
 
 
 @contextmanager
-def forgiving() -> Iterator[None]:
-    """Where reads degrade, that Redis is away is no error."""
+def suppress_outage() -> Iterator[None]:
+    """With ``CACHEOPS_DEGRADE_ON_FAILURE``, suppress the errors that mean that Redis is unavailable."""
     try:
         yield
     except redis.RedisError as error:

@@ -1,8 +1,9 @@
-"""The Redis client that the settings describe, and the Lua scripts."""
+"""Make the Redis client that the settings describe, and run commands and Lua scripts on it."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -18,24 +19,24 @@ from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
 from ..utils import in_children
-from .redis_connection import Wire
+from .redis_connection import DirectClient
 
 CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
 
 logger = logging.getLogger("cacheops_lite")
 
 _client: Any = None
-_wire: Wire | None = None
+_direct_client: DirectClient | None = None
 _scripts: dict[str, Any] = {}
-# Those that the server is known to have.
-_loaded: set[str] = set()
+# Scripts that the server has most likely loaded.
+_loaded_scripts: set[str] = set()
 _lock = RLock()
 
 
 def get_client() -> redis.Redis:
-    """The process's client, made when first asked for.
+    """Return the Redis client of this process; the first call makes it.
 
-    Raises ImproperlyConfigured when the settings contradict each other.
+    Raises ImproperlyConfigured if the settings contradict each other.
     """
     global _client
     if _client is None:
@@ -45,30 +46,30 @@ def get_client() -> redis.Redis:
     return _client
 
 
-class _TheClient:
-    """Whatever `get_client` returns when it is used: it may be imported before the settings are there."""
+class _LazyClient:
+    """Look up attributes on the client of `get_client`, so that it can be imported before settings are configured."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(get_client(), name)
 
 
-redis_client = _TheClient()
+redis_client = _LazyClient()
 
 
 def execute(*command: Any) -> Any:
-    """The reply to a command, which does no harm when it is done twice."""
-    global _wire
-    wire, client = _wire, get_client()
-    if wire is None or wire.client is not client:
-        wire = _wire = Wire(client)
-    return wire.execute(*command)
+    """Return the reply to an idempotent command: it may be sent twice."""
+    global _direct_client
+    direct, client = _direct_client, get_client()
+    if direct is None or direct.client is not client:
+        direct = _direct_client = DirectClient(client)
+    return direct.execute(*command)
 
 
-def note_confusion() -> None:
-    """Close all connections that no command uses: a reply came that is not the one to its request."""
-    logger.warning("Redis sent the reply to another request: its connections are made anew")
-    if _wire is not None:
-        _wire.close()
+def reset_connections() -> None:
+    """Close all idle connections, after one of them returned the reply to another request."""
+    logger.warning("Redis sent the reply to another request.  All idle connections are closed and opened anew.")
+    if _direct_client is not None:
+        _direct_client.close()
     pool = getattr(get_client(), "connection_pool", None)
     if pool is not None:
         pool.disconnect(inuse_connections=False)
@@ -77,35 +78,36 @@ def note_confusion() -> None:
 def send_script(
     name: str, keys: Sequence[Any], args: Sequence[Any], on_error: Callable[[], None] | None = None
 ) -> None:
-    """Run ``lua/{name}.lua``, which does no harm when it is done twice or not at all, without waiting for it.
+    """Run ``lua/{name}.lua`` without waiting for the reply.  The script may run twice or not at all.
 
-    Raises what shows before it is sent; of what goes wrong then is a warning, and `on_error` is called, later.  With
-    `on_error` the source is sent along, as the server may have lost the script, which would be learnt too late.
+    Raises errors that occur before it is sent.  Later errors are logged, and `on_error` is called, when the reply is
+    read.  With `on_error` the source is sent instead of the digest: the server may have lost the script, and that error
+    would be noticed too late.
     """
-    wire, client = _wire, get_client()
-    if wire is not None and wire.client is client and name in _loaded:
-        told = partial(_note_loss, name, on_error)
-        # Where it can't but be waited for, it says so at once.
+    direct, client = _direct_client, get_client()
+    if direct is not None and direct.client is client and name in _loaded_scripts:
+        report_error = partial(_handle_script_error, name, on_error)
+        # Where the reply has to be awaited, a script that the server lost raises NoScriptError here.
         with suppress(NoScriptError):
             run = ("EVALSHA", _scripts[name].sha) if on_error is None else ("EVAL", stripped_source(name))
-            wire.send(told, *run, len(keys), *keys, *args, surely=on_error is not None)
+            direct.send(report_error, *run, len(keys), *keys, *args, check_connection=on_error is not None)
             return
     run_script(name, keys, args)
-    _loaded.add(name)
+    _loaded_scripts.add(name)
 
 
-def _note_loss(name: str, on_error: Callable[[], None] | None, error: redis.RedisError) -> None:
+def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: redis.RedisError) -> None:
     if isinstance(error, NoScriptError):
-        # Next time it is waited for, and loaded.
-        _loaded.clear()
+        # The next call waits for the reply and loads the script.
+        _loaded_scripts.clear()
     elif isinstance(error, redis.ResponseError):
-        logger.warning("Redis refuses the script %r: %s", name, error)
+        logger.warning("Redis refuses to run the script %r: %s", name, error)
     if on_error is not None:
         on_error()
 
 
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Run ``lua/{name}.lua``, which does no harm when it is done twice, and return its reply."""
+    """Run ``lua/{name}.lua``, which may run twice, and return its reply."""
     script = _scripts.get(name)
     if script is None:
         with _lock:
@@ -113,24 +115,25 @@ def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
     try:
         return execute("EVALSHA", script.sha, len(keys), *keys, *args)
     except NoScriptError:
-        # Keeps it for the next time; to load it first would leave a moment in which it may be lost again.
+        # EVAL also loads the script.  After SCRIPT LOAD it could be lost again before EVALSHA.
         return execute("EVAL", script_source(name), len(keys), *keys, *args)
 
 
 @cache
 def script_source(name: str) -> str:
-    """The Lua source of a script."""
-    return (resources.files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+    """Return the Lua source of a script; ``-- include {name}`` on a line stands for the source of that file."""
+    source = (resources.files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+    return re.sub(r"^-- include (\w+)$", lambda include: script_source(include[1]), source, flags=re.MULTILINE)
 
 
 @cache
 def stripped_source(name: str) -> str:
-    """The same without comments, for scripts whose source is sent each time."""
+    """Return the source without comments, for scripts whose source is sent with each call."""
     lines = [line.strip() for line in script_source(name).splitlines()]
     return "\n".join(line for line in lines if line and not line.startswith("--"))
 
 
-@in_children
+@after_fork_in_child
 def _renew_in_child() -> None:
     global _lock
     _lock = RLock()
@@ -138,17 +141,17 @@ def _renew_in_child() -> None:
 
 @on_change
 def _forget_client(setting: str) -> None:
-    global _client, _wire
+    global _client, _direct_client
     if setting in CLIENT_SETTINGS:
         with _lock:
-            _client = _wire = None
+            _client = _direct_client = None
             _scripts.clear()
-            _loaded.clear()
+            _loaded_scripts.clear()
 
 
 def _make_client() -> Any:
     if settings.CACHEOPS_REDIS and settings.CACHEOPS_SENTINEL:
-        raise ImproperlyConfigured("CACHEOPS_REDIS and CACHEOPS_SENTINEL are mutually exclusive")
+        raise ImproperlyConfigured("CACHEOPS_REDIS and CACHEOPS_SENTINEL are mutually exclusive: remove one of them")
     client_class: Any = redis.Redis
     if settings.CACHEOPS_CLIENT_CLASS:
         client_class = _client_class(settings.CACHEOPS_CLIENT_CLASS)
@@ -173,13 +176,13 @@ def _client_class(path: Any) -> Callable[..., Any]:
 
 
 def _connection_options(options: dict[str, Any]) -> dict[str, Any]:
-    # An empty socket path stands in many copied configurations and means "none".
+    # Many copied configurations contain an empty socket path, which means none.
     return {name: value for name, value in options.items() if value or name != "unix_socket_path"}
 
 
 def _sentinel_master(options: dict[str, Any], client_class: Any) -> Any:
     if not {"locations", "service_name"} <= set(options):
-        raise ImproperlyConfigured("Specify locations and service_name for CACHEOPS_SENTINEL")
+        raise ImproperlyConfigured("CACHEOPS_SENTINEL is incomplete.  Specify locations and service_name.")
     own = {"locations", "service_name", "db"}
     sentinel = Sentinel(options["locations"], **{name: value for name, value in options.items() if name not in own})
     return sentinel.master_for(options["service_name"], redis_class=client_class, db=options.get("db", 0))
@@ -188,5 +191,5 @@ def _sentinel_master(options: dict[str, Any], client_class: Any) -> Any:
 def _refuse_decoding(client: Any) -> Any:
     pool = getattr(client, "connection_pool", None)
     if getattr(pool, "connection_kwargs", {}).get("decode_responses"):
-        raise ImproperlyConfigured("Cached values are bytes: leave decode_responses out of CACHEOPS_REDIS")
+        raise ImproperlyConfigured("Cached values are bytes, not str: leave decode_responses out of CACHEOPS_REDIS")
     return client

@@ -1,4 +1,4 @@
-"""What the shapes of tables ask for, as their dependency indexes in Redis tell."""
+"""Dependency indexes as this process last read them from Redis: which shapes of dependencies exist for each table."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from dataclasses import dataclass, field
 from ..conf import on_change
 from ..utils import LruMap
 from . import keys
-from .client import CLIENT_SETTINGS, get_client, note_confusion
-from .dependency_shapes import INCARNATION, parse
+from .client import CLIENT_SETTINGS, get_client, reset_connections
+from .dependency_shapes import INCARNATION_PREFIX, parse
 from .write_set import AnyChange
 
-# Of one table in one flush; where changes meet more, the table falls: the script would keep others waiting.
+# If one call would drop more versions of a table, the table version is dropped instead: Redis serves no other client
+# while a script runs.
 MAX_DEPENDENCIES = 5000
 
 
 class DependencyIndex:
-    """The shapes of a table.  As shapes are only added, `incarnation` and `size` tell one from any other."""
+    """The shapes of a table.  Shapes are only added, so `incarnation` and `size` identify an index."""
 
     __slots__ = ("incarnation", "members", "shapes", "size")
 
     def __init__(self, members: Sequence[bytes]):
         self.members = frozenset(members)
-        incarnations = [member for member in members if member.startswith(INCARNATION.encode())]
+        incarnations = [member for member in members if member.startswith(INCARNATION_PREFIX.encode())]
         parsed = [parse(member) for member in members if member not in incarnations]
         self.shapes = [shape for shape in parsed if shape is not None]
         self.size = len(members)
-        # None if there is something in it that is not ours: nothing can be told then.
+        # None if the index has foreign members: then it does not show which dependencies exist.
         self.incarnation = incarnations[0] if len(incarnations) == 1 and None not in parsed else None
 
-    def met_by(self, changes: Iterable[AnyChange]) -> set[str] | None:
-        """The versions that changes of the table meet, None if that can't be told, or not briefly."""
-        met: set[str] = set()
+    def dependencies_of(self, changes: Iterable[AnyChange]) -> set[str] | None:
+        """Return the dependencies that changes of the table meet, None if they are unknown or too many."""
+        found: set[str] = set()
         for change in changes:
             for shape in self.shapes:
                 dependencies = change.dependencies(shape)
                 if dependencies is None:
                     return None
-                met.update(dependencies)
-            if len(met) > MAX_DEPENDENCIES:
+                found.update(dependencies)
+            if len(found) > MAX_DEPENDENCIES:
                 return None
-        return met
+        return found
 
 
 @dataclass(slots=True)
-class Wanted:
-    """What the shapes of some tables ask for, by table: columns of conditions, and columns that are read.
+class RequiredColumns:
+    """The columns that row images need, by table: those of conditions, and those that results read.
 
-    A table whose `reads` are None has a shape that reads all columns.  `shapes` are the columns of conditions that go
+    `reads` of a table is None if some shape reads all columns.  `shapes` are the columns of conditions that belong
     together, joined by commas.
     """
 
@@ -56,8 +57,8 @@ class Wanted:
     reads: dict[str, set[str] | None] = field(default_factory=dict)
     shapes: dict[str, set[str]] = field(default_factory=dict)
 
-    def note(self, table: str, index: DependencyIndex) -> None:
-        """Add the shapes of a dependency index."""
+    def add(self, table: str, index: DependencyIndex) -> None:
+        """Add the columns of an index's shapes."""
         conditions = self.conditions.setdefault(table, set())
         shapes = self.shapes.setdefault(table, set())
         reads: set[str] | None = self.reads.get(table, set())
@@ -70,29 +71,30 @@ class Wanted:
                 reads |= shape.reads
         self.reads[table] = reads
 
-    def asks_for(self, table: str, column: str) -> bool:
-        """Some result rests on the column."""
+    def is_read(self, table: str, column: str) -> bool:
+        """Return whether some result reads the column."""
         reads = self.reads[table]
         return reads is None or column in reads
 
 
-def wanted(prefixes: Mapping[str, Sequence[str]]) -> Wanted | None:
-    """What the shapes of tables ask for, under each of their prefixes, as far as is known here; None before `ask`.
+def required_columns(prefixes: Mapping[str, Sequence[str]]) -> RequiredColumns | None:
+    """Return the columns that the known indexes of tables require, under each of their prefixes.
 
-    One that it does not know of may ask for more than images then tell, and drops the table.
+    Return None if an index is not known: `load` reads it.  If Redis has got a new shape since, its columns may be
+    missing from the images; then the whole table is invalidated.
     """
-    found = Wanted()
+    found = RequiredColumns()
     for table in prefixes:
         for prefix in prefixes[table]:
-            index = understood(prefix, table)
+            index = usable(prefix, table)
             if index is None:
                 return None
-            found.note(table, index)
+            found.add(table, index)
     return found
 
 
-def ask(prefixes: Mapping[str, Sequence[str]]) -> None:
-    """Get to know the dependency indexes of tables, under each of their prefixes, in one round trip."""
+def load(prefixes: Mapping[str, Sequence[str]]) -> None:
+    """Read the indexes of tables, under each of their prefixes, from Redis in one round trip."""
     places = [(prefix, table) for table in prefixes for prefix in prefixes[table]]
     pipeline = get_client().pipeline(transaction=False)
     for prefix, table in places:
@@ -100,35 +102,35 @@ def ask(prefixes: Mapping[str, Sequence[str]]) -> None:
     try:
         replies = pipeline.execute()
     except (TypeError, ValueError):
-        # What redis-py makes of the replies to other requests.
+        # redis-py could not convert the replies, because they belong to other requests.
         replies = [None]
     if not all(type(members) in (set, list) and all(type(each) is bytes for each in members) for members in replies):
-        note_confusion()
+        reset_connections()
         return
     for (prefix, table), members in zip(places, replies, strict=True):
-        note(prefix, table, members)
+        remember(prefix, table, members)
 
 
 def known(prefix: str, table: str) -> DependencyIndex | None:
-    """The dependency index of a table, as it was when this process last heard of it."""
+    """Return the index of a table as this process last read it."""
     return _known.get((prefix, table))
 
 
-def understood(prefix: str, table: str) -> DependencyIndex | None:
-    """The same, if all that is in it is ours."""
+def usable(prefix: str, table: str) -> DependencyIndex | None:
+    """Return the known index of a table unless it has foreign members."""
     index = known(prefix, table)
     return index if index is None or index.incarnation is not None or not index.size else None
 
 
-def note(prefix: str, table: str, members: Sequence[bytes]) -> DependencyIndex:
-    """The dependency index that has these members."""
+def remember(prefix: str, table: str, members: Sequence[bytes]) -> DependencyIndex:
+    """Store and return the index with these members."""
     index = DependencyIndex(members)
     _known.put((prefix, table), index)
     return index
 
 
-def expect(prefix: str, table: str, member: str) -> None:
-    """To be called when this process registers a shape: what it knew without that is out of date."""
+def forget_if_lacking(prefix: str, table: str, member: str) -> None:
+    """Forget the known index of a table if it lacks a shape that this process is about to register."""
     index = known(prefix, table)
     if index is not None and member.encode() not in index.members:
         _known.forget((prefix, table))
@@ -138,7 +140,7 @@ _known: LruMap[tuple[str, str], DependencyIndex] = LruMap(1000)
 
 
 @on_change
-def _forget(setting: str) -> None:
-    # Those of another server.
+def _forget_all(setting: str) -> None:
+    # The settings may name another server.
     if setting in CLIENT_SETTINGS:
         _known.clear()

@@ -1,6 +1,6 @@
-"""Locks: of many that miss at once, one computes.
+"""Locks that prevent cache stampedes: of several concurrent misses, one computes the value and the others wait for it.
 
-A lock has a key of its own, so nobody ever reads one as a value.
+A lock has a key of its own, so it is never read as a value.
 """
 
 from __future__ import annotations
@@ -10,68 +10,74 @@ import time
 from collections.abc import Iterator
 
 from . import keys, pending_releases
-from .client import execute, note_confusion, run_script
+from .client import execute, reset_connections, run_script
 from .protocol import MISS, Lookup, read
 
-# Seconds after which a holder counts as dead, and for which others wait.
-LOCK_TIMEOUT = 60
+# A lock expires after this time, so no process waits for longer.
+LOCK_SECONDS = 60
+# Between two polls for the value; the pause doubles with each.
+FIRST_PAUSE_SECONDS = 0.005
+MAX_PAUSE_SECONDS = 0.1
 
 
 def acquire_lock(key: str, token: str) -> bool:
-    """Take the lock of `key`, so that other misses wait; False if another one has it.
+    """Take the lock of `key`, so that other misses wait.  Return False if another process has it.
 
-    The caller releases it, also if this raises: Redis may have executed it.
+    The caller releases it, also if this raises: Redis may have run the command.
     """
     lock = keys.lock_key(key)
-    reply = run_script("lock", [lock], [token, LOCK_TIMEOUT])
+    reply = run_script("lock", [lock], [token, LOCK_SECONDS])
     if reply not in (None, token.encode()):
-        # The reply to another request: this one may have taken the lock.
-        note_confusion()
-        pending_releases.owe([lock], token, LOCK_TIMEOUT)
+        # The reply belongs to another request: this one may have taken the lock.
+        reset_connections()
+        pending_releases.schedule([lock], token, LOCK_SECONDS)
     return reply == token.encode()
 
 
 def release_lock(key: str, token: str) -> None:
-    """Let others compute, if `token` holds the lock; soon, if Redis can't be reached."""
-    pending_releases.release([keys.lock_key(key)], token, LOCK_TIMEOUT)
+    """Release the lock if `token` owns it; in the background if Redis cannot be reached."""
+    pending_releases.release([keys.lock_key(key)], token, LOCK_SECONDS)
 
 
 def deadline() -> float:
-    """Until when to wait at most, on the monotonic clock: by then whoever holds the lock now has lost it."""
-    return time.monotonic() + LOCK_TIMEOUT
+    """Return the time, on the monotonic clock, at which any lock taken by now has expired."""
+    return time.monotonic() + LOCK_SECONDS
 
 
 def wait_for_value(missed: Lookup, until: float) -> Lookup:
-    """Wait while somebody else computes what `missed` lacks, `until` then: the value, or MISS when there is none."""
+    """Wait until the owner of the lock has stored or given up the value that `missed` lacks, at most `until`.
+
+    The result has the value, or MISS if there is none.
+    """
     for pause in _pauses(until):
-        lookup = _peek(missed)
+        lookup = _poll(missed)
         if lookup is not None:
             return lookup
         time.sleep(pause)
     return read(missed.key, missed.version_set)
 
 
-async def await_value(missed: Lookup, until: float) -> Lookup:
-    """`wait_for_value` for coroutines."""
+async def wait_for_value_async(missed: Lookup, until: float) -> Lookup:
+    """Do what `wait_for_value` does, in a coroutine."""
     from asgiref.sync import sync_to_async
 
     for pause in _pauses(until):
-        lookup = await sync_to_async(_peek)(missed)
+        lookup = await sync_to_async(_poll)(missed)
         if lookup is not None:
             return lookup
         await asyncio.sleep(pause)
     return await sync_to_async(read)(missed.key, missed.version_set)
 
 
-def _peek(missed: Lookup) -> Lookup | None:
+def _poll(missed: Lookup) -> Lookup | None:
     (locked,) = execute("MGET", keys.lock_key(missed.key))
     lookup = read(missed.key, missed.version_set)
-    # What was there and yet missed does not decode: it is not what the holder computes.
+    # The reader missed `missed.payload` because it could not decode it: it is not the value that is being computed.
     return None if locked and lookup.payload in (MISS, missed.payload) else lookup
 
 
 def _pauses(until: float) -> Iterator[float]:
-    pause = 0.005
+    pause = FIRST_PAUSE_SECONDS
     while (left := until - time.monotonic()) > 0:
         yield min(pause, left)
-        pause = min(pause * 2, 0.1)
+        pause = min(pause * 2, MAX_PAUSE_SECONDS)

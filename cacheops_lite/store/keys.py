@@ -1,19 +1,19 @@
-"""Names of keys in Redis::
+"""The names of keys in Redis::
 
     {prefix}cacheops:v:{hash}           a cached value
     {prefix}cacheops:t:{table}          the table version
     {prefix}cacheops:i:{table}          the table's dependency index: a set of shapes, "columns|id[|columns read]",
-                                        and of "@token", its incarnation
+                                        and of "@token", the incarnation of this set
     {prefix}cacheops:d:{table}:{dep}    a dependency version, where dep is "column=token&...|id"
     {prefix}cacheops:c:{table}:{dep}    the conjunction set of a dependency: keys of the values that depend on it
                                         (not with CACHEOPS_INSIDEOUT)
     {prefix}cacheops:f:{table}          the table's fence: a sorted set of tokens of the writers that are about to
-                                        commit, scored by the time at which each counts as dead; while there is one,
+                                        commit, scored by the time at which each token expires; while it has a member,
                                         no version of the table is created
-    {prefix}cacheops:l:{hash}           a lock
+    {prefix}cacheops:l:{hash}           a lock: another process computes the value
     {prefix}cacheops:s:{name}           a value of the simple cache, see `functions`
 
-The id of a shape tells apart dependencies on the same rows that read different columns.
+The id of a shape distinguishes dependencies on the same rows that read different columns.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..schema import Dependency, name
+from ..schema import Dependency, name_in_keys
 
-# To be raised when the layout of keys, versions or payloads changes: old values then become unreachable.
+# Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
 FORMAT_VERSION = 6
 NAMESPACE = "cacheops:"
-# The letters that follow it; as a pattern of Redis they match all keys of this package.
-KINDS = "[cdfilstv]:"
-LONGEST_ID = 40
+# What follows the namespace in every key of this package, as a pattern for Redis and for `re`.
+KIND_PATTERN = "[cdfilstv]:"
+MAX_ID_LENGTH = 40
 TOKEN_LENGTH = 8
 
 
 class NamedDependency(NamedTuple):
-    """A dependency without its values, and the part of the version's key that tells which one it is."""
+    """How keys name a dependency: its table, its shape, and the last part of its version's key."""
 
     table: str
     shape: str
     dependency: str
 
 
-def named(dependency: Dependency) -> NamedDependency:
-    """The shape that covers `dependency` and the name of its version."""
+def name_dependency(dependency: Dependency) -> NamedDependency:
+    """Return the names that keys have for a dependency."""
     conditions = dependency.conditions
     columns, table, shape, read_id = _names(
         dependency.table, tuple([each[0] for each in conditions]), dependency.columns
@@ -58,51 +58,51 @@ def named(dependency: Dependency) -> NamedDependency:
 def _names(
     table: str, columns: tuple[str, ...], read_columns: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], str, str, str]:
-    """What stands in keys for columns, a table, a shape and the columns that it reads; whatever the values."""
+    """Return the names of the columns, the table, the shape and the id of the columns read; values do not matter."""
     names = tuple(map(name, columns))
     if read_columns is None:
         read, read_id = "", "*"
     else:
         read = read_id = ",".join(map(name, read_columns))
-        if len(read) > LONGEST_ID:
+        if len(read) > MAX_ID_LENGTH:
             read_id = "#" + hashlib.blake2b(read.encode(), digest_size=8).hexdigest()
     all_names = ",".join(names)
     shape = f"{all_names}|{read_id}" if read_id in ("*", read) else f"{all_names}|{read_id}|{read}"
-    return names, name(table), shape, read_id
+    return names, name_in_keys(table), shape, read_id
 
 
-class Family(NamedTuple):
-    """Dependencies on one column of a table that differ in its value: their versions are ``head + token + tail``."""
+class KeyTemplate(NamedTuple):
+    """The names of dependencies on one column of a table that differ in its value: ``head + token + tail``."""
 
     shape: str
     head: str
     tail: str
 
 
-def family(table: str, column: str, read: tuple[str, ...] | None) -> Family:
-    """That of ``Dependency(table, ((column, token),), read)``."""
-    _, shape, dependency = named(Dependency(table, ((column, ""),), read))
+def key_template(table: str, column: str, read: tuple[str, ...] | None) -> KeyTemplate:
+    """Return the template of ``Dependency(table, ((column, token),), read)`` for any token."""
+    _, shape, dependency = name_dependency(Dependency(table, ((column, ""),), read))
     head, separator, tail = dependency.partition("=")
-    return Family(shape, head + separator, tail)
+    return KeyTemplate(shape, head + separator, tail)
 
 
 class Digest:
-    """The beginning of many digests, which have their first parts in common."""
+    """A prepared digest, for many texts that share their first parts."""
 
     def __init__(self, *parts: str):
-        self._begun = hashlib.blake2b(digest_size=16)
-        _add(self._begun, parts)
+        self._prepared = hashlib.blake2b(digest_size=16)
+        _add(self._prepared, parts)
 
     def of(self, *parts: str) -> str:
-        """A short text that differs when any of all parts or their order does."""
-        md = self._begun.copy()
+        """Return a short text that differs if any part, or the order of the parts, differs."""
+        md = self._prepared.copy()
         _add(md, parts)
         return base64.urlsafe_b64encode(md.digest())[:-2].decode()
 
 
 def digest(*parts: str) -> str:
-    """A short text that differs when any of `parts` or their order does."""
-    return _NOTHING.of(*parts)
+    """Return a short text that differs if any of `parts`, or their order, differs."""
+    return _EMPTY.of(*parts)
 
 
 def _add(md: hashlib.blake2b, parts: Iterable[str]) -> None:
@@ -112,16 +112,16 @@ def _add(md: hashlib.blake2b, parts: Iterable[str]) -> None:
         md.update(encoded)
 
 
-_NOTHING = Digest()
+_EMPTY = Digest()
 
 
 def fresh_token() -> str:
-    """A random token of TOKEN_LENGTH characters, for table versions, versions and locks."""
+    """Return a random token of TOKEN_LENGTH characters, for versions, fences and locks."""
     return base64.urlsafe_b64encode(os.urandom(TOKEN_LENGTH * 3 // 4)).decode()
 
 
 def escape_glob(text: str) -> str:
-    """A pattern of Redis that matches `text` alone."""
+    """Return the pattern for Redis that matches only `text`."""
     return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
 
 

@@ -1,7 +1,7 @@
-"""Prefixes of keys: ``CACHEOPS_PREFIX``, by which projects, hosts or tenants share one Redis.
+"""Prefixes of keys: with ``CACHEOPS_PREFIX`` projects, hosts or tenants share one Redis.
 
-A value lies under the prefix of its whole query.  Generations and versions of a table lie under the prefix that this
-table alone gets, which is all that a write can know.
+A value has the prefix of its whole query.  The versions of a table have the prefix for a query of this table alone: a
+write knows nothing else.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from django.utils.module_loading import import_string
 
 from ..conf import on_change, settings
 from ..schema import watched_columns
-from .keys import KINDS, NAMESPACE, name
+from .keys import KIND_PATTERN, NAMESPACE, name
 from .write_set import WriteSet
 
 
 class PrefixQuery:
-    """What a prefix function gets.
+    """The argument of a prefix function.
 
-    `dbs` are the aliases of the databases and `tables` the names of the tables that a result rests on, both empty for
-    the simple cache; `func` is the decorated function, None for a queryset and for a write.
+    `dbs` are the aliases of the databases and `tables` the names of the tables that a result depends on; both are empty
+    for the simple cache.  `func` is the decorated function, None for a queryset and for a write.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class PrefixQuery:
 
     @property
     def db(self) -> str:
-        """The only one of `dbs`.  Raises ImproperlyConfigured if there is none or more."""
+        """The single database.  Raises ImproperlyConfigured if there is none or more than one."""
         return _only("database", self.dbs)
 
     @property
     def table(self) -> str:
-        """The only one of `tables`.  Raises ImproperlyConfigured if there is none or more."""
+        """The single table.  Raises ImproperlyConfigured if there is none or more than one."""
         return _only("table", self.tables)
 
 
 class NotSingle(ImproperlyConfigured):
-    """A prefix function asked for the only database or table of a query that has none or several."""
+    """A prefix function asked for the single database or table of a query that has none or several."""
 
 
 def _only(what: str, names: Sequence[str]) -> str:
@@ -58,46 +58,46 @@ def _only(what: str, names: Sequence[str]) -> str:
 
 
 def prefix_of(func: Callable[..., object] | None = None, dbs: Iterable[str] = (), tables: Iterable[str] = ()) -> str:
-    """The prefix of a value.  Raises ImproperlyConfigured when ``CACHEOPS_PREFIX`` makes no sense."""
-    function = _function()
+    """Return the prefix of a value.  Raises ImproperlyConfigured if ``CACHEOPS_PREFIX`` is invalid."""
+    function = _prefix_function()
     return "" if function is None else _checked(function(PrefixQuery(func, dbs, tables)))
 
 
 def prefix_of_table(table: str, using: str) -> str:
-    """The prefix that reads on the database `using` have for table versions and versions of a table, by its name in keys."""
-    if _function() is None:
+    """Return the prefix of a table's versions for reads on the database `using`; `table` is its name in keys."""
+    if _prefix_function() is None:
         return ""
     return prefix_of(dbs=[using], tables=[unquote(table)])
 
 
 def prefixes_of_table(table: str) -> list[str]:
-    """All prefixes that reads may have for a table: what is written by one database may be read by way of another."""
-    if _function() is None:
+    """Return the prefixes of a table's versions for reads on any database: a write on one may be read on another."""
+    if _prefix_function() is None:
         return [""]
     return list(dict.fromkeys(prefix_of_table(table, alias) for alias in connections))
 
 
 def all_prefixes() -> list[str]:
-    """All prefixes that can be told now: of the simple cache and of all tables."""
-    if _function() is None:
+    """Return all prefixes known now: that of the simple cache and those of all tables."""
+    if _prefix_function() is None:
         return [""]
     tables = [prefix for table in watched_columns() for prefix in prefixes_of_table(name(table))]
-    # Where it can't be told, the simple cache can't be used either.
+    # If the function cannot answer for the simple cache, the simple cache cannot be used either.
     with suppress(NotSingle):
         tables.insert(0, prefix_of())
     return list(dict.fromkeys(tables))
 
 
 def prefixes_of_database(using: str) -> list[str]:
-    """The prefixes that reads on a database have for its tables."""
-    if _function() is None:
+    """Return the prefixes of the versions of all tables for reads on a database."""
+    if _prefix_function() is None:
         return [""]
-    return list(dict.fromkeys(prefix_of_table(name(table), using) for table in watched_columns()))
+    return list(dict.fromkeys(prefix_of_table(name_in_keys(table), using) for table in tracked_columns()))
 
 
-def by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
-    """`write_set` divided by the prefixes of the tables that it is about; whoever is to be told is told once."""
-    if _function() is None:
+def split_by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
+    """Divide `write_set` by the prefixes of its tables.  Only the first part has the signals: they are sent once."""
+    if _prefix_function() is None:
         return {"": write_set}
     parts: dict[str, WriteSet] = (
         {prefix: WriteSet(everything=True) for prefix in all_prefixes()} if write_set.everything else {}
@@ -106,28 +106,28 @@ def by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
         part = WriteSet([change for change in write_set.changes if change.table == table], write_set.tables & {table})
         for prefix in prefixes_of_table(table):
             parts.setdefault(prefix, WriteSet()).add(part)
-    next(iter(parts.values()), write_set).notices.extend(write_set.notices)
+    next(iter(parts.values()), write_set).signals.extend(write_set.signals)
     return parts
 
 
 _cached_function: Callable[[PrefixQuery], object] | None = None
-_is_known = False
+_is_loaded = False
 
 
-def _function() -> Callable[[PrefixQuery], object] | None:
-    global _cached_function, _is_known
-    if not _is_known:
-        _cached_function, _is_known = _load(settings.CACHEOPS_PREFIX), True
+def _prefix_function() -> Callable[[PrefixQuery], object] | None:
+    global _cached_function, _is_loaded
+    if not _is_loaded:
+        _cached_function, _is_loaded = _import_function(settings.CACHEOPS_PREFIX), True
     return _cached_function
 
 
 @on_change
-def _forget(setting: str) -> None:
-    global _is_known
-    _is_known = False
+def _reset(setting: str) -> None:
+    global _is_loaded
+    _is_loaded = False
 
 
-def _load(function: object) -> Callable[[PrefixQuery], object] | None:
+def _import_function(function: object) -> Callable[[PrefixQuery], object] | None:
     if isinstance(function, str) and function:
         try:
             function = import_string(function)
@@ -149,7 +149,7 @@ def _misconfigured(function: object, why: str = "") -> ImproperlyConfigured:
 def _checked(prefix: object) -> str:
     if not isinstance(prefix, str):
         raise ImproperlyConfigured(f"CACHEOPS_PREFIX returned {prefix!r}; it should be a str")
-    if found := re.search(NAMESPACE + KINDS, prefix):
+    if found := re.search(NAMESPACE + KIND_PATTERN, prefix):
         raise ImproperlyConfigured(
             f"CACHEOPS_PREFIX returned {prefix!r}; {found.group()!r} in it looks like the beginning of a cache key"
         )

@@ -1,7 +1,7 @@
-"""Locks, and holds of tables, that this process has to release.
+"""Locks and fences that this process still has to release.
 
-A release is noted before it is sent, so that whatever interrupts it, it is done: by a thread in the background, until
-the lock or hold expires by itself.
+A release is recorded before it is sent.  If it is interrupted, a background thread repeats it until it succeeds or the
+lock or fence has expired.
 """
 
 from __future__ import annotations
@@ -10,43 +10,43 @@ import time
 from collections.abc import Iterable
 
 from .background_retry import BackgroundRetry
-from .circuit_breaker import EXPECTED, call
+from .circuit_breaker import STORE_ERRORS, call
 from .client import run_script
 
-# By key and the token that it is held with: when it expires by itself, on the monotonic clock.
-_owed: dict[tuple[str, str], float] = {}
+# {(key, token of its owner): when it expires, on the monotonic clock}
+_pending: dict[tuple[str, str], float] = {}
 
 
-def owe(keys: Iterable[str], token: str, seconds: float) -> None:
-    """Have the locks and holds at `keys` released soon, if `token` still holds them; after `seconds` they expire."""
-    _note(keys, token, seconds)
-    _courier.start()
+def schedule(keys: Iterable[str], token: str, seconds: float) -> None:
+    """Release the locks and fences at `keys` in the background, if `token` owns them; they expire after `seconds`."""
+    _record(keys, token, seconds)
+    _retry.start()
 
 
 def release(keys: Iterable[str], token: str, seconds: float) -> None:
-    """The same, now if that is possible.  Raises nothing that Redis does."""
-    _note(keys, token, seconds)
+    """Release them now, in the background if that fails.  Raises no error of Redis."""
+    _record(keys, token, seconds)
     try:
-        call(deliver)
-    except EXPECTED:
-        _courier.start()
+        call(release_all)
+    except STORE_ERRORS:
+        _retry.start()
     except BaseException:
-        _courier.start()
+        _retry.start()
         raise
 
 
-def _note(keys: Iterable[str], token: str, seconds: float) -> None:
-    until = time.monotonic() + seconds
+def _record(keys: Iterable[str], token: str, seconds: float) -> None:
+    expires_at = time.monotonic() + seconds
     for key in keys:
-        _owed[key, token] = until
+        _pending[key, token] = expires_at
 
 
-def deliver() -> None:
-    """Release all that is owed.  Raises what Redis does."""
-    for (key, token), until in list(_owed.items()):
-        if time.monotonic() < until:
+def release_all() -> None:
+    """Release all that is recorded.  Raises errors of Redis."""
+    for (key, token), expires_at in list(_pending.items()):
+        if time.monotonic() < expires_at:
             run_script("release", [key], [token])
-        _owed.pop((key, token), None)
+        _pending.pop((key, token), None)
 
 
-_courier = BackgroundRetry("cacheops_lite.store.pending_releases", lambda: call(deliver), lambda: not _owed)
+_retry = BackgroundRetry("cacheops_lite.store.pending_releases", lambda: call(release_all), lambda: not _pending)

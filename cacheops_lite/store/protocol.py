@@ -1,8 +1,8 @@
-"""The store: the protocol that keeps cached values valid.
+"""The protocol that keeps cached values valid.
 
-A cached value carries the versions that it was built under and is valid while every one of them still stands.  The steps,
-in the order that makes it so: `read` (versions come with the value), `create_versions` (what of them is absent is made), the
-database, `fill`; and on the side of a write, in `invalidator`: `invalidate`.
+A cached value carries the versions that it was built under, and is valid while all of them are unchanged.  A read takes
+these steps, in this order: `read` (value and versions in one round trip), `create_versions` (the missing ones), the
+database, `fill`.  The other side, the invalidation by writes, is in `invalidator`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..conf import settings
 from ..schema import Dependency, RowsByDependency
 from ..utils import LruMap
 from . import dependency_index, keys
-from .client import execute, note_confusion, run_script
+from .client import execute, reset_connections, run_script
 from .invalidator import deliver_overdue, is_overdue
 
 DIGEST_LENGTH = 16
@@ -37,10 +37,10 @@ MISS = _Miss()
 
 
 class VersionSet:
-    """What a result rests on, as Redis keys: table versions of tables and versions of dependencies.
+    """The Redis keys of the versions that a result depends on: table versions, then dependency versions.
 
-    `prefix` is that of all keys, or tells the one of each table.  The versions of `coarse` dependencies are what
-    narrower ones are made under at the fill; a value then carries these instead.
+    `prefix` is the prefix of all keys, or a function from a table to its prefix.  `coarse` are table-wide dependencies
+    that row-level ones replace at the fill: a value carries the versions of the latter only.
     """
 
     def __init__(
@@ -50,40 +50,43 @@ class VersionSet:
         tables: Iterable[str] = (),
         coarse: Iterable[Dependency] = (),
     ):
-        shapes = [keys.named(dependency) for dependency in dependencies]
-        if len(shapes) > 1:
-            shapes = sorted(set(shapes))
-        self.tables = sorted({shape.table for shape in shapes} | set(map(keys.name, tables)))
+        named = [keys.name_dependency(dependency) for dependency in dependencies]
+        if len(named) > 1:
+            named = sorted(set(named))
+        self.tables = sorted({each.table for each in named} | set(map(keys.name, tables)))
         self.prefixes = [prefix if isinstance(prefix, str) else prefix(table) for table in self.tables]
-        self._shapes = shapes
-        self.dependencies = [shape.dependency for shape in shapes]
-        self.owners = [self.tables.index(shape.table) for shape in shapes]
-        self.coarse = {each: self.dependencies.index(keys.named(each).dependency) for each in coarse}
-        # The keys whose values are in a value's digest: table versions, then versions.
-        self.checked_keys = [
+        self._named = named
+        self.dependencies = [each.dependency for each in named]
+        # For each dependency, the position of its table in `tables`.
+        self.owners = [self.tables.index(each.table) for each in named]
+        self.coarse = {each: self.dependencies.index(keys.name_dependency(each).dependency) for each in coarse}
+        # The keys of the versions, in the order in which a value's digest covers them.
+        self.version_keys = [
             *map(keys.table_version_key, self.prefixes, self.tables),
-            *self._of_dependencies(keys.version_key),
+            *self._keys_of_dependencies(keys.version_key),
         ]
 
     @cached_property
     def conjunction_set_keys(self) -> list[str]:
-        """The sets of those versions that a value itself carries."""
+        """The conjunction sets of the dependencies whose versions a value carries."""
         coarse = set(self.coarse.values())
-        return [key for i, key in enumerate(self._of_dependencies(keys.conjunction_set_key)) if i not in coarse]
+        sets = self._keys_of_dependencies(keys.conjunction_set_key)
+        return [key for i, key in enumerate(sets) if i not in coarse]
 
     @cached_property
     def carried(self) -> list[int]:
-        """Which of `checked_keys` a value itself carries."""
+        """The positions in `version_keys` of the versions that a value carries."""
         coarse = {len(self.tables) + i for i in self.coarse.values()}
-        return [i for i in range(len(self.checked_keys)) if i not in coarse]
+        return [i for i in range(len(self.version_keys)) if i not in coarse]
 
-    def _of_dependencies(self, key: Callable[[str, str], str]) -> list[str]:
+    def _keys_of_dependencies(self, key: Callable[[str, str], str]) -> list[str]:
         return [
-            key(self.prefixes[owner], version) for owner, version in zip(self.owners, self.dependencies, strict=True)
+            key(self.prefixes[owner], dependency)
+            for owner, dependency in zip(self.owners, self.dependencies, strict=True)
         ]
 
-    def standing(self, found: Sequence[bytes | None]) -> bool:
-        """All of `checked_keys` are there, and each version is of its table's present table version."""
+    def are_current(self, found: Sequence[bytes | None]) -> bool:
+        """Return whether all versions exist, and each dependency version begins with its table's present version."""
         if None in found:
             return False
         n = len(self.tables)
@@ -93,26 +96,26 @@ class VersionSet:
         )
 
     @cached_property
-    def making_keys(self) -> list[str]:
-        """Those that ``read.lua`` makes versions by: dependency indexes, then holds."""
+    def index_and_fence_keys(self) -> list[str]:
+        """The further keys that ``read.lua`` needs to create versions: dependency indexes, then fences."""
         return [
             *map(keys.index_key, self.prefixes, self.tables),
             *map(keys.fence_key, self.prefixes, self.tables),
         ]
 
     @cached_property
-    def as_json(self) -> str:
-        """What ``read.lua`` registers."""
-        members = [sorted({shape.shape for shape in self._shapes if shape.table == table}) for table in self.tables]
+    def registration(self) -> str:
+        """The shapes that ``read.lua`` adds to the dependency indexes, and `owners` counted from 1, as JSON."""
+        members = [sorted({each.shape for each in self._named if each.table == table}) for table in self.tables]
         return json.dumps({"shapes": members, "owners": [owner + 1 for owner in self.owners]})
 
-    def expect_shapes(self) -> None:
-        """To be called when they are registered."""
-        for shape, owner in zip(self._shapes, self.owners, strict=True):
-            dependency_index.expect(self.prefixes[owner], shape.table, shape.shape)
+    def forget_outdated_indexes(self) -> None:
+        """Forget the known dependency indexes that lack a shape of these; call it when the shapes are registered."""
+        for each, owner in zip(self._named, self.owners, strict=True):
+            dependency_index.forget_if_lacking(self.prefixes[owner], each.table, each.shape)
 
-    def groups(self, rows_by_dependency: RowsByDependency) -> list[dict[str, Any]]:
-        """What ``fill.lua`` is to put in the places of coarse dependencies."""
+    def row_level_groups(self, rows_by_dependency: RowsByDependency) -> list[dict[str, Any]]:
+        """Return the groups of versions by which ``fill.lua`` replaces those of coarse dependencies."""
         found: list[dict[str, Any]] = []
         for dependency, position in self.coarse.items():
             owner = self.owners[position]
@@ -122,9 +125,9 @@ class VersionSet:
                 found.append(_group(owner, prefix, self.dependencies[position], "", [""]))
                 continue
             for column, tokens in columns.items():
-                family = keys.family(dependency.table, column, dependency.columns)
-                group = _group(owner, prefix, family.head, family.tail, sorted(tokens))
-                found.append({**group, "index": keys.index_key(prefix, table), "shape": family.shape})
+                template = keys.key_template(dependency.table, column, dependency.columns)
+                group = _group(owner, prefix, template.head, template.tail, sorted(tokens))
+                found.append({**group, "index": keys.index_key(prefix, table), "shape": template.shape})
         return found
 
 
@@ -137,7 +140,10 @@ def _group(owner: int, prefix: str, head: str, tail: str, values: list[str]) -> 
 
 @dataclass(slots=True)
 class Lookup:
-    """What a read found: the payload of a valid value or MISS, and the versions that a new value would stand under."""
+    """What a read found: the payload of a valid value or MISS, and the versions to store a new value under.
+
+    `versions` are None if some do not exist yet.
+    """
 
     key: str
     version_set: VersionSet
@@ -146,25 +152,26 @@ class Lookup:
 
 
 def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
-    """Look `key` up together with all that it rests on, in one round trip.
+    """Read the value of `key` and its versions in one round trip.
 
-    With a `timeout` in seconds what is absent, and will hardly be found, is made at once, to live as long at least.
+    With a `timeout` in seconds, missing versions are created in the same round trip if the value is unlikely to be
+    cached; they live at least that long.
     """
     while True:
         deliver_overdue()
         lookup = _read(key, version_set, timeout)
-        # Before our reply others may have come that tell of a flush which was lost.
+        # While this waited for the reply, it may have read that an invalidation sent earlier on the connection failed.
         if not is_overdue():
             return lookup
 
 
 def _read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
-    if timeout and not _known.get(key):
+    if timeout and not _probably_cached.get(key):
         return _run_read(key, version_set, timeout)
     if version_set.coarse:
         return _run_read(key, version_set, 0)
-    value, *found = checked(execute("MGET", key, *version_set.checked_keys), 1 + len(version_set.checked_keys))
-    if not version_set.standing(found):
+    value, *found = checked_reply(execute("MGET", key, *version_set.version_keys), 1 + len(version_set.version_keys))
+    if not version_set.are_current(found):
         return Lookup(key, version_set, MISS, None)
     payload: bytes | _Miss = MISS
     if value is not None and value[:DIGEST_LENGTH] == _digest(key, found):
@@ -173,26 +180,26 @@ def _read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
 
 
 def create_versions(lookup: Lookup, timeout: int) -> None:
-    """Make sure that `lookup` holds versions.  To be called before the database is asked."""
+    """Create the missing versions of `lookup`, unless a table is fenced.  Call it before the database is read."""
     if lookup.versions is None:
         lookup.versions = _run_read(lookup.key, lookup.version_set, timeout).versions
 
 
 def _run_read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
-    """Read by script; with a timeout, make what is absent."""
+    """Read by script; with a timeout, create the missing versions."""
     args: list[Any] = [len(version_set.tables), len(version_set.dependencies), int(bool(version_set.coarse))]
-    making_keys: list[str] = []
+    creation_keys: list[str] = []
     if timeout:
-        args += [keys.fresh_token(), timeout, version_set.as_json]
-        making_keys = version_set.making_keys
-        version_set.expect_shapes()
-    reply = run_script("read", [key, *version_set.checked_keys, *making_keys], args)
-    digest, kept, *found = checked(reply, 2 + len(version_set.checked_keys))
+        args += [keys.fresh_token(), timeout, version_set.registration]
+        creation_keys = version_set.index_and_fence_keys
+        version_set.forget_outdated_indexes()
+    reply = run_script("read", [key, *version_set.version_keys, *creation_keys], args)
+    digest, value, *found = checked_reply(reply, 2 + len(version_set.version_keys))
     payload: bytes | _Miss = MISS
     if digest and digest == _digest(key, [found[i] or b"" for i in version_set.carried]):
-        payload = kept
-        _known.put(key, True)
-    return Lookup(key, version_set, payload, found if version_set.standing(found) else None)
+        payload = value
+        _probably_cached.put(key, True)
+    return Lookup(key, version_set, payload, found if version_set.are_current(found) else None)
 
 
 def fill(
@@ -203,40 +210,41 @@ def fill(
     rows_by_dependency: RowsByDependency | None = None,
     run: Callable[[str, Sequence[Any], Sequence[Any]], Any] = run_script,
 ) -> bool:
-    """Store `payload` for `timeout` seconds, under `key` if it is another one; False when it was dead on arrival.
+    """Store `payload` for `timeout` seconds under `key` (default: that of `lookup`).
 
-    `rows_by_dependency` tells what it rests on of the basis' coarse dependencies.  With `send_script` to `run` it, it may
-    still be under way on return.
+    `rows_by_dependency` are the row-level dependencies that replace the coarse ones of the version set.  With
+    `send_script` as `run`, the command may still be on its way when this returns.  Return False if nothing is stored,
+    because there are no versions or one of them has changed.
     """
     if not timeout or lookup.versions is None:
         return False
     version_set = lookup.version_set
-    dependents = () if settings.CACHEOPS_INSIDEOUT else version_set.conjunction_set_keys
+    conjunction_sets = () if settings.CACHEOPS_INSIDEOUT else version_set.conjunction_set_keys
     key = key or lookup.key
     digest = _digest(key, [lookup.versions[i] for i in version_set.carried])
     args = [digest, payload, timeout, len(lookup.versions), *lookup.versions]
     if version_set.coarse:
-        args += [keys.fresh_token(), json.dumps(version_set.groups(rows_by_dependency or {}))]
-    _known.put(lookup.key, True)
-    return bool(run("fill", [key, *version_set.checked_keys, *dependents], args))
+        args += [keys.fresh_token(), json.dumps(version_set.row_level_groups(rows_by_dependency or {}))]
+    _probably_cached.put(lookup.key, True)
+    return bool(run("fill", [key, *version_set.version_keys, *conjunction_sets], args))
 
 
-# Only a guess at whether a value will be found, which decides between a command and a script.
-_known: LruMap[str, bool] = LruMap(4096)
+# A guess whether a value will be found: it only decides between MGET and a script that also creates versions.
+_probably_cached: LruMap[str, bool] = LruMap(4096)
 
 
 def _digest(key: str, versions: Sequence[bytes]) -> bytes:
-    # It proves that a value belongs to its key: a reply may be the one to another request.  Generations and versions have
-    # fixed lengths, so that joining them is unambiguous.
+    # It proves that a value belongs to its key, because a reply may belong to another request.  All versions of a kind
+    # have the same length, so joining them is unambiguous.
     return hashlib.blake2b(b"".join([*versions, key.encode()]), digest_size=DIGEST_LENGTH).digest()
 
 
-def checked(reply: Any, length: int) -> list[Any]:
-    """`reply`, if it has the form of a reply to the request for so many values; else as many that are absent."""
-    if type(reply) is list and len(reply) == length and _KINDS_OF_VALUES.issuperset(map(type, reply)):
+def checked_reply(reply: Any, length: int) -> list[Any]:
+    """Return `reply` if it is a list of `length` values or None, else a list of None: it belongs to another request."""
+    if type(reply) is list and len(reply) == length and _TYPES_OF_VALUES.issuperset(map(type, reply)):
         return reply
-    note_confusion()
+    reset_connections()
     return [None] * length
 
 
-_KINDS_OF_VALUES = frozenset({bytes, type(None)})
+_TYPES_OF_VALUES = frozenset({bytes, type(None)})

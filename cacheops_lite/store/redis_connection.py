@@ -1,12 +1,14 @@
-"""Single commands on connections that are kept at hand: half of what a command takes is redis-py's pool and its checks.
+"""Run single commands on connections that are kept open, without redis-py's pool and its checks.
 
-A connection is used by one at a time: who takes it is the only one who has it, whatever thread, greenlet or signal
-handler he is; it comes back once its reply was read, or counted as owed.  Whatever else happens to it, it is closed and
-given back to its pool, and the command goes the usual way, which connects anew and tries as often as redis-py is told
-to.  So what is sent this way has to do no harm when it is done twice.
+The pool and the checks take half the time of a command.
 
-A reply that nobody waits for is read by who next uses the connection: the server answers in turn.  Who sent the command
-is told if it was an error, or if the connection was lost before it came.
+One caller uses a connection at a time: `_acquire` removes it from the idle list, so no other thread, greenlet or signal
+handler can get it.  It returns to the list once its reply was read or is noted as pending.  After any failure the
+connection is closed and given back to redis-py's pool, and the command is run through redis-py, which reconnects and
+retries as configured.  So every command sent here must be idempotent: it may run twice.
+
+`DirectClient.send` does not wait for the reply.  The server replies in order, so the next user of the connection reads
+the pending reply first, and calls the sender's error callback if it was an error or the connection was lost.
 """
 
 from __future__ import annotations
@@ -27,19 +29,20 @@ try:
 except ImportError:
     observability = None
 
-# For tests that see no difference.
+# Tests switch this off to compare both ways.
 ENABLED = True
 
-LOST = redis.ConnectionError("the connection was closed before the reply came")
-# Connections that wait at hand; more of them go back to their pool.
-MOST_KEPT = 32
-# Replies that nobody waits for, on one connection.
-MOST_OWED = 8
+CONNECTION_LOST = redis.ConnectionError("the connection was closed before the reply came")
+# Further connections go back to redis-py's pool.
+MAX_IDLE_CONNECTIONS = 32
+# Per connection; the next `send` waits for its reply.
+MAX_PENDING_REPLIES = 8
 
 CONNECTIONS = (redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
 _EXECUTE: Any = redis.Redis.execute_command
-# Older ones want a command's name for a connection; and somebody may watch commands since before we came.
-_IS_USUAL = (
+# Older versions of redis-py need the command's name to get a connection.  The method may also have been wrapped by an
+# instrumentation that was installed before this import.
+_IS_SUPPORTED_REDIS_PY = (
     inspect.signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is None
     and hasattr(redis.Connection, "is_connected")
     and _EXECUTE.__module__ == "redis.client"
@@ -47,158 +50,164 @@ _IS_USUAL = (
 )
 
 
-Told: TypeAlias = Callable[[redis.RedisError], None]
+ErrorCallback: TypeAlias = Callable[[redis.RedisError], None]
 
 
-class _Kept:
-    """A connection, and whom to tell of the replies that are still to come before the one to what is sent next."""
+class _OpenConnection:
+    """A connection, and the error callbacks of the replies that come before the reply to the next command."""
 
-    __slots__ = ("connection", "owed")
+    __slots__ = ("connection", "pending")
 
     def __init__(self, connection: Any):
         self.connection = connection
-        self.owed: deque[Told] = deque()
+        self.pending: deque[ErrorCallback] = deque()
 
-    def give_up(self) -> None:
-        """Close the connection, and tell that the replies will not come."""
+    def disconnect(self) -> None:
+        """Close the connection, and report its pending replies as lost."""
         self.connection.disconnect()
-        while self.owed:
-            self.owed.popleft()(LOST)
+        while self.pending:
+            self.pending.popleft()(CONNECTION_LOST)
 
 
-class Wire:
-    """The connections at hand of one client."""
+class DirectClient:
+    """The open connections of one client."""
 
     def __init__(self, client: Any):
         self.client = client
-        self._idle: list[_Kept] = []
-        self._is_plain = ENABLED and _is_plain(client)
+        self._idle: list[_OpenConnection] = []
+        self._is_supported = ENABLED and _is_supported(client)
 
     def execute(self, *command: Any) -> Any:
-        """The reply to a command that does no harm when it is done twice, and whose reply redis-py does not translate.
+        """Return the reply to an idempotent command whose reply redis-py does not convert.
 
         Raises what the client would.
         """
-        return self._do(command, self._ask)
+        return self._run(command, self._request)
 
-    def send(self, on_error: Told, *command: Any, surely: bool = False) -> None:
-        """Have such a command done, before all that comes after it on the same connection: nobody waits for the reply.
+    def send(self, on_error: ErrorCallback, *command: Any, check_connection: bool = False) -> None:
+        """Send an idempotent command without waiting for its reply; later commands on the connection run after it.
 
-        When that turns out to be an error, or is lost with the connection, `on_error` is called; it must not raise.
-        Where the command can't be sent like that, it is executed; so it is, `surely`, on what the server closed.
+        If the reply is an error, or is lost with the connection, `on_error` is called; it must not raise.  Where
+        sending without waiting is not possible, the command is executed as by `execute`; with `check_connection` also
+        if the server has closed the connection.
         """
-        self._do(command, partial(self._tell, on_error, surely))
+        self._run(command, partial(self._send, on_error, check_connection))
 
-    def _do(self, command: Sequence[Any], way: Callable[[_Kept, Sequence[Any]], Any]) -> Any:
+    def _run(self, command: Sequence[Any], send: Callable[[_OpenConnection, Sequence[Any]], Any]) -> Any:
         client = self.client
-        if not self._is_plain or _is_watched(client):
+        if not self._is_supported or _is_instrumented(client):
             return client.execute_command(*command)
-        kept: _Kept | None = None
+        opened: _OpenConnection | None = None
         try:
-            kept = self._take()
-            reply = way(kept, command)
+            opened = self._acquire()
+            reply = send(opened, command)
         except redis.ResponseError:
-            # That is a reply, too.
-            if kept is not None:
-                self._put_back(kept)
+            # An error reply is a complete reply: the connection is still usable.
+            if opened is not None:
+                self._put_back(opened)
             raise
         except BaseException as error:
-            if kept is None:
+            if opened is None:
                 raise
-            # What comes next on it might be the reply to this command.
-            kept.give_up()
-            client.connection_pool.release(kept.connection)
-            if not _may_be_tried_again(kept.connection, error):
+            # The next reply on this connection might belong to this command.
+            opened.disconnect()
+            client.connection_pool.release(opened.connection)
+            if not _is_retryable(opened.connection, error):
                 raise
         else:
-            self._put_back(kept)
+            self._put_back(opened)
             return reply
         return client.execute_command(*command)
 
     def close(self) -> None:
-        """Close the connections that wait at hand."""
+        """Close the idle connections."""
         while self._idle:
             with suppress(IndexError):
-                kept = self._idle.pop()
-                kept.give_up()
-                self.client.connection_pool.release(kept.connection)
+                opened = self._idle.pop()
+                opened.disconnect()
+                self.client.connection_pool.release(opened.connection)
 
-    def _ask(self, kept: _Kept, command: Sequence[Any]) -> Any:
-        kept.connection.send_command(*command)
-        self._settle(kept)
-        return kept.connection.read_response()
+    def _request(self, opened: _OpenConnection, command: Sequence[Any]) -> Any:
+        opened.connection.send_command(*command)
+        self._read_pending(opened)
+        return opened.connection.read_response()
 
-    def _tell(self, on_error: Told, surely: bool, kept: _Kept, command: Sequence[Any]) -> None:
-        connection = kept.connection
-        # A health check takes the next reply for its own; and what the server closed swallows a command.
-        is_in_doubt = connection.health_check_interval or (surely and not kept.owed and connection.can_read())
-        if len(kept.owed) >= MOST_OWED or is_in_doubt:
-            self._ask(kept, command)
+    def _send(
+        self, on_error: ErrorCallback, check_connection: bool, opened: _OpenConnection, command: Sequence[Any]
+    ) -> None:
+        connection = opened.connection
+        # A health check of redis-py would take the next reply for its own.  A command that is sent on a connection
+        # which the server has closed is lost without an error.
+        must_wait = connection.health_check_interval or (
+            check_connection and not opened.pending and connection.can_read()
+        )
+        if len(opened.pending) >= MAX_PENDING_REPLIES or must_wait:
+            self._request(opened, command)
         else:
             connection.send_command(*command)
-            kept.owed.append(on_error)
+            opened.pending.append(on_error)
 
-    def _settle(self, kept: _Kept) -> None:
-        """Read the replies that nobody waited for."""
-        while kept.owed:
+    def _read_pending(self, opened: _OpenConnection) -> None:
+        """Read the replies to commands that were sent without waiting."""
+        while opened.pending:
             try:
-                kept.connection.read_response()
+                opened.connection.read_response()
             except redis.ResponseError as error:
-                kept.owed.popleft()(error)
+                opened.pending.popleft()(error)
             else:
-                kept.owed.popleft()
+                opened.pending.popleft()
 
-    def _take(self) -> _Kept:
+    def _acquire(self) -> _OpenConnection:
         while self._idle:
             try:
-                kept = self._idle.pop()
+                opened = self._idle.pop()
             except IndexError:
                 break
-            # After a fork it is the parent's.
-            if kept.connection.pid != os.getpid():
+            # After a fork, the connection belongs to the parent process.
+            if opened.connection.pid != os.getpid():
                 continue
-            if kept.owed and not kept.connection.is_connected:
-                # Somebody closed all of the pool's.
-                kept.give_up()
-            return kept
+            if opened.pending and not opened.connection.is_connected:
+                # The application disconnected the whole pool.
+                opened.disconnect()
+            return opened
         pool = self.client.connection_pool
         connection = pool.get_connection()
         try:
             if _has_unread(connection):
-                # Left by whoever had it before: the pool itself does not look over RESP3.
+                # An earlier user left a reply unread.  With RESP3, the pool itself does not check for that.
                 connection.disconnect()
                 connection.connect()
         except BaseException:
             connection.disconnect()
             pool.release(connection)
             raise
-        return _Kept(connection)
+        return _OpenConnection(connection)
 
-    def _put_back(self, kept: _Kept) -> None:
+    def _put_back(self, opened: _OpenConnection) -> None:
         pool = self.client.connection_pool
-        # A server that is about to move asks for it.
-        is_leaving = getattr(kept.connection, "should_reconnect", bool)()
-        if is_leaving or len(self._idle) >= min(MOST_KEPT, pool.max_connections // 2):
-            if kept.owed:
-                kept.give_up()
-            pool.release(kept.connection)
+        # A server that is about to move asks its clients to reconnect.
+        is_leaving = getattr(opened.connection, "should_reconnect", bool)()
+        if is_leaving or len(self._idle) >= min(MAX_IDLE_CONNECTIONS, pool.max_connections // 2):
+            if opened.pending:
+                opened.disconnect()
+            pool.release(opened.connection)
         else:
-            self._idle.append(kept)
+            self._idle.append(opened)
 
 
 def _has_unread(connection: Any) -> bool:
-    """There is a reply to a request before, or the server closed the connection."""
+    """Return whether a reply to an earlier request is unread, or the server has closed the connection."""
     try:
         return bool(connection.can_read())
     except (redis.ConnectionError, redis.TimeoutError, OSError):
         return True
 
 
-def _is_plain(client: Any) -> bool:
-    """Its commands do nothing that is not done here: no cluster, sentinel, cache of redis-py's own or fake."""
+def _is_supported(client: Any) -> bool:
+    """Return whether the client is a plain one: no cluster, no sentinel, no client-side cache of redis-py, no fake."""
     pool = getattr(client, "connection_pool", None)
     return (
-        _IS_USUAL
+        _IS_SUPPORTED_REDIS_PY
         and type(client) is redis.Redis
         and type(pool) is redis.ConnectionPool
         and pool.connection_class in CONNECTIONS
@@ -207,8 +216,8 @@ def _is_plain(client: Any) -> bool:
     )
 
 
-def _is_watched(client: Any) -> bool:
-    """Somebody watches the method that executes commands, and should see ours as well."""
+def _is_instrumented(client: Any) -> bool:
+    """Return whether a tracing tool or a test replaced the method that runs commands, and has to see these as well."""
     return (
         "execute_command" in client.__dict__
         or redis.Redis.execute_command is not _EXECUTE
@@ -216,9 +225,12 @@ def _is_watched(client: Any) -> bool:
     )
 
 
-def _may_be_tried_again(connection: Any, error: BaseException) -> bool:
-    """The connection may be an old one that the server closed; a server that does not answer is asked no more often
-    than redis-py would."""
+def _is_retryable(connection: Any, error: BaseException) -> bool:
+    """Return whether redis-py should retry the command.
+
+    After a connection error it should: the server may have closed an idle connection.  After a timeout only if the
+    client is configured to retry at all.
+    """
     if isinstance(error, redis.TimeoutError):
         retries = getattr(connection.retry, "get_retries", int)()
         return bool(retries)

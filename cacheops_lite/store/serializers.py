@@ -1,4 +1,4 @@
-"""How values become bytes: rows of ORM reads here, results of functions by ``CACHEOPS_SERIALIZER``."""
+"""Convert values to bytes and back: rows of the ORM with pickle, other values by ``CACHEOPS_SERIALIZER``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Serializer(Protocol):
 
 
 class PickleSerializer:
-    """The default: pickle with its highest protocol."""
+    """Serialize with pickle's highest protocol (the default)."""
 
     PickleError = pickle.PickleError
     HIGHEST_PROTOCOL = pickle.HIGHEST_PROTOCOL
@@ -35,12 +35,12 @@ class PickleSerializer:
 
 
 class _RowPickler(pickle.Pickler):
-    # PostgreSQL yields binary columns as memoryviews, which pickle can't take as they are.
+    # PostgreSQL returns binary columns as memoryviews, which pickle does not support.
     dispatch_table = copyreg.dispatch_table | {memoryview: lambda v: (memoryview, (bytes(v),))}
 
 
 def dumps_rows(rows: Any) -> bytes:
-    """Bytes of rows or of a single ORM result.  Raises what pickle raises when it can't."""
+    """Serialize rows or a single ORM result.  Raises what pickle raises for a value that it cannot serialize."""
     try:
         return pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)
     except TypeError:
@@ -53,9 +53,9 @@ loads_rows = pickle.loads
 
 
 def function_serializer() -> Serializer | ModuleType:
-    """What ``CACHEOPS_SERIALIZER`` names: ``'pickle'``, a module, a class or a dotted path to one.
+    """Return the serializer that ``CACHEOPS_SERIALIZER`` names: ``'pickle'``, a module, a class or its dotted path.
 
-    Raises ImproperlyConfigured when it has no ``dumps`` and ``loads``.
+    Raises ImproperlyConfigured if it has no ``dumps`` and ``loads``.
     """
     serializer = settings.CACHEOPS_SERIALIZER
     if serializer == "pickle":

@@ -1,4 +1,4 @@
-"""What a write changed."""
+"""Describe what a write changed: rows, whole tables, keys of the simple cache."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 
 from .dependency_shapes import Shape
 
-# Past this many images of one table in one flush its table version is dropped instead.
+# If one call would invalidate more changes of a table, its table version is dropped instead.
 MAX_CHANGES_PER_TABLE = 1000
 
 
 @dataclass(slots=True)
 class Change:
-    """One row of one table as a write changed it, in tokens by (quoted) column.
+    """One changed row of one table.
 
-    `old` and `new` are its images, None where there was or is no such row.  `changed` are the columns that may differ,
-    None where the row came or went.
+    `old` and `new` are its before and after image, {(quoted) column: token}; None if the row was inserted or deleted.
+    `changed` are the columns that may differ, None for an insert or a delete.
     """
 
     table: str
@@ -28,62 +28,63 @@ class Change:
 
     @property
     def weight(self) -> int:
-        """How many rows it is about."""
+        """How much it counts towards MAX_CHANGES_PER_TABLE."""
         return 1
 
     def dependencies(self, shape: Shape) -> Sequence[str] | None:
-        """What it meets of a shape of its table; None if that can't be told."""
+        """Return the dependencies of a shape that the row meets, None if an image lacks a column."""
         old, new, changed = self.old, self.new, self.changed
-        if changed is not None and not shape.concerns(changed):
+        if changed is not None and not shape.reads_any(changed):
             return ()
-        if old is not None and new is not None and changed is not None and not shape.names(changed):
-            # The same as of the old one.
+        if old is not None and new is not None and changed is not None and not shape.has_condition_on_any(changed):
+            # The new image meets the same dependency as the old one.
             new = None
         dependencies = [shape.dependency_of(image) for image in (old, new) if image is not None]
         return None if None in dependencies else dependencies  # type: ignore[return-value]
 
 
 @dataclass(slots=True)
-class Arrivals:
-    """Many rows that came to a table: by the (quoted) columns of a shape, joined by commas, what any of them meets.
+class InsertedRows:
+    """Many rows inserted into one table.
 
-    Of each ``"column=token&..."`` there is one, however many rows meet it.  A shape that is not there is one of which
-    that can't be told.
+    `conditions` are those that any row meets: {columns of a shape, joined by commas: {"column=token&...", ...}}.
+    A shape is absent if a token of some row is unknown.
     """
 
     table: str
-    met: dict[str, set[str]]
+    conditions: dict[str, set[str]]
 
     @property
     def weight(self) -> int:
-        return max(map(len, self.met.values()), default=1)
+        """How much they count towards MAX_CHANGES_PER_TABLE: rows that meet the same conditions count once."""
+        return max(map(len, self.conditions.values()), default=1)
 
     def dependencies(self, shape: Shape) -> Sequence[str] | None:
-        """What it meets of a shape of its table; None if that can't be told."""
-        conditions = self.met.get(shape.joined)
+        """Return the dependencies of a shape that any of the rows meets, None if the shape is absent."""
+        conditions = self.conditions.get(shape.joined)
         return None if conditions is None else [shape.dependency(condition) for condition in conditions]
 
 
-AnyChange: TypeAlias = Change | Arrivals
+AnyChange: TypeAlias = Change | InsertedRows
 
 
 @dataclass(slots=True)
 class WriteSet:
-    """Invalidations that belong together: changes of rows, and tables whose table version falls."""
+    """Invalidations that are delivered together: changed rows, and tables to invalidate as a whole."""
 
     changes: list[AnyChange] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
     everything: bool = False
     # Keys of the simple cache to remove.
     keys: set[str] = field(default_factory=set)
-    # What to tell receivers of cache_invalidated when it is done: (sender, obj_dict).
-    notices: list[tuple[Any, dict[str, Any] | None]] = field(default_factory=list)
+    # Arguments of the cache_invalidated signals to send once it is delivered: (sender, obj_dict).
+    signals: list[tuple[Any, dict[str, Any] | None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.tables or self.everything or self.keys)
 
     def all_tables(self) -> set[str]:
-        """The tables that anything of it is about."""
+        """Return all tables that it invalidates, in part or as a whole."""
         return self.tables | {change.table for change in self.changes}
 
     def add(self, other: WriteSet) -> None:
@@ -91,25 +92,25 @@ class WriteSet:
         self.tables |= other.tables
         self.everything = self.everything or other.everything
         self.keys |= other.keys
-        self.notices += other.notices
+        self.signals += other.signals
 
     @property
     def weight(self) -> int:
-        """How many rows it is about."""
+        """The sum of the weights of its changes."""
         return sum(change.weight for change in self.changes)
 
     def coarsen(self) -> None:
-        """Drop whole tables instead of what single rows meet."""
+        """Invalidate whole tables instead of what single rows meet."""
         self.tables = self.all_tables()
         self.changes = []
 
     def by_table(self) -> dict[str, list[AnyChange] | None]:
-        """The changes of each table, None where all of it falls."""
+        """Return the changes of each table, None for a table that is invalidated as a whole."""
         weights: Counter[str] = Counter()
         for change in self.changes:
             weights[change.table] += change.weight
-        found: dict[str, list[AnyChange] | None] = {}
+        by_table: dict[str, list[AnyChange] | None] = {}
         for change in self.changes:
             if weights[change.table] <= MAX_CHANGES_PER_TABLE:
-                found.setdefault(change.table, []).append(change)  # type: ignore[union-attr]
-        return found | dict.fromkeys(self.all_tables() - set(found)) | dict.fromkeys(self.tables)
+                by_table.setdefault(change.table, []).append(change)  # type: ignore[union-attr]
+        return by_table | dict.fromkeys(self.all_tables() - set(by_table)) | dict.fromkeys(self.tables)

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from ..conf import parse_timeout, settings
 from ..functions import Function, checked_timeout, decorators, redis_cache
-from ..utils import tidied
+from ..utils import collapse_whitespace
 
 __all__ = ["CacheopsLibrary", "invalidate_fragment"]
 
@@ -85,7 +85,7 @@ class FragmentNode(Node):
 
 def _fragment(tag: Function, render: Callable[[], str]) -> Callable[[], SafeString]:
     def fragment() -> SafeString:
-        return SafeString(tidied(render(), settings.CACHEOPS_KEEP_WHITESPACE))
+        return SafeString(collapse_whitespace(render(), settings.CACHEOPS_KEEP_WHITESPACE))
 
     # What names it in keys and in the log.
     fragment.__module__, fragment.__qualname__ = tag.__module__, f"{{% {tag.__name__} %}}"

@@ -1,21 +1,20 @@
-"""Small tools that know nothing of caching: a bounded LRU map, fork handling, monkeypatches with an undo, the error
-boundary around code that Django alone would not run.
+"""General helpers: a bounded LRU map, fork hooks, reversible monkeypatches, HTML whitespace, and the error boundary.
 
 Not here: anything that knows Django's ORM, Redis or the settings.
 """
 
 from . import error_boundary
-from .error_boundary import attempted
-from .fork import in_children
-from .html_whitespace import tidied
+from .error_boundary import call_or_default
+from .fork import after_fork_in_child
+from .html_whitespace import collapse_whitespace
 from .lru import LruMap
 from .monkeypatch import Patches
 
 __all__ = [
     "LruMap",
     "Patches",
-    "attempted",
+    "after_fork_in_child",
+    "call_or_default",
+    "collapse_whitespace",
     "error_boundary",
-    "in_children",
-    "tidied",
 ]

@@ -1,7 +1,8 @@
-"""The boundary around everything that Django alone would not do.
+"""The error boundary around code that runs only because a query is cached.
 
-Analysing a query, copying its values and serializing them run code of the application that Django would not have run.
-If it raises, the query is not cached, the reason is logged once per call site, and Django answers as it would alone.
+To analyse a query, copy its values and serialize them, the package calls code of the application that Django alone
+would not call.  If that code raises, the query is not cached, the reason is logged once per call site, and Django
+answers the query as usual.
 """
 
 from __future__ import annotations
@@ -26,41 +27,46 @@ T = TypeVar("T")
 
 logger = logging.getLogger("cacheops_lite")
 
-# Folders whose frames are not the application's: Django's, and this package's, which is two levels above this file.
-# Paths as frames have them: symbolic links stay.
+# The folders of Django and of this package (two levels above this file): code elsewhere is the application's.
+# Symbolic links are not resolved, as stack frames have paths like that.
 _ROOTS = (Path(django.__file__).absolute().parent, Path(__file__).absolute().parents[1])
-_PACKAGES = tuple(f"{root}{os.sep}" for root in _ROOTS)
-# What was logged: by call site, or by what the message is about.
-_logged: LruMap[Any, bool] = LruMap(1000)
+_LIBRARY_FOLDERS = tuple(f"{root}{os.sep}" for root in _ROOTS)
+# What was logged, by call site or by the subject of the message.
+_reported: LruMap[Any, bool] = LruMap(1000)
 
 
-def pass_interrupt(error: BaseException) -> None:
-    """Raise `error` again if it does not come from the code that was called, but interrupted it.
+def reraise_interrupt(error: BaseException) -> None:
+    """Raise `error` again if it interrupted the code that was called, instead of being raised by it.
 
-    Time limits raise from a signal handler, at any moment, or where a greenlet waits.  Some of their classes are
-    ordinary exceptions: Celery's `SoftTimeLimitExceeded`, RQ's `JobTimeoutException`.  An exception that another thread
-    set is not recognized, unless it strikes while the code waits for a database or for Redis.
+    Time limits raise from a signal handler at any moment, or where a greenlet waits.  Some of their classes are
+    ordinary exceptions, such as Celery's `SoftTimeLimitExceeded` and RQ's `JobTimeoutException`.  An exception that
+    another thread sets is recognized only if it is raised while the code waits for a database or for Redis.
     """
-    if not isinstance(error, Exception) or _is_from_outside(error):
+    if not isinstance(error, Exception) or _is_interrupt(error):
         raise error
 
 
-# The modules that wait for a database or for Redis: what is raised there is not the failure of an analysis.
-_WAITING = ("django.db.backends.utils", "redis.", "cacheops_lite.store.redis_connection", "cacheops_lite.store.client")
+# Modules that wait for a database or for Redis.  An exception from there is not a failure of the analysis.
+_WAITING_MODULES = (
+    "django.db.backends.utils",
+    "redis.",
+    "cacheops_lite.store.redis_connection",
+    "cacheops_lite.store.client",
+)
 
 
-def _is_from_outside(error: BaseException) -> bool:
-    traceback, ran = error.__traceback__, set()
+def _is_interrupt(error: BaseException) -> bool:
+    traceback, executed = error.__traceback__, set()
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_globals.get("__name__", "").startswith(_WAITING):
+        if frame.f_globals.get("__name__", "").startswith(_WAITING_MODULES):
             return True
-        ran.add(frame.f_code)
+        executed.add(frame.f_code)
         traceback = traceback.tb_next
-    return not ran.isdisjoint(_handlers())
+    return not executed.isdisjoint(_signal_handlers())
 
 
-def _handlers() -> set[CodeType]:
+def _signal_handlers() -> set[CodeType]:
     found = set()
     for number in signal.valid_signals():
         handler: Any = signal.getsignal(number)
@@ -74,49 +80,49 @@ def _handlers() -> set[CodeType]:
     return found
 
 
-def note_failure(what: str, error: Exception) -> None:
-    """Log that `what` failed, once per call site.  Raises `error` again if it is an interrupt."""
-    pass_interrupt(error)
+def log_failure(message: str, error: Exception) -> None:
+    """Log `message` and `error` as a warning, once per call site.  Raises `error` again if it is an interrupt."""
+    reraise_interrupt(error)
     site = call_site()
-    if is_new((what, site)):
-        logger.warning("%s (%s): %s", what, site, described(error))
+    if is_first_report((message, site)):
+        logger.warning("%s (%s): %s", message, site, describe_error(error))
 
 
-def attempted(what: str, func: Callable[[], T], otherwise: T) -> T:
-    """The result of `func`; `otherwise` if it raises, which is logged once per call site as `what`.
+def call_or_default(message: str, func: Callable[[], T], default: T) -> T:
+    """Return the result of `func`.  If it raises, log `message` once per call site and return `default`.
 
-    Errors of the database and of Redis are raised.  The former may have broken the transaction, so that the statement
-    that follows would fail.
+    Errors of the database and of Redis are raised: after an error of the database the transaction may be unusable, so
+    that the next statement would fail.
     """
     try:
         return func()
     except (DatabaseError, redis.RedisError):
         raise
     except Exception as error:
-        note_failure(what, error)
-        return otherwise
+        log_failure(message, error)
+        return default
 
 
-def is_new(key: Any) -> bool:
-    """`key` was not asked about lately."""
-    if _logged.get(key):
+def is_first_report(key: Any) -> bool:
+    """Return whether `key` is reported for the first time, as far as a bounded map remembers."""
+    if _reported.get(key):
         return False
-    _logged.put(key, True)
+    _reported.put(key, True)
     return True
 
 
-def described(error: BaseException) -> str:
-    """The class and text of an exception, whose own methods may raise as well."""
+def describe_error(error: BaseException) -> str:
+    """Return the class and text of an exception; only its class if ``__str__()`` raises."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception as another:
-        pass_interrupt(another)
+        reraise_interrupt(another)
         return type(error).__name__
 
 
 def call_site() -> str:
-    """File and line of the application's code that is running: the innermost outside of Django and this package."""
+    """Return ``file:line`` of the innermost stack frame that belongs neither to Django nor to this package."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_PACKAGES) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_LIBRARY_FOLDERS) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

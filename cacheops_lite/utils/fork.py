@@ -1,4 +1,4 @@
-"""After a fork: in the child nobody is left to let go of the locks that the parent's other threads held."""
+"""Fork handling: a lock that another thread of the parent has acquired is never released in the child."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 
-def in_children(renew: Callable[[], None]) -> Callable[[], None]:
-    """Have `renew` called first of all in each child that this process forks, where it can fork."""
+def after_fork_in_child(reset: Callable[[], None]) -> Callable[[], None]:
+    """Call `reset` in each child process, before anything else runs there.  Does nothing where forks do not exist."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=renew)
-    return renew
+        os.register_at_fork(after_in_child=reset)
+    return reset

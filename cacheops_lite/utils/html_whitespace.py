@@ -1,7 +1,7 @@
-"""The whitespace rule of cached fragments: what stands between two tags becomes one newline or one space.
+"""Collapse whitespace in cached HTML fragments: whitespace between two tags becomes one newline or one space.
 
-Nothing else changes.  What a tag, a comment or an attribute is, the HTML standard says; what does not end by the end of
-the text is left alone, and so is all that follows it.
+Nothing else changes.  Tags, comments and attributes are recognized as the HTML standard says.  Markup that does not end
+within the text is left alone, with all the text after it.
 """
 
 from __future__ import annotations
@@ -9,30 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-# HTML's own: a no-break space is text.
+# HTML's whitespace.  A no-break space is text.
 SPACE = r" \t\n\f\r"
 
 LINE_END = re.compile(r"[\n\r]")
 GAP = re.compile(rf"[{SPACE}]+")
-CANDIDATE = re.compile(rf">[{SPACE}]+<")
-MARKUP = re.compile(rf"<(?:(?P<tag>/?[a-zA-Z][^{SPACE}/>]*)|[!?/])")
-NO_TAG = re.compile(r"<!--(?:-?>|.*?--!?>)|<!\[CDATA\[.*?\]\]>|<(?!!--|!\[CDATA\[)[^>]*>", re.DOTALL)
-# Quotes count only where a value begins.  Each part matches whatever follows, so that there is nothing to try again.
+GAP_BETWEEN_TAGS = re.compile(rf">[{SPACE}]+<")
+MARKUP_START = re.compile(rf"<(?:(?P<tag>/?[a-zA-Z][^{SPACE}/>]*)|[!?/])")
+COMMENT_OR_DECLARATION = re.compile(r"<!--(?:-?>|.*?--!?>)|<!\[CDATA\[.*?\]\]>|<(?!!--|!\[CDATA\[)[^>]*>", re.DOTALL)
+# Quotes count only at the start of a value.  Each part matches all that it can, so that the pattern never backtracks.
 ATTRIBUTE = re.compile(
     rf"""[{SPACE}/]* [^{SPACE}/>][^{SPACE}/>=]*
     (?: [{SPACE}]*=[{SPACE}]* (?: "[^"]*(?:"|\Z) | '[^']*(?:'|\Z) | [^{SPACE}>]* ) )?""",
     re.VERBOSE,
 )
 
-# To HTML their content is text: it ends at the first end tag of theirs, whatever comes before.
-TEXT = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
-# Those of them that are not worth a setting.
+# Elements whose content is text: it ends at their first end tag, whatever stands before that.
+TEXT_ELEMENTS = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
+# Those of them that always keep their whitespace; the others are settings of the user.
 ALWAYS_KEPT = frozenset({"title", "xmp", "iframe", "noembed", "noframes"})
 
 
-def tidied(text: str, keep: str | Collection[str]) -> str:
-    """`text` by the rule.  `keep`: elements (lower case) in which whitespace stays as it is, or ``"all"``."""
-    if keep == "all" or not CANDIDATE.search(text):
+def collapse_whitespace(text: str, keep: str | Collection[str]) -> str:
+    """Return `text` with collapsed whitespace.
+
+    `keep` names elements, in lower case, whose content keeps its whitespace; ``"all"`` returns the text unchanged.
+    """
+    if keep == "all" or not GAP_BETWEEN_TAGS.search(text):
         return text
     parts: list[str] = []
     done = 0
@@ -43,24 +46,24 @@ def tidied(text: str, keep: str | Collection[str]) -> str:
 
 
 def _gaps(text: str, keep: Collection[str]) -> Iterator[tuple[int, int]]:
-    """Where there is nothing but whitespace between two tags, outside of `keep`."""
-    after: int | None = None
-    kept, depth = "", 0
+    """Yield start and end of each run of whitespace between two tags, outside of the elements in `keep`."""
+    previous_end: int | None = None
+    kept_element, depth = "", 0
     for start, end, name in _tags(text, keep):
-        if not depth and after is not None and GAP.fullmatch(text, after, start):
-            yield after, start
-        after = end
+        if not depth and previous_end is not None and GAP.fullmatch(text, previous_end, start):
+            yield previous_end, start
+        previous_end = end
         if not depth and name in keep:
-            kept, depth = name, 1
+            kept_element, depth = name, 1
         elif depth:
-            depth += (name == kept) - (name == f"/{kept}")
+            depth += (name == kept_element) - (name == f"/{kept_element}")
 
 
 def _tags(text: str, keep: Collection[str]) -> Iterator[tuple[int, int, str]]:
-    """Where each tag starts and ends, and its name, with a slash before that of an end tag."""
+    """Yield start, end and lower-case name of each tag; the names of end tags begin with a slash."""
     position = 0
-    while match := MARKUP.search(text, position):
-        end = _end(text, match)
+    while match := MARKUP_START.search(text, position):
+        end = _end_of_markup(text, match)
         if end is None:
             return
         position = end
@@ -68,17 +71,17 @@ def _tags(text: str, keep: Collection[str]) -> Iterator[tuple[int, int, str]]:
             continue
         name = match["tag"].lower()
         yield match.start(), end, name
-        if name in TEXT and name in keep:
+        if name in TEXT_ELEMENTS and name in keep:
             closing = re.compile(rf"</{name}(?=[{SPACE}/>])", re.IGNORECASE).search(text, end)
             if closing is None:
                 return
             position = closing.start()
 
 
-def _end(text: str, match: re.Match[str]) -> int | None:
-    """Where the tag or comment ends that begins at `match`, None if it does not."""
+def _end_of_markup(text: str, match: re.Match[str]) -> int | None:
+    """Return where the tag or comment that begins at `match` ends, or None if it does not end."""
     if match["tag"] is None:
-        whole = NO_TAG.match(text, match.start())
+        whole = COMMENT_OR_DECLARATION.match(text, match.start())
         return None if whole is None else whole.end()
     position = match.end()
     while attribute := ATTRIBUTE.match(text, position):

@@ -1,4 +1,4 @@
-"""What this process came across lately, within bounds."""
+"""A bounded map that forgets the items that were least recently used."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ V = TypeVar("V")
 
 
 class LruMap(Generic[K, V]):
-    """A dict of at most twice `size` items, which forgets those that were not asked for lately.
+    """An approximate LRU map: it keeps at least the `size` most recently used items, and at most twice as many.
 
-    There are two generations of items: when the younger one is full it becomes the older one, which is forgotten.
+    Items lie in two dicts.  When the younger one is full it becomes the older one, and the old items are dropped.
+    So neither `get` nor `put` has to keep items in order.
     """
 
     __slots__ = ("_older", "_size", "_younger")
@@ -22,24 +23,24 @@ class LruMap(Generic[K, V]):
         self.clear()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all items."""
         self._younger: dict[K, V] = {}
         self._older: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
-        """The value of `key`, None if it is not known."""
+        """Return the value of `key`, or None if there is none."""
         value = self._younger.get(key)
         if value is None and (value := self._older.get(key)) is not None:
             self.put(key, value)
         return value
 
     def forget(self, key: K) -> None:
-        """Forget the value of `key`."""
+        """Remove `key`, if it is there."""
         self._younger.pop(key, None)
         self._older.pop(key, None)
 
     def put(self, key: K, value: V) -> None:
-        """Remember `value`, which is not None."""
+        """Set the value of `key`, which must not be None."""
         if len(self._younger) >= self._size:
             self._older, self._younger = self._younger, {}
         self._younger[key] = value

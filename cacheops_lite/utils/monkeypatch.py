@@ -1,4 +1,4 @@
-"""Patches of Django, where it offers no hook: each keeps the original, and all of a module have an undo."""
+"""Reversible monkeypatches, for parts of Django that offer no hook."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ABSENT = object()
 
 
 class Patches:
-    """What one module puts in place of Django's own."""
+    """The attributes of Django that one module replaces, with their originals."""
 
     def __init__(self) -> None:
         self._originals: dict[tuple[Any, str], Any] = {}
@@ -18,39 +18,39 @@ class Patches:
     def __bool__(self) -> bool:
         return bool(self._originals)
 
-    def put(self, owner: Any, name: str, replacement: Any) -> None:
-        """Replace an attribute of a class, or give an object one of its own; once."""
+    def replace(self, owner: Any, name: str, replacement: Any) -> None:
+        """Replace an attribute of a class, or set it on an object.  Does nothing if it is replaced already."""
         if (owner, name) not in self._originals:
             found = self._originals[owner, name] = vars(owner).get(name, _ABSENT)
             setattr(self.originals(owner), name, found)
             setattr(owner, name, replacement)
 
-    def mix(self, owner: type, mixin: type) -> None:
-        """Put all methods of `mixin` into a class, and defaults of ours."""
+    def mix_in(self, owner: type, mixin: type) -> None:
+        """Replace attributes of `owner` by all methods of `mixin` and its ``_cacheops_*`` attributes."""
         for name, method in vars(mixin).items():
             if name.startswith("_cacheops_"):
-                self.put(owner, name, method)
+                self.replace(owner, name, method)
             elif callable(method):
-                # What keeps templates from calling it, and managers from having it.
+                # Templates do not call what alters data; managers do not get what is for querysets only.
                 for flag in ("alters_data", "queryset_only"):
                     if hasattr(getattr(owner, name, None), flag):
                         setattr(method, flag, getattr(getattr(owner, name), flag))
-                self.put(owner, name, method)
+                self.replace(owner, name, method)
 
     def original(self, owner: type, name: str) -> Any:
-        """Django's own, which ours stands before."""
+        """Return Django's own attribute, which the replacement may call."""
         return self._originals[owner, name]
 
     def originals(self, owner: type) -> Any:
-        """All originals of a class, as attributes; the object stays the same, so that it can be kept."""
+        """Return an object whose attributes are the originals of a class.  It is always the same object."""
         return self._by_owner.setdefault(owner, SimpleNamespace())
 
-    def names(self, owner: type) -> set[str]:
-        """What of a class is replaced."""
+    def replaced_names(self, owner: type) -> set[str]:
+        """Return the names of the attributes of a class that are replaced."""
         return {name for each, name in self._originals if each is owner}
 
     def undo(self) -> None:
-        """Leave Django as it was."""
+        """Restore all originals."""
         for (owner, name), original in self._originals.items():
             if original is _ABSENT:
                 delattr(owner, name)

@@ -16,9 +16,9 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Model, QuerySet
 from redis import RedisError
 
-from ..schema import StoredEntry, columns
+from ..schema import StoredFieldReader, overrides
 from ..signals import cache_invalidated
-from ..sql import NotPreparable, Prepared, prepared_row
+from ..sql import NotPreparable, PreparedSelect, prepare_row_select
 from ..store import call, dependency_index, prefixes_of_table
 from .row_images import Table, tables_of, untold, written_by
 from .unit_of_work import unit_of_work_for, unit_of_work_of
@@ -54,7 +54,7 @@ class ReturningUpdate:
         self._model, self._pk, self._using = model, pk, using
         # The key comes first: what is updated is joined by it.
         self._attnames = tuple(dict.fromkeys([model._meta.pk.attname, *attnames]))
-        self._prepared: Prepared | None = None
+        self._prepared: PreparedSelect | None = None
         # None until the statement was executed.
         self.found: BeforeImageRead | None = None
 
@@ -62,9 +62,9 @@ class ReturningUpdate:
         """The statement to execute in place of the one that ends by `condition` on the key, its last parameter."""
         with suppress(NotPreparable):
             if sql.endswith(condition):
-                prepared = prepared_row(self._model, self._pk, self._attnames, self._using, _locking)
+                prepared = prepare_row_select(self._model, self._pk, self._attnames, self._using, _locking)
                 # By what is selected of the key the statement joins it.
-                if prepared.entries[0].is_column:
+                if prepared.readers[0].is_column:
                     self._prepared = prepared
                     return _reporting(sql, condition, prepared.sql, len(self._attnames)), (*params, params[-1])
         self.found = read_before_image(self._model, self._pk, self._using, self._attnames)
@@ -73,8 +73,8 @@ class ReturningUpdate:
     def after(self, cursor: Any) -> None:
         """Take what the statement reports."""
         if self._prepared is not None:
-            rows = self._prepared.converted(cursor.fetchall())
-            self.found = BeforeImageRead(self._pk, self._prepared.held(rows))
+            rows = self._prepared.convert(cursor.fetchall())
+            self.found = BeforeImageRead(self._pk, self._prepared.values_by_attname(rows))
 
 
 @lru_cache(maxsize=1024)
@@ -96,7 +96,7 @@ def columns_to_read(model: type[Model], names: Iterable[str] | None) -> Sequence
     know, and that asks for more, finds no image, and drops the table.
     """
     found = [
-        (table, dependency_index.understood(prefix, table.name))
+        (table, dependency_index.usable(prefix, table.name))
         for table in tables_of(model)
         for prefix in prefixes_of_table(table.name)
     ]
@@ -116,11 +116,11 @@ def columns_to_read(model: type[Model], names: Iterable[str] | None) -> Sequence
 def _columns_to_read(
     model: type[Model], found: tuple[tuple[Table, dependency_index.DependencyIndex], ...], names: frozenset[str] | None
 ) -> Sequence[str]:
-    wanted, written, is_asked_for = dependency_index.Wanted(), written_by(model, names), False
+    wanted, written, is_asked_for = dependency_index.RequiredColumns(), written_by(model, names), False
     for table, index in found:
-        wanted.note(table.name, index)
+        wanted.add(table.name, index)
         changed = [column for column, field in table.fields.items() if field.attname in written]
-        is_asked_for = is_asked_for or any(shape.concerns(changed) for shape in index.shapes)
+        is_asked_for = is_asked_for or any(shape.reads_any(changed) for shape in index.shapes)
     if not is_asked_for:
         return ()
     fields = [field for table in tables_of(model) for field in table.fields.values() if field.attname in written]
@@ -148,12 +148,12 @@ def _row(
     using: str,
     queryset_of: Callable[[type[Model], str], QuerySet[Any]],
 ) -> dict[str, Any]:
-    if not columns.compares_plainly(model._meta.pk):
+    if not overrides.compares_like_django(model._meta.pk):
         # Other rows may equal it as well.
         return {}
     try:
-        prepared = prepared_row(model, pk, tuple(attnames), using, queryset_of)
-        return prepared.held(prepared.rows(pk, using))
+        prepared = prepare_row_select(model, pk, tuple(attnames), using, queryset_of)
+        return prepared.values_by_attname(prepared.rows(pk, using))
     except NotPreparable:
         return next(rows(queryset_of(model, using).filter(pk=pk), attnames), {})
 
@@ -262,37 +262,39 @@ def _take_write_lock(model: type[Model], using: str) -> None:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
 
 
-def wanted_of(model: type[Model]) -> dependency_index.Wanted | None:
+def wanted_of(model: type[Model]) -> dependency_index.RequiredColumns | None:
     """What the shapes of `model`'s tables ask for; None if Redis does not tell: no write fails for that."""
     prefixes = {table.name: prefixes_of_table(table.name) for table in tables_of(model)}
-    found = dependency_index.wanted(prefixes)
+    found = dependency_index.required_columns(prefixes)
     if found is None:
         with suppress(RedisError):
-            call(lambda: dependency_index.ask(prefixes))
-            found = dependency_index.wanted(prefixes)
+            call(lambda: dependency_index.load(prefixes))
+            found = dependency_index.required_columns(prefixes)
     return found
 
 
-def asked_for(tables: Iterable[Table], wanted: dependency_index.Wanted, written: Container[Any]) -> Iterable[str]:
+def asked_for(
+    tables: Iterable[Table], wanted: dependency_index.RequiredColumns, written: Container[Any]
+) -> Iterable[str]:
     """The attnames that images of a write need: of conditions in the tables' shapes, and of those `written` fields
     that some result rests on."""
     for table in tables:
         for column, each in table.fields.items():
             in_condition = column in wanted.conditions[table.name]
-            if in_condition or (each in written and wanted.asks_for(table.name, column)):
+            if in_condition or (each in written and wanted.is_read(table.name, column)):
                 yield each.attname
 
 
 def rows(queryset: QuerySet[Any], attnames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of `queryset` by attname, as the database gets them."""
     model, connection = queryset.model, connections[queryset.db]
-    entries = [StoredEntry(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
+    entries = [StoredFieldReader(model._meta.get_field(name), connection) for name in dict.fromkeys(attnames)]
     if not queryset.query.is_sliced:
         queryset = queryset.order_by()
     for row in queryset.values_list(*(each.selected for each in entries)):
         found: dict[str, Any] = {}
         for each, value in zip(entries, row, strict=True):
-            each.put_stored(found, value)
+            each.add_stored(found, value)
         yield found
 
 

@@ -17,10 +17,10 @@ from django.db.models.functions import Now, Random
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
-from ..schema import is_table, put, stored_keys
+from ..schema import add_prepared, is_table, keys_as_stored
 from ..signals import cache_invalidated
 from ..sql import is_composed_by_django
-from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, Wanted, WriteSet
+from ..store import MAX_CHANGES_PER_TABLE, AnyChange, Change, RequiredColumns, WriteSet
 from ..utils import error_boundary
 from .before_image import asked_for, block, lock, lock_to_delete, readable, rows, wanted_of, written_tables
 from .manual import record
@@ -42,7 +42,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
     if written is None or wanted is None:
         return perform()
     tables = sorted({field.model._meta.db_table for field in written})
-    if not any(wanted.asks_for(table.name, column) for table, column in _columns(queryset.model, written)):
+    if not any(wanted.is_read(table.name, column) for table, column in _columns(queryset.model, written)):
         with block(using, savepoint=True):
             with unit_of_work_for(using).describing("update", *tables):
                 updated = perform()
@@ -50,11 +50,13 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
             _record_blindly(queryset.model, written, using)
         return updated
     what = f"An update of {queryset.model._meta.label} can't be analysed, so its tables are invalidated"
-    if not error_boundary.attempted(what, lambda: _is_plain(queryset), False):
+    if not error_boundary.call_or_default(what, lambda: _is_plain(queryset), False):
         return perform()
     with block(using):
         names = _names(queryset.model, wanted, written)
-        old = error_boundary.attempted(what, lambda: _locked_rows(queryset, names, lock(queryset.model, using)), None)
+        old = error_boundary.call_or_default(
+            what, lambda: _locked_rows(queryset, names, lock(queryset.model, using)), None
+        )
         if old is None:
             return perform()
         with unit_of_work_for(using).describing("update", *tables):
@@ -65,7 +67,7 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
             _record_updates(queryset.model, old, new, written, using)
             return True
 
-        if not error_boundary.attempted(what, describe, False):
+        if not error_boundary.call_or_default(what, describe, False):
             _record_tables(queryset.model, using)
         # Rows that came to match after the look.
         if updated != len(old):
@@ -79,9 +81,9 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     unit = unit_of_work_for(using)
     wanted = wanted_of(model) if unit.in_transaction and not unit.unmanaged.is_open else None
     what = f"A delete of {model._meta.label} can't be analysed, so its tables are invalidated"
-    if wanted is None or not error_boundary.attempted(what, lambda: _is_plain(queryset), False):
+    if wanted is None or not error_boundary.call_or_default(what, lambda: _is_plain(queryset), False):
         return perform()
-    old = error_boundary.attempted(
+    old = error_boundary.call_or_default(
         what,
         lambda: _locked_rows(queryset.using(using), _own_names(model, wanted), lock_to_delete(model, using)),
         None,
@@ -170,14 +172,14 @@ def _columns(model: type[Model], fields: Collection[Field[Any, Any]]) -> list[tu
     return [(table, column) for table in tables_of(model) for column, field in table.fields.items() if field in fields]
 
 
-def _names(model: type[Model], wanted: Wanted | None, written: Collection[Field[Any, Any]]) -> list[str]:
+def _names(model: type[Model], wanted: RequiredColumns | None, written: Collection[Field[Any, Any]]) -> list[str]:
     """The attnames of what an image needs, all if that is not known, and of the primary key, which comes first."""
     if wanted is None:
         return list(dict.fromkeys([model._meta.pk.attname, *readable(model)]))
     return list(dict.fromkeys([model._meta.pk.attname, *asked_for(written_tables(model, written), wanted, written)]))
 
 
-def _own_names(model: type[Model], wanted: Wanted) -> list[str]:
+def _own_names(model: type[Model], wanted: RequiredColumns) -> list[str]:
     own = tables_of(model)[0]
     return list(dict.fromkeys([own.pk.attname, *asked_for([own], wanted, written=())]))
 
@@ -253,11 +255,11 @@ def _updated_rows(
         if isinstance(value, Model) and isinstance(field, ForeignKey):
             value = getattr(value, field.target_field.attname)
         if not isinstance(field, GeneratedField) and not hasattr(value, "resolve_expression"):
-            put(told, field, value)
+            add_prepared(told, field, value)
     if all(field.attname in told or field.attname not in names for field in written):
         known = {name: value for name, value in told.items() if name in names}
         return {key: {**held, **known} for key, held in old.items()}
-    found = rows(lock(model, using).filter(pk__in=stored_keys(model, old, connections[using])), names)
+    found = rows(lock(model, using).filter(pk__in=keys_as_stored(model, old, connections[using])), names)
     return _by_key(model, list(found)) or {}
 
 

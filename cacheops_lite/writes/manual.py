@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
 from ..conf import settings
-from ..store import WriteSet, by_prefix
+from ..store import WriteSet, split_by_prefix
 from .row_changes import row_came
 from .row_images import snapshot, table_names, unwrapped
 from .unit_of_work import unit_of_work_for
@@ -56,12 +56,12 @@ def invalidate_all() -> None:
     """
     if not is_active():
         return
-    work = WriteSet(everything=True, notices=[(None, None)])
+    work = WriteSet(everything=True, signals=[(None, None)])
     for connection in connections.all(initialized_only=True):
         unit = unit_of_work_for(connection.alias)
         if unit.in_transaction:
             unit.record(WriteSet(everything=True))
-    deliver(by_prefix(work))
+    deliver(split_by_prefix(work))
 
 
 def record(
@@ -69,7 +69,7 @@ def record(
 ) -> None:
     """Have `work` done once what this task wrote is committed; then tell receivers of ``cache_invalidated``."""
     if is_active() and work:
-        work.notices += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
+        work.signals += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
         unit_of_work_for(using).record(work, by_hand)
 
 

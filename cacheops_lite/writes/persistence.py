@@ -9,9 +9,9 @@ from typing import Any
 from django.db import connections
 from django.db.models import Field, Model
 
-from ..schema import Tokenizer, columns, is_ours_to_read, put
+from ..schema import Tokenizer, add_prepared, columns, field_traits, is_known_after_save
 from ..signals import cache_invalidated
-from ..store import Arrivals, WriteSet
+from ..store import InsertedRows, WriteSet
 from ..utils import error_boundary
 from .before_image import BeforeImageRead, wanted_of
 from .manual import record
@@ -49,7 +49,7 @@ def saved(
         attnames = _written_attnames(instance, written, lost)
         new = {name: value for name, value in found.held.items() if name not in attnames}
         new.update((name, value) for name, value in held.items() if name in attnames)
-        changes = error_boundary.attempted(
+        changes = error_boundary.call_or_default(
             "A save can't be analysed, so its tables are invalidated",
             lambda: row_changed(model, found.held, new, attnames, vendor),
             None,
@@ -95,10 +95,10 @@ def created(model: type[Model], instances: Sequence[Model], using: str, before: 
     if wanted is None or any(map(replaced, instances, before)):
         record(model, using, WriteSet(tables=table_names(model)))
         return
-    arrivals = error_boundary.attempted(
+    arrivals = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
-            Arrivals(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
+            InsertedRows(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
             for table in tables_of(model)
         ],
         None,
@@ -136,9 +136,9 @@ _TOLD_BY_VALUE = (int, str, bool, uuid.UUID)
 def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
     """The tokens of a field in each of the instances, None if one of them does not know."""
     tokenize = None if field is None else columns.tokenizer(field, vendor)
-    if field is None or tokenize is None or not is_ours_to_read(field):
+    if field is None or tokenize is None or not is_known_after_save(field):
         return None
-    kind = columns.kind_as_is(field)
+    kind = field_traits.passthrough_type(field)
     # Many rows hold the same.
     known: dict[Any, str | None] | None = {} if kind in _TOLD_BY_VALUE else None
     tokens = []
@@ -149,7 +149,7 @@ def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: s
         elif value in known:
             token = known[value]
         else:
-            token = known[value] = columns.token_by(tokenize, value)
+            token = known[value] = columns.apply_tokenizer(tokenize, value)
         if token is None:
             return None
         tokens.append(token)
@@ -161,5 +161,5 @@ def _token(field: Field[Any, Any], tokenize: Tokenizer, value: Any) -> str | Non
     if value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key):
         return None
     held: dict[str, Any] = {}
-    put(held, field, value)
-    return columns.token_by(tokenize, held[field.attname]) if held else None
+    add_prepared(held, field, value)
+    return columns.apply_tokenizer(tokenize, held[field.attname]) if held else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Field, Model
 
-from ..schema import columns, stored_values
+from ..schema import field_traits, stored_values
 from ..store import AnyChange, Change
 from .row_images import Image, Snapshot, Table, tables_of
 
@@ -24,13 +24,13 @@ def differing(table: Table, old: Snapshot, new: Snapshot, written: Collection[st
 def _equal(field: Field[Any, Any], old: Snapshot, new: Snapshot, vendor: str) -> bool:
     """The column surely held before what it holds after: a value that looks the same is no proof of it."""
     attname = field.attname
-    if attname not in old or attname not in new or not columns.tells_stored_apart(field, vendor):
+    if attname not in old or attname not in new or not field_traits.distinguishes_stored_values(field, vendor):
         return False
     before, after = old[attname], new[attname]
     # What most columns hold.
     if type(before) is type(after) and type(before) in (int, str):
         return bool(before == after)
-    return stored_values.are_alike(field, before, after)
+    return stored_values.are_stored_equal(field, before, after)
 
 
 def row_came(model: type[Model], held: Snapshot, vendor: str) -> list[AnyChange]:

@@ -14,7 +14,7 @@ from django.db.models import Field, GeneratedField, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from ..conf import on_change
-from ..schema import Entry, Tokenizer, columns, name
+from ..schema import FieldPreparer, Tokenizer, columns, field_traits, name_in_keys, overrides
 
 # {attname: value as the database gets it}; what is not known is not there.
 Snapshot = Mapping[str, Any]
@@ -42,8 +42,8 @@ def tables_of(model: type[Model]) -> tuple[Table, ...]:
     """The tables that `model`'s rows lie in."""
     return tuple(
         Table(
-            name(owner._meta.db_table),
-            {name(str(field.column)): field for field in owner._meta.local_concrete_fields},
+            name_in_keys(owner._meta.db_table),
+            {name_in_keys(str(field.column)): field for field in owner._meta.local_concrete_fields},
             owner._meta.pk,
         )
         for owner in owners_of(model)
@@ -71,7 +71,7 @@ def snapshot(instance: Model) -> dict[str, Any]:
     for each in _told_by_instances(type(instance)):
         value = values.get(each.attname, _ABSENT)
         if value is not _ABSENT and not isinstance(value, _EXPRESSIONS):
-            each.put(held, value)
+            each.add_prepared(held, value)
     return held
 
 
@@ -80,8 +80,10 @@ _EXPRESSIONS = (BaseExpression, Combinable)
 
 
 @lru_cache(maxsize=1024)
-def _told_by_instances(model: type[Model]) -> tuple[Entry, ...]:
-    return tuple(Entry(field) for field in model._meta.concrete_fields if columns.is_ours_to_read(field))
+def _told_by_instances(model: type[Model]) -> tuple[FieldPreparer, ...]:
+    return tuple(
+        FieldPreparer(field) for field in model._meta.concrete_fields if field_traits.is_known_after_save(field)
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -145,7 +147,7 @@ def untold(instance: Model) -> list[str]:
     """The attnames that only the database knows after a save: expressions, generated columns, what fields make up; all
     where the model has its own way to write, as those that count their versions have."""
     kind: Any = type(instance)
-    if not (columns.is_django_s(kind, "_do_update") and columns.is_django_s(kind, "_do_insert")):
+    if not (overrides.is_django_method(kind, "_do_update") and overrides.is_django_method(kind, "_do_insert")):
         return [field.attname for field in kind._meta.concrete_fields]
     values = instance.__dict__
     told = _told_by_instances(type(instance))
@@ -181,7 +183,7 @@ class Image(Mapping[str, str]):
         attname, tokenize = self._tokenizers.get(column, ("", None))
         if tokenize is None or attname not in self._held:
             return None
-        return columns.token_by(tokenize, self._held[attname])
+        return columns.apply_tokenizer(tokenize, self._held[attname])
 
     def __getitem__(self, column: str) -> str:
         token: str | None = self.get(column)

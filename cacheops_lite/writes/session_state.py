@@ -75,7 +75,7 @@ def _session_pins_snapshots(connection: Any) -> bool:
                 cursor.execute(QUESTIONS[connection.vendor])
                 level = cursor.fetchone()[-1]
         except Exception as error:
-            error_boundary.pass_interrupt(error)
+            error_boundary.reraise_interrupt(error)
             # The transaction is broken: its reads are no good anyway.
             return True
         pins = _plain(level) not in READ_COMMITTED

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..store import Fence, WriteSet, by_prefix, postpone, release
+from ..store import Fence, WriteSet, postpone, release, split_by_prefix
 from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, Unmanaged, pins_snapshots
 from .write_barrier import deliver, deliver_surely, invalidate_and_fence
@@ -131,14 +131,14 @@ class UnitOfWork:
             return
         if not self.in_transaction or self.is_manual:
             self.settle()
-            parts = by_prefix(write_set)
+            parts = split_by_prefix(write_set)
             if self.is_manual:
                 _add(self._uncommitted, parts)
             (deliver if by_hand else deliver_surely)(parts)
         else:
             batch = self._batch()
             # The prefix is that of now: at the commit it may be another host's.
-            parts = by_prefix(write_set)
+            parts = split_by_prefix(write_set)
             for prefix, part in parts.items():
                 batch.write_set.setdefault(prefix, WriteSet()).add(part)
             if self._is_torn:
@@ -273,9 +273,9 @@ def _done_or_postponed(deliver: Callable[[], None], owed: dict[str, WriteSet], f
 
 
 def _add(kept: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
-    """Add works by prefix to those that are kept for a second time; notices are given once."""
+    """Add works by prefix to those that are kept for a second time; signals are given once."""
     for prefix, write_set in write_sets.items():
-        kept.setdefault(prefix, WriteSet()).add(replace(write_set, notices=[]))
+        kept.setdefault(prefix, WriteSet()).add(replace(write_set, signals=[]))
 
 
 def unit_of_work_of(connection: BaseDatabaseWrapper) -> UnitOfWork:

@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 
 from ..signals import cache_invalidated
-from ..store import EXPECTED, Fence, WriteSet, forgiving, invalidator, local_cache
+from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, suppress_outage
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -16,7 +16,7 @@ def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
 
     The commit does not fail because Redis does: the flush tries it again, and says what went wrong.
     """
-    with suppress(*EXPECTED):
+    with suppress(*STORE_ERRORS):
         invalidator.invalidate_and_fence(write_sets, fence)
 
 
@@ -26,14 +26,14 @@ def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None
     Raises errors of Redis unless reads degrade; the work is not lost then.
     """
     try:
-        with forgiving():
+        with suppress_outage():
             invalidator.invalidate(write_sets, fence)
     finally:
         # Not before: a reader in between would remember what it still found in Redis.
         for write_set in write_sets.values():
-            local_cache.forget(None if write_set.everything else write_set.all_tables())
+            local_cache.invalidate(None if write_set.everything else write_set.all_tables())
         for write_set in write_sets.values():
-            for sender, obj_dict in write_set.notices:
+            for sender, obj_dict in write_set.signals:
                 cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
 
 
@@ -41,5 +41,5 @@ def deliver_surely(write_sets: dict[str, WriteSet], fence: Fence | None = None) 
     """`deliver` what is written already, so that an error of Redis is logged, not raised."""
     try:
         deliver(write_sets, fence)
-    except EXPECTED:
+    except STORE_ERRORS:
         logger.exception("Can't invalidate what was written; it is tried again until it is done")

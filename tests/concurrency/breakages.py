@@ -42,15 +42,15 @@ def forgetting_before_images():
 
 def creating_versions_late():
     """Versions are created after the read."""
-    fill = cached_read.Attempt.fill
+    fill = cached_read.CachedRead.fill
 
     def fill_late(self, storable):
-        if self._lookup is not None and cached_read.may_fill(self.target.databases):
+        if self._lookup is not None and cached_read.may_fill(self.entry.databases):
             self._lookup.versions = None
-            protocol.create_versions(self._lookup, self.target.timeout)
+            protocol.create_versions(self._lookup, self.entry.timeout)
         fill(self, storable)
 
-    cached_read.Attempt.fill = fill_late
+    cached_read.CachedRead.fill = fill_late
 
 
 def keeping_dead_fills():
@@ -74,7 +74,7 @@ def flushing_before_the_commit():
 
     def record(self, work, by_hand=False):
         if work:
-            unit_of_work.deliver(unit_of_work.by_prefix(work))
+            unit_of_work.deliver(unit_of_work.split_by_prefix(work))
             # Give others the time to fill, as a longer transaction would.
             time.sleep(0.02)
 

@@ -20,7 +20,7 @@ def install(seed, longest):
         if rng.random() < SHARE:
             time.sleep(rng.uniform(0, longest))
 
-    for owner, name in ((cached_read.Attempt, "fill"), (invalidator, "invalidate"), (protocol, "read")):
+    for owner, name in ((cached_read.CachedRead, "fill"), (invalidator, "invalidate"), (protocol, "read")):
         setattr(owner, name, _pausing_before(pause, getattr(owner, name)))
     save_delete.read_before_image = _pausing_after(pause, save_delete.read_before_image)
 

@@ -9,9 +9,9 @@ from typing import Any
 from django.test import testcases
 
 from cacheops_lite.orm import queryset
-from cacheops_lite.query.compiler import copied
-from cacheops_lite.query.sql_template import Composed
-from cacheops_lite.reads import cache_policy, point_lookup
+from cacheops_lite.query.compiler import compilable_copy
+from cacheops_lite.query.sql_template import SqlTemplate
+from cacheops_lite.reads import point_lookup, queryset_read
 from cacheops_lite.store.protocol import MISS
 from cacheops_lite.testing import as_autocommit
 
@@ -37,10 +37,10 @@ def install() -> None:
     testcases._AssertNumQueriesContext.__exit__ = testcases.CaptureQueriesContext.__exit__
     # What it names a subtest by may be a queryset, whose tables are gone by then.
     unittest.case._SubTest._subDescription = lambda self: "of several"  # type: ignore[attr-defined]
-    for module in (cache_policy, point_lookup):
+    for module in (queryset_read, point_lookup):
         module.read_through = _comparing(module.read_through)
-    queryset.fetch = _remembering(queryset.fetch)
-    Composed.compiler = _checking(Composed.compiler)  # type: ignore[method-assign]
+    queryset.cached_results = _remembering(queryset.cached_results)
+    SqlTemplate.compiler = _checking(SqlTemplate.compiler)  # type: ignore[method-assign]
 
 
 def report() -> int:
@@ -73,7 +73,7 @@ def _comparing(read_through: Callable[..., Any]) -> Callable[..., Any]:
 def _remembering(fetch: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def remembering(read: Any) -> Any:
         _fetched.append((read, read.query))
-        read._query = copied(read.query)
+        read._query = compilable_copy(read.query)
         try:
             return fetch(read)
         finally:
@@ -113,7 +113,7 @@ def _computed_anew(compute: Any) -> Any:
         return compute()[1]
     read, query = _fetched[-1]
     # Composing a union changes what it is made of.
-    composed, read._query = read.query, copied(query)
+    composed, read._query = read.query, compilable_copy(query)
     try:
         return compute()[1]
     finally:

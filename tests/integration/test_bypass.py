@@ -16,7 +16,7 @@ from django.db.models.sql.query import Query
 
 from cacheops_lite import cached_as, invalidate_all
 from cacheops_lite.query.compiler import compile_rows
-from cacheops_lite.query.read_set import QueryWalk
+from cacheops_lite.query.query_walk import QueryWalk
 from cacheops_lite.reads import cached_read
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
@@ -62,7 +62,7 @@ def odd_class(name, base=object):
 
 @pytest.fixture(autouse=True)
 def rows(store):
-    error_boundary._logged.clear()
+    error_boundary._reported.clear()
     cached_read._unstorable.clear()
     Shown.objects.bulk_create([Shown(value=f"text {i}", number=i) for i in (1, 2)])
     yield
@@ -343,10 +343,10 @@ def test_any_kind_of_signal_handler_is_recognized():
         for each in (handler, handler.method, lambda number, frame: strike(number, frame)):
             signal.signal(signal.SIGUSR2, each)
             with pytest.raises(TimeLimit):
-                error_boundary.attempted("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
+                error_boundary.call_or_default("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert error_boundary.attempted("failed", lambda: strike(None, None), "otherwise") == "otherwise"
+    assert error_boundary.call_or_default("failed", lambda: strike(None, None), "otherwise") == "otherwise"
 
 
 def test_composing_for_the_analysis_leaves_the_queryset_as_it_was():

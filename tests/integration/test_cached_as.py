@@ -218,7 +218,7 @@ def test_when_the_holder_dies_another_one_computes(monkeypatch, store):
     from cacheops_lite.store import fill_lock
 
     monkeypatch.setattr(cached_read.fill_lock, "acquire_lock", lambda key, token: False)
-    monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 0)
+    monkeypatch.setattr(fill_lock, "LOCK_SECONDS", 0)
     assert func() == 1
 
 

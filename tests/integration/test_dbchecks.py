@@ -184,14 +184,14 @@ def test_a_column_of_a_binary_collation_that_has_another_one_is_told():
         from cacheops_lite.schema import columns
 
         columns.tokenizer.cache_clear()
-        columns.compares_by.cache_clear()
+        columns.comparison_tokenizer.cache_clear()
         with altered("shop_club.name", "varchar(50) COLLATE utf8mb4_general_ci"):
             (message,) = found()
         assert "utf8mb4_general_ci" in message.msg
     finally:
         field.db_collation = None
         columns.tokenizer.cache_clear()
-        columns.compares_by.cache_clear()
+        columns.comparison_tokenizer.cache_clear()
 
 
 def test_columns_of_views_are_fine(store):

@@ -51,8 +51,8 @@ def degrading():
 @pytest.fixture
 def at_once(monkeypatch):
     """No pauses: each call tries Redis."""
-    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 1e-9)
-    monkeypatch.setattr(circuit_breaker, "LONGEST_PAUSE", 1e-9)
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 1e-9)
+    monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 1e-9)
 
 
 @pytest.fixture
@@ -358,10 +358,10 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, mo
             child = os.fork()
             if not child:
                 with exiting():
-                    assert local_cache.recall("nothing") is MISS
+                    assert local_cache.get("nothing") is MISS
                     assert run_script("release_fences", [], [""]) == 0
-                    circuit_breaker.breaker.note(redis.ConnectionError())
-                    assert not circuit_breaker.breaker.allows()
+                    circuit_breaker.breaker.record_failure(redis.ConnectionError())
+                    assert not circuit_breaker.breaker.allows_call()
                     assert invalidator.is_overdue()
                     invalidator.deliver_overdue()
                     assert not invalidator.is_overdue()
@@ -410,13 +410,13 @@ def test_what_waits_is_bounded(server, degrading, no_courier):
     with using(servers.free_port()):
         for start in range(0, 3000, 500):
             changes = [Change("t", {"a": str(number)}, None) for number in range(start, start + 500)]
-            invalidator.postpone({"": WriteSet(changes=changes, notices=[(Label, None)])})
+            invalidator.postpone({"": WriteSet(changes=changes, signals=[(Label, None)])})
         waiting = invalidator._overdue[""]
         assert len(waiting.changes) <= MAX_CHANGES_PER_TABLE
         assert waiting.tables == {"t"}
-        invalidator.postpone({"": WriteSet(keys={f"k{number}" for number in range(invalidator.MAX_KEYS + 1)})})
+        invalidator.postpone({"": WriteSet(keys={f"k{number}" for number in range(invalidator.MAX_OVERDUE_KEYS + 1)})})
         assert waiting.everything
-        assert not waiting.notices
+        assert not waiting.signals
         assert not waiting.keys
 
 
@@ -438,15 +438,15 @@ def test_a_breaker_lets_one_call_try_after_each_pause(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: now[0])
     breaker = circuit_breaker.CircuitBreaker()
-    assert breaker.allows()
-    pause = circuit_breaker.FIRST_PAUSE
+    assert breaker.allows_call()
+    pause = circuit_breaker.FIRST_PAUSE_SECONDS
     for _ in range(10):
-        breaker.note(redis.ConnectionError())
-        assert not breaker.allows()
+        breaker.record_failure(redis.ConnectionError())
+        assert not breaker.allows_call()
         now[0] += pause * 0.99
-        assert not breaker.allows()
+        assert not breaker.allows_call()
         now[0] += pause * 0.02
-        assert [breaker.allows(), breaker.allows()] == [True, False]
-        pause = min(pause * 2, circuit_breaker.LONGEST_PAUSE)
+        assert [breaker.allows_call(), breaker.allows_call()] == [True, False]
+        pause = min(pause * 2, circuit_breaker.MAX_PAUSE_SECONDS)
     breaker.close()
-    assert [breaker.allows(), breaker.allows()] == [True, True]
+    assert [breaker.allows_call(), breaker.allows_call()] == [True, True]

@@ -17,9 +17,9 @@ from cacheops_lite import invalidate_all
 from cacheops_lite.query import compiler as query_compiler
 from cacheops_lite.query import hydrator, plan_cache
 from cacheops_lite.query.expression_identity import identity_of
-from cacheops_lite.query.sql_template import Composed
-from cacheops_lite.query.where_predicates import own_tokens
-from cacheops_lite.reads import cache_policy, point_lookup
+from cacheops_lite.query.sql_template import SqlTemplate
+from cacheops_lite.query.where_predicates import token_of_value
+from cacheops_lite.reads import cache_policy, point_lookup, queryset_read
 from tests.conftest import counted_reads
 from tests.fast_paths import switch
 from tests.property import shop
@@ -194,19 +194,19 @@ def test_aggregates_are_told_apart_by_what_they_were_made_of():
 def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
     """The same dependencies, for every query, also by a plan that was made for other values."""
     checked = []
-    planned = cache_policy._planned
+    planned = queryset_read._read_from_plan
 
     def checking(queryset, kind, compile_read, limits):
         read = planned(queryset, kind, compile_read, limits)
         if read is not None:
             query = queryset.query.clone()
-            true = compile_read(query, own_tokens)
+            true = compile_read(query, token_of_value)
             assert set(read.dependencies) == true.dependencies, str(queryset.query)
-            assert read.volatile == true.volatile
+            assert read.is_non_deterministic == true.is_non_deterministic
             checked.append(kind)
         return read
 
-    monkeypatch.setattr(cache_policy, "_planned", checking)
+    monkeypatch.setattr(queryset_read, "_read_from_plan", checking)
     for seed in range(3):
         reads = [*QUERIES.values(), *shop.reads(random.Random(seed))]
         for query in reads:
@@ -216,7 +216,7 @@ def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
 
 def test_misses_by_plans_send_what_django_sends(monkeypatch):
     """The same SQL and parameters, and they take the rows for the same columns, also by plans made of other values."""
-    checked, plain = [], Composed.compiler
+    checked, plain = [], SqlTemplate.compiler
 
     def checking(composed, query, using):
         true = query.clone().get_compiler(using)
@@ -230,7 +230,7 @@ def test_misses_by_plans_send_what_django_sends(monkeypatch):
             checked.append(sql)
         return compiler
 
-    monkeypatch.setattr(Composed, "compiler", checking)
+    monkeypatch.setattr(SqlTemplate, "compiler", checking)
     for seed in range(4):
         invalidate_all()
         for query in [*QUERIES.values(), *shop.reads(random.Random(seed))]:
@@ -296,8 +296,8 @@ def test_names_of_plans_tell_values_and_shapes_apart():
     names = set()
     for _ in range(2):
         for queryset in queries:
-            caching_of = cache_policy.caching_of(queryset)
-            names.add(cache_policy._read_of_rows(queryset, caching_of).name)
+            policy = cache_policy.policy_of(queryset)
+            names.add(queryset_read._rows_read(queryset, policy).name)
             if plan_cache._plans and random.random() < 0.3:
                 plan_cache._plans.popitem()
     assert len(names) == len(queries)
@@ -363,16 +363,16 @@ def test_columns_are_put_in_their_order_and_none_is_left_out(names, by_dict):
     made = type("Made", (), {name: Refusing() for name in by_dict})
     instance = made()
     instance.first = 0
-    hydrator._filler(names, frozenset(by_dict))(instance, range(len(names)))
+    hydrator._attribute_setter(names, frozenset(by_dict))(instance, range(len(names)))
     assert list(vars(instance).items()) == [("first", 0), *zip(names, range(len(names)), strict=True)]
     for length in {0, 1, 3} - {len(names)}:
         with pytest.raises(ValueError, match=r"values to unpack|argument 2 is"):
-            hydrator._filler(names, frozenset(by_dict))(made(), range(length))
+            hydrator._attribute_setter(names, frozenset(by_dict))(made(), range(length))
 
 
 def test_foreign_keys_of_cached_instances_are_put_past_their_descriptor():
     """As Django does: nothing is done when an instance is made that is to be done when its key is changed."""
-    assert hydrator._taken_by_descriptors(Product) >= {"category_id"}
+    assert hydrator._names_with_setters(Product) >= {"category_id"}
     for instances in (Product.objects.order_by("pk"), Product.objects.order_by("pk")):
         first = next(iter(instances))
         assert list(vars(first))[1:] == [field.attname for field in Product._meta.concrete_fields]
@@ -392,7 +392,7 @@ def test_models_that_make_their_instances_themselves_do_so(override):
     if override == "from_db":
         function = classmethod(lambda cls, *args, **kwargs: told.append(override) or original(*args, **kwargs))
     Label.objects.get(text="new"), list(Label.objects.all())
-    hydrator._stand_in.cache_clear()
+    hydrator._fast_model.cache_clear()
     setattr(Label, override, function)
     try:
         told.clear()
@@ -401,7 +401,7 @@ def test_models_that_make_their_instances_themselves_do_so(override):
         assert len(told) >= 4
     finally:
         delattr(Label, override)
-        hydrator._stand_in.cache_clear()
+        hydrator._fast_model.cache_clear()
 
 
 def test_a_get_of_nothing_is_cached_and_raises_each_time():

@@ -12,7 +12,7 @@ from django.test.utils import isolate_apps
 from cacheops_lite import apps, cached_as
 from cacheops_lite.orm import execute_wrapper, queryset
 from cacheops_lite.schema import tracked_models
-from cacheops_lite.schema.tracked_models import is_watched
+from cacheops_lite.schema.tracked_models import is_tracked
 from tests.shop.models import Customer, Label, Membership, Person, Product, Unwatched, VisibleProduct
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -72,14 +72,14 @@ def test_installing_twice_is_as_installing_once(store, is_hit):
 
 def test_querysets_and_managers_get_exactly_the_documented_methods():
     """And what is patched of Django's own is on this list."""
-    assert queryset.patches.names(BaseManager) == {"cache", "nocache", "inplace", "invalidated_update"}
-    assert queryset.patches.names(QuerySet) == {
+    assert queryset.patches.replaced_names(BaseManager) == {"cache", "nocache", "inplace", "invalidated_update"}
+    assert queryset.patches.replaced_names(QuerySet) == {
         *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
         *("iterator", "aiterator"),
         *("bulk_create", "update", "_raw_delete"),
         # Defaults of ours.
-        *("_cacheops_caching", "_cacheops_cloning", "_cacheops_capture"),
+        *("_cacheops_policy", "_cacheops_cloning", "_cacheops_capture"),
     }
 
 
@@ -96,15 +96,15 @@ def test_managers_steer_caching_too(store, is_hit, reads):
 def test_relatives_of_a_model_with_a_profile_are_watched(settings):
     """Those that share its rows, and the many-to-many tables around it."""
     settings.CACHEOPS = {"shop.customer": {"timeout": 5}, "shop.product": {"timeout": 5}}
-    assert is_watched(Person)
-    assert is_watched(VisibleProduct)
-    assert is_watched(Product.labels.through)
-    assert is_watched(Product.related.through)
-    assert not is_watched(Membership)
-    assert not is_watched(Label)
+    assert is_tracked(Person)
+    assert is_tracked(VisibleProduct)
+    assert is_tracked(Product.labels.through)
+    assert is_tracked(Product.related.through)
+    assert not is_tracked(Membership)
+    assert not is_tracked(Label)
     settings.CACHEOPS = {"shop.person": {"timeout": 5}}
-    assert is_watched(Customer)
-    assert not is_watched(Unwatched)
+    assert is_tracked(Customer)
+    assert not is_tracked(Unwatched)
 
 
 @isolate_apps("tests.shop")
@@ -128,12 +128,12 @@ def test_abstract_models_are_not_watched():
             abstract = True
             app_label = "shop"
 
-    assert not is_watched(Base)
+    assert not is_tracked(Base)
 
 
 def test_what_is_watched_follows_the_apps_that_are_installed(settings):
     """Tests may take some away for a while."""
     fewer = [app for app in settings.INSTALLED_APPS if app != "tests.shop"]
     with override_settings(INSTALLED_APPS=fewer):
-        assert "shop_label" not in tracked_models.watched_columns()
-    assert "shop_label" in tracked_models.watched_columns()
+        assert "shop_label" not in tracked_models.tracked_columns()
+    assert "shop_label" in tracked_models.tracked_columns()

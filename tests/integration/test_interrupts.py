@@ -95,7 +95,7 @@ def store(request, monkeypatch):
         monkeypatch.setattr(
             cacheops_redis, "_client", redis.Redis(connection_pool=redis.ConnectionPool.from_url(**pool, protocol=2))
         )
-        monkeypatch.setattr(cacheops_redis, "_wire", None)
+        monkeypatch.setattr(cacheops_redis, "_direct_client", None)
         client = get_client()
         client.flushdb()
         yield client
@@ -261,7 +261,7 @@ def check(where):
     assert in_thread(lambda: "after" in texts()), where
     assert "after" in uncached()[0], where
     assert "after" in texts(), where
-    assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._owed)), where
+    assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._pending)), where
     assert wait_until(lambda: not left()), f"{where}: {left()}"
     Category.objects.create(name="of another table")
 
@@ -308,7 +308,7 @@ def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
             store.script_flush()
         else:
             store.connection_pool.disconnect()
-            for kept in getattr(cacheops_redis._wire, "_idle", ()):
+            for kept in getattr(cacheops_redis._direct_client, "_idle", ()):
                 kept.connection._sock and kept.connection._sock.close()
         deliver(work, held)
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def options(store, settings):
-    local_cache.forget()
+    local_cache.invalidate()
     settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "local_get": True}}
 
 
@@ -71,7 +71,7 @@ def test_values_that_can_be_changed_are_copied():
         product = Product.objects.get(pk=pk)
         assert product.facts == {"sizes": [1]}
         product.facts["sizes"].append(2)
-    local_cache.forget()
+    local_cache.invalidate()
     for _ in range(3):
         product = Product.objects.get(pk=pk)
         assert product.facts == {"sizes": [1]}

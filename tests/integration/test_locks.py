@@ -95,7 +95,7 @@ WAYS = {"queryset": by_queryset, "cached_as": by_function}
 
 
 def read(way, lock, timeout):
-    fill_lock.LOCK_TIMEOUT = timeout
+    fill_lock.LOCK_SECONDS = timeout
     wait = fill_lock.wait_for_value
 
     def wait_and_say_so(*args):

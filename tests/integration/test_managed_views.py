@@ -210,7 +210,7 @@ def test_databases_are_told_apart(clubs):
 def test_a_catalog_that_cannot_be_read_breaks_nothing(store, monkeypatch, caplog, in_transaction):
     """Nothing is cached then, and each write invalidates everything; and no transaction breaks."""
     Label.objects.create(pk=1, text="a")
-    monkeypatch.setattr(error_boundary, "_logged", LruMap(10))
+    monkeypatch.setattr(error_boundary, "_reported", LruMap(10))
     monkeypatch.setattr(
         database_catalog, "NAMES", dict.fromkeys(database_catalog.NAMES, "SELECT nonsense FROM nowhere")
     )

@@ -135,12 +135,12 @@ FURTHER = {
 def test_what_other_processes_began_to_read_falls_as_well(shop, monkeypatch, write):
     """A process that writes knows of shapes what it heard last; it hears of others by writing, and is precise then."""
     asked = []
-    ask = dependency_index.ask
-    monkeypatch.setattr(dependency_index, "ask", lambda prefixes: asked.extend(prefixes) or ask(prefixes))
+    ask = dependency_index.load
+    monkeypatch.setattr(dependency_index, "load", lambda prefixes: asked.extend(prefixes) or ask(prefixes))
     rows = Product.objects.nocache().filter(visible=True)
     # Nobody has read anything; from here on it is others that read.
     Product.objects.filter(views=0).update(views=0)
-    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
     asked.clear()
     reads = [
         lambda: Product.objects.filter(visible=True, views=1).count(),

@@ -8,7 +8,7 @@ from django.db.models.functions import Lower
 
 from cacheops_lite.query import row_dependencies
 from cacheops_lite.query.compiler import compile_rows
-from cacheops_lite.query.read_set import QueryWalk
+from cacheops_lite.query.query_walk import QueryWalk
 from cacheops_lite.store import keys
 from tests.rich.models import Hall
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
@@ -186,7 +186,7 @@ def test_a_raw_column_is_a_column_and_other_raw_sql_reads_all(sql):
     query = Product.objects.extra(select={"x": sql}).values("x", "category__name")
     walk = QueryWalk(query.query.get_compiler("default"))
     walk.as_sql()
-    assert walk.opaque == RAW_COLUMNS[sql.replace("`", '"')]
+    assert walk.may_read_any_column == RAW_COLUMNS[sql.replace("`", '"')]
 
 
 def test_parents_of_children_fall_by_row(is_hit):
@@ -301,7 +301,7 @@ def test_what_only_adds_columns_is_narrowed(name):
 
 def tables(queryset):
     found = compile_rows(queryset).row_level
-    return {each.coarse.table for each in row_dependencies.usable(found, queryset.query.is_sliced)}
+    return {each.coarse.table for each in row_dependencies.usable_for(found, queryset.query.is_sliced)}
 
 
 def test_a_table_between_two_others_that_lets_rows_in_is_seen():
@@ -388,9 +388,9 @@ def test_values_that_can_not_be_told_count_as_the_table():
     [found] = compile_rows(products.select_related("category")).row_level
     width = max(source.position for source in found.sources) + 1
     for value in ([1], "x", float("nan")):
-        assert row_dependencies.narrow([found], [(value,) * width], connection.vendor) == {found.coarse: None}
-    assert row_dependencies.narrow([found], [], connection.vendor) == {found.coarse: {"id": set()}}
-    assert row_dependencies.narrow([found], [(7,) * width, (None,) * width], connection.vendor) == {
+        assert row_dependencies.resolve_rows([found], [(value,) * width], connection.vendor) == {found.coarse: None}
+    assert row_dependencies.resolve_rows([found], [], connection.vendor) == {found.coarse: {"id": set()}}
+    assert row_dependencies.resolve_rows([found], [(7,) * width, (None,) * width], connection.vendor) == {
         found.coarse: {"id": {"7"}}
     }
 
@@ -442,14 +442,14 @@ def test_losing_the_registry_is_a_miss(store, is_hit):
 
 def while_it_is_read(monkeypatch, happen):
     """Have something happen between the database's answer and the fill."""
-    results = row_dependencies.narrow
+    results = row_dependencies.resolve_rows
 
     def narrow_late(*args, **kwargs):
         monkeypatch.undo()
         happen()
         return results(*args, **kwargs)
 
-    monkeypatch.setattr(row_dependencies, "narrow", narrow_late)
+    monkeypatch.setattr(row_dependencies, "resolve_rows", narrow_late)
 
 
 @pytest.mark.parametrize("change", ["pens", "none"])

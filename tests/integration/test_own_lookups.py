@@ -6,7 +6,7 @@ from django.db.models import CharField
 from django.db.models.lookups import Exact
 from django.test.utils import register_lookup
 
-from cacheops_lite.schema import columns
+from cacheops_lite.schema import overrides
 from tests.property.differential import uncached
 from tests.rich.models import Mark
 from tests.shop.models import Label, Product
@@ -39,14 +39,14 @@ def label(store, request):
 def test_it_is_told_from_django_s_own():
     """By the class and by the field."""
     text, name = Label._meta.get_field("text"), Product._meta.get_field("name")
-    assert columns.compares_plainly(text)
+    assert overrides.compares_like_django(text)
     with register_lookup(text, Caseless):
-        assert not columns.compares_plainly(text)
-        assert columns.compares_plainly(name)
+        assert not overrides.compares_like_django(text)
+        assert overrides.compares_like_django(name)
     with register_lookup(CharField, Caseless):
-        assert not columns.compares_plainly(text)
-        assert not columns.compares_plainly(name)
-    assert columns.compares_plainly(text)
+        assert not overrides.compares_like_django(text)
+        assert not overrides.compares_like_django(name)
+    assert overrides.compares_like_django(text)
 
 
 @pytest.mark.parametrize("text", ["Kim", "kim"])

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def options(store, settings):
-    local_cache.forget()
+    local_cache.invalidate()
     settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "local_get": True}}
     return Label.objects.create(text="old")
 
@@ -56,10 +56,10 @@ def test_this_process_s_own_writes_drop_it(options):
 
 def test_a_read_that_a_write_overtook_is_not_remembered(options):
     """It may be old."""
-    since = local_cache.version()
-    local_cache.forget(["other"])
-    local_cache.remember("key", "old", ["shop_label"], 60, since)
-    assert not local_cache.recall("key")
+    since = local_cache.invalidation_count()
+    local_cache.invalidate(["other"])
+    local_cache.put("key", "old", ["shop_label"], 60, since)
+    assert not local_cache.get("key")
 
 
 def test_what_one_caller_changes_is_not_for_others(options):
@@ -72,12 +72,12 @@ def test_memory_is_bounded_in_size_and_time(monkeypatch):
     """The least recently used goes first, and what is too old is gone."""
     monkeypatch.setattr(local_cache, "MAX_ENTRIES", 2)
     for key in "ab":
-        local_cache.remember(key, key, [], 60, local_cache.version())
-    assert local_cache.recall("a") == "a"
-    local_cache.remember("c", "c", [], 60, local_cache.version())
-    assert [local_cache.recall(key) or None for key in "abc"] == ["a", None, "c"]
-    local_cache.remember("d", "d", [], 0, local_cache.version())
-    assert not local_cache.recall("d")
+        local_cache.put(key, key, [], 60, local_cache.invalidation_count())
+    assert local_cache.get("a") == "a"
+    local_cache.put("c", "c", [], 60, local_cache.invalidation_count())
+    assert [local_cache.get(key) or None for key in "abc"] == ["a", None, "c"]
+    local_cache.put("d", "d", [], 0, local_cache.invalidation_count())
+    assert not local_cache.get("d")
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_of_two_that_miss_at_once_with_a_lock_one_computes(store, stop, queries)
 
     from cacheops_lite.store import fill_lock
 
-    peek = fill_lock._peek
+    peek = fill_lock._poll
 
     def let_go_first(*args):
         counted.append(1)
@@ -273,7 +273,7 @@ def test_of_two_that_miss_at_once_with_a_lock_one_computes(store, stop, queries)
         return peek(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fill_lock, "_peek", let_go_first)
+        patch.setattr(fill_lock, "_poll", let_go_first)
         waiter._thread.start()
         waiter._thread.join(PATIENCE)
     assert counted
@@ -317,7 +317,7 @@ def held(store, monkeypatch):
 
     waits = []
     wait = fill_lock.wait_for_value
-    monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(fill_lock, "LOCK_SECONDS", 1)
     monkeypatch.setattr(
         fill_lock, "acquire_lock", lambda key, token: store.set(fill_lock.keys.lock_key(key), "other") is None
     )
@@ -356,9 +356,9 @@ def test_who_waits_for_what_replaces_an_undecodable_value_is_patient(store, monk
     value = store.get(key)
     store.set(key, value[: protocol.DIGEST_LENGTH] + b"no pickle")
     looks = []
-    peek = fill_lock._peek
-    monkeypatch.setattr(fill_lock, "LOCK_TIMEOUT", 1)
-    monkeypatch.setattr(fill_lock, "_peek", lambda *args: looks.append(1) or peek(*args))
+    peek = fill_lock._poll
+    monkeypatch.setattr(fill_lock, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(fill_lock, "_poll", lambda *args: looks.append(1) or peek(*args))
     store.set(fill_lock.keys.lock_key(key.decode()), "other")
     assert list(Label.objects.cache(lock=True)) == []
     assert 1 < len(looks) < 50
@@ -388,7 +388,7 @@ def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch)
     for module in (fill_lock, cached_read):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(fill_lock, "acquire_lock", lambda key, token: False)
-    monkeypatch.setattr(fill_lock, "_peek", peek)
+    monkeypatch.setattr(fill_lock, "_poll", peek)
     assert cached_as(Label, lock=True)(lambda: 1)() == 1
     assert taken_anew
     assert 50 < clock.now <= 60.1

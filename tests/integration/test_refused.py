@@ -113,7 +113,7 @@ def test_an_overdue_invalidation_that_fails_for_good_drops_tables(store, rows, m
         assert [texts() for _ in range(5)] == [["new"]] * 5
         assert len(tried) <= 2
         assert not invalidator.is_overdue()
-    assert "its tables are dropped as a whole" in caplog.text
+    assert "its tables are invalidated as a whole" in caplog.text
 
 
 def test_invalidate_all_that_a_client_can_not_do_drops_all_tables(store, rows, monkeypatch):
@@ -177,7 +177,7 @@ def test_a_value_that_can_not_be_told_drops_its_table_and_nothing_is_retried(sto
         raise RuntimeError("of a value")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cacheops_lite.store.dependency_index.DependencyIndex.met_by", raising)
+        patch.setattr("cacheops_lite.store.dependency_index.DependencyIndex.dependencies_of", raising)
         rows.text = "new"
         rows.save()
         assert texts() == ["new"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cacheops_lite.query import compiler, plan_cache
-from cacheops_lite.reads import point_lookup
+from cacheops_lite.query import plan_cache, read_identity
+from cacheops_lite.reads import row_keys
 from tests.property.differential import uncached
 from tests.shop.models import Product, Warranty
 
@@ -29,10 +29,10 @@ def deploy(monkeypatch):
         forget()
 
     def forget():
-        compiler._bound_field_identity.cache_clear()
-        compiler.model_layout.cache_clear()
-        point_lookup._forget()
-        plan_cache._on_class_prepared()
+        read_identity._model_field_identity.cache_clear()
+        read_identity.model_layout.cache_clear()
+        row_keys.forget()
+        plan_cache.forget_plans()
 
     yield deploy
     forget()

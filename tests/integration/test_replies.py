@@ -42,19 +42,19 @@ def client(request, kept, monkeypatch):
     )
     client = redis.Redis(connection_pool=pool)
     monkeypatch.setattr(cacheops_redis, "_client", client)
-    monkeypatch.setattr(cacheops_redis, "_wire", None)
+    monkeypatch.setattr(cacheops_redis, "_direct_client", None)
     client.flushdb()
     yield client
-    if cacheops_redis._wire is not None:
-        cacheops_redis._wire.close()
+    if cacheops_redis._direct_client is not None:
+        cacheops_redis._direct_client.close()
     pool.disconnect()
     redis.Redis.from_url(services.REDIS_URL).flushdb()
 
 
 def leave_unread(client, *commands):
     """Connections in the pool on which a reply to a request before is still to be read, as an interrupt leaves them."""
-    if cacheops_redis._wire is not None:
-        cacheops_redis._wire.close()
+    if cacheops_redis._direct_client is not None:
+        cacheops_redis._direct_client.close()
     client.connection_pool.disconnect()
     taken = [client.connection_pool.get_connection() for _ in commands]
     for connection, command in zip(taken, commands, strict=True):
@@ -95,7 +95,7 @@ def unread_commands(client):
         ("ECHO", "a"),
         ("INCR", "counter"),
         ("MGET", "nothing"),
-        ("MGET", values[0], *version_set.checked_keys),
+        ("MGET", values[0], *version_set.version_keys),
         ("MGET", values[1], values[2], values[3]),
         ("EVAL", "return {'nonce', 7, {'shop_label'}}", 0),
     ]
@@ -211,7 +211,7 @@ def test_a_connection_is_closed_where_looking_at_it_is_interrupted(client, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(redis_connection, "_has_unread", interrupted)
-    line = redis_connection.Wire(client)
+    line = redis_connection.DirectClient(client)
     with pytest.raises(KeyboardInterrupt):
         line.execute("GET", "wire")
     assert not connection.is_connected

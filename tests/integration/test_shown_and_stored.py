@@ -10,7 +10,7 @@ from django.db.models import Case, Exists, F, FloatField, JSONField, OuterRef, T
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Now
 
-from cacheops_lite.schema import columns
+from cacheops_lite.schema import field_traits
 from tests import services
 from tests.property.differential import uncached
 from tests.shop.models import Every, Knowing, Known
@@ -250,10 +250,12 @@ def test_a_save_that_leaves_a_field_as_it_is_keeps_what_reads_it(store, is_hit, 
 def test_the_predicate_names_each_field():
     """Of those that are not certain a change counts."""
     uncertain = {
-        field.name for field in Every._meta.concrete_fields if not columns.tells_stored_apart(field, connection.vendor)
+        field.name
+        for field in Every._meta.concrete_fields
+        if not field_traits.distinguishes_stored_values(field, connection.vendor)
     }
     assert uncertain == UNCERTAIN & set(FIELDS)
-    assert not any(columns.tells_stored_apart(field, "oracle") for field in Every._meta.concrete_fields)
+    assert not any(field_traits.distinguishes_stored_values(field, "oracle") for field in Every._meta.concrete_fields)
 
 
 def test_expressions_that_django_offers(store):

@@ -8,7 +8,7 @@ from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import dependency_index, invalidator, keys, protocol
 from cacheops_lite.store.fill_lock import acquire_lock, deadline, release_lock, wait_for_value
 from cacheops_lite.store.protocol import MISS, VersionSet
-from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Arrivals, Change, WriteSet
+from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, InsertedRows, WriteSet
 from cacheops_lite.utils.lru import LruMap
 
 ANY = Dependency("t", (), None)
@@ -145,7 +145,7 @@ def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
 
 def test_schemes_that_another_process_brought_since_there_were_none_are_matched(store, monkeypatch):
     """As when a mass write asked for them before anything was cached."""
-    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
     assert wanted().shapes["t"] == set()
     keep("one", ONE)
     keep("two", TWO)
@@ -156,7 +156,7 @@ def test_schemes_that_another_process_brought_since_there_were_none_are_matched(
 
 def test_a_registry_that_was_made_anew_is_not_taken_for_the_one_before(store, monkeypatch):
     """Though another process put as many shapes into it."""
-    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
     keep("one", ONE)
     changed(new={"a": "5", "b": "5"})
     before = dependency_index.known("", "t")
@@ -198,7 +198,7 @@ def test_a_stamp_of_an_old_generation_counts_as_absent(store):
 
 def test_a_read_of_what_nobody_knows_takes_the_stamps_along(store, monkeypatch):
     """A first miss is two round trips: what is absent is made by the read itself."""
-    monkeypatch.setattr(protocol, "_known", LruMap(1))
+    monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
     lookup = protocol.read(keys.value_key("", "new"), VersionSet("", [ONE, OTHER]), 60)
     assert lookup.payload is MISS
     versions = list(lookup.versions)
@@ -213,10 +213,10 @@ def test_a_read_of_what_another_process_filled_finds_it(store, monkeypatch):
     keep("one", ONE)
     key = keys.value_key("", "one")
     for timeout in (0, 60):
-        monkeypatch.setattr(protocol, "_known", LruMap(1))
+        monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
         assert protocol.read(key, VersionSet("", [ONE]), timeout).payload == b"value"
     changed(new={"a": "1"})
-    monkeypatch.setattr(protocol, "_known", LruMap(1))
+    monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
     assert protocol.read(key, VersionSet("", [ONE]), 60).payload is MISS
 
 
@@ -265,8 +265,8 @@ def fill(lookup, payload=b"value"):
 
 
 def wanted():
-    dependency_index.ask({"t": [""]})
-    return dependency_index.wanted({"t": [""]})
+    dependency_index.load({"t": [""]})
+    return dependency_index.required_columns({"t": [""]})
 
 
 def test_the_registry_tells_which_columns_schemes_need(store):
@@ -275,11 +275,11 @@ def test_the_registry_tells_which_columns_schemes_need(store):
     keep("narrow", NARROW)
     found = wanted()
     assert (found.conditions["t"], found.reads["t"]) == ({"a"}, {"a", "x"})
-    assert [found.asks_for("t", column) for column in "axz"] == [True, True, False]
+    assert [found.is_read("t", column) for column in "axz"] == [True, True, False]
     assert found.shapes["t"] == {"a"}
     keep("one", ONE)
     assert wanted().reads["t"] is None
-    assert wanted().asks_for("t", "z")
+    assert wanted().is_read("t", "z")
 
 
 def test_rows_that_came_drop_what_any_of_them_meets(store):
@@ -289,7 +289,7 @@ def test_rows_that_came_drop_what_any_of_them_meets(store):
     for name, dependency in {"one": ONE, "two": TWO, "any": ANY, "pair": pair, "crossed": crossed}.items():
         keep(name, dependency)
     met = {"": {""}, "a": {"a=1", "a=7"}, "a,b": {"a=1&b=2", "a=7&b=3"}}
-    invalidator.invalidate({"": WriteSet(changes=[Arrivals("t", met)])})
+    invalidator.invalidate({"": WriteSet(changes=[InsertedRows("t", met)])})
     assert kept("one", ONE) is kept("any", ANY) is kept("pair", pair) is MISS
     assert kept("two", TWO) == kept("crossed", crossed) == b"value"
 
@@ -298,7 +298,7 @@ def test_rows_that_came_and_do_not_tell_of_a_scheme_drop_the_table(store):
     """As when the shape came after the rows were looked at, or their column is made by the database."""
     keep("two", TWO)
     keep("any", ANY)
-    invalidator.invalidate({"": WriteSet(changes=[Arrivals("t", {"": {""}})])})
+    invalidator.invalidate({"": WriteSet(changes=[InsertedRows("t", {"": {""}})])})
     assert kept("two", TWO) is kept("any", ANY) is MISS
 
 
@@ -309,8 +309,8 @@ def is_dropped(changes):
 
 def test_rows_that_came_count_as_many_as_they_differ(store):
     """A thousand that meet two conditions are few changes; with many conditions the table is dropped."""
-    few = Arrivals("t", {"": {""}, "a": {"a=1", "a=2"}})
-    many = Arrivals("t", {"": {""}, "a": {f"a={i}" for i in range(MAX_CHANGES_PER_TABLE)}})
+    few = InsertedRows("t", {"": {""}, "a": {"a=1", "a=2"}})
+    many = InsertedRows("t", {"": {""}, "a": {f"a={i}" for i in range(MAX_CHANGES_PER_TABLE)}})
     assert not is_dropped([few])
     assert not is_dropped([many])
     assert is_dropped([few, many])
@@ -368,7 +368,7 @@ def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, v
     store.delete(key)
     store.rpush(key, *value) if isinstance(value, list) else store.set(key, value)
     if not known:
-        monkeypatch.setattr(protocol, "_known", LruMap(1))
+        monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
     assert protocol.read(key, version_set, 60).payload is MISS
     assert filled()
     assert protocol.read(key, version_set, 60).payload == b"value"
@@ -411,7 +411,7 @@ def test_what_a_value_rests_on_lives_as_long_as_it_does(store):
     """A longer timeout prolongs versions that were made for a shorter one."""
     keep("short", ONE, timeout=10)
     keep("long", ONE, timeout=1000)
-    for key in VersionSet("", [ONE]).checked_keys:
+    for key in VersionSet("", [ONE]).version_keys:
         assert store.ttl(key) >= 1000
 
 
@@ -435,7 +435,7 @@ def test_values_stay_valid_when_the_mode_is_switched(store, settings, insideout)
 def test_sets_of_dependents_are_freed_and_kept_small(store, settings):
     """An invalidation frees the results it drops; writes remove members that died of themselves."""
     settings.CACHEOPS_INSIDEOUT = False
-    dependents = keys.conjunction_set_key("", keys.named(ONE).dependency)
+    dependents = keys.conjunction_set_key("", keys.name_dependency(ONE).dependency)
     for i in range(200):
         keep(f"k{i}", ONE)
         if i >= 10:
@@ -527,7 +527,7 @@ def test_names_with_odd_characters_work_all_the_way(store):
     odd = Dependency('odd "t":|', (("a=b,c|d", "1"),), ("a=b,c|d", "x y"))
     keep("odd", odd)
     assert kept("odd", odd) == b"value"
-    shape = keys.named(odd)
+    shape = keys.name_dependency(odd)
     changed(new={"a%3Db%2Cc%7Cd": "1"}, table=shape.table)
     assert kept("odd", odd) is MISS
 

@@ -329,14 +329,14 @@ def test_a_mass_write_of_rows_that_others_choose_is_seen():
 def test_what_a_model_s_class_makes_of_its_instances_is_made_on_a_hit_as_well(monkeypatch):
     """A metaclass may have a say, too."""
     monkeypatch.setattr(type(Ticket), "__call__", called, raising=False)
-    hydrator._stand_in.cache_clear()
+    hydrator._fast_model.cache_clear()
     try:
         Ticket.objects.create(subject="x")
         for _ in range(2):
             assert [each.was_called for each in Ticket.objects.all()] == [True]
     finally:
         monkeypatch.undo()
-        hydrator._stand_in.cache_clear()
+        hydrator._fast_model.cache_clear()
 
 
 def called(cls, *args, **kwargs):

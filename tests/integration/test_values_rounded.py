@@ -11,7 +11,7 @@ from django.db.models import Count
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from cacheops_lite.schema import columns
+from cacheops_lite.schema import columns, field_traits
 from tests.rich.models import Sample
 from tests.shop.fields import ShoutingText
 from tests.shop.models import Attached, Category, Document, Odd, Page, Rough
@@ -101,9 +101,9 @@ def test_whatever_was_made_of_a_value_is_seen_to_go(model, name, value, conditio
 def test_decimals_without_places_are_told_apart_by_theirs(monkeypatch):
     """1.0 and 1.00 are equal, and a column that keeps the places shows which it is."""
     amount = Sample._meta.get_field("amount")
-    assert columns.has_scale(amount)
+    assert field_traits.has_fixed_scale(amount)
     monkeypatch.setattr(amount, "decimal_places", None)
-    assert not columns.has_scale(amount)
+    assert not field_traits.has_fixed_scale(amount)
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
@@ -113,7 +113,7 @@ def test_naive_times_have_no_token_where_the_database_knows_zones(use_tz):
     with override_settings(USE_TZ=use_tz):
         moment = Sample._meta.get_field("moment")
         has_token = columns.token(moment, "postgresql", datetime.datetime(2026, 1, 1)) is not None
-        assert has_token is use_tz is columns.shows_instants(moment, "postgresql")
+        assert has_token is use_tz is field_traits.distinguishes_instants(moment, "postgresql")
     columns.tokenizer.cache_clear()
 
 

@@ -10,12 +10,12 @@ import redis
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import keys, redis_connection
 from cacheops_lite.store.client import execute, get_client, run_script, send_script
-from cacheops_lite.store.redis_connection import Wire
+from cacheops_lite.store.redis_connection import DirectClient
 from tests import services
 
 pytestmark = [
     pytest.mark.redis,
-    pytest.mark.skipif(not redis_connection._IS_USUAL, reason="all goes the usual way with this redis-py"),
+    pytest.mark.skipif(not redis_connection._IS_SUPPORTED_REDIS_PY, reason="all goes the usual way with this redis-py"),
 ]
 
 
@@ -56,11 +56,11 @@ def test_replies_are_those_of_the_client(client, monkeypatch):
                 yield type(error), str(error)
 
     client.set("wire:1", b"\x00\r\n$5" * 50_000)
-    fast = Wire(client)
-    assert fast._is_plain
+    fast = DirectClient(client)
+    assert fast._is_supported
     monkeypatch.setattr(redis_connection, "ENABLED", False)
-    usual = Wire(client)
-    assert not usual._is_plain
+    usual = DirectClient(client)
+    assert not usual._is_supported
     assert list(replies(fast)) == list(replies(usual))
     assert len(connections(fast)) == 1
     assert not connections(usual)
@@ -68,7 +68,7 @@ def test_replies_are_those_of_the_client(client, monkeypatch):
 
 def test_a_connection_that_the_server_closed_is_made_anew(client):
     """As after a restart of the server, or its timeout for idle clients."""
-    line = Wire(client)
+    line = DirectClient(client)
     client.set("wire", "before")
     line.execute("GET", "wire")
     (kept,) = connections(line)
@@ -81,7 +81,7 @@ def test_a_connection_that_the_server_closed_is_made_anew(client):
 def test_no_command_gets_the_reply_to_another(client, monkeypatch, interrupt):
     """Whatever comes between a command and its reply, nobody reads that reply later."""
     client.mset({"wire:1": "one", "wire:2": "two"})
-    line = Wire(client)
+    line = DirectClient(client)
     line.execute("GET", "wire:1")
     (kept,) = connections(line)
 
@@ -110,7 +110,7 @@ def test_a_timeout_is_tried_again_as_often_as_the_client_is_told_to(client):
     for retry in (redis.retry.Retry(redis.backoff.NoBackoff(), 0), redis.retry.Retry(redis.backoff.NoBackoff(), 2)):
         tries.clear()
         mute = redis.Redis.from_url(services.REDIS_URL, retry=retry)
-        line = Wire(mute)
+        line = DirectClient(mute)
         line.execute("PING")
         (kept,) = connections(line)
         kept.__class__ = Mute
@@ -123,7 +123,7 @@ def test_a_timeout_is_tried_again_as_often_as_the_client_is_told_to(client):
 def test_a_connection_is_one_s_alone_while_it_is_used(client, monkeypatch):
     """A signal handler, a finalizer or a greenlet that comes in between has another one."""
     client.mset({"wire:1": "one", "wire:2": "two"})
-    line = Wire(client)
+    line = DirectClient(client)
     line.execute("PING")
     (kept,) = connections(line)
     read, inner = kept.read_response, []
@@ -141,7 +141,7 @@ def test_a_connection_is_one_s_alone_while_it_is_used(client, monkeypatch):
 
 def test_threads_get_their_own_replies(client):
     """Many at once, and no more connections than threads."""
-    line, wrong = Wire(client), []
+    line, wrong = DirectClient(client), []
 
     def ask(number):
         for i in range(300):
@@ -159,7 +159,7 @@ def test_threads_get_their_own_replies(client):
 
 def test_after_a_fork_the_parent_s_connections_are_left_alone(client, monkeypatch):
     """The child makes its own."""
-    line = Wire(client)
+    line = DirectClient(client)
     line.execute("PING")
     (kept,) = connections(line)
     parent = os.getpid()
@@ -171,10 +171,10 @@ def test_after_a_fork_the_parent_s_connections_are_left_alone(client, monkeypatc
 def test_few_connections_are_kept_from_a_small_pool():
     """What else asks that pool finds some."""
     client = redis.Redis.from_url(services.REDIS_URL, max_connections=2)
-    line = Wire(client)
-    taken = [line._take(), line._take()]
+    line = DirectClient(client)
+    taken = [line._acquire(), line._acquire()]
     for kept in taken:
-        line._tell(ignore, False, kept, ["ECHO", "nobody waits for this"])
+        line._send(ignore, False, kept, ["ECHO", "nobody waits for this"])
         line._put_back(kept)
     assert len(connections(line)) == 1
     # This asks on the other one.
@@ -186,7 +186,7 @@ def test_few_connections_are_kept_from_a_small_pool():
 @pytest.mark.parametrize("on_class", [True, False])
 def test_who_watches_commands_sees_all_of_them(client, monkeypatch, on_class):
     """Tracers put something of theirs in place of a method, and some of them late."""
-    line, seen = Wire(client), []
+    line, seen = DirectClient(client), []
     line.execute("PING")
     execute = redis.Redis.execute_command
 
@@ -211,15 +211,15 @@ def test_clients_of_other_kinds_are_asked_as_ever():
     url = services.REDIS_URL
     waiting = redis.Redis(connection_pool=redis.BlockingConnectionPool.from_url(url))
     for client in (Own.from_url(url), waiting, redis.Redis.from_url(url, single_connection_client=True)):
-        assert not Wire(client)._is_plain
+        assert not DirectClient(client)._is_supported
         client.close()
-    assert not Wire(object())._is_plain
+    assert not DirectClient(object())._is_supported
 
 
 def test_what_nobody_waits_for_is_done_in_turn(client):
     """Whoever comes next on the connection gets the reply to what he asked for himself."""
-    line = Wire(client)
-    for number in range(3 * redis_connection.MOST_OWED):
+    line = DirectClient(client)
+    for number in range(3 * redis_connection.MAX_PENDING_REPLIES):
         line.send(ignore, "SET", "wire:1", number)
         line.send(ignore, "ECHO", "x" * 100_000)
         if number % 5 == 0:
@@ -231,7 +231,7 @@ def test_what_nobody_waits_for_is_done_in_turn(client):
 def test_who_sent_what_went_wrong_is_told(client):
     """What comes next is not to blame for it, and nobody else hears of it."""
     told = {"first": [], "fine": [], "second": []}
-    line = Wire(client)
+    line = DirectClient(client)
     line.send(told["first"].append, "GET")
     line.send(told["fine"].append, "GET", "wire")
     line.send(told["second"].append, "EVALSHA", "0" * 40, 0)
@@ -257,7 +257,7 @@ def kill(connection):
 def test_replies_that_will_not_come_are_not_waited_for(client, closed_by):
     """Whoever sent the commands is told that they may be lost."""
     client.set("wire:1", "one")
-    line, lost = Wire(client), []
+    line, lost = DirectClient(client), []
     # Its reply does not come.
     line.send(lost.append, "BLPOP", "wire", 0)
     line.send(lost.append, "ECHO", "lost, too")
@@ -273,7 +273,7 @@ def test_replies_that_will_not_come_are_not_waited_for(client, closed_by):
 def test_health_checks_get_the_replies_to_their_own_questions():
     """They come before a command, and read one reply."""
     healthy = redis.Redis.from_url(services.REDIS_URL, health_check_interval=60)
-    line, used = Wire(healthy), set()
+    line, used = DirectClient(healthy), set()
     for number in range(5):
         line.send(ignore, "SET", "wire:2", number)
         (kept,) = connections(line)
@@ -288,11 +288,11 @@ def test_health_checks_get_the_replies_to_their_own_questions():
 
 def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usual_way(client):
     """A connection takes one command more after it was closed; that one would be lost."""
-    line = Wire(client)
+    line = DirectClient(client)
     line.execute("PING")
     (kept,) = connections(line)
     kill(kept)
-    line.send(ignore, "SET", "wire:1", "done", surely=True)
+    line.send(ignore, "SET", "wire:1", "done", check_connection=True)
     assert client.get("wire:1") == b"done"
 
 
@@ -300,7 +300,7 @@ def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usua
 def test_scripts_that_nobody_waits_for_are_loaded_again(store_of_its_own, monkeypatch, is_plain):
     """The one that finds the server without it is lost, the next is not; where it is waited for, neither is."""
     monkeypatch.setattr(redis_connection, "ENABLED", is_plain)
-    monkeypatch.setattr(cacheops_redis, "_wire", None)
+    monkeypatch.setattr(cacheops_redis, "_direct_client", None)
     lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
     send_script("release", [lock], lines)
     get_client().script_flush()

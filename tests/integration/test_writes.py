@@ -706,7 +706,7 @@ def test_schemes_that_another_process_brought_find_a_write_that_did_not_look_for
     """Of which this one knows nothing: the table falls, once."""
     counted()
     saved = pen(views=1)
-    monkeypatch.setattr(dependency_index, "expect", lambda *args: None)
+    monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
     skus(), skus()
     setattr(saved, write, 10 if write == "views" else "fountain pen")
     saved.save(update_fields=[write])

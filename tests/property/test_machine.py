@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase
 
 from cacheops_lite.orm import execute_wrapper
-from cacheops_lite.query import compiler, read_set, row_dependencies, where_predicates
+from cacheops_lite.query import compiler, join_tree, query_walk, read_set, row_dependencies, where_predicates
 from cacheops_lite.schema import database_views
 from cacheops_lite.store import invalidator
 from cacheops_lite.store.write_set import Change
@@ -97,12 +97,14 @@ def no_joins(monkeypatch):
 
 def no_joined_rows(monkeypatch):
     """Rows that only add columns to a result don't count."""
-    monkeypatch.setattr(row_dependencies, "_tokens", lambda *args: {})
+    monkeypatch.setattr(row_dependencies, "_tokens_by_column", lambda *args: {})
 
 
 def no_tables_between(monkeypatch):
     """A table whose columns lead to a condition is taken for one that only adds columns."""
-    monkeypatch.setattr(row_dependencies.Tree, "only_adds", lambda self, alias, origin: alias not in self._bound)
+    monkeypatch.setattr(
+        join_tree.JoinTree, "only_adds_columns", lambda self, alias, origin: alias not in self._aliases_in_conditions
+    )
 
 
 def no_dirtiness(monkeypatch):
@@ -123,13 +125,13 @@ def no_columns(monkeypatch):
 
 def no_negation(monkeypatch):
     """What is excluded is taken for what is asked for."""
-    node = where_predicates._node
-    monkeypatch.setattr(where_predicates, "_node", lambda each, negated, *args: node(each, False, *args))
+    node = where_predicates._node_formula
+    monkeypatch.setattr(where_predicates, "_node_formula", lambda each, negated, *args: node(each, False, *args))
 
 
 def no_views(monkeypatch):
     """A view is taken for a table."""
-    monkeypatch.setattr(database_views, "_view", lambda table, using: None)
+    monkeypatch.setattr(database_views, "_find_view", lambda table, using: None)
 
 
 def no_invalidation(monkeypatch):
@@ -140,12 +142,12 @@ def no_invalidation(monkeypatch):
 
 def no_parameters(monkeypatch):
     """Results are named by their SQL alone, without its parameters."""
-    monkeypatch.setattr(compiler, "parameters", lambda params: "")
+    monkeypatch.setattr(compiler, "parameters_text", lambda params: "")
 
 
 def no_other_sql(monkeypatch):
     """What SQL of somebody else's reads goes by unnoticed."""
-    monkeypatch.setattr(read_set, "is_composed_by_django", lambda *args: True)
+    monkeypatch.setattr(query_walk, "is_composed_by_django", lambda *args: True)
 
 
 # With the rules, and maybe the reads, that show it: others, which drop whole tables, would hide it for long.

@@ -129,7 +129,7 @@ def test_a_profile_of_a_swapped_model_has_no_effect(monkeypatch):
     """It has no rows, so nobody follows its writes."""
     with override_settings(**entry("shop.label")), monkeypatch.context() as patch:
         patch.setitem(Label._meta.__dict__, "swapped", "shop.Category")
-        tracked_models.forget()
+        tracked_models.clear_caches()
         (message,) = run_checks(tags=["cacheops_lite"])
     assert message.id == "cacheops_lite.W004"
     assert "'shop.label' has no effect" in message.msg

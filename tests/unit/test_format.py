@@ -26,10 +26,10 @@ def test_the_names_of_keys_are_golden():
 
 def test_schemes_are_golden():
     """The dependency index's members, as `shapes` parses them."""
-    assert keys.named(Dependency("t", (), None)) == ("t", "|*", "t:|*")
-    assert keys.named(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
-    assert keys.named(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
-    _, member, dependency = keys.named(Dependency("t", (), LONG))
+    assert keys.name_dependency(Dependency("t", (), None)) == ("t", "|*", "t:|*")
+    assert keys.name_dependency(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
+    assert keys.name_dependency(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
+    _, member, dependency = keys.name_dependency(Dependency("t", (), LONG))
     columns, read_id, read = member.split("|")
     assert (columns, read) == ("", ",".join(LONG))
     assert read_id.startswith("#")
@@ -40,20 +40,20 @@ def test_schemes_are_golden():
 @pytest.mark.parametrize("conditions", [(), (("a", "1"),), (("a", "1"), ("b=c|d", "!&")), (("a,b", "x"), ("@", "y"))])
 def test_writers_make_the_stamps_that_readers_ask_for(conditions, read):
     """Of rows that meet the conditions; rows that do not tell meet none."""
-    shape = keys.named(Dependency("odd:|table", conditions, read))
+    shape = keys.name_dependency(Dependency("odd:|table", conditions, read))
     parsed = dependency_shapes.parse(shape.shape.encode())
-    image = {tokens.name(column): token for column, token in conditions}
-    assert f"{tokens.name('odd:|table')}:{parsed.dependency_of(image)}" == shape.dependency
+    image = {tokens.name_in_keys(column): token for column, token in conditions}
+    assert f"{tokens.name_in_keys('odd:|table')}:{parsed.dependency_of(image)}" == shape.dependency
     assert parsed.columns == tuple(image)
-    assert parsed.reads == (None if read is None else frozenset(map(tokens.name, read)))
+    assert parsed.reads == (None if read is None else frozenset(map(tokens.name_in_keys, read)))
     for column in image:
         assert parsed.dependency_of({name: token for name, token in image.items() if name != column}) is None
-    assert not shape.shape.startswith(dependency_shapes.INCARNATION)
+    assert not shape.shape.startswith(dependency_shapes.INCARNATION_PREFIX)
 
 
 def test_odd_names_of_tables_and_columns_are_escaped():
     """They can't break out of their place in a key."""
-    shape = keys.named(Dependency("odd table:|", (("a=b,c", "1"),), None))
+    shape = keys.name_dependency(Dependency("odd table:|", (("a=b,c", "1"),), None))
     assert shape == ("odd%20table%3A%7C", "a%3Db%2Cc|*", "odd%20table%3A%7C:a%3Db%2Cc=1|*")
 
 

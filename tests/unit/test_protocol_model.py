@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-MODEL = Path(__file__).parents[2] / "docs" / "model" / "stamps.py"
+MODEL = Path(__file__).parents[2] / "docs" / "model" / "protocol.py"
 
 
 def walk(*arguments):
@@ -25,7 +25,7 @@ def walk(*arguments):
     ],
 )
 def test_no_interleaving_is_stale(arguments):
-    """Readers, writers of both kinds and evictions, in every order."""
+    """Readers, writers of both kinds and evictions are combined in every order."""
     assert walk(*arguments).startswith("safe")
 
 
@@ -37,8 +37,8 @@ def test_no_interleaving_is_stale(arguments):
         ["--readers", "2", "--joined", "2", "--writers", "2,3"],
     ],
 )
-def test_without_evictions_nobody_is_excused(arguments):
-    """Also between a commit and its flush, and with a writer that dies there, no reader finds what is not committed."""
+def test_without_evictions_no_read_is_stale_between_a_commit_and_its_release(arguments):
+    """Also if the writer is killed in between, readers find what is committed."""
     assert walk("--evictions", "0", "--kills", "1", *arguments).startswith("safe")
 
 
@@ -51,23 +51,23 @@ def test_without_evictions_nobody_is_excused(arguments):
     ],
 )
 def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
-    """Executed, half executed, not or late: after the flush no reader finds what is not committed."""
+    """It is executed, half executed, not executed or executed late: after the release no read is stale."""
     assert walk("--evictions", "0", "--lost", "1", *arguments).startswith("safe")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--evictions", "0", "--lost", "1", "--break", "lift-unsure"],
-        ["--evictions", "0", "--lost", "1", "--break", "release-unsure"],
+        ["--evictions", "0", "--lost", "1", "--break", "assume-invalidated"],
+        ["--evictions", "0", "--lost", "1", "--break", "release-only"],
         ["--break", "no-lock"],
-        ["--break", "no-registry-gen"],
-        ["--break", "late-stamps"],
-        ["--break", "no-hold", "--evictions", "0"],
+        ["--break", "same-table-version"],
+        ["--break", "late-versions"],
+        ["--break", "no-fence", "--evictions", "0"],
         ["--break", "early-drop"],
-        ["--readers", "", "--joined", "1", "--writers", "2", "--break", "late-narrow"],
+        ["--readers", "", "--joined", "1", "--writers", "2", "--break", "late-row-level"],
     ],
 )
 def test_each_simplification_is_found_stale(arguments):
-    """So the walk can fail."""
+    """This shows that the walk is able to fail."""
     assert walk(*arguments).startswith("STALE")

@@ -149,15 +149,15 @@ def test_another_process_tells_the_same():
 
 def test_no_text_has_an_address():
     """What is told before it becomes a digest."""
-    walk = field_identity._Walk()
+    walk = field_identity._Describer()
     told = " ".join(walk.parts([Codec(";"), parser(";"), Decoder, types.SimpleNamespace(a=object()), every_text]))
     assert "0x" not in told
 
 
 def test_much_is_told_in_bounds():
     """By its first parts."""
-    assert len(list(field_identity._Walk().parts(list(range(100_000))))) <= 100_000 + 1
+    assert len(list(field_identity._Describer().parts(list(range(100_000))))) <= 100_000 + 1
     deep = []
     for _ in range(10_000):
         deep = [deep]
-    assert len(list(field_identity._Walk().parts(deep))) < 100
+    assert len(list(field_identity._Describer().parts(deep))) < 100

@@ -2,16 +2,16 @@
 
 import pytest
 
-from cacheops_lite.sql.statement_classifier import (
+from cacheops_lite.sql import (
     Write,
-    asks_for_snapshot,
-    begins,
-    defines_shared_rows,
     may_commit,
-    mentioned,
-    parse,
-    strangers,
-    undoes,
+    may_define_view,
+    may_pin_snapshot,
+    may_roll_back,
+    parse_write,
+    tables_mentioned,
+    transaction_open_after,
+    unknown_write_targets,
 )
 
 UNKNOWN = Write("", None)
@@ -103,7 +103,7 @@ READS = [
 )
 def test_statements_tell_whether_a_transaction_is_open_after_them(sql, found):
     """Or say nothing of it."""
-    assert begins(sql) is found
+    assert transaction_open_after(sql) is found
 
 
 @pytest.mark.parametrize(
@@ -126,24 +126,26 @@ def test_statements_tell_whether_a_transaction_is_open_after_them(sql, found):
 )
 def test_what_a_statement_may_write_that_nobody_knows_is_told(sql, names):
     """A view or a partition, maybe; `t` is known."""
-    assert strangers(sql, frozenset({"t"})) == names
+    assert unknown_write_targets(sql, frozenset({"t"})) == names
 
 
 @pytest.mark.parametrize(("sql", "write"), WRITES)
 def test_a_statement_that_may_write_is_seen(sql, write):
     """With its table where it is plain; what is not known to only read may write."""
-    assert parse(sql) == write
+    assert parse_write(sql) == write
 
 
 @pytest.mark.parametrize("sql", READS)
 def test_a_statement_that_only_reads_is_let_pass(sql):
     """Names that look like keywords don't matter."""
-    assert parse(sql) is None
+    assert parse_write(sql) is None
 
 
 def test_tables_are_found_wherever_a_statement_mentions_them():
     """In any case of letters, quoted or not."""
-    assert mentioned('MERGE INTO public."Shop_Product" USING s', ["shop_product", "shop_label"]) == {"shop_product"}
+    assert tables_mentioned('MERGE INTO public."Shop_Product" USING s', ["shop_product", "shop_label"]) == {
+        "shop_product"
+    }
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_tables_are_found_wherever_a_statement_mentions_them():
 )
 def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
     """Afterwards its connection may read older states than the versions say."""
-    assert asks_for_snapshot(sql) is asks
+    assert may_pin_snapshot(sql) is asks
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_statements_that_may_commit_are_seen(sql, vendors):
 )
 def test_statements_that_define_what_shows_rows_of_others_are_told(sql, defines):
     """Those that only name such, or whose functions have partitions, are not."""
-    assert defines_shared_rows(sql) is defines
+    assert may_define_view(sql) is defines
 
 
 @pytest.mark.parametrize(
@@ -213,4 +215,4 @@ def test_statements_that_define_what_shows_rows_of_others_are_told(sql, defines)
 )
 def test_statements_that_undo_others_are_told(sql, undoing):
     """As views that were defined since are gone then."""
-    assert undoes(sql) is undoing
+    assert may_roll_back(sql) is undoing

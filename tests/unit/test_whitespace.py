@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheops_lite.conf import DEFAULTS
-from cacheops_lite.utils.html_whitespace import tidied
+from cacheops_lite.utils.html_whitespace import collapse_whitespace
 
 KEEP = DEFAULTS["CACHEOPS_KEEP_WHITESPACE"]
 
@@ -71,22 +71,22 @@ def by_the_rule(kinds):
 @given(st.lists(pieces, max_size=12))
 def test_runs_between_two_tags_collapse_and_nothing_else_does(kinds):
     """Not within or beside text, comments, CDATA and doctypes, attributes and kept elements."""
-    assert tidied("".join(text for _, text in kinds), KEEP) == "".join(by_the_rule(kinds))
+    assert collapse_whitespace("".join(text for _, text in kinds), KEEP) == "".join(by_the_rule(kinds))
 
 
 @given(markup)
 def test_whatever_the_text_only_whitespace_between_brackets_changes(text):
     """Broken markup, too; applying the rule again changes nothing."""
-    done = tidied(text, KEEP)
+    done = collapse_whitespace(text, KEEP)
     assert re.sub(r">[ \n\t]+<", "><", done) == re.sub(r">[ \n\t]+<", "><", text)
-    assert tidied(done, KEEP) == done
-    assert tidied(text, "all") == text
+    assert collapse_whitespace(done, KEEP) == done
+    assert collapse_whitespace(text, "all") == text
 
 
 @given(markup.map(lambda text: re.sub(r">[ \n\t]+<", "><", text)))
 def test_text_without_whitespace_between_tags_stays_as_it_is(text):
     """To the letter."""
-    assert tidied(text, KEEP) == tidied(text, ()) == text
+    assert collapse_whitespace(text, KEEP) == collapse_whitespace(text, ()) == text
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ def test_text_without_whitespace_between_tags_stays_as_it_is(text):
 )  # fmt: skip
 def test_examples(text, expected):
     """Those that a simpler rule gets wrong, among others."""
-    assert tidied(text, KEEP) == (text if expected is None else expected)
+    assert collapse_whitespace(text, KEEP) == (text if expected is None else expected)
 
 
 def test_the_elements_to_keep_are_a_matter_of_choice():
     """Any, none, or the rule turned off."""
     text = "<pre>  <b></pre>  <code>  <b></code>"
-    assert tidied(text, {"code"}) == "<pre> <b></pre> <code>  <b></code>"
-    assert tidied(text, ()) == "<pre> <b></pre> <code> <b></code>"
-    assert tidied("<script>  <b></script>", ()) == "<script> <b></script>"
-    assert tidied(text, "all") == text
+    assert collapse_whitespace(text, {"code"}) == "<pre> <b></pre> <code>  <b></code>"
+    assert collapse_whitespace(text, ()) == "<pre> <b></pre> <code> <b></code>"
+    assert collapse_whitespace("<script>  <b></script>", ()) == "<script> <b></script>"
+    assert collapse_whitespace(text, "all") == text
 
 
 def test_the_setting_is_names_of_elements_or_all(settings):
@@ -164,5 +164,5 @@ def test_time_grows_with_the_length_alone(part):
     text = "<a>  <b>" + part * (400_000 // len(part))
     start = time.process_time()
     for end in ("", ">  <b>", " " * 100_000):
-        tidied(text + end, KEEP)
+        collapse_whitespace(text + end, KEEP)
     assert time.process_time() - start < 10

@@ -1,23 +1,24 @@
--- Purpose: store a value under the stamps that it was built under, unless one of them fell meanwhile.
+-- Purpose: store a value under the versions that it was built under, unless one of them has changed since.
 --
--- KEYS   the value, its m generations and stamps, then the set of dependents of each stamp that it carries (none with
---        CACHEOPS_INSIDEOUT)
--- ARGV   [1] the value's digest, [2] its payload, [3] its time to live in seconds, [4] m, [5...] the generations and
---        stamps it was built under; then, if the value says what it rests on of some tables:
---        a fresh random token, and JSON: [group, ...], a group being
---            owner           which of the generations is its table's
---            stamp, tail     what stamps' keys begin and end with, and
---            values          what stands between
---            set             what the keys of their sets of dependents begin with; absent with CACHEOPS_INSIDEOUT
---            registry, member    where their scheme is to be registered; absent if it is
--- Reply  1 if stored, 0 if dead on arrival
+-- KEYS   the value; its m versions: table versions, then dependency versions; the conjunction set of each dependency
+--        that the value itself carries (none with CACHEOPS_INSIDEOUT)
+-- ARGV   [1] the value's digest, [2] its payload, [3] its time to live in seconds, [4] m, [5...] the m versions that it
+--        was built under; then, if the value has row-level dependencies:
+--        a fresh random token, and JSON: [group, ...], where a group is
+--            owner           the position of its table among the table versions, from 1
+--            version, tail   the beginning and the end of the keys of its dependency versions
+--            values          what stands between them in each key
+--            conjunction_set the beginning of the keys of its conjunction sets; absent with CACHEOPS_INSIDEOUT
+--            index, shape    the dependency index and the shape to add to it; absent if it is there already
+-- Reply  1 if stored, 0 if a version has changed
 --
--- The stamps of groups are made now: those on any row of their tables, which stand, have watched over the read.
+-- The versions of groups are created here, after the database was read.  That is safe because the version of the coarse
+-- dependency ("any row of the table") was read before the data and is unchanged, so no row changed in between.
 --
--- A set of dependents is bookkeeping: each write to it looks at a few members and removes those that are gone, so that
--- it stays within a small factor of the live ones.
+-- A conjunction set is bookkeeping: each write to it samples a few members and removes those whose values are gone, so
+-- that it stays within a small factor of the live ones.
 
-local SAMPLE = 3
+local SAMPLE_SIZE = 3
 local digest, payload = ARGV[1], ARGV[2]
 local ttl = tonumber(ARGV[3])
 local m = tonumber(ARGV[4])
@@ -34,32 +35,28 @@ for _, group in ipairs(groups or {}) do
     end
 end
 
-local function keep(key)
-    if redis.call('ttl', key) < ttl then
-        redis.call('expire', key, ttl * 2)
-    end
-end
+-- include extend_ttl
 
-local function note_in(set)
+local function add_to_conjunction_set(set)
     if type(redis.pcall('sadd', set, KEYS[1])) == 'table' then
-        -- Something of another type is in the way.
+        -- The key has another type, so it is not ours.
         redis.call('del', set)
         redis.call('sadd', set, KEYS[1])
     end
-    for _, member in ipairs(redis.call('srandmember', set, SAMPLE)) do
+    for _, member in ipairs(redis.call('srandmember', set, SAMPLE_SIZE)) do
         if redis.call('exists', member) == 0 then
             redis.call('srem', set, member)
         end
     end
-    keep(set)
+    extend_ttl(set, ttl)
 end
 
--- Make the stamps of a group; returns what of them is not the generation.
+-- Create the missing dependency versions of a group; return the part of each that follows the table version.
 local function create_versions(group)
     local table_version = ARGV[4 + group.owner]
     if group.index then
         redis.call('sadd', group.index, group.shape)
-        keep(group.index)
+        extend_ttl(group.index, ttl)
     end
     local tokens = {}
     for i, value in ipairs(group.values) do
@@ -69,11 +66,11 @@ local function create_versions(group)
             found = table_version .. fresh
             redis.call('set', key, found, 'EX', ttl * 2)
         else
-            keep(key)
+            extend_ttl(key, ttl)
         end
         tokens[i] = string.sub(found, #table_version + 1)
         if group.conjunction_set then
-            note_in(group.conjunction_set .. value .. group.tail)
+            add_to_conjunction_set(group.conjunction_set .. value .. group.tail)
         end
     end
     return tokens
@@ -82,8 +79,13 @@ end
 if groups then
     local header = {}
     for i, group in ipairs(groups) do
-        local tokens = create_versions(group)
-        header[i] = {owner = group.owner, version = group.version, tail = group.tail, values = group.values, tokens = tokens}
+        header[i] = {
+            owner = group.owner,
+            version = group.version,
+            tail = group.tail,
+            values = group.values,
+            tokens = create_versions(group),
+        }
     end
     local encoded = cjson.encode(header)
     payload = string.format('%08d', #encoded) .. encoded .. payload
@@ -91,10 +93,10 @@ end
 redis.call('set', KEYS[1], digest .. payload, 'EX', ttl)
 
 for i = 1, m do
-    keep(KEYS[1 + i])
+    extend_ttl(KEYS[1 + i], ttl)
 end
 for i = m + 2, #KEYS do
-    note_in(KEYS[i])
+    add_to_conjunction_set(KEYS[i])
 end
 
 return 1

@@ -1,64 +1,69 @@
--- Purpose: drop the stamps that changes meet, if they were found by the schemes that are registered now; before a commit
--- hold the tables as well, so that nobody makes such stamps until it is flushed.
+-- Purpose: drop the dependency versions that changes meet.  Before a commit, also fence their tables, so that no reader
+-- can create these versions again until the fence is released.
 --
--- KEYS   [1] the prefix of all keys (prefix and namespace)
--- ARGV   [1] what the reply begins with, [2] the token of the hold, empty if there is to be none, [3] for how many seconds
---        it stands at most; then, of each table in turn: its name; version and size of the registry that the stamps were found by, size 0 if none
---        is known, -1 to drop the whole table; how many stamps, and these, as they follow the table's name in keys; -1 if
---        they can't be told by that registry
--- Reply  ARGV[1], which proves that it is the reply to this call; how many stamps and generations were dropped; then, of each table whose registry is missing, its name; of each whose
---        registry is another one its name and members: nothing of that table was dropped, and it has to be told again
+-- KEYS   [1] the beginning of all keys (prefix and namespace)
+-- ARGV   [1] a nonce, [2] the token of the fence, empty for none, [3] seconds after which the fence expires; then for
+--        each table in turn:
+--            its name
+--            the incarnation and the size of the dependency index that the caller used; size 0 if the caller knows
+--            none, -1 to drop the whole table
+--            the number of dependencies, and these, each as it follows the table's name in keys; -1 if that index
+--            cannot tell them
+-- Reply  the nonce, which proves that this is the reply to this call; the number of versions dropped; then for each
+--        table whose dependency index is missing: {name}; for each table whose index differs from the caller's:
+--        {name, members}: nothing of that table was dropped, and the caller has to repeat the call with this index
 --
--- A version belongs to one registry, to which schemes are only added: of that version and size there is but one.
--- Not knowing means dropping: with the registry missing, or where it can't be told, the table starts a new generation.
+-- Shapes are only added to an index, so its incarnation and its size identify its members.
+-- Unknown means drop: if the index is missing, or cannot tell the dependencies, the table version is dropped.
 
--- Cached results freed at once, at most; the rest are invalid already and die by their timeout.
-local FREED_AT_ONCE = 32
--- Arguments of one call: Lua's stack has room for some thousands.
-local PASSED_AT_ONCE = 4000
+-- How many cached results one call frees at most.  The rest are invalid already and expire by their timeout.
+local MAX_FREED_RESULTS = 32
+-- Arguments of one redis.call: Lua's stack has room for some thousands.
+local MAX_ARGUMENTS = 4000
 
 local root = KEYS[1]
-local budget = FREED_AT_ONCE
+local budget = MAX_FREED_RESULTS
 local reply = {ARGV[1], 0}
 
-local function some_of(keys, first)
-    return unpack(keys, first, math.min(first + PASSED_AT_ONCE - 1, #keys))
+local function chunk_of(keys, first)
+    return unpack(keys, first, math.min(first + MAX_ARGUMENTS - 1, #keys))
 end
 
--- Call `command` with all of `keys`, of which Lua can pass only so many at once; returns the sum of the replies.
-local function all_at_once(command, keys)
+-- Call `command` with all of `keys`, in chunks; return the sum of the replies.
+local function call_in_chunks(command, keys)
     local sum = 0
-    for first = 1, #keys, PASSED_AT_ONCE do
-        sum = sum + redis.call(command, some_of(keys, first))
+    for first = 1, #keys, MAX_ARGUMENTS do
+        sum = sum + redis.call(command, chunk_of(keys, first))
     end
     return sum
 end
 
--- The values of `keys`, false where there is none.
+-- Return the values of `keys`, false where a key is missing.
 local function get_all(keys)
     local values = {}
-    for first = 1, #keys, PASSED_AT_ONCE do
-        for _, value in ipairs(redis.call('mget', some_of(keys, first))) do
+    for first = 1, #keys, MAX_ARGUMENTS do
+        for _, value in ipairs(redis.call('mget', chunk_of(keys, first))) do
             values[#values + 1] = value
         end
     end
     return values
 end
 
--- Drop those stamps in ARGV that are there, their sets, and as many results as the budget allows.
+-- Drop the versions of the dependencies ARGV[first] to ARGV[last], their conjunction sets, and as many results as the
+-- budget allows.
 local function drop(name, first, last)
     local versions, sets = root .. 'd:' .. name .. ':', root .. 'c:' .. name .. ':'
-    local asked, dropped, freed = {}, {}, {}
+    local wanted, dropped, freed = {}, {}, {}
     for i = first, last do
-        asked[#asked + 1] = versions .. ARGV[i]
+        wanted[#wanted + 1] = versions .. ARGV[i]
     end
-    for i, found in ipairs(get_all(asked)) do
+    for i, found in ipairs(get_all(wanted)) do
         if found then
             local set = sets .. ARGV[first + i - 1]
-            dropped[#dropped + 1] = asked[i]
+            dropped[#dropped + 1] = wanted[i]
             freed[#freed + 1] = set
             if budget > 0 then
-                -- Whichever come first: to choose at random takes longer the larger the set.
+                -- Not SRANDMEMBER: its cost grows with the set.
                 local results = redis.pcall('sscan', set, '0', 'count', budget)[2] or {}
                 for j = 1, math.min(#results, budget) do
                     freed[#freed + 1] = results[j]
@@ -67,8 +72,8 @@ local function drop(name, first, last)
             end
         end
     end
-    all_at_once('unlink', freed)
-    return all_at_once('del', dropped)
+    call_in_chunks('unlink', freed)
+    return call_in_chunks('del', dropped)
 end
 
 local token, seconds = ARGV[2], tonumber(ARGV[3])
@@ -77,7 +82,7 @@ local function fence(name)
     local key = root .. 'f:' .. name
     local now = tonumber(redis.call('time')[1])
     if type(redis.pcall('zremrangebyscore', key, '-inf', '(' .. now)) == 'table' then
-        -- Something of another type is in the way.
+        -- The key has another type, so it is not ours.
         redis.call('del', key)
     end
     redis.call('zadd', key, now + seconds, token)

@@ -1,7 +1,8 @@
--- Purpose: release a lock, or a writer's hold of a table, unless another token holds it by now.
--- KEYS   [1] the lock, a string, or the holds, a sorted set
--- ARGV   [1] the holder's token
--- Reply  1 if released
+-- Purpose: release a lock, or a writer's fence of a table, unless another token owns it by now.
+--
+-- KEYS   [1] the lock (a string) or the fence (a sorted set)
+-- ARGV   [1] the owner's token
+-- Reply  1 if released, else 0
 
 local kind = redis.call('type', KEYS[1]).ok
 if kind == 'zset' then

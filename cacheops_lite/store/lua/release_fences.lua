@@ -1,19 +1,19 @@
--- Purpose: lift the holds of a writer, after its commit.
+-- Purpose: release a writer's fences after its commit.
 --
--- KEYS   n tables' holds, and their n generations
--- ARGV   [1] the holds' token
--- Reply  how many tables start a new generation: those whose hold did not stand to the end
+-- KEYS   the fences of n tables, then their n table versions
+-- ARGV   [1] the token of the fences
+-- Reply  how many table versions were dropped: those of the tables whose fence was lost before the commit
 --
--- A hold that still stands has kept what it dropped from being made.  After one that was lost, or that somebody took for a
--- dead writer's, anything may have been made meanwhile.
+-- While a fence exists, no reader can recreate the versions that the writer dropped.  If a fence was evicted or has
+-- expired, readers may have cached outdated rows since then: the table version is dropped.
 
 local n = #KEYS / 2
-local fallen = 0
+local dropped = 0
 
 for i = 1, n do
     if redis.call('zrem', KEYS[i], ARGV[1]) == 0 then
-        fallen = fallen + redis.call('del', KEYS[n + i])
+        dropped = dropped + redis.call('del', KEYS[n + i])
     end
 end
 
-return fallen
+return dropped

@@ -1,6 +1,7 @@
-"""Values by name, over a store of bytes.
+"""A base class for stores of Python values on top of a store of bytes, such as Redis or files.
 
-Bytes carry a header, so that what is foreign, truncated or another name's is known for what it is.
+It serializes values (see `serializers`) and adds a header, so that a foreign or truncated entry, or that of another
+name, is recognized and counts as a miss.  Results of querysets do not pass through here: see `protocol`.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ MAGIC = b"col%d" % FORMAT_VERSION
 DIGEST_LENGTH = 12
 HEADER_LENGTH = len(MAGIC) + DIGEST_LENGTH
 
-SAME = object()  # As a timeout: what it was before.
+# Passed as a timeout: keep the present one.
+SAME_TIMEOUT = object()
 
 
-class Payloads:
-    """Values of any kind, kept under names for a timeout in seconds, or for the store's own with None.
+class ValueStore:
+    """Store values under names, each for a timeout in seconds; with None the subclass decides.
 
-    What is found but can't be read, being foreign, truncated or too old, is logged and counts as not there.
+    An entry that cannot be read, because it is foreign, truncated or too old, is logged and counts as missing.
     """
 
-    # What a store is: bytes by name.
+    # Subclasses store bytes under names by these five methods.
 
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         raise NotImplementedError
@@ -47,38 +49,38 @@ class Payloads:
     def _secret(self) -> bytes:
         return b""
 
-    # Values by name.
+    # Values under names.
 
     def load(self, name: str) -> Any:
-        """The value of a name, MISS if there is none."""
+        """Return the value of `name`, MISS if there is none."""
         return self._decode(name, self._read([name])[0])
 
     def keep(self, name: str, value: Any, timeout: float | None, new: bool = False) -> bool:
-        """Keep a value for `timeout` seconds, with `new` only if there is none.  Returns whether it is kept."""
+        """Store a value for `timeout` seconds, with `new` only if there is none.  Return whether it is stored."""
         return self._store(name, self.encode(name, value), timeout, new)
 
     def drop(self, name: str) -> bool:
-        """Forget the value of a name; False if there was none."""
+        """Remove the value of `name`.  Return False if there was none."""
         return bool(self._remove([name]))
 
-    def change(self, name: str, func: Callable[[Any], Any], timeout: Any = SAME) -> Any:
-        """Put what `func` makes of a value in its place, and return it; atomic, so that `func` may be called again.
+    def change(self, name: str, func: Callable[[Any], Any], timeout: Any = SAME_TIMEOUT) -> Any:
+        """Replace a value by ``func(value)`` atomically, and return the new value.  `func` may be called repeatedly.
 
-        MISS, and nothing changes, if there is no value or `func` returns MISS.
+        If there is no value, or `func` returns MISS, nothing changes and MISS is returned.
         """
-        made: Any = MISS
+        changed: Any = MISS
 
         def replace(data: bytes | None) -> bytes | None:
-            nonlocal made
+            nonlocal changed
             value = self._decode(name, data)
-            made = MISS if value is MISS else func(value)
-            return None if made is MISS else self.encode(name, made)
+            changed = MISS if value is MISS else func(value)
+            return None if changed is MISS else self.encode(name, changed)
 
         self._swap(name, replace, timeout)
-        return made
+        return changed
 
     def encode(self, name: str, value: Any) -> bytes:
-        """What a store keeps of a value.  Raises what the serializer does."""
+        """Return the bytes to store for a value.  Raises what the serializer does."""
         data = bytes(function_serializer().dumps(value))
         return self._header(name, data) + data
 
@@ -87,13 +89,13 @@ class Payloads:
             return MISS
         payload = data[HEADER_LENGTH:]
         if data[:HEADER_LENGTH] != self._header(name, payload):
-            logger.warning("Ignored what is cached as %s: it is foreign or truncated", name)
+            logger.warning("Ignored the cached value %s: it is foreign or truncated", name)
             return MISS
         try:
             return function_serializer().loads(payload)
         except Exception as error:
             error_boundary.pass_interrupt(error)
-            logger.warning("Can't decode what is cached as %s: %s", name, error_boundary.described(error))
+            logger.warning("Can't decode the cached value %s: %s", name, error_boundary.described(error))
             return MISS
 
     def _header(self, name: str, payload: bytes) -> bytes:
@@ -108,5 +110,5 @@ class Payloads:
             return False
         if self._write(name, data, timeout, new):
             return True
-        # What can't be read must not keep others from its place.
+        # An entry that cannot be read must not prevent a new value from being stored.
         return new and self.load(name) is MISS and self._write(name, data, timeout, False)

@@ -1,4 +1,4 @@
-"""The workers, as the parent sees them."""
+"""Start, address and stop the worker processes, one for each peer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .peers import BARE, Peer
 from .worker import configure, serve
 
 
-class Failed(Exception):
-    """What a worker could not do, with its traceback."""
+class WorkerFailed(Exception):
+    """A worker could not run a request; the text is its traceback."""
 
 
-class Hand:
-    """One worker."""
+class WorkerHandle:
+    """One worker process, as seen by the parent."""
 
     def __init__(self, peer: Peer, *arguments: Any):
         context = multiprocessing.get_context("spawn")
@@ -30,29 +30,29 @@ class Hand:
         self._process.start()
         theirs.close()
 
-    def tell(self, *message: Any) -> None:
-        """Have something done; `answer` is to be asked for next."""
-        # If its process has ended, the answer will say so.
+    def send(self, *message: Any) -> None:
+        """Send a request; call `receive` for its answer before the next one."""
+        # If the process has ended, `receive` reports it.
         with suppress(OSError):
             self._pipe.send(message)
 
-    def answer(self) -> Any:
-        """The answer to what it was told.  Raises Failed."""
+    def receive(self) -> Any:
+        """Wait for the answer to the request and return it.  Raises WorkerFailed."""
         try:
             done, answer = self._pipe.recv()
         except (EOFError, OSError):
-            raise Failed("its process has ended") from None
+            raise WorkerFailed("its process has ended") from None
         if not done:
-            raise Failed(answer)
+            raise WorkerFailed(answer)
         return answer
 
-    def do(self, *message: Any) -> Any:
-        """Tell, and wait for the answer.  Raises Failed."""
-        self.tell(*message)
-        return self.answer()
+    def request(self, *message: Any) -> Any:
+        """Send a request and return its answer.  Raises WorkerFailed."""
+        self.send(*message)
+        return self.receive()
 
     def stop(self) -> None:
-        """End its process."""
+        """Stop the process."""
         with suppress(OSError):
             self._pipe.send(None)
             self._process.join(30)
@@ -60,31 +60,31 @@ class Hand:
 
 
 @contextmanager
-def crew(peers: Iterable[Peer], database: str, scale: Scale) -> Iterator[list[Hand]]:
-    """A worker for each peer, on a copy of the same data; this process is set up as the one without a cache."""
+def worker_pool(peers: Iterable[Peer], database: str, scale: Scale) -> Iterator[list[WorkerHandle]]:
+    """Start a worker for each peer on a copy of the same data; this process is configured without a cache."""
     run, peers = f"cacheops_lite_bench_{os.getpid()}", list(peers)
     source = DATABASES[database](run)
-    # Dictionaries are laid out alike in all processes.
+    # With the same hash seed, dictionaries and sets have the same layout in all processes.
     os.environ.setdefault("PYTHONHASHSEED", "0")
     redisdbs.claim()
-    hands: list[Hand] = []
+    workers: list[WorkerHandle] = []
     try:
         source.create()
         configure(BARE, source.settings(None))
         _fill(scale)
         for peer in peers:
             source.copy(peer.name)
-            hands.append(Hand(peer, database, run, scale))
-        yield hands
+            workers.append(WorkerHandle(peer, database, run, scale))
+        yield workers
     finally:
-        for hand in hands:
-            hand.stop()
+        for worker in workers:
+            worker.stop()
         source.drop([peer.name for peer in peers])
         redisdbs.release()
 
 
 def _fill(scale: Scale) -> None:
-    """Load the original and let go of it."""
+    """Fill the original database and close the connection to it."""
     from django.core.management import call_command
     from django.db import connection, transaction
 

@@ -1,0 +1,261 @@
+"""Read a queryset's rows or a single value (count, exists, aggregate) through the cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models import QuerySet
+from django.db.models.sql.query import Query
+
+from ..query import (
+    CompiledRead,
+    MakeToken,
+    NoFingerprint,
+    NotPlannable,
+    RowLevelDependency,
+    SqlTemplate,
+    Uncacheable,
+    fingerprint_of,
+    plan_cache,
+    plan_for,
+    row_dependencies,
+    row_recorder,
+    token_of_value,
+)
+from ..query import compiler as query_compiler
+from ..schema import Dependency, RowsByDependency, name_in_keys
+from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
+from ..utils import error_boundary
+from .cache_policy import CachePolicy, active_policy
+from .cached_read import CacheEntry, is_unstorable, note_unstorable, read_through, stored_rows
+
+# Compiles a read of a query; the second argument makes the tokens of the values in its conditions.
+CompileRead = Callable[[Query, MakeToken], CompiledRead]
+
+logger = logging.getLogger("cacheops_lite")
+
+# Projects with a key prefix per host or tenant need a version set per prefix: this bounds them for each read.
+MAX_MEMO_ENTRIES = 32
+
+
+@dataclass(slots=True)
+class CacheableRead:
+    """A read that can be cached.  `replay` makes results from stored rows."""
+
+    name: str
+    fingerprint: Hashable
+    dependencies: Collection[Dependency]
+    is_non_deterministic: bool
+    replay: Callable[[QuerySet[Any], Any], list[Any]]
+    row_level: Sequence[RowLevelDependency] = ()
+    sql_template: SqlTemplate | None = None
+    # What is derived from the name and the dependencies.  Reads by the same plan with the same values share it.
+    memo: dict[Hashable, Any] = field(default_factory=dict)
+    tables: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tables = self._memoized("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
+
+    def name_on(self, using: str) -> str:
+        """Return a name that distinguishes this read from the same read of other databases."""
+        return self._memoized(using, lambda: digest(self.name, using))
+
+    def version_set(self, using: str) -> VersionSet:
+        """Return the Redis keys of the versions that the result depends on."""
+        names = [*map(name_in_keys, self.tables)]
+        prefixes = tuple([prefix_of_table(table, using) for table in names])
+        by_table = dict(zip(names, prefixes, strict=True))
+        coarse = [each.coarse for each in self.row_level]
+        return self._memoized(
+            ("version_set", prefixes, len(coarse)),
+            lambda: VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse),
+        )
+
+    def row_resolver(self, vendor: str) -> Callable[[Any], RowsByDependency] | None:
+        """Return a function from the result's rows to its row-level dependencies, None if it has none."""
+        return partial(row_dependencies.resolve_rows, self.row_level, vendor=vendor) if self.row_level else None
+
+    def capture(self, queryset: QuerySet[Any]) -> row_recorder.Capture:
+        """Return a `Capture` for `queryset`, which this is the read of; it uses the plan's SQL template if it can."""
+        template = self.sql_template
+        if template is not None:
+            try:
+                sql_compiler = template.compiler(queryset.query, queryset.db)
+            except Exception as error:
+                # Django composes the query itself, and raises its own error if there is one.
+                error_boundary.reraise_interrupt(error)
+            else:
+                if sql_compiler is not None:
+                    return row_recorder.Capture(sql_compiler, template.mutable)
+        return row_recorder.Capture()
+
+    def _memoized(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        memo = self.memo
+        if key not in memo:
+            if len(memo) >= MAX_MEMO_ENTRIES:
+                memo.clear()
+            memo[key] = make()
+        return memo[key]
+
+
+def cached_value(
+    queryset: QuerySet[Any],
+    op: str,
+    compile_read: CompileRead,
+    compute: Callable[[], Any],
+    kind: Hashable,
+) -> Any:
+    """Return the single value that `compute` gets from the database, through the cache.
+
+    `op` is the operation in the sense of profiles; `kind` identifies the read among those of equal queries.
+    """
+    policy = active_policy(queryset, op)
+    read = _cacheable_read(queryset, policy, kind, compile_read) if policy else None
+    if policy is None or read is None:
+        return compute()
+
+    entry = _entry_of(queryset, read, policy)
+
+    def compute_both() -> tuple[Any, Any]:
+        value = compute()
+        try:
+            for each in value.values() if isinstance(value, dict) else ():
+                row_recorder.check_pickling_keeps_attributes(each)
+        except Exception as error:
+            note_unstorable(entry, error)
+            return value, MISS
+        return value, value
+
+    return read_through(entry, compute_both, lambda value: value)
+
+
+def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
+    """Return the results of `queryset` through the cache, None if they should not be cached."""
+    policy = active_policy(queryset, "fetch")
+    if policy is None:
+        return None
+    read = _rows_read(queryset, policy)
+    if read is None:
+        return None
+
+    entry = _entry_of(queryset, read, policy)
+
+    def compute() -> tuple[Any, Any]:
+        capture = read.capture(queryset)
+        results = capture.results(queryset)
+        return results, stored_rows(entry, capture)
+
+    replay = read.replay
+    return read_through(entry, compute, lambda rows: replay(queryset, rows))
+
+
+def _entry_of(queryset: QuerySet[Any], read: CacheableRead, policy: CachePolicy) -> CacheEntry:
+    using = queryset.db
+    name = read.name if policy.db_agnostic else read.name_on(using)
+    return CacheEntry(
+        key=value_key(prefix_of(dbs=[using], tables=read.tables), name),
+        version_set=read.version_set(using),
+        databases=(using,),
+        timeout=policy.timeout,
+        lock=policy.lock,
+        sender=queryset.model,
+        resolve_rows=read.row_resolver(connections[using].vendor),
+        fingerprint=read.fingerprint,
+    )
+
+
+def _rows_read(queryset: QuerySet[Any], policy: CachePolicy) -> CacheableRead | None:
+    def compile_read(query: Query, make_token: MakeToken) -> CompiledRead:
+        return query_compiler.compile_rows(queryset, query, make_token)
+
+    query: Any = queryset.query
+    # An iterable that is not Django's may use more of a compiler than a plan has.
+    kind: Any = queryset._iterable_class if row_recorder.is_replayable(queryset) else None
+    return _cacheable_read(queryset, policy, kind, compile_read, (query.low_mark, query.high_mark))
+
+
+def _cacheable_read(
+    queryset: QuerySet[Any],
+    policy: CachePolicy,
+    kind: Hashable,
+    compile_read: CompileRead,
+    limits: tuple[Any, Any] | None = None,
+) -> CacheableRead | None:
+    """Return the read of this `kind` (None: one that has no plans), or None if it can't or should not be cached.
+
+    `limits` are the query's limits if plans do not depend on them, None if they do.
+    """
+    try:
+        read = None if kind is None else _read_from_plan(queryset, kind, compile_read, limits)
+        if read is None:
+            read = _read_without_plan(queryset, compile_read)
+    except EmptyResultSet:
+        return None
+    except Uncacheable as reason:
+        logger.info("A query of %s is not cached: %s", queryset.model._meta.label, reason)
+        return None
+    except Exception as error:
+        error_boundary.log_failure(
+            f"A query of {queryset.model._meta.label} is not cached, as it can't be analysed", error
+        )
+        return None
+    if is_unstorable(read.fingerprint):
+        return None
+    return read if policy.is_explicit or not read.is_non_deterministic else None
+
+
+def _read_from_plan(
+    queryset: QuerySet[Any], kind: Hashable, compile_read: CompileRead, limits: tuple[Any, Any] | None
+) -> CacheableRead | None:
+    """Return the read by its query plan, None if it can't have one."""
+    if not plan_cache.ENABLED:
+        return None
+    query = queryset.query
+    try:
+        fingerprint = fingerprint_of(query, limits=limits is None)
+        plan = plan_for(
+            (kind, queryset.db, fingerprint.key),
+            fingerprint,
+            lambda make_token: compile_read(_without_limits(query, limits), make_token),
+        )
+    except (NoFingerprint, NotPlannable):
+        return None
+    result = plan.result_for(fingerprint.values, limits or (0, None))
+    if result is None:
+        return None
+    return CacheableRead(
+        name=result.name,
+        fingerprint=plan.fingerprint,
+        dependencies=result.dependencies,
+        is_non_deterministic=plan.is_non_deterministic,
+        replay=plan.sql_template.replay,
+        row_level=row_dependencies.usable_for(plan.row_level, query.is_sliced),
+        sql_template=plan.sql_template,
+        memo=result.memo,
+    )
+
+
+def _read_without_plan(queryset: QuerySet[Any], compile_read: CompileRead) -> CacheableRead:
+    compiled = compile_read(query_compiler.compilable_copy(queryset.query), token_of_value)
+    sql_compiler = compiled.compiler
+    return CacheableRead(
+        name=compiled.name,
+        fingerprint=tuple(compiled.constant_parts),
+        dependencies=compiled.dependencies,
+        is_non_deterministic=compiled.is_non_deterministic,
+        replay=lambda qs, rows: row_recorder.replay(qs, sql_compiler, rows),
+        row_level=row_dependencies.usable_for(compiled.row_level, queryset.query.is_sliced),
+    )
+
+
+def _without_limits(query: Query, limits: tuple[Any, Any] | None) -> Query:
+    copy = query_compiler.compilable_copy(query)
+    if limits is not None:
+        copy.clear_limits()
+    return copy

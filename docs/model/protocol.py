@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+"""An executable specification of the protocol in `cacheops_lite.store.protocol` and `.invalidator`.
+
+It walks every interleaving of the steps of several processes.
+
+The world: one table with one row, whose column c is 1, 2 or 3; cached queries Q[c] = "is the row in c"; and a joined
+result J = "where is the row", which depends on the version of the c that came back, a row-level dependency created at
+its fill.  Processes: readers of Q[c]; readers of J; writers that move the row and lock it from their before-image read
+to their commit; coarse writers, that read no before image and drop the table version; and an adversary that evicts
+any one Redis key at any moment, or kills a writer at any step.
+
+The call that fences a table before a commit may be interrupted, or its reply may be lost.  Then it was executed, or
+not, or only its first half was (the fence exists, but nothing is invalidated yet, because the dependency index was
+another one), or it is executed later.  An interrupted writer rolls back and releases its fence.  A writer whose reply
+is lost commits, invalidates everything again and releases its fence.
+
+Safety: in each state, every cached value that a reader would accept equals what is committed.  Writers between their
+commit and their release are excused only where keys were evicted, where there are no fences (cluster), or where a
+reply was lost.
+
+Redis contains
+    table_version   the table version, a fresh token, or nothing
+    index           whether the dependency index has the shape c, or nothing
+    versions[c]     (table version that it was created under, token): under another table version it counts as absent;
+                    the last one is the version of "any row", the coarse dependency that protects a read of J until
+                    versions[c] is created
+    values[c]       (table version, version, result); the last one is J's
+    fences          the writers about to commit: while there is one, no version is created
+
+    protocol.py                                        # two readers, two writers, one eviction: a few seconds
+    protocol.py --evictions 0 --kills 1                # a writer that is killed at any step; no writer is excused
+    protocol.py --writers 2,3,2                        # some minutes
+    protocol.py --variant cluster                      # no atomicity across keys: as on several nodes
+    protocol.py --writers 2 --coarse 3                 # one writer with before images, one without
+    protocol.py --joined 2 --readers 2                 # two readers of J
+    protocol.py --evictions 0 --lost 1                 # a call before a commit is interrupted, or its reply is lost
+
+Each simplification must end in STALE
+    protocol.py --break no-lock                        # the row is not locked from the before-image read on
+    protocol.py --break same-table-version             # a new dependency index keeps the old table version
+    protocol.py --break late-versions                  # versions are read after the data
+    protocol.py --break early-drop                     # versions are dropped before the commit, without a fence
+    protocol.py --break no-fence --evictions 0         # versions are dropped after the commit only
+    protocol.py --joined 2 --break late-row-level      # no coarse version protects the read of J
+    protocol.py --evictions 0 --lost 1 --break assume-invalidated
+                                                       # after a lost reply: release; drop only if the fence is gone
+    protocol.py --evictions 0 --lost 1 --break release-only
+                                                       # after a lost reply: release; drop nothing
+"""
+import argparse
+import sys
+from collections import deque
+
+BREAKS = (
+    "no-lock", "same-table-version", "late-versions", "early-drop", "no-fence", "late-row-level", "assume-invalidated",
+    "release-only",
+)
+DONE = "done"
+ANY_ROW = 3
+# Steps between a writer's commit and its release.
+AFTER_COMMIT = {"finish", "drop-old", "drop-new", "drop-table"}
+# Steps at which a writer has the row's lock.
+LOCKING = {"fence", "commit", "commit-unconfirmed"}
+# The step after the commit of a writer whose reply was lost: it does not know whether it has a fence.
+UNCONFIRMED = {"finish-unconfirmed"}
+
+
+def renumber(state):
+    """Renumber the tokens (ints from 1000) in order of appearance, so that equivalent situations are one state."""
+    numbers = {}
+
+    def walk(x):
+        if isinstance(x, tuple):
+            return tuple(walk(y) for y in x)
+        return numbers.setdefault(x, 1000 + len(numbers)) if isinstance(x, int) and x >= 1000 else x
+
+    return walk(state)
+
+
+def next_token(state):
+    def top(x):
+        if isinstance(x, tuple):
+            return max(map(top, x), default=999)
+        return x if isinstance(x, int) and x >= 1000 else 999
+
+    return top(state) + 1
+
+
+def put(items, i, x):
+    return (*items[:i], x, *items[i + 1:])
+
+
+class Successors:
+    """All states that one step of one process, or of the adversary, leads to from `state`."""
+
+    def __init__(self, state, variant, broken):
+        self.db, self.redis, self.processes, self.evictions, self.kills, self.lost = state
+        self.table_version, self.index, self.versions, self.values, self.fences = self.redis
+        self.variant, self.broken = variant, broken
+        self.token = next_token(state)
+        self.is_fenced = any(self.fences) and broken != "early-drop"
+        self.is_locked = any(step in LOCKING for _, step, _, _ in self.processes)
+        self.found = []
+
+    def all(self):
+        steps = {
+            "reader": self.reader,
+            "joined": self.joined,
+            "writer": self.writer,
+            "coarse": self.coarse,
+            "late": self.late,
+        }
+        for n, process in enumerate(self.processes):
+            self.n, (self.kind, self.step, self.arg, self.known) = n, process
+            if self.kind not in ("coarse", "writer") or not self.any_writer():
+                steps[self.kind]()
+            self.kill()
+        self.evict()
+        return self.found
+
+    def go(self, to, known=(), db=None, **changes):
+        """The process proceeds to the step `to` and remembers `known`; `changes` are those in Redis."""
+        processes = put(self.processes, self.n, (self.kind, to, self.arg, known))
+        db = self.db if db is None else db
+        self.found.append((db, self.changed(changes), processes, self.evictions, self.kills, self.lost))
+
+    def changed(self, changes):
+        return (
+            changes.get("table_version", self.table_version),
+            changes.get("index", self.index),
+            changes.get("versions", self.versions),
+            changes.get("values", self.values),
+            changes.get("fences", self.fences),
+        )
+
+    # The Redis side.
+
+    def exists(self, version):
+        return version is not None and self.table_version is not None and version[0] == self.table_version
+
+    def open_index(self):
+        """The table version once the index has the shape: a new index starts a new table version."""
+        table_version = self.table_version
+        if (self.index is None and self.broken != "same-table-version") or table_version is None:
+            table_version, self.token = self.token, self.token + 1
+        return table_version
+
+    def created(self, version, table_version):
+        return version if version is not None and version[0] == table_version else (table_version, self.token)
+
+    def dropped(self, old, new):
+        """The versions without those of the before and the after image, and of any row."""
+        return put(put(put(self.versions, old, None), new, None), ANY_ROW, None)
+
+    def fenced(self, is_fenced=True):
+        return put(self.fences, self.n, is_fenced)
+
+    # Readers.
+
+    def reader(self):
+        c, versions = self.arg - 1, self.versions
+        if self.step == "start":                               # MGET value, table version, version
+            value = self.values[c]
+            if self.exists(versions[c]) and value and value[:2] == (self.table_version, versions[c]):
+                self.go(DONE)
+            elif self.broken == "late-versions":
+                self.go("query")
+            elif self.exists(versions[c]):
+                self.go("query", (self.table_version, versions[c]))
+            else:
+                self.go("create")
+        elif self.step == "create" and self.is_fenced:         # reads without the cache
+            self.go(DONE)
+        elif self.step == "create":                            # one script, or its first half
+            table_version = self.open_index()
+            if self.variant == "cluster":
+                self.go("create-version", (table_version,), table_version=table_version, index=True)
+            else:
+                version = self.created(versions[c], table_version)
+                self.go("query", (table_version, version), table_version=table_version, index=True,
+                        versions=put(versions, c, version))
+        elif self.step == "create-version":                    # its second half, in the version's own slot
+            version = self.created(versions[c], self.known[0])
+            self.go("query", (self.known[0], version), versions=put(versions, c, version))
+        elif self.step == "query":                             # the database
+            self.go("fill", (*self.known, self.db == self.arg))
+        elif self.step == "fill" and self.broken == "late-versions":
+            table_version = self.open_index()
+            version = self.created(versions[c], table_version)
+            self.go(DONE, table_version=table_version, index=True, versions=put(versions, c, version),
+                    values=put(self.values, c, (table_version, version, self.known[-1])))
+        elif self.step == "fill":                              # invalid from the start if a version changed meanwhile
+            self.go(DONE, values=put(self.values, c, self.known))
+
+    def joined(self):
+        versions = self.versions
+        if self.step == "start":                               # a script: the value names its own version
+            value = self.values[ANY_ROW]
+            is_valid = value and value[0] == self.table_version and versions[value[2] - 1] == value[1]
+            if is_valid and self.exists(value[1]):
+                self.go(DONE)
+            elif self.exists(versions[ANY_ROW]):
+                self.go("query", (self.table_version, versions[ANY_ROW]))
+            elif self.is_fenced:
+                self.go(DONE)
+            else:
+                table_version = self.open_index()
+                version = self.created(versions[ANY_ROW], table_version)
+                self.go("query", (table_version, version), table_version=table_version, index=True,
+                        versions=put(versions, ANY_ROW, version))
+        elif self.step == "query":
+            self.go("fill", (*self.known, self.db))
+        elif self.step == "fill":
+            table_version, coarse, at = self.known
+            is_unchanged = self.table_version == table_version and versions[ANY_ROW] == coarse
+            is_unprotected = self.broken == "late-row-level" and self.table_version is not None
+            if (is_unchanged and self.index is not None) or is_unprotected:
+                version = self.created(versions[at - 1], self.table_version)
+                self.go(DONE, versions=put(versions, at - 1, version),
+                        values=put(self.values, ANY_ROW, (self.table_version, version, at)))
+            else:
+                self.go(DONE)
+
+    # Writers.
+
+    def coarse(self):
+        if self.step == "lock" and not self.is_locked:         # UPDATE
+            self.go("fence")
+        elif self.step == "fence":
+            if self.broken == "no-fence":
+                self.go("commit")
+            elif self.broken == "early-drop":
+                self.go("commit", table_version=None)
+            else:
+                self.fence_and({"table_version": None})
+        elif self.step == "finish":                            # without its fence, it is unknown what was created
+            self.go(DONE, table_version=self.table_version if self.fences[self.n] else None, fences=self.fenced(False))
+
+    def writer(self):
+        new, old = self.arg - 1, self.known[0] - 1 if self.known else None
+        if self.step == "lock" and (self.broken == "no-lock" or not self.is_locked):   # before-image read, UPDATE
+            self.go("fence", (self.db,))
+        elif self.step == "fence":                             # one script, before the commit
+            if self.broken == "no-fence" or self.variant == "cluster":
+                self.go("commit", self.known)
+            elif self.index is None:
+                kept = self.table_version if self.broken == "same-table-version" else None
+                self.fence_and({"table_version": kept})
+            else:
+                self.fence_and({"versions": self.dropped(old, new)})
+        elif self.step == "finish":
+            if self.variant == "cluster":                      # piece by piece
+                self.go("drop-table" if self.index is None else "drop-old", self.known)
+            elif self.fences[self.n] or self.broken == "early-drop":   # no version was created meanwhile
+                self.go(DONE, fences=self.fenced(False))
+            elif self.broken == "no-fence":
+                self.go(DONE, versions=self.dropped(old, new))
+            else:                                              # it is unknown which versions were created
+                self.go(DONE, table_version=None)
+        elif self.step == "drop-old":
+            self.go("drop-new", self.known, versions=put(put(self.versions, old, None), ANY_ROW, None))
+        elif self.step == "drop-new":
+            self.go(DONE, self.known, versions=put(self.versions, new, None))
+        elif self.step == "drop-table":
+            self.go(DONE, table_version=None)
+
+    def fence_and(self, dropped):
+        """Fence the table and invalidate, in one call before the commit; or it is interrupted, or its reply is lost."""
+        self.go("commit", self.known, fences=self.fenced(self.broken != "early-drop"), **dropped)
+        if not self.lost:
+            return
+        executed = {"fences": self.fenced(), **dropped}
+        for changes in ({}, executed, {"fences": self.fenced()}):
+            for to in ("commit-unconfirmed", "roll-back"):
+                processes = put(self.processes, self.n, (self.kind, to, self.arg, self.known))
+                after = (self.db, self.changed(changes), processes, self.evictions, self.kills, self.lost - 1)
+                self.found.append(after)
+        processes = put(self.processes, self.n, (self.kind, "commit-unconfirmed", self.arg, self.known))
+        processes += (("late", "pending", self.arg, (self.n, *self.known)),)
+        self.found.append((self.db, self.redis, processes, self.evictions, self.kills, self.lost - 1))
+
+    def any_writer(self):
+        """The steps that both kinds of writers take; False if this is none of them."""
+        if self.step == "commit":
+            self.go("finish", self.known, db=self.arg)
+        elif self.step == "commit-unconfirmed":
+            self.go("finish-unconfirmed", self.known, db=self.arg)
+        elif self.step == "finish-unconfirmed" and self.broken == "assume-invalidated":   # as if the reply had come
+            self.go(DONE, table_version=self.table_version if self.fences[self.n] else None, fences=self.fenced(False))
+        elif self.step == "finish-unconfirmed" and self.broken == "release-only":
+            self.go(DONE, fences=self.fenced(False))
+        elif self.step == "finish-unconfirmed":                # everything is invalidated again
+            if self.kind == "coarse" or self.index is None:
+                self.go("release", table_version=None)
+            else:
+                self.go("release", versions=self.dropped(self.known[0] - 1, self.arg - 1))
+        elif self.step in ("release", "roll-back", "dead"):    # a dead writer's fence expires
+            self.go(DONE, fences=self.fenced(False))
+        else:
+            return False
+        return True
+
+    def late(self):
+        """A call whose reply was lost is executed after all."""
+        if self.step == DONE:
+            return
+        n = self.known[0]
+        if self.step == "pending" and len(self.known) > 1 and self.index is not None:
+            versions = self.dropped(self.known[1] - 1, self.arg - 1)
+            self.go("fenced", self.known[:1], versions=versions, fences=put(self.fences, n, True))
+        elif self.step == "pending":
+            self.go("fenced", self.known[:1], table_version=None, fences=put(self.fences, n, True))
+        elif self.step == "fenced":                            # its fence expires
+            self.go(DONE, fences=put(self.fences, n, False))
+
+    # The adversary.
+
+    def kill(self):
+        if self.kills and self.kind in ("writer", "coarse") and self.step not in (DONE, "dead", "lock"):
+            processes = put(self.processes, self.n, (self.kind, "dead", self.arg, ()))
+            self.found.append((self.db, self.redis, processes, self.evictions, self.kills - 1, self.lost))
+
+    def evict(self):
+        if self.evictions:
+            fewer = [self.changed({"table_version": None}), self.changed({"index": None})]
+            fewer += [self.changed({"versions": put(self.versions, i, None)}) for i in range(4)]
+            fewer += [self.changed({"fences": (False,) * len(self.fences)})]
+            self.found += [
+                (self.db, redis, self.processes, self.evictions - 1, self.kills, self.lost)
+                for redis in fewer if redis != self.redis
+            ]
+
+
+def is_stale(state, is_lenient):
+    """Whether a reader would accept a value that differs from what is committed, and no writer is excused."""
+    db, (table_version, _, versions, values, _), processes, _, _, _ = state
+    if any(step in UNCONFIRMED for _, step, _, _ in processes):
+        return False
+    if is_lenient and any(step in AFTER_COMMIT for _, step, _, _ in processes):
+        return False
+    if table_version is None:
+        return False
+    joined = values[ANY_ROW]
+    if joined and joined[0] == table_version and versions[joined[2] - 1] == joined[1] and joined[2] != db:
+        return True
+    return any(value and value[0] == table_version and value[1] == versions[c] and value[2] != (db == c + 1)
+               for c, value in enumerate(values[:ANY_ROW]))
+
+
+def walk(start, is_lenient, variant, broken):
+    """All states that can be reached, each with the one that it was reached from; and the first stale one, if any."""
+    came_from, todo = {start: None}, deque([start])
+    while todo:
+        state = todo.popleft()
+        if is_stale(state, is_lenient):
+            return came_from, state
+        for after in map(renumber, Successors(state, variant, broken).all()):
+            if after not in came_from:
+                came_from[after] = state
+                todo.append(after)
+    return came_from, None
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readers", default="2,2", help="the c that each reader asks for")
+    parser.add_argument("--joined", type=int, default=0, help="number of readers of the joined result")
+    parser.add_argument("--writers", default="2,3", help="the c that each writer sets")
+    parser.add_argument("--coarse", default="", help="the c that each writer without before images sets")
+    parser.add_argument("--evictions", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=0, help="number of writers that are killed; not with evictions")
+    parser.add_argument("--lost", type=int, default=0,
+                        help="number of calls before a commit that are interrupted or lose their reply")
+    parser.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
+    parser.add_argument("--break", dest="broken", default="", choices=("", *BREAKS), metavar="SIMPLIFICATION")
+    return parser.parse_args()
+
+
+def main():
+    a = parse()
+    processes = tuple(("reader", "start", int(c), ()) for c in a.readers.split(",") if c)
+    processes += (("joined", "start", 0, ()),) * a.joined
+    processes += tuple(("writer", "lock", int(c), ()) for c in a.writers.split(",") if c)
+    processes += tuple(("coarse", "lock", int(c), ()) for c in a.coarse.split(",") if c)
+    redis = (None, None, (None,) * 4, (None,) * 4, (False,) * len(processes))
+    start = renumber((1, redis, processes, a.evictions, a.kills, a.lost))
+    came_from, state = walk(start, a.evictions > 0 or a.variant == "cluster", a.variant, a.broken)
+    if state is None:
+        print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, "
+              f"coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, lost {a.lost}, {a.variant}")
+        return 0
+    path = []
+    while state:
+        path.append(state)
+        state = came_from[state]
+    print(f"STALE after {len(path) - 1} steps")
+    for each in reversed(path):
+        print("  ", each)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
