@@ -14,11 +14,13 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from fakeredis import FakeRedis
 
+from cacheops_lite.functions import redis_cache
+from cacheops_lite.functions.filesystem_cache import FileCache
 from cacheops_lite.signals import cache_read
 from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
-from tests import fast_paths, servers, services
-from tests.support import emptying
+from tests.support import emptying, fast_paths, servers, services
 
 FLAVOURS = {
     "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
@@ -87,6 +89,27 @@ def populated(store):
     population.populate()
     yield
     population.drop_views()
+
+
+@pytest.fixture(params=["redis", "embedded", "file"])
+def cache(request, tmp_path):
+    """An empty cache of each kind."""
+    with cache_of_kind(request.param, tmp_path) as empty:
+        yield empty
+
+
+@contextmanager
+def cache_of_kind(kind, tmp_path):
+    """An empty cache, in Redis, the embedded one or files."""
+    if kind == "file":
+        yield FileCache(tmp_path / "cache")
+        return
+    if kind == "redis" and not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    with override_settings(**FLAVOURS[kind]):
+        get_client().flushdb()
+        yield redis_cache.cache
+        get_client().flushdb()
 
 
 def in_thread(function):

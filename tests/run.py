@@ -18,7 +18,7 @@ from queue import Queue
 
 import redis
 
-from tests import services
+from tests.support import services
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

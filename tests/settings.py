@@ -1,6 +1,6 @@
 """Settings of the test project: the shop and the airports directory, on what `services` finds."""
 
-from tests import services
+from tests.support import services
 
 SECRET_KEY = "tests"
 USE_TZ = True

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from django.db import connection
 from django.test import override_settings
 
-from tests import servers
 from tests.concurrency import reads, rows
 from tests.concurrency.oracle import Bounds
 from tests.concurrency.team import working
 from tests.property.differential import uncached
+from tests.support import servers
 
 SECONDS = float(os.environ.get("TEST_SECONDS", 2))
 SEED = int(os.environ.get("TEST_SEED", 0)) or random.randrange(10**9)

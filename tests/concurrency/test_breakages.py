@@ -3,10 +3,10 @@
 import pytest
 from django.db import connection
 
-from tests import services
 from tests.concurrency import plans, runs
 from tests.concurrency.breakages import BREAKAGES
 from tests.concurrency.plans import Plan
+from tests.support import services
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 # Reads that writers drop and readers fill again and again.

@@ -2,7 +2,7 @@
 
 import os
 
-from tests import services
+from tests.support import services
 
 NAME = services.DATABASE
 DATABASES = {"default": services.database_settings(NAME), "other": services.database_settings(NAME, "other")}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests import services
+from tests.support import services
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 from airports.loading import load
 from airports.models import Airport, Country
 
-from tests import services
+from tests.support import services
 
 MANAGE = Path(__file__).parents[2] / "example" / "manage.py"
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,6 @@ from cacheops_lite.schema import database_views
 from cacheops_lite.store import invalidator
 from cacheops_lite.store.write_set import Change
 from cacheops_lite.writes import bulk_persistence, persistence, unit_of_work
-from tests import services
 from tests.property import machine
 from tests.property.differential import Figures
 from tests.property.reads import (
@@ -24,6 +23,7 @@ from tests.property.reads import (
     READS_WITH_OTHERS,
     of_moving_rows,
 )
+from tests.support import services
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))

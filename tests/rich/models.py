@@ -7,7 +7,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models import F
 
-from tests import services
+from tests.support import services
 
 NOCASE = None if services.DATABASE == "mariadb" else "NOCASE"
 

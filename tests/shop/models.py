@@ -9,8 +9,8 @@ from django.db.models import F
 from tree_queries.models import TreeNode
 from tree_queries.query import TreeQuerySet
 
-from tests import services
 from tests.shop import fields
+from tests.support import services
 
 if services.DATABASE == "postgresql":
     from django.contrib.postgres.fields import ArrayField, DecimalRangeField

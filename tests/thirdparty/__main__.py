@@ -1,7 +1,7 @@
 """Test suites of packages that extend Django's queries, with all models cached; run by ``make third-party``.
 
 Each hit is compared with a fresh read, as ``make django-suite`` does.  A suite is taken from the package's source
-distribution: packages that publish theirs without tests are covered by ``tests/integration/test_packages.py``.
+distribution: packages that publish theirs without tests are covered by ``tests/compat/test_packages.py``.
 """
 
 from __future__ import annotations

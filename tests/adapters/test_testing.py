@@ -1,0 +1,106 @@
+"""as_autocommit(): caching within Django's own TestCase, and what a run is on."""
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test import TestCase
+
+from cacheops_lite.testing import as_autocommit
+from tests.conftest import counted_reads
+from tests.shop.models import Label, Product
+from tests.support import services
+
+
+class Undo(Exception):
+    pass
+
+
+def texts():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+def rename(label, text):
+    label.text = text
+    label.save()
+
+
+class InsideATestCase(TestCase):
+    """Django's TestCase holds transactions around each test, which as_autocommit() hides."""
+
+    def test_without_help_all_is_dirty(self):
+        """What the test wrote is not committed."""
+        label = Label.objects.create(text="a")
+        with counted_reads() as reads:
+            Label.objects.get(pk=label.pk)
+        assert reads.hits + reads.misses == 0
+
+    def test_caching_and_invalidation_work_as_in_autocommit(self):
+        """Reads are kept and writes drop them."""
+        label = Label.objects.create(text="a")
+        with as_autocommit(), counted_reads() as reads:
+            assert [Label.objects.get(pk=label.pk).text for _ in range(2)] == ["a", "a"]
+            assert (reads.hits, reads.misses) == (1, 1)
+            rename(label, "b")
+            assert Label.objects.get(pk=label.pk).text == "b"
+            assert reads.misses == 2
+
+    def test_a_statement_that_fails_leaves_the_test_going(self):
+        """As in autocommit: it is undone, and nothing else."""
+        label = Label.objects.create(text="a")
+        with as_autocommit():
+            with pytest.raises(IntegrityError), connection.cursor() as cursor:
+                cursor.execute("INSERT INTO shop_label (id, text) VALUES (%s, 'b')", [label.pk])
+            assert texts() == ["a"]
+
+    def test_inner_transactions_work_as_outermost_ones(self):
+        """Dirty within, committed at their end, undone by a rollback."""
+        label = Label.objects.create(text="a")
+        with as_autocommit():
+            assert texts() == ["a"]
+            with transaction.atomic():
+                rename(label, "b")
+                with counted_reads() as reads:
+                    assert texts() == ["b"]
+                assert reads.hits + reads.misses == 0
+            assert texts() == ["b"]
+            with counted_reads() as reads:
+                with self.assertRaises(Undo), transaction.atomic():
+                    rename(label, "c")
+                    raise Undo
+                assert texts() == ["b"]
+            assert reads.hits == 1
+            with transaction.atomic(savepoint=False):
+                rename(label, "d")
+            assert texts() == ["d"]
+
+    def test_nothing_is_left_behind(self):
+        """What was cached within will be rolled back."""
+        with as_autocommit():
+            Label.objects.create(text="a")
+            assert texts() == ["a"]
+        with as_autocommit(), counted_reads() as reads:
+            texts()
+        assert reads.hits == 0
+
+    def test_the_transaction_outside_stays_dirty(self):
+        """What was written before counts again afterwards."""
+        Label.objects.create(text="a")
+        with as_autocommit():
+            texts()
+        with counted_reads() as reads:
+            texts()
+        assert reads.hits + reads.misses == 0
+
+    def test_captured_callbacks_are_the_test_s_own(self):
+        """Ours does not push itself before one that was there."""
+        calls = []
+        transaction.on_commit(lambda: calls.append("earlier"))
+        with self.captureOnCommitCallbacks(execute=True):
+            Product.objects.create(sku="x", name="x")
+            transaction.on_commit(lambda: calls.append("own"))
+        assert calls == ["own"]
+
+
+def test_services_are_named_in_the_header():
+    """Which database this run is on."""
+    assert services.DATABASE in {"sqlite": "sqlite", "postgresql": "postgresql", "mariadb": "mysql"}
+    assert connection.vendor == {"mariadb": "mysql"}.get(services.DATABASE, services.DATABASE)

@@ -1,0 +1,355 @@
+"""Interrupts at the wrong moment: time limits, KeyboardInterrupt, greenlets that are killed.
+
+Each test strikes at every call into Redis and into the database in turn: before the n-th is sent, before its reply is
+read and after it was read, for all n.  After each strike nothing is lost, nothing is stale, the connection is usable,
+and no lock or hold is left.
+"""
+
+import asyncio
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+import redis
+from django.db import connection, connections, transaction
+from django.test import override_settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cacheops_lite import cached_as, invalidate_all, invalidate_model
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import fill_lock, invalidator, keys, pending_releases, redis_connection
+from cacheops_lite.store.client import get_client
+from tests.conftest import in_thread, run_async
+from tests.shop.models import Category, Label, Product
+from tests.support import services
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+class SoftTimeLimit(Exception):
+    """An ordinary exception, as Celery's."""
+
+
+class Killed(BaseException):
+    """As of gevent's greenlets."""
+
+
+STRIKES = [SoftTimeLimit, Killed]
+PATIENCE = 20
+
+
+class Striker:
+    """Counts the moments at which something could strike, and does at one of them."""
+
+    def __init__(self, kind, at, spares_begin):
+        self.kind, self.at, self.spares_begin = kind, at, spares_begin
+        self.moments, self.struck = 0, None
+
+    def moment(self, where):
+        self.moments += 1
+        if self.moments == self.at:
+            self.struck = where
+            raise self.kind
+
+
+@contextmanager
+def striking(striker, monkeypatch):
+    """Has `striker` be asked around each call into Redis and the database."""
+
+    def around(owner, name, label):
+        original = getattr(owner, name)
+
+        def call(self, *args, **kwargs):
+            striker.moment(f"before {label}")
+            result = original(self, *args, **kwargs)
+            striker.moment(f"after {label}")
+            return result
+
+        monkeypatch.setattr(owner, name, call)
+
+    def statement(execute, sql, params, many, context):
+        striker.moment(f"before {sql[:20]}")
+        result = execute(sql, params, many, context)
+        if not (sql.startswith("BEGIN") and striker.spares_begin):
+            striker.moment(f"after {sql[:20]}")
+        return result
+
+    with monkeypatch.context() as monkeypatch:
+        around(redis.connection.AbstractConnection, "send_packed_command", "a send")
+        around(redis.connection.AbstractConnection, "read_response", "a reply")
+        around(type(connections[connection.alias]), "_commit", "COMMIT")
+        with connection.execute_wrapper(statement):
+            yield
+
+
+@pytest.fixture(params=["kept connections", "the pool alone"])
+def store(request, monkeypatch):
+    """A real Redis, by the pure Python parser: its calls are seams of ours."""
+    if not services.redis_answers():
+        (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
+    monkeypatch.setattr("cacheops_lite.store.redis_connection.ENABLED", request.param == "kept connections")
+    pool = {"url": services.REDIS_URL, "parser_class": redis._parsers._RESP2Parser, "retry": Retry(NoBackoff(), 1)}
+    with override_settings(CACHEOPS_REDIS=services.REDIS_URL, CACHEOPS_CLIENT_CLASS=None):
+        monkeypatch.setattr(
+            cacheops_redis, "_client", redis.Redis(connection_pool=redis.ConnectionPool.from_url(**pool, protocol=2))
+        )
+        monkeypatch.setattr(cacheops_redis, "_direct_client", None)
+        client = get_client()
+        client.flushdb()
+        yield client
+        client.flushdb()
+        client.connection_pool.disconnect()
+
+
+def save():
+    label = Label.objects.nocache().get(pk=1)
+    label.text = "new"
+    label.save()
+
+
+def save_in_a_block():
+    with transaction.atomic():
+        save()
+
+
+def update():
+    Label.objects.filter(pk=1).update(text="new")
+
+
+def update_coarsely():
+    Label.objects.filter(pk=1).distinct().update(text="new")
+
+
+def raw():
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = 1")
+
+
+def delete():
+    Label.objects.filter(pk=1).delete()
+
+
+def bulk_create():
+    Label.objects.bulk_create([Label(pk=3, text="third")])
+
+
+def link():
+    Product.objects.nocache().get(pk=1).labels.add(2)
+
+
+def invalidated_update():
+    Label.objects.filter(pk=1).invalidated_update(text="new")
+
+
+def by_hand():
+    # Past Django, so that nothing else tells of it.
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = 1")
+    invalidate_model(Label)
+
+
+def read():
+    sorted(Label.objects.filter(pk__gt=0).values_list("text", flat=True))
+
+
+def read_locked():
+    list(Label.objects.cache(lock=True).filter(pk__gt=0))
+
+
+def call_locked():
+    report()
+
+
+@cached_as(Label, lock=True)
+def report():
+    return sorted(Label.objects.nocache().values_list("text", flat=True))
+
+
+WORK = [save, save_in_a_block, update, update_coarsely, raw, delete, bulk_create, link, invalidated_update, by_hand]
+WORK += [read, read_locked, call_locked]
+# The ways through the engine: one row, many, none described, a read, a lock, by hand.
+VARIED = [save, update, raw, read_locked, by_hand]
+# Where Django alone begins a transaction by a statement, as on SQLite, an interrupt leaves it open.
+BEGUN_BY_DJANGO = [save_in_a_block, delete, link]
+
+
+def texts():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+def of_product():
+    return sorted(Label.objects.filter(products=1).values_list("text", flat=True))
+
+
+def uncached():
+    return (
+        sorted(Label.objects.nocache().values_list("text", flat=True)),
+        sorted(Label.objects.nocache().filter(products=1).values_list("text", flat=True)),
+    )
+
+
+def begin():
+    """The same rows and the same cached results each time."""
+    Product.objects.all().delete()
+    Label.objects.all().delete()
+    Label.objects.bulk_create([Label(pk=1, text="old"), Label(pk=2, text="other")])
+    Product.objects.bulk_create([Product(pk=1, sku="a", name="a")])
+    Product(pk=1).labels.set([1])
+    invalidate_all()
+    for each in (texts, of_product, report, read):
+        each(), each()
+
+
+def wait_until(condition):
+    """Until the background threads have done what is owed."""
+    until = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return condition()
+
+
+def left():
+    """Locks and holds in Redis."""
+    return get_client().keys("*cacheops:[fl]:*")
+
+
+@pytest.mark.parametrize("kind", STRIKES)
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+def test_after_a_strike_anywhere_nothing_is_lost_stale_or_held(store, monkeypatch, work, kind):
+    is_varied = kind is Killed or not redis_connection.ENABLED
+    if is_varied and (
+        work not in VARIED or services.DATABASE != "sqlite" or (kind is Killed and not redis_connection.ENABLED)
+    ):
+        pytest.skip("kinds of exceptions and ways to Redis are varied with a few kinds of work, on one database")
+    at, seen = 0, set()
+    while True:
+        at += 1
+        begin()
+        if work in (read, read_locked, call_locked):
+            invalidate_all()
+        striker, strike = Striker(kind, at, work in BEGUN_BY_DJANGO), None
+        with striking(striker, monkeypatch):
+            try:
+                work()
+            except kind as error:
+                strike = error
+        if striker.struck is None:
+            break
+        where = f"{work.__name__} struck {striker.struck} ({at})"
+        seen.add(striker.struck)
+        # Nothing swallows what it did not expect.
+        assert strike is not None, where
+        check(where)
+    assert len(seen) > 3
+    assert at > 4
+
+
+def check(where):
+    connection.ensure_connection()
+    assert not connection.in_atomic_block, where
+    assert connection.get_autocommit(), where
+    true = uncached()
+    # What another connection sees is what is committed: nothing hangs in a transaction that was left open.
+    assert in_thread(uncached) == true, where
+    for _ in range(2):
+        assert in_thread(lambda: (texts(), of_product(), report())) == (*true, true[0]), where
+        assert (texts(), of_product(), report()) == (*true, true[0]), where
+    # What is written afterwards is kept, and seen.
+    Label.objects.create(pk=9, text="after")
+    assert in_thread(lambda: "after" in texts()), where
+    assert "after" in uncached()[0], where
+    assert "after" in texts(), where
+    assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._pending)), where
+    assert wait_until(lambda: not left()), f"{where}: {left()}"
+    Category.objects.create(name="of another table")
+
+
+def test_a_lost_reply_to_a_lock_is_no_lock_of_another(store, monkeypatch):
+    """redis-py sends the command again: it finds the lock that it took itself."""
+    Label.objects.create(text="a")
+    read_response = redis.connection.AbstractConnection.read_response
+    lost = []
+
+    def losing(self, *args, **kwargs):
+        reply = read_response(self, *args, **kwargs)
+        # The token of the lock.
+        if not lost and isinstance(reply, bytes) and len(reply) == keys.TOKEN_LENGTH:
+            lost.append(reply)
+            raise redis.ConnectionError("lost")
+        return reply
+
+    calls = []
+
+    @cached_as(Label, lock=True)
+    def locked():
+        calls.append(time.monotonic())
+        return len(calls)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.connection.AbstractConnection, "read_response", losing)
+        began = time.monotonic()
+        assert locked() == 1
+        assert time.monotonic() - began < PATIENCE
+    assert lost
+    assert wait_until(lambda: not left())
+
+
+@pytest.mark.parametrize("lose", ["script flush", "connection"])
+def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
+    """After SCRIPT FLUSH, a restart or a failover the table is cached again at once, not after half a minute."""
+    Label.objects.create(pk=1, text="old")
+    texts()
+    deliver = invalidator.invalidate
+
+    def losing(work, held=None):
+        if lose == "script flush":
+            store.script_flush()
+        else:
+            store.connection_pool.disconnect()
+            for kept in getattr(cacheops_redis._direct_client, "_idle", ()):
+                kept.connection._sock and kept.connection._sock.close()
+        deliver(work, held)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(invalidator, "invalidate", losing)
+        update()
+    assert wait_until(lambda: not left())
+    assert texts() == texts() == ["new"]
+
+
+@pytest.mark.parametrize("moment", ["computing", "taking the lock"])
+def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
+    """Neither where it computes, nor where a thread takes the lock for it just then."""
+    Label.objects.create(text="a")
+    took, go_on = threading.Event(), threading.Event()
+    acquire_lock = fill_lock.acquire_lock
+
+    def slowly(*args):
+        acquired = acquire_lock(*args)
+        if moment == "taking the lock":
+            took.set()
+            go_on.wait(PATIENCE)
+        return acquired
+
+    @cached_as(Label, lock=True)
+    async def areport():
+        took.set()
+        await asyncio.sleep(PATIENCE)
+
+    async def cancel():
+        task = asyncio.ensure_future(areport())
+        while not took.is_set():
+            await asyncio.sleep(0.01)
+        assert left()
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fill_lock, "acquire_lock", slowly)
+        run_async(cancel())
+    assert wait_until(lambda: not left())

@@ -1,0 +1,92 @@
+"""Redis servers that tests start, stop and damage at will."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+import redis
+
+from tests.support import services
+
+
+class Server:
+    """A Redis server of its own on a free port; it keeps nothing on disk."""
+
+    def __init__(self, *options):
+        self.options = options
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process = None
+
+    def start(self):
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--dir", tempfile.gettempdir(), *self.options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        # Older versions of redis-py don't count a refused connection among what is worth another try.
+        errors = (redis.ConnectionError, redis.TimeoutError, OSError)
+        patience = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 250, supported_errors=errors)
+        with redis.Redis(port=self.port, retry=patience) as client:
+            client.ping()
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def hang(self, seconds):
+        """Take connections and commands, but answer none for a while; it does what was sent meanwhile afterwards."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def client(self):
+        return redis.Redis(port=self.port)
+
+
+@contextmanager
+def running(*options):
+    """A server that is there; skipped for want of one on a laptop, failed in CI."""
+    if shutil.which("redis-server") is None:
+        (pytest.fail if services.IN_CI else pytest.skip)("redis-server is not installed")
+    server = Server(*options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Silence:
+    """A server that takes connections and never answers."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.accepted = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                self.accepted.append(self.listener.accept())
+
+    def close(self):
+        self.listener.close()
+        for connection, _ in self.accepted:
+            connection.close()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
