@@ -1,4 +1,4 @@
-"""The app: what is put in place when Django starts, each step with an undo."""
+"""The Django app: installs all hooks when Django starts, and can remove them again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CacheopsConfig(AppConfig):
 
 
 def install() -> None:
-    """Make Django's querysets read through the cache and follow writes.  Idempotent."""
+    """Let Django's querysets read through the cache, and let its writes invalidate.  Idempotent."""
     conf.check_profiles()
     checks.install()
     database_checks.install()
@@ -32,7 +32,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Leave Django as it was."""
+    """Remove all hooks from Django."""
     admin_hooks.uninstall()
     signal_receivers.uninstall()
     save_delete.uninstall()

@@ -1,6 +1,7 @@
-"""System checks: what is wrong with the settings, told by ``manage.py check`` and at the start of every command.
+"""System checks of the settings, run by ``manage.py check`` and at the start of most commands.
 
-Ids are stable; docs/checks.rst lists them.  No check connects to Redis or to a database.
+Ids are stable; docs/checks.rst lists them.  No check connects to Redis or to a database.  A message says what is wrong
+and why it matters; its hint says what to write instead.
 """
 
 from __future__ import annotations
@@ -30,21 +31,28 @@ TAG = "cacheops_lite"
 
 Messages: TypeAlias = list[CheckMessage]
 
+REDIS_HINT = (
+    "Write a URL such as 'redis://localhost:6379/1', or a dict of arguments of the client class, such as "
+    "{'host': 'localhost', 'port': 6379, 'db': 1}."
+)
+SENTINEL_HINT = "Write a dict such as {'locations': [('localhost', 26379)], 'service_name': 'mymaster'}."
+CLIENT_CLASS_HINT = "Write a class, or its dotted path, such as 'redis.Redis'."
+
 
 def install() -> None:
-    """Have Django run our checks."""
+    """Register the checks with Django."""
     for check in CHECKS:
         registry.register(check, TAG)
 
 
 def uninstall() -> None:
-    """Have Django forget them."""
+    """Unregister the checks."""
     registry.registered_checks.difference_update(CHECKS)
 
 
 def check_profiles(app_configs: Any, **kwargs: Any) -> Messages:
-    """``CACHEOPS`` and ``CACHEOPS_DEFAULTS``."""
-    # What makes no sense there raises earlier, when Django starts or they are overridden.
+    """Check ``CACHEOPS`` and ``CACHEOPS_DEFAULTS``."""
+    # Invalid values raise ImproperlyConfigured before this, when Django starts or the settings are overridden.
     entries = settings.CACHEOPS or {}
     return [
         *_unknown_options("CACHEOPS_DEFAULTS", settings.CACHEOPS_DEFAULTS or {}),
@@ -53,8 +61,8 @@ def check_profiles(app_configs: Any, **kwargs: Any) -> Messages:
             for name, entry in entries.items()
             for message in _unknown_options(f"CACHEOPS entry '{name}'", entry)
         ),
-        *(message for name, entry in entries.items() for message in _entry(name, entry is not None)),
-        *(message for model in apps.get_models() for message in _cache_on_save(model)),
+        *(message for name, entry in entries.items() for message in _matched_models(name, entry is not None)),
+        *(message for model in apps.get_models() for message in _wrong_cache_on_save(model)),
     ]
 
 
@@ -62,20 +70,22 @@ def _unknown_options(where: str, entry: dict[str, Any] | None) -> Iterator[Check
     known = [field.name for field in fields(Profile)]
     for option in entry or {}:
         if option not in known:
-            yield _warning(1, f"{where} has an unknown option {option!r}.", _nearest(option, known))
+            hint = _nearest(option, known) or f"Remove it, or write one of: {', '.join(known)}."
+            yield _warning(1, f"{where} has an unknown option {option!r}, which has no effect.", hint)
 
 
-def _entry(name: str, caches: bool) -> Iterator[CheckMessage]:
+def _matched_models(name: str, is_cached: bool) -> Iterator[CheckMessage]:
     models = list(apps.get_models(include_auto_created=True, include_swapped=True))
-    named = [model for model in models if name.lower() in (model._meta.label_lower, _wildcard(model), "*.*")]
-    if not named:
+    matched = [model for model in models if name.lower() in (model._meta.label_lower, _wildcard(model), "*.*")]
+    if not matched:
         known = {label for model in models for label in (model._meta.label_lower, _wildcard(model))}
-        yield _warning(3, f"CACHEOPS entry '{name}' names no installed model.", _nearest(name.lower(), known))
-    elif caches and not any(map(is_tracked, named)):
+        hint = _nearest(name.lower(), known) or "Write the label of an installed model, or 'app_label.*'."
+        yield _warning(3, f"CACHEOPS entry '{name}' names no installed model, so it has no effect.", hint)
+    elif is_cached and not any(map(is_tracked, matched)):
         yield _warning(
             4,
-            f"CACHEOPS entry '{name}' has no effect: nothing that it names is watched.",
-            "Models that are swapped for others have no rows; name what they are swapped for.",
+            f"CACHEOPS entry '{name}' has no effect: it names only models that have no rows, such as swapped ones.",
+            "Name the model that is used instead, such as the one in AUTH_USER_MODEL.",
         )
 
 
@@ -83,35 +93,46 @@ def _wildcard(model: type[Model]) -> str:
     return f"{model._meta.app_label.lower()}.*"
 
 
-def _cache_on_save(model: type[Model]) -> Iterator[CheckMessage]:
+def _wrong_cache_on_save(model: type[Model]) -> Iterator[CheckMessage]:
     profile = conf.model_profile(model)
     if profile is None or profile.cache_on_save in (True, False, "pk"):
         return
     try:
-        known = model._meta.get_field(str(profile.cache_on_save)) in model._meta.concrete_fields
+        is_known = model._meta.get_field(str(profile.cache_on_save)) in model._meta.concrete_fields
     except FieldDoesNotExist:
-        known = False
-    if not known:
+        is_known = False
+    if not is_known:
         names = [field.name for field in model._meta.concrete_fields]
-        message = f"'cache_on_save' is {profile.cache_on_save!r}, which is no field of {model._meta.label}."
-        hint = _nearest(str(profile.cache_on_save), names) or "True stands for the primary key."
+        message = (
+            f"The CACHEOPS option 'cache_on_save' of {model._meta.label} is {profile.cache_on_save!r}, which is not a "
+            "field with a column of this model: each save would fail."
+        )
+        hint = _nearest(str(profile.cache_on_save), names) or "Write the name of a field, or True for the primary key."
         yield _error(8, message, hint, model)
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> Messages:
-    """Settings that stand for themselves."""
+    """Check the settings that do not depend on others, and report unknown ones."""
     messages: Messages = []
     if isinstance(long := settings.CACHEOPS_LONG_DISJUNCTION, bool) or not isinstance(long, int):
-        messages.append(_error(6, f"CACHEOPS_LONG_DISJUNCTION should be a whole number, not {long!r}."))
-    # As it is written: a name alone would count as its letters.
+        message = (
+            f"CACHEOPS_LONG_DISJUNCTION should be a whole number, not {long!r}: it is compared with numbers of "
+            "alternatives in queries."
+        )
+        messages.append(_error(6, message, f"Write a number, such as {conf.DEFAULTS['CACHEOPS_LONG_DISJUNCTION']}."))
+    # Read from Django's settings: ours would have split a single name into its letters.
     skipped = getattr(django_settings, "CACHEOPS_SKIP_FIELDS", ())
     if not isinstance(skipped, (list, tuple, set, frozenset)) or not all(map(_is_field_type, skipped)):
-        message = f"CACHEOPS_SKIP_FIELDS should be a list of internal types or classes of fields, not {skipped!r}."
-        messages.append(_error(7, message))
+        message = (
+            f"CACHEOPS_SKIP_FIELDS should be a list of internal types or classes of fields, not {skipped!r}: other "
+            "values match no field."
+        )
+        messages.append(_error(7, message, "Write a list such as ['TextField', 'JSONField']."))
     try:
         function_serializer()
     except ImproperlyConfigured as error:
-        messages.append(_error(5, str(error)))
+        hint = "Write 'pickle', or a module or class with dumps() and loads(), or its dotted path."
+        messages.append(_error(5, f"{error}. Results of functions and views can't be cached without it.", hint))
     return [*messages, *_unknown_settings()]
 
 
@@ -122,43 +143,48 @@ def _is_field_type(value: Any) -> bool:
 def _unknown_settings() -> Iterator[CheckMessage]:
     for name in sorted(dir(django_settings)):
         if name.startswith("CACHEOPS") and name not in conf.DEFAULTS:
-            # What all names begin with makes none of them likely.
+            # The common prefix would make all names similar.
             known = {known.removeprefix("CACHEOPS_"): known for known in conf.DEFAULTS}
             near = get_close_matches(name.removeprefix("CACHEOPS_"), known, n=1)
-            hint = f"Did you mean {known[near[0]]}?" if near else None
-            yield _warning(2, f"{name} is no setting of cacheops_lite and has no effect.", hint)
+            hint = f"Did you mean {known[near[0]]}?" if near else "Remove it."
+            yield _warning(2, f"{name} is not a setting of cacheops_lite, so it has no effect.", hint)
 
 
 def check_redis(app_configs: Any, **kwargs: Any) -> Messages:
-    """``CACHEOPS_REDIS``, ``CACHEOPS_SENTINEL`` and ``CACHEOPS_CLIENT_CLASS``, without making a client of them."""
+    """Check ``CACHEOPS_REDIS``, ``CACHEOPS_SENTINEL`` and ``CACHEOPS_CLIENT_CLASS`` without creating a client."""
     address, sentinel = settings.CACHEOPS_REDIS, settings.CACHEOPS_SENTINEL
     messages: Messages = []
     if address and sentinel:
-        messages.append(_error(1, "CACHEOPS_REDIS and CACHEOPS_SENTINEL are mutually exclusive."))
+        message = "CACHEOPS_REDIS and CACHEOPS_SENTINEL are both set: only one of them can say where Redis is."
+        messages.append(_error(1, message, "Remove one of them."))
     client_class: Any = settings.CACHEOPS_CLIENT_CLASS or redis.Redis
     if isinstance(client_class, str):
         try:
             client_class = import_string(client_class)
         except ImportError as error:
-            return [*messages, _error(4, f"CACHEOPS_CLIENT_CLASS {client_class!r} can't be imported: {error}")]
+            message = f"CACHEOPS_CLIENT_CLASS {client_class!r} can't be imported: {error}"
+            return [*messages, _error(4, message, CLIENT_CLASS_HINT)]
     if not callable(client_class):
-        return [*messages, _error(4, f"CACHEOPS_CLIENT_CLASS should be a class or its path, not {client_class!r}.")]
+        message = (
+            f"CACHEOPS_CLIENT_CLASS should be a class or its path, not {client_class!r}: it is called for a client."
+        )
+        return [*messages, _error(4, message, CLIENT_CLASS_HINT)]
     if sentinel:
-        problem, number = _sentinel_problem(sentinel), 3
+        problem, number, hint = _sentinel_problem(sentinel), 3, SENTINEL_HINT
     else:
-        problem, number = _address_problem(address, client_class), 2
-    return [*messages, _error(number, problem)] if problem else messages
+        problem, number, hint = _address_problem(address, client_class), 2, REDIS_HINT
+    return [*messages, _error(number, problem, hint)] if problem else messages
 
 
 def _sentinel_problem(options: Any) -> str | None:
     if not isinstance(options, dict):
         return f"CACHEOPS_SENTINEL should be a dict, not {options!r}."
-    if not {"locations", "service_name"} <= set(options):
-        return "Specify locations and service_name for CACHEOPS_SENTINEL."
+    if missing := {"locations", "service_name"} - set(options):
+        return f"CACHEOPS_SENTINEL lacks {' and '.join(sorted(missing))}: without them the master can't be found."
     locations = options["locations"]
     is_list = isinstance(locations, (list, tuple)) and locations
     if not is_list or not all(isinstance(each, (list, tuple)) and len(each) == 2 for each in locations):
-        return f"'locations' of CACHEOPS_SENTINEL should be a list of (host, port), not {locations!r}."
+        return f"CACHEOPS_SENTINEL has 'locations' that should be a list of (host, port), not {locations!r}."
     return None
 
 
@@ -168,14 +194,14 @@ def _address_problem(address: Any, client_class: Any) -> str | None:
     try:
         options: dict[str, Any] = address if isinstance(address, dict) else _url_options(address, client_class)
     except ValueError as error:
-        return f"CACHEOPS_REDIS is no URL of a Redis: {error}"
+        return f"CACHEOPS_REDIS is not a URL of a Redis server: {error}"
     if options.get("decode_responses"):
-        return "Cached values are bytes: leave decode_responses out of CACHEOPS_REDIS."
+        return "CACHEOPS_REDIS has decode_responses, but cached values are bytes, not text: leave decode_responses out."
     return _unknown_arguments(options, client_class) if isinstance(address, dict) else None
 
 
 def _url_options(url: str, client_class: Any) -> dict[str, Any]:
-    # Another class may understand other URLs.
+    # Other client classes may accept other URLs.
     if not (isinstance(client_class, type) and issubclass(client_class, redis.Redis)):
         return {}
     return dict(parse_url(url))
@@ -189,19 +215,22 @@ def _unknown_arguments(options: dict[str, Any], client_class: Any) -> str | None
     try:
         signature.bind(**options)
     except TypeError as error:
-        return f"CACHEOPS_REDIS does not fit {client_class.__name__}: {error}."
+        return f"CACHEOPS_REDIS has arguments that {client_class.__name__} does not accept: {error}."
     return None
 
 
 def check_apps(app_configs: Any, **kwargs: Any) -> Messages:
-    """Other apps that cache querysets, too."""
+    """Check for other apps that cache querysets."""
     messages: Messages = []
     if apps.is_installed("cacheops"):
-        message = "Both cacheops and cacheops_lite are in INSTALLED_APPS: each patches querysets."
+        message = "INSTALLED_APPS has both cacheops and cacheops_lite, which patch the same methods of querysets."
         messages.append(_error(9, message, "Remove one of them."))
     if apps.is_installed("cachalot"):
-        message = "Both cachalot and cacheops_lite are in INSTALLED_APPS: results are cached twice."
-        messages.append(_warning(5, message, "A result that cachalot keeps is invalidated by its rules alone."))
+        message = (
+            "INSTALLED_APPS has both cachalot and cacheops_lite: results are cached twice, and those that cachalot "
+            "caches are invalidated only by its own rules."
+        )
+        messages.append(_warning(5, message, "Remove one of them."))
     return messages
 
 

@@ -1,4 +1,7 @@
-"""Settings: names and meanings of django-cacheops, read when first asked for and anew whenever one changes."""
+"""Read the ``CACHEOPS*`` settings, whose names and meanings are django-cacheops'.
+
+A setting is read when it is first used, and again after it was overridden in a test.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_INSIDEOUT": False,
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
-    # Values of these are long or have no equality worth asking for: they make no conditions.
+    # Values of these fields are long, or queries rarely compare them: they make no conditions.
     "CACHEOPS_SKIP_FIELDS": (
         "FileField",
         "TextField",
@@ -42,65 +45,67 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Settings:
-    """The package's settings as attributes, with their defaults; kept until Django says that one changed."""
+    """The package's settings as attributes, with their defaults; cached until Django signals a change."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in DEFAULTS:
-            raise AttributeError(f"cacheops_lite has no setting {name}")
+            raise AttributeError(f"{name} is not a setting of cacheops_lite")
         value = getattr(django_settings, name, DEFAULTS[name])
         if name == "CACHEOPS_SKIP_FIELDS":
             value = frozenset(field if isinstance(field, str) else field().get_internal_type() for field in value)
         if name == "CACHEOPS_KEEP_WHITESPACE":
-            value = _elements(value)
+            value = _element_names(value)
         self.__dict__[name] = value
         return value
 
 
-def _elements(value: Any) -> str | frozenset[str]:
+def _element_names(value: Any) -> str | frozenset[str]:
     if value == "all":
         return "all"
     if isinstance(value, str) or not all(isinstance(name, str) for name in value or ()):
-        raise ImproperlyConfigured(f"CACHEOPS_KEEP_WHITESPACE {value!r} should be names of elements, or 'all'")
+        raise ImproperlyConfigured(
+            f"CACHEOPS_KEEP_WHITESPACE is {value!r}; it should be a list of names of HTML elements, or 'all'"
+        )
     return frozenset(name.lower() for name in value or ())
 
 
 settings = Settings()
 
-# How often something was derived anew, for what is kept where no observer finds it.
-_derivations = 0
-# Called after a CACHEOPS* setting changed, so that what was derived from it can be derived anew.
+# Changes with the settings.  It is part of keys of caches that no observer clears.
+_settings_version = 0
+# Functions to call after a setting changed; they clear what was derived from it.
 _observers: list[Callable[[str], None]] = []
 
 
 def on_change(observer: Callable[[str], None]) -> Callable[[str], None]:
-    """Have `observer` called with the name of each of our settings that changes."""
+    """Call `observer` with the name of each setting that changes.  Usable as a decorator."""
     _observers.append(observer)
     return observer
 
 
 def _setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == "INSTALLED_APPS":
-        # Which models there are.
-        derive_anew("CACHEOPS")
+        # The set of models changes.
+        forget_derived("CACHEOPS")
     if setting in ("USE_TZ", "TIME_ZONE"):
-        # Whether datetimes are aware decides which converters a statement has.
-        derive_anew(setting)
+        # The converters of a compiled statement depend on whether datetimes are aware.
+        forget_derived(setting)
     if not setting.startswith("CACHEOPS"):
         return
-    # Several may be overridden at once: the signal comes for each in turn when all of them have changed.
+    # When several settings are overridden together, Django changes all of them and then signals one after the other.
     settings.__dict__.clear()
-    derive_anew(setting)
+    forget_derived(setting)
 
 
-def derivations() -> int:
-    """Changes whenever what was derived from settings may be another thing now."""
-    return _derivations
+def settings_version() -> int:
+    """Return a number that changes whenever values derived from settings may have changed."""
+    return _settings_version
 
 
-def derive_anew(setting: str) -> None:
-    """Forget what was derived from a setting."""
-    global _derivations
-    _derivations += 1
+def forget_derived(setting: str) -> None:
+    """Clear all caches of values that are derived from `setting`."""
+    global _settings_version
+    _settings_version += 1
     if setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
         _profiles.cache_clear()
         _profile_of.cache_clear()
@@ -124,12 +129,12 @@ class Profile:
 
 
 def model_profile(model: type[Model]) -> Profile | None:
-    """The profile of `model`, or None when nothing of it may be cached.
+    """Return the profile of `model`, or None when it must not be cached.
 
-    The most specific of ``'app.model'``, ``'app.*'`` and ``'*.*'`` counts.
-    Raises ImproperlyConfigured when ``CACHEOPS`` makes no sense.
+    The most specific entry of ``'app.model'``, ``'app.*'`` and ``'*.*'`` applies.
+    Raises ImproperlyConfigured when ``CACHEOPS`` is invalid.
     """
-    # Historical models of migrations come and go with other columns than the real ones.
+    # Historical models of migrations are temporary, and their columns differ from those of the real models.
     return None if model.__module__ == "__fake__" else _profile_of(model)
 
 
@@ -144,7 +149,7 @@ def _profile_of(model: type[Model]) -> Profile | None:
 
 
 def check_profiles() -> None:
-    """Resolve all profiles now.  Raises ImproperlyConfigured when ``CACHEOPS`` makes no sense."""
+    """Resolve all profiles.  Raises ImproperlyConfigured when ``CACHEOPS`` is invalid."""
     _profiles()
 
 
@@ -172,7 +177,7 @@ def _profile(name: str, entry: Any, defaults: dict[str, Any]) -> Profile:
     options = {**defaults, **entry}
     if "timeout" not in options:
         raise ImproperlyConfigured(
-            f"CACHEOPS entry '{name}' lacks a 'timeout' in seconds; give it one or set it for all in CACHEOPS_DEFAULTS"
+            f"CACHEOPS entry '{name}' lacks a 'timeout'; add one in seconds, or set one for all in CACHEOPS_DEFAULTS"
         )
     return Profile(
         ops=parse_ops(options.get("ops"), f"CACHEOPS entry '{name}'"),
@@ -185,9 +190,9 @@ def _profile(name: str, entry: Any, defaults: dict[str, Any]) -> Profile:
 
 
 def parse_ops(ops: Any, where: str) -> frozenset[str]:
-    """A set of ops from ``'all'``, the name of one, a collection of them or None.
+    """Return a set of operations from ``'all'``, one name, a collection of names, or None.
 
-    Raises ImproperlyConfigured, naming `where`, for an unknown one.
+    Raises ImproperlyConfigured, naming `where`, for an unknown operation.
     """
     if ops is None:
         return frozenset()
@@ -199,13 +204,13 @@ def parse_ops(ops: Any, where: str) -> frozenset[str]:
         parsed = frozenset({ops})
     if unknown := parsed - ALL_OPS:
         raise ImproperlyConfigured(
-            f"{where} has unknown ops {sorted(map(str, unknown))}; there are {', '.join(sorted(ALL_OPS))}, or 'all'"
+            f"{where} has unknown ops {sorted(map(str, unknown))}; write some of {', '.join(sorted(ALL_OPS))}, or 'all'"
         )
     return parsed
 
 
 def parse_timeout(timeout: Any, where: str) -> int:
-    """`timeout` in whole seconds.  Raises ImproperlyConfigured, naming `where`, if it is something else."""
+    """Return `timeout`, in whole seconds.  Raises ImproperlyConfigured, naming `where`, for anything else."""
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
         raise ImproperlyConfigured(
             f"{where} has timeout {timeout!r}; it should be a whole number of seconds, 0 or more"

@@ -1,4 +1,4 @@
-"""Invalidation by hand under the import path of django-cacheops; the code is in `writes.manual`."""
+"""Re-export manual invalidation under the import path of django-cacheops; the code is in `writes.manual`."""
 
 from .writes import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
 

@@ -1,4 +1,4 @@
-"""Removing members of sets of dependents whose values are gone."""
+"""Remove dead members from conjunction sets: keys of results that are no longer cached."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def reap_conjs(
     using: str = DEFAULT_DB_ALIAS,
     dry_run: bool = False,
 ) -> int:
-    """Remove members of sets of dependents whose values are gone; the number removed, or with `dry_run` to be removed.
+    """Remove dead members from conjunction sets, and return how many: keys of results that are no longer cached.
 
-    There is no need to: each write to a set removes a few dead members, and sets expire.  This is for those who
-    schedule it.  It looks at sets of `min_conj_set_size` members or more, under the prefixes of tables on the
-    database `using`, some `chunk_size` keys at a time, so that Redis is never busy with it for long.
+    You do not need to call this: each write to a set removes a few dead members, and sets expire.  It is kept for
+    projects that schedule it.  It checks sets of `min_conj_set_size` members or more, under the prefixes of tables on
+    the database `using`, about `chunk_size` keys at a time, so that it never blocks Redis for long.  With `dry_run` it
+    removes nothing, and returns how many members it would remove.
 
-    A value that comes back between the look at it and its removal is no longer in the set.  That harms nothing, as sets
-    are bookkeeping: an invalidation finds it by its versions all the same, and its memory is freed at its timeout.
+    A result may be cached again between the check and the removal of its key from a set.  That is harmless, as sets are
+    only bookkeeping: the result is still invalidated by its versions, and its memory is freed at its timeout.
 
     Raises ValueError for a `chunk_size` that is not positive.
     """
@@ -39,13 +40,13 @@ def reap_conjs(
     removed = 0
     for prefix in prefixes_of_database(using):
         for key in _large_sets(prefix, chunk_size, min_conj_set_size):
-            gone = sum(_reap(key, members, dry_run) for members in _chunks(_members(key, chunk_size), chunk_size))
-            logger.info("%s of the members of %r %s gone", gone, key, "are" if dry_run else "were")
-            removed += gone
+            dead = sum(_reap(key, members, dry_run) for members in _chunks(_members(key, chunk_size), chunk_size))
+            logger.info("%s dead members of %r %s", dead, key, "found" if dry_run else "removed")
+            removed += dead
     return removed
 
 
-def _large_sets(prefix: str, chunk_size: int, least: int) -> Iterator[bytes]:
+def _large_sets(prefix: str, chunk_size: int, min_size: int) -> Iterator[bytes]:
     client = get_client()
     pattern = keys.escape_glob(keys.conjunction_set_key(prefix, "")) + "*"
     found: Iterable[Any] = client.scan_iter(match=pattern, count=chunk_size, _type="set")
@@ -53,16 +54,16 @@ def _large_sets(prefix: str, chunk_size: int, least: int) -> Iterator[bytes]:
         pipeline = client.pipeline(transaction=False)
         for key in chunk:
             pipeline.scard(key)
-        # An error says that it is no set any more.
+        # The size is an error if another client replaced the set by another type.
         sizes = pipeline.execute(raise_on_error=False)
-        yield from (key for key, size in zip(chunk, sizes, strict=True) if isinstance(size, int) and size >= least)
+        yield from (key for key, size in zip(chunk, sizes, strict=True) if isinstance(size, int) and size >= min_size)
 
 
 def _members(key: bytes, chunk_size: int) -> Iterator[bytes]:
     try:
         yield from get_client().sscan_iter(key, count=chunk_size)
     except ResponseError as error:
-        # Replaced after its size was told.
+        # Another client replaced the set after its size was read.
         if not str(error).startswith("WRONGTYPE"):
             raise
         logger.warning("Can't reap %r: %s", key, error)
@@ -73,10 +74,10 @@ def _reap(key: bytes, members: list[bytes], dry_run: bool) -> int:
     pipeline = client.pipeline(transaction=False)
     for member in members:
         pipeline.exists(member)
-    gone = [member for member, there in zip(members, pipeline.execute(), strict=True) if not there]
-    if not gone or dry_run:
-        return len(gone)
-    return int(client.srem(key, *gone))
+    dead = [member for member, exists in zip(members, pipeline.execute(), strict=True) if not exists]
+    if not dead or dry_run:
+        return len(dead)
+    return int(client.srem(key, *dead))
 
 
 def _chunks(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

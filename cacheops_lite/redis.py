@@ -1,4 +1,4 @@
-"""The Redis client under the import path of django-cacheops; the code is in `store.client`."""
+"""Re-export the Redis client under the import path of django-cacheops; the code is in `store.client`."""
 
 from .store import get_client, redis_client
 

@@ -1,18 +1,18 @@
-"""Signals for those who watch the cache.
+"""Signals about reads of the cache, invalidations and updates.
 
 ``cache_read(sender, func, hit)``
-    After each lookup.  ``sender`` is the model of a queryset, or ``None`` for a decorated function, which comes as
-    ``func``.
+    Sent after each lookup in the cache.  ``sender`` is the model of a queryset, or ``None`` for a decorated function,
+    which is then passed as ``func``.
 ``cache_invalidated(sender, obj_dict)``
-    After results were invalidated.  ``sender`` is the model (``None``: everything), ``obj_dict`` the ``{attname:
-    value}`` of the row that changed (``None``: the whole table).
+    Sent after results were invalidated.  ``sender`` is the model (``None``: everything).  ``obj_dict`` is the
+    ``{attname: value}`` of the row that changed (``None``: the whole table).
 
 ``pre_update(sender, queryset, values, using)``, ``post_update(sender, queryset, values, using, rows)``
-    Before and after ``QuerySet.update()`` of any model: the queryset, the values by name, the database's alias, and
-    after it the number of rows.  Also for what Django itself writes that way, as in ``bulk_update()``.  In the
-    transaction of the update, if there is one; what receivers raise is raised.
+    Sent before and after ``QuerySet.update()`` of any model, with the queryset, the values by name, the database's
+    alias, and after the update the number of rows.  Also sent for updates that Django itself does, as in
+    ``bulk_update()``.  Receivers run in the transaction of the update, if there is one, and their exceptions propagate.
 
-Receivers of the first two can't break a read or a commit: what they raise is logged.
+Exceptions of receivers of the first two signals are logged: they can't break a read or a commit.
 """
 
 from django.db.models.signals import ModelSignal

@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from django.db import connections
 
 from .store import all_prefixes, clear
-from .writes import unit_of_work_of
+from .writes import unit_of_work_on
 
 __all__ = ["as_autocommit"]
 
 
 @contextmanager
 def as_autocommit() -> Iterator[None]:
-    """Make the transactions that are open now invisible, such as those that ``TestCase`` holds.
+    """Ignore the transactions that are open now, such as those of ``TestCase``.
 
-    Within, caching and invalidation behave as in autocommit, and as in a transaction inside further ``atomic`` blocks.
-    The cache is emptied before and after, as what the open transactions wrote will be rolled back.
+    Inside the block, caching and invalidation behave as in autocommit, and inside further ``atomic`` blocks as in a
+    transaction.  The cache is emptied before and after, because the open transactions will be rolled back.
     """
-    units = [unit_of_work_of(connection) for connection in connections.all()]
-    before = [unit.hide() for unit in units]
+    units = [unit_of_work_on(connection) for connection in connections.all()]
+    states = [unit.hide_blocks() for unit in units]
     try:
         _clear()
         yield
     finally:
-        for unit, state in zip(units, before, strict=True):
-            unit.restore(state)
+        for unit, state in zip(units, states, strict=True):
+            unit.restore_blocks(state)
         _clear()
 
 

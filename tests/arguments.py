@@ -13,7 +13,7 @@ from contextlib import suppress
 from django.utils.safestring import mark_safe
 from hypothesis import strategies as st
 
-from cacheops_lite.functions.call_key import told
+from cacheops_lite.functions.call_key import identity_of
 from tests.shop.models import Category, Product, VisibleProduct
 
 
@@ -178,7 +178,7 @@ def _passed_otherwise(args, kwargs):
 def lookalikes(value):
     """Values that `value` may pass for somewhere, itself among them."""
     yield from (value, [value], (value,), {"a": value}, {value.__class__.__name__: value}, type(value))
-    yield from (str(value), repr(value), repr(told(value)), told(value), str(value).encode())
+    yield from (str(value), repr(value), repr(identity_of(value)), identity_of(value), str(value).encode())
     for kind in (int, float, bool, complex, decimal.Decimal, fractions.Fraction, list, tuple, set, OrderedDict):
         with suppress(Exception):
             yield kind(value)
@@ -205,5 +205,5 @@ def lookalikes(value):
     ):
         with suppress(Exception):
             found = way()
-            told(found)
+            identity_of(found)
             yield found

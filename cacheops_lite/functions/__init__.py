@@ -1,5 +1,5 @@
-"""Caching by decorators and by key: ``cached_as``, ``cached_view_as``, the simple cache in Redis or in files, cached
-views and template fragments.
+"""Cache results of functions and views, and values by key: ``cached_as``, ``cached_view_as``, and the simple cache in
+Redis or in files.  Template tags build on these decorators.
 
 Not here: cached querysets (`orm`, `reads`).
 """

@@ -1,7 +1,7 @@
-"""What the simple cache and the file cache have in common: values by key, results of calls and pages of views.
+"""The common base of `RedisCache` and `FileCache`: values by key, results of functions, and pages of views.
 
-Names are whole keys, which tell after the prefix and ``@col:c:`` what they are of: ``k:`` a user's key, ``f:`` a call,
-``u:`` a URL's record, ``p:`` a page.
+Keys start with the prefix and ``@col:c:``.  The letter that follows says what a key is of: ``k:`` a user's key, ``f:``
+a call of a function, ``u:`` the record of a URL, ``p:`` a page.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from ..conf import settings
 from ..store import MISS, digest, prefix_of, simple_key
 from ..utils import error_boundary
-from .backend_api import CacheMiss, LowLevelCache, checked_timeout, threaded
-from .call_key import Callee, Function
-from .view_cache import Place, view_decorator
+from .backend_api import CacheMiss, LowLevelCache, async_variant, checked_timeout
+from .call_key import CallIdentifier, Function
+from .view_cache import EntryOf, view_decorator
 
 __all__ = ["BaseCache", "CacheKey"]
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("cacheops_lite")
 
 
 class CacheKey(str):
-    """The key of a call: what is cached for it can be got, set and deleted."""
+    """The key of a call, with methods to get, set and delete its cached result."""
 
     cache: Any
     timeout: float | None
@@ -38,80 +38,84 @@ class CacheKey(str):
         return self
 
     def get(self) -> Any:
-        """The cached result.  Raises CacheMiss when there is none."""
+        """Return the cached result.  Raises CacheMiss when there is none."""
         value = self.cache.load(str(self))
         if value is MISS:
             raise CacheMiss(str(self))
         return value
 
     def set(self, value: Any) -> None:
-        """Make `value` the result, for the timeout of the decorator."""
+        """Make `value` the cached result, for the timeout of the decorator."""
         self.cache.keep(str(self), value, self.timeout)
 
     def delete(self) -> None:
-        """Forget the result; of a view, all that is cached for the URL."""
+        """Delete the cached result.  For a view, delete all cached pages of the URL."""
         self.cache.drop(str(self))
 
-    aget, aset, adelete = threaded(get), threaded(set), threaded(delete)
+    aget, aset, adelete = async_variant(get), async_variant(set), async_variant(delete)
 
 
 class BaseCache(LowLevelCache):
-    """Django's low-level cache API, and decorators."""
+    """Django's low-level cache API, and decorators for functions and views."""
 
     def cached(self, timeout: Any = None, extra: Any = None) -> Any:
         """Cache results of a function, or coroutine function, for `timeout` seconds: ``@cached`` or ``@cached(60)``.
 
-        What a result depends on besides the arguments is `extra`, a value or a callable that gets the arguments.
-        The function gets ``invalidate(...)`` and ``ainvalidate(...)``, which forget the result of a call, and
-        ``key(...)``, the `CacheKey` of one.  Raises TypeError or ValueError for a timeout that makes no sense, and when
-        called, TypeError for an argument that can't be told from others, such as an instance that is not saved.
+        `extra` is what a result depends on besides the arguments: a value, or a callable that gets the arguments.
+        The decorated function has ``invalidate(...)`` and ``ainvalidate(...)``, which delete the result of a call, and
+        ``key(...)``, which returns the `CacheKey` of a call.
+
+        Raises TypeError or ValueError for an invalid timeout.  A call raises TypeError for an argument that a cache key
+        can't identify, such as an instance that is not saved.
         """
         if callable(timeout):
             return self.cached()(timeout)
-        calls = _Calls(self, checked_timeout(timeout, "cached()"))
-        return lambda func: _cached(calls, func, extra)
+        results = _SimpleResultCache(self, checked_timeout(timeout, "cached()"))
+        return lambda func: _decorated(results, func, extra)
 
     def cached_view(self, timeout: Any = None, extra: Any = None) -> Any:
         """Cache GETs and HEADs of a view, sync or async, for `timeout` seconds, with or without parentheses.
 
-        What a page depends on besides the URL, the view's arguments and what it varies by is `extra`, a value or a
-        callable that gets the arguments.  What Django's cache middleware would not keep is not kept.
-        The view gets ``invalidate(request or absolute URI)`` and ``ainvalidate(...)``, which forget all pages of a URL,
-        and ``key(request or absolute URI, ...)``, the `CacheKey` of one.  Raises what `cached` does.
+        `extra` is what a page depends on besides the URL, the view's arguments and the headers that it varies by: a
+        value, or a callable that gets the arguments.  Responses that Django's cache middleware would not cache are not
+        cached.  The decorated view has ``invalidate(request or absolute URI)`` and ``ainvalidate(...)``, which
+        invalidate all pages of a URL, and ``key(request or absolute URI, ...)``, which returns a page's `CacheKey`.
+
+        Raises what `cached` raises.
         """
         if callable(timeout):
             return self.cached_view()(timeout)
-        calls = _Calls(self, checked_timeout(timeout, "cached_view()"))
-        return view_decorator(calls, extra, CacheKey.make)
+        results = _SimpleResultCache(self, checked_timeout(timeout, "cached_view()"))
+        return view_decorator(results, extra, CacheKey.make)
 
 
-class _Calls:
-    """Calls whose results `memory` keeps for `timeout` seconds."""
+class _SimpleResultCache:
+    """Keeps results of functions in `backend` for `timeout` seconds."""
 
-    def __init__(self, memory: BaseCache, timeout: float | None):
-        self.memory, self.timeout = memory, timeout
+    def __init__(self, backend: BaseCache, timeout: float | None):
+        self.backend, self.timeout = backend, timeout
 
-    def read(self, func: Function, name: str, compute: Callable[[], Any], place: Place) -> Any:
-        value = self.memory.load(_key(func, name))
+    def read(self, func: Function, name: str, compute: Callable[[], Any], entry_of: EntryOf) -> Any:
+        value = self.backend.load(_key(func, name))
         if value is MISS:
             value = compute()
-            self._keep(func, place, value)
+            self._fill(func, entry_of, value)
         return value
 
-    async def aread(self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], place: Place) -> Any:
-        value = await sync_to_async(self.memory.load)(_key(func, name))
+    async def aread(self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], entry_of: EntryOf) -> Any:
+        value = await sync_to_async(self.backend.load)(_key(func, name))
         if value is MISS:
             value = await compute()
-            await sync_to_async(self._keep)(func, place, value)
+            await sync_to_async(self._fill)(func, entry_of, value)
         return value
 
-    def _keep(self, func: Function, place: Place, value: Any) -> None:
-        placed = place(value)
-        if placed is None:
+    def _fill(self, func: Function, entry_of: EntryOf, value: Any) -> None:
+        entry = entry_of(value)
+        if entry is None:
             return
-        name = _key(func, placed[0])
+        key = _key(func, entry[0])
         try:
-            data = self.memory.encode(name, placed[1])
+            data = self.backend.encode(key, entry[1])
         except Exception as error:
             error_boundary.reraise_interrupt(error)
             label = getattr(func, "__qualname__", None) or type(func).__qualname__
@@ -122,18 +126,18 @@ class _Calls:
                     error_boundary.describe_error(error),
                 )
             return
-        self.memory._store(name, data, self.timeout)
+        self.backend._store(key, data, self.timeout)
 
 
-def _cached(calls: _Calls, func: Function, extra: Any) -> Any:
-    callee = Callee(func)
+def _decorated(results: _SimpleResultCache, func: Function, extra: Any) -> Any:
+    identifier = CallIdentifier(func)
 
     def name_of(args: Any, kwargs: Any) -> str:
-        said = extra(*args, **kwargs) if callable(extra) else extra
-        return "f:" + digest(callee.name(args, kwargs, said))
+        extra_value = extra(*args, **kwargs) if callable(extra) else extra
+        return "f:" + digest(identifier.identify(args, kwargs, extra_value))
 
     def key(*args: Any, **kwargs: Any) -> CacheKey:
-        return CacheKey.make(_key(func, name_of(args, kwargs)), calls.memory, calls.timeout)
+        return CacheKey.make(_key(func, name_of(args, kwargs)), results.backend, results.timeout)
 
     def invalidate(*args: Any, **kwargs: Any) -> None:
         key(*args, **kwargs).delete()
@@ -143,14 +147,14 @@ def _cached(calls: _Calls, func: Function, extra: Any) -> Any:
         if not settings.CACHEOPS_ENABLED:
             return func(*args, **kwargs)
         name = name_of(args, kwargs)
-        return calls.read(func, name, lambda: func(*args, **kwargs), lambda result: (name, result))
+        return results.read(func, name, lambda: func(*args, **kwargs), lambda result: (name, result))
 
     @wraps(func)
     async def acall(*args: Any, **kwargs: Any) -> Any:
         if not settings.CACHEOPS_ENABLED:
             return await func(*args, **kwargs)
         name = name_of(args, kwargs)
-        return await calls.aread(func, name, lambda: func(*args, **kwargs), lambda result: (name, result))
+        return await results.aread(func, name, lambda: func(*args, **kwargs), lambda result: (name, result))
 
     wrapper: Any = acall if iscoroutinefunction(func) else call
     wrapper.key, wrapper.invalidate, wrapper.ainvalidate = key, invalidate, sync_to_async(invalidate)
@@ -158,4 +162,4 @@ def _cached(calls: _Calls, func: Function, extra: Any) -> Any:
 
 
 def _key(func: Function, name: str) -> str:
-    return simple_key(prefix_of(Callee(func).func), name)
+    return simple_key(prefix_of(CallIdentifier(func).func), name)

@@ -1,4 +1,4 @@
-"""Responses that may be cached: which ones, and what they depend on, as under Django's cache middleware."""
+"""Decide which responses may be cached and which headers they vary by, as Django's cache middleware does."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_max_age, has_vary_header, patch_vary_headers
 
-STATUSES = (200, 304)
-UNKEPT = ("private", "no-cache", "no-store")
-# What a 304 answers to, said or not: who asks without conditions must never get one.
-CONDITIONS = ("If-None-Match", "If-Modified-Since")
+CACHEABLE_STATUSES = (200, 304)
+UNCACHEABLE_DIRECTIVES = ("private", "no-cache", "no-store")
+# A 304 always varies by these, whether its Vary header names them or not: an unconditional request must never get one.
+CONDITIONAL_HEADERS = ("If-None-Match", "If-Modified-Since")
 
 
 def is_cacheable(request: HttpRequest, response: Any) -> bool:
-    """Whether Django's cache middleware would let others have `response`, which is rendered.
+    """Return whether Django's cache middleware would share `response`, which is rendered, with other users.
 
-    What other middleware is still to add counts: cookies of session, messages and CSRF, the nonce of a content security
-    policy.  Anything but a response, for a decorator further out to make one of, is cacheable unless it is None.
+    Headers that other middleware adds later count as well: cookies of the session, of messages and of CSRF, and the
+    nonce of a content security policy.  A view may return something else than a response, for an outer decorator to
+    turn into one; that is cacheable unless it is None.
     """
     if not isinstance(response, HttpResponseBase):
         return response is not None
     cache_control = response.get("Cache-Control", "").lower()
     return (
-        response.status_code in STATUSES
+        response.status_code in CACHEABLE_STATUSES
         and not getattr(response, "streaming", True)
-        and not any(directive in cache_control for directive in UNKEPT)
+        and not any(directive in cache_control for directive in UNCACHEABLE_DIRECTIVES)
         and get_max_age(response) != 0
         and not has_vary_header(response, "*")
         and not (_sets_cookie(response) and (has_vary_header(response, "Cookie") or _reads_session(request)))
@@ -52,24 +53,27 @@ def _is_personal(request: HttpRequest) -> bool:
     )
 
 
-def varies_by(request: HttpRequest, response: HttpResponseBase) -> set[str]:
-    """Names of the headers that `response` depends on, in lower case.  Has it say so if it depends on the session."""
+def vary_headers(request: HttpRequest, response: HttpResponseBase) -> set[str]:
+    """Return the names of the request headers that `response` depends on, in lower case.
+
+    Adds ``Vary: Cookie`` to a response that depends on the session.
+    """
     if _reads_session(request):
         patch_vary_headers(response, ["Cookie"])
     headers = {header.strip().lower() for header in response.get("Vary", "").split(",")} - {""}
-    return headers | {header.lower() for header in CONDITIONS} if response.status_code == 304 else headers
+    return headers | {header.lower() for header in CONDITIONAL_HEADERS} if response.status_code == 304 else headers
 
 
 def rendered(response: Any) -> Any:
-    """`response`, whose content is there from now on."""
+    """Return `response` after rendering it, if it is a template response."""
     return response.render() if callable(getattr(response, "render", None)) else response
 
 
 def storable(response: Any) -> Any:
-    """What to keep of a response."""
+    """Return the form of `response` to store: a plain response in place of a template response."""
     if not callable(getattr(response, "render", None)):
         return response
-    # Whoever gets it from the cache has no template nor context, so that it should not promise them.
+    # A cached response has no template or context, so its class must not promise them.
     plain = HttpResponse(response.content, status=response.status_code, reason=response.reason_phrase)
     plain.headers = response.headers
     plain.cookies = response.cookies

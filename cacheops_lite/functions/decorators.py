@@ -1,4 +1,4 @@
-"""``cached_as`` and ``cached_view_as``: results of functions and views that are invalidated like querysets."""
+"""``cached_as`` and ``cached_view_as``: cache results of functions and views, and invalidate them like querysets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from asgiref.sync import sync_to_async
 
 from ..reads import CacheEntry, KeyedValue, aread_through, read_through
 from ..store import MISS
-from .call_key import Callee
+from .call_key import CallIdentifier, Function
 from .redis_cache import cache
-from .samples import Function, Samples
-from .view_cache import Place, view_decorator
+from .samples import Samples
+from .view_cache import EntryOf, view_decorator
 
 
 def cached_as(
@@ -26,28 +26,31 @@ def cached_as(
 ) -> Callable[[Function], Function]:
     """Cache results of a function, or coroutine function, and invalidate them like the `samples`.
 
-    A sample is a queryset, a model or an instance.  Results are kept `timeout` seconds, by default the least of the
-    samples' profiles; what a result depends on besides the samples and the arguments is `extra`, a value or a callable
-    that gets the arguments.  With `lock`, by default if a profile says so, only one of many that miss at once computes.
-    `keep_fresh` is accepted and always on: what is invalidated while the function runs is never kept.
+    A sample is a queryset, a model or an instance.
 
-    Raises TypeError for no sample or a wrong one, ImproperlyConfigured for a model without a profile.
+    `timeout` is in seconds, by default the shortest timeout of the samples' profiles.  `extra` is what a result depends
+    on besides the samples and the arguments: a value, or a callable that gets the arguments.  `lock` prevents cache
+    stampedes: of several concurrent misses, one computes and the others wait for its result.  By default `lock` is on
+    if one of the profiles says so.  `keep_fresh` is accepted for compatibility and always on: a result that is
+    invalidated while the function runs is never cached.
+
+    Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile.
     """
-    # What a paginator has for an empty page.
+    # An empty page of a Django paginator is a list, not a queryset.
     if len(samples) == 1 and isinstance(samples[0], list):
         return lambda func: func
-    like = Samples.of(samples, timeout, lock, "cached_as()")
+    checked_samples = Samples.checked(samples, timeout, lock, "cached_as()")
 
     def decorate(func: Function) -> Function:
-        callee = Callee(func)
+        identifier = CallIdentifier(func)
 
         def target(args: Any, kwargs: Any) -> CacheEntry | None:
-            def name() -> str:
-                return callee.name(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
+            def identity() -> str:
+                return identifier.identify(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
 
-            return like.target(func, name)
+            return checked_samples.target(func, identity)
 
-        return _decorated_coroutine(func, target) if inspect.iscoroutinefunction(func) else _decorated(func, target)
+        return _async_wrapper(func, target) if inspect.iscoroutinefunction(func) else _sync_wrapper(func, target)
 
     return decorate
 
@@ -61,59 +64,61 @@ def cached_view_as(
 ) -> Callable[[Function], Function]:
     """Cache GETs and HEADs of a view, sync or async, and invalidate them like the `samples`.
 
-    Samples, `timeout`, `lock` and `keep_fresh` are as for `cached_as`; what a page depends on besides its URL, the
-    view's arguments and what it varies by is `extra`, a value or a callable that gets the view's arguments.  What
-    Django's cache middleware would not keep is not kept.  The view gets ``invalidate(request or absolute URI)`` and
-    ``ainvalidate(...)``, which forget all pages of a URL.  Raises what `cached_as` does.
+    Samples, `timeout`, `lock` and `keep_fresh` are as for `cached_as`.  `extra` is what a page depends on besides its
+    URL, the view's arguments and the headers that it varies by: a value, or a callable that gets the view's arguments.
+    Responses that Django's cache middleware would not cache are not cached.  The decorated view has
+    ``invalidate(request or absolute URI)`` and ``ainvalidate(...)``, which invalidate all pages of a URL.
+
+    Raises what `cached_as` raises.
     """
     if len(samples) == 1 and isinstance(samples[0], list):
         return lambda func: func
-    like = Samples.of(samples, timeout, lock, "cached_view_as()")
-    return view_decorator(_PagesLike(like), extra)
+    checked_samples = Samples.checked(samples, timeout, lock, "cached_view_as()")
+    return view_decorator(_SamplePageCache(checked_samples), extra)
 
 
-class _PagesLike:
-    """Pages of views that fall like samples; the records of their URLs are in the simple cache."""
+class _SamplePageCache:
+    """Caches pages that are invalidated like samples.  The records of their URLs are in the simple cache."""
 
-    memory = cache
+    backend = cache
 
-    def __init__(self, like: Samples):
-        self._like = like
-        self.timeout = like.options.timeout
+    def __init__(self, samples: Samples):
+        self._samples = samples
+        self.timeout = samples.options.timeout
 
-    def read(self, func: Function, name: str, compute: Callable[[], Any], place: Place) -> Any:
+    def read(self, func: Function, name: str, compute: Callable[[], Any], entry_of: EntryOf) -> Any:
         target = self._target(func, name)
         if target is None:
             return compute()
 
-        def compute_both() -> tuple[Any, Any]:
+        def compute_result_and_storable() -> tuple[Any, Any]:
             response = compute()
-            return response, self._storable(func, place, response)
+            return response, self._storable(func, entry_of, response)
 
-        return read_through(target, compute_both, lambda response: response)
+        return read_through(target, compute_result_and_storable, lambda response: response)
 
-    async def aread(self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], place: Place) -> Any:
+    async def aread(self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], entry_of: EntryOf) -> Any:
         target = await sync_to_async(self._target)(func, name)
         if target is None:
             return await compute()
 
-        async def compute_both() -> tuple[Any, Any]:
+        async def compute_result_and_storable() -> tuple[Any, Any]:
             response = await compute()
-            return response, await sync_to_async(self._storable)(func, place, response)
+            return response, await sync_to_async(self._storable)(func, entry_of, response)
 
-        return await aread_through(target, compute_both)
+        return await aread_through(target, compute_result_and_storable)
 
     def _target(self, func: Function, name: str) -> CacheEntry | None:
-        return self._like.target(func, lambda: name)
+        return self._samples.target(func, lambda: name)
 
-    def _storable(self, func: Function, place: Place, response: Any) -> Any:
-        placed = place(response)
-        # What a response varies by is known only now: its place may be another one than was looked at.
-        target = None if placed is None else self._target(func, placed[0])
-        return MISS if placed is None or target is None else KeyedValue(target.key, placed[1])
+    def _storable(self, func: Function, entry_of: EntryOf, response: Any) -> Any:
+        entry = entry_of(response)
+        # The headers that a page varies by are known only now, so its key may differ from the one that was read.
+        target = None if entry is None else self._target(func, entry[0])
+        return MISS if entry is None or target is None else KeyedValue(target.key, entry[1])
 
 
-def _decorated(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
+def _sync_wrapper(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
     @wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         target = target_of(args, kwargs)
@@ -129,10 +134,10 @@ def _decorated(func: Function, target_of: Callable[[Any, Any], CacheEntry | None
     return wrapper
 
 
-def _decorated_coroutine(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
+def _async_wrapper(func: Function, target_of: Callable[[Any, Any], CacheEntry | None]) -> Function:
     @wraps(func)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        # Transactions belong to the thread that the ORM runs in.
+        # The state of transactions belongs to the thread that the ORM runs in.
         target = await sync_to_async(target_of)(args, kwargs)
         if target is None:
             return await func(*args, **kwargs)

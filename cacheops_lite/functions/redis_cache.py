@@ -1,4 +1,4 @@
-"""The simple cache: values, results of calls and pages of views in Redis, each kept for a time."""
+"""The simple cache in Redis: values, results of functions and pages of views, each with a timeout."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ from .base_cache import BaseCache
 
 T = TypeVar("T")
 
+KEYS_PER_BATCH = 1000
+
 
 class RedisCache(BaseCache):
-    """The cache in Redis: that of the settings, or the client `conn`.  A timeout of None keeps until it is deleted."""
+    """The simple cache in the Redis of the settings, or in that of the client `conn`.
+
+    A timeout of None means that the value does not expire.
+    """
 
     def __init__(self, conn: Any = None):
         self._own_client = conn
@@ -35,14 +40,14 @@ class RedisCache(BaseCache):
         return get_client() if self._own_client is None else self._own_client
 
     def clear(self) -> None:
-        self._tolerate(self._clear, None, WriteSet(everything=True))
+        self._run_or_default(self._clear, default=None, postponed=WriteSet(everything=True))
 
     def _clear(self) -> None:
         pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
         batch: list[bytes] = []
-        for key in self._client.scan_iter(match=pattern, count=1000):
+        for key in self._client.scan_iter(match=pattern, count=KEYS_PER_BATCH):
             batch.append(key)
-            if len(batch) == 1000:
+            if len(batch) == KEYS_PER_BATCH:
                 self._client.unlink(*batch)
                 batch.clear()
         if batch:
@@ -51,49 +56,55 @@ class RedisCache(BaseCache):
     def close(self, **kwargs: Any) -> None:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def _tolerate(self, func: Callable[[], T], otherwise: T, owed: WriteSet | None = None) -> T:
-        """What `func` returns; if Redis is away and reads degrade, `otherwise`, and `owed` is to be done later."""
+    def _run_or_default(self, func: Callable[[], T], default: T, postponed: WriteSet | None = None) -> T:
+        """Return the result of `func`.
+
+        If Redis is unreachable, `postponed` is delivered later, and `default` is returned if
+        ``CACHEOPS_DEGRADE_ON_FAILURE`` is on.  With a client `conn`, all errors are raised.
+        """
         if self._own_client is not None:
             return func()
 
-        def in_turn() -> T:
+        def run_after_overdue() -> T:
             invalidator.deliver_overdue()
             return func()
 
         with suppress_outage():
             try:
-                return call(in_turn)
+                return call(run_after_overdue)
             except BaseException:
-                if owed is not None:
-                    invalidator.postpone({prefix_of(): owed})
+                if postponed is not None:
+                    invalidator.postpone({prefix_of(): postponed})
                 raise
-        return otherwise
+        return default
 
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
-        # MGET takes a value of a foreign type for absent, where GET would fail.
+        # MGET returns None for a key of another type, where GET raises an error.
         read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
         absent: list[bytes | None] = [None] * len(names)
-        found = self._tolerate(lambda: checked_reply(read(), len(names)), absent)
+        found = self._run_or_default(lambda: checked_reply(read(), len(names)), default=absent)
         return absent if invalidator.is_refused() else found
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
         px = _milliseconds(timeout)
-        return self._tolerate(lambda: bool(self._client.set(name, data, px=px, nx=new)), False, WriteSet(keys={name}))
+        return self._run_or_default(
+            lambda: bool(self._client.set(name, data, px=px, nx=new)), default=False, postponed=WriteSet(keys={name})
+        )
 
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
         def attempt(pipe: Any) -> None:
-            remaining = pipe.pttl(name)
+            remaining_ms = pipe.pttl(name)
             data = replace(pipe.mget([name])[0])
             pipe.multi()
             if data is not None:
-                # KEEPTTL would keep forever what expires just now.
-                same = None if remaining == -1 else max(remaining, 1)
+                # KEEPTTL would make a key permanent that expires between PTTL and SET.
+                same = None if remaining_ms == -1 else max(remaining_ms, 1)
                 pipe.set(name, data, px=same if timeout is SAME_TIMEOUT else _milliseconds(timeout))
 
-        self._tolerate(lambda: self._client.transaction(attempt, name), None)
+        self._run_or_default(lambda: self._client.transaction(attempt, name), default=None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._tolerate(lambda: self._client.unlink(*names), 0, WriteSet(keys=set(names)))
+        return self._run_or_default(lambda: self._client.unlink(*names), default=0, postponed=WriteSet(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Samples: the querysets, models and instances that results of functions and views are cached like."""
+"""Samples: querysets, models and instances whose changes invalidate the results of a function or view."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
-from ..conf import derivations, parse_timeout, settings
+from ..conf import parse_timeout, settings, settings_version
 from ..query import Uncacheable, compiler
 from ..reads import CacheEntry, require_policy
 from ..schema import Dependency, name_in_keys
 from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from ..writes import is_dirty
-from .call_key import told
-
-Function = Callable[..., Any]
+from .call_key import Function, identity_of
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How results are kept: `timeout` is in seconds."""
+    """How results are cached.  `timeout` is in seconds."""
 
     timeout: int
     lock: bool
@@ -33,10 +31,10 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What the samples are on some databases: names that tell them from others, and what results like them rest on."""
+class _Analysis:
+    """What identifies the samples on some databases, and the dependencies of results cached like them."""
 
-    names: list[str]
+    identities: list[str]
     dependencies: set[Dependency]
 
     @property
@@ -45,20 +43,28 @@ class _Found:
 
 
 class Samples:
-    """The samples of one decorator; what results rest on is found out when first needed, as they may come at import."""
+    """The samples of one decorator.
+
+    They are analysed when they are first needed: decorators run at import, when models may not be loaded yet.
+    """
 
     def __init__(self, querysets: Sequence[QuerySet[Any]], options: Options):
         self.querysets = querysets
         self.options = options
-        self._found = lru_cache(maxsize=1)(self._find)
+        self._analysis = lru_cache(maxsize=1)(self._analyse)
         self._version_set = lru_cache(maxsize=16)(self._make_version_set)
 
     @classmethod
-    def of(cls, samples: Sequence[Any], timeout: int | None, lock: bool | None, where: str) -> Samples:
-        """Those of a decorator.  Raises TypeError for a wrong one or none, ImproperlyConfigured without a profile."""
+    def checked(cls, samples: Sequence[Any], timeout: int | None, lock: bool | None, where: str) -> Samples:
+        """Return the samples of the decorator `where`, with the options that it passes or else their profiles'.
+
+        Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile.
+        """
         if not samples:
-            raise TypeError("Pass a queryset, a model or an object to cache like")
-        querysets = [_queryset(sample) for sample in samples]
+            raise TypeError(
+                f"{where} needs at least one queryset, model or instance whose changes invalidate the result"
+            )
+        querysets = [_queryset(sample, where) for sample in samples]
         profiles = [require_policy(queryset) for queryset in querysets]
         if timeout is not None:
             parse_timeout(timeout, where)
@@ -73,22 +79,25 @@ class Samples:
     def databases(self) -> tuple[str, ...]:
         return tuple(sorted({queryset.db for queryset in self.querysets}))
 
-    def target(self, func: Function, name: Callable[[], str]) -> CacheEntry | None:
-        """Where the result of `func` called `name()` is kept, None if it can't be cached here and now."""
+    def target(self, func: Function, identity: Callable[[], str]) -> CacheEntry | None:
+        """Return the target of a read: the result of the call of `func` that `identity()` identifies.
+
+        None if it can't be cached now: caching is off, this transaction has written, or a sample is uncacheable.
+        """
         databases = self.databases
         if not settings.CACHEOPS_ENABLED or is_dirty(databases):
             return None
-        derived = derivations()
-        found = self._found(databases, derived)
-        if found is None:
+        version = settings_version()
+        analysis = self._analysis(databases, version)
+        if analysis is None:
             return None
-        tables = found.tables
+        tables = analysis.tables
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
         serializer = function_serializer()
         return CacheEntry(
-            key=value_key(prefix, digest("as", *found.names, name())),
-            version_set=self._version_set(databases, derived, prefixes),
+            key=value_key(prefix, digest("as", *analysis.identities, identity())),
+            version_set=self._version_set(databases, version, prefixes),
             databases=databases,
             timeout=self.options.timeout,
             lock=self.options.lock,
@@ -97,35 +106,40 @@ class Samples:
             loads=serializer.loads,
         )
 
-    def _find(self, databases: tuple[str, ...], derived: int) -> _Found | None:
-        found = _Found([] if self.options.db_agnostic else list(databases), set())
+    # The methods below are memoized.  `version`, that of the settings, only makes their results expire.
+
+    def _analyse(self, databases: tuple[str, ...], version: int) -> _Analysis | None:
+        analysis = _Analysis([] if self.options.db_agnostic else list(databases), set())
         for queryset in self.querysets:
             try:
                 read = compiler.compile_rows(queryset.all())
-                prefetched = told([*queryset._prefetch_related_lookups])  # type: ignore[attr-defined]
+                prefetched = identity_of([*queryset._prefetch_related_lookups])  # type: ignore[attr-defined]
             except EmptyResultSet:
-                # Which of them it is counts as well.
-                found.names.append("")
+                # An empty queryset has no dependencies, but its position distinguishes lists of samples.
+                analysis.identities.append("")
                 continue
             except Exception as error:
                 if not isinstance(error, (Uncacheable, TypeError)):
-                    error_boundary.log_failure("What a function is cached like can't be analysed", error)
+                    error_boundary.log_failure("A sample of cached_as() or cached_view_as() can't be analysed", error)
                 return None
-            found.names.append(f"{read.name} {prefetched}")
-            found.dependencies.update(read.dependencies)
-        return found
+            analysis.identities.append(f"{read.name} {prefetched}")
+            analysis.dependencies.update(read.dependencies)
+        return analysis
 
-    def _make_version_set(self, databases: tuple[str, ...], derived: int, prefixes: tuple[str, ...]) -> VersionSet:
-        found = self._found(databases, derived)
-        assert found is not None
-        by_table = dict(zip(map(name_in_keys, found.tables), prefixes, strict=True))
-        return VersionSet(by_table.__getitem__, found.dependencies)
+    def _make_version_set(self, databases: tuple[str, ...], version: int, prefixes: tuple[str, ...]) -> VersionSet:
+        analysis = self._analysis(databases, version)
+        assert analysis is not None
+        by_table = dict(zip(map(name_in_keys, analysis.tables), prefixes, strict=True))
+        return VersionSet(by_table.__getitem__, analysis.dependencies)
 
 
-def _queryset(sample: Any) -> QuerySet[Any]:
+def _queryset(sample: Any, where: str) -> QuerySet[Any]:
     if isinstance(sample, Model):
         if sample.pk is None:
-            raise TypeError(f"Can't cache like {sample!r}: it is not saved")
+            raise TypeError(
+                f"{where} has the sample {sample!r}, which is not saved: it has no primary key that changes could be "
+                "matched by. Save it first, or pass its model."
+            )
         return sample.__class__._base_manager.filter(pk=sample.pk)
     if isinstance(sample, type) and issubclass(sample, Model):
         return sample._default_manager.all()
@@ -133,4 +147,4 @@ def _queryset(sample: Any) -> QuerySet[Any]:
         return sample.all()
     if isinstance(sample, QuerySet):
         return sample
-    raise TypeError(f"Pass a queryset, a model or an object to cache like, not {sample!r}")
+    raise TypeError(f"{where} needs querysets, models or instances whose changes invalidate the result, not {sample!r}")

@@ -1,7 +1,8 @@
-"""Caching of views: where their pages are, and what tells one from another.
+"""Cache views: find pages by URL, and distinguish the variants of a page.
 
-Of each URL of a view a *record* is kept: a token, and the headers that its responses vary by.  A page is found by the
-token, the call and what the request says in those headers, so that dropping the record drops all pages of the URL.
+For each URL of a view there is a *URL record*: a random token, and the headers that its responses vary by.  The key of
+a page is made of the token, the call, and the values that the request has for those headers.  Dropping the record
+therefore invalidates all pages of the URL.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from django.utils.translation import get_language
 
 from ..conf import settings
 from ..store import MISS, digest, fresh_token, prefix_of, simple_key
-from .cacheable_response import is_cacheable, rendered, storable, varies_by
-from .call_key import Callee, Function
+from .cacheable_response import is_cacheable, rendered, storable, vary_headers
+from .call_key import CallIdentifier, Function
 
-METHODS = ("GET", "HEAD")
-# Seconds that a record waits for the first page; one that takes longer is not kept.
-PROVISIONAL = 300
+CACHED_METHODS = ("GET", "HEAD")
+# How long a new URL record lives until its first page is stored.  A page that takes longer to compute is not stored.
+NEW_RECORD_SECONDS = 300
 
-# Says of a result under which name to keep what of it, None for not at all.
-Place: TypeAlias = Callable[[Any], "tuple[str, Any] | None"]
+# Maps a computed result to the name and the value to store, or to None for a result that must not be stored.
+EntryOf: TypeAlias = Callable[[Any], "tuple[str, Any] | None"]
 
 
-class Memory(Protocol):
-    """Where records are kept, by name; MISS stands for what is not there."""
+class Backend(Protocol):
+    """Keeps URL records by key; `load` and `change` return MISS for a key without a record."""
 
     def load(self, name: str) -> Any: ...
     def keep(self, name: str, value: Any, timeout: float | None, new: bool = False) -> bool: ...
@@ -40,51 +41,65 @@ class Memory(Protocol):
     def drop(self, name: str) -> bool: ...
 
 
-class Pages(Protocol):
-    """Caches calls of views: the kept value of a name, else the computed one, which goes where `place` says."""
+class ResultCache(Protocol):
+    """Caches results of functions.
+
+    `read` and `aread` return the stored value of `name`.  If there is none they call `compute`, and store the entry
+    that `entry_of` makes of the result.  `timeout` is in seconds, None for the backend's default.
+    """
 
     @property
     def timeout(self) -> float | None: ...
     @property
-    def memory(self) -> Memory: ...
-    def read(self, func: Function, name: str, compute: Callable[[], Any], place: Place) -> Any: ...
-    async def aread(self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], place: Place) -> Any: ...
+    def backend(self) -> Backend: ...
+    def read(self, func: Function, name: str, compute: Callable[[], Any], entry_of: EntryOf) -> Any: ...
+    async def aread(
+        self, func: Function, name: str, compute: Callable[[], Awaitable[Any]], entry_of: EntryOf
+    ) -> Any: ...
 
 
-def view_name(func: Function | Callee, request: HttpRequest | str, args: Any, kwargs: Any, extra: Any) -> str:
-    """A text that tells a page from all others, save for the headers that it varies by.
+def view_identity(
+    func: Function | CallIdentifier, request: HttpRequest | str, args: Any, kwargs: Any, extra: Any
+) -> str:
+    """Return a text that no other page has, apart from variants by headers.
 
-    `request` is one, or an absolute URI for a GET of it in the active language and time zone.  `extra` is a value or a
-    callable that gets the view's arguments.  Raises TypeError or ValueError for something else as `request`.
+    `request` is a request, or an absolute URI that stands for a GET in the active language and time zone.  `extra` is
+    a value, or a callable that gets the view's arguments.  Raises TypeError or ValueError for another `request`.
     """
-    callee = func if isinstance(func, Callee) else Callee(func)
+    identifier = func if isinstance(func, CallIdentifier) else CallIdentifier(func)
     uri = absolute_uri(request)
-    # Middleware may say the language, and whatever comes after it may activate another.
+    # Middleware sets LANGUAGE_CODE of the request, and code that runs later may activate another language.
     language = get_language()
-    place = (language, getattr(request, "LANGUAGE_CODE", language), get_current_timezone_name())
+    locale = (language, getattr(request, "LANGUAGE_CODE", language), get_current_timezone_name())
     method, login = "GET", None
     if isinstance(request, HttpRequest):
         method, login = str(request.method), request.headers.get("Authorization")
-    said = extra(request, *args, **kwargs) if callable(extra) else extra
-    return callee.name((None, *args), kwargs, (uri, method, login, place, said))
+    extra_value = extra(request, *args, **kwargs) if callable(extra) else extra
+    return identifier.identify((None, *args), kwargs, (uri, method, login, locale, extra_value))
 
 
-class Visit:
-    """One request for a page: where the page and its URL's record are."""
+class PageLookup:
+    """The keys of one requested page and of its URL record."""
 
-    def __init__(self, pages: Pages, callee: Callee, request: Any, args: Any, kwargs: Any, extra: Any):
-        self.pages, self.memory, self.request = pages, pages.memory, request
-        self.prefix = prefix_of(callee.func)
-        self.url = url_name(callee, request)
-        self.call = view_name(callee, request, args, kwargs, extra)
-        self.record = self.memory.load(self.url)
+    def __init__(
+        self, cache: ResultCache, identifier: CallIdentifier, request: Any, args: Any, kwargs: Any, extra: Any
+    ):
+        self.cache, self.backend, self.request = cache, cache.backend, request
+        self.prefix = prefix_of(identifier.func)
+        self.record_key = record_key(identifier, request)
+        self.identity = view_identity(identifier, request, args, kwargs, extra)
+        self.record = self.backend.load(self.record_key)
 
-    def begin(self) -> Visit:
-        """Make sure that there is a record, before the page is computed: dropped meanwhile, it takes the page along."""
+    def ensure_record(self) -> PageLookup:
+        """Create the URL record if there is none.  Returns self.
+
+        Call this before the page is computed: an invalidation during the computation drops the record, so that the
+        page is not stored.
+        """
         if self.record is MISS:
             self.record = (fresh_token(), [])
-            if not self.memory.keep(self.url, self.record, PROVISIONAL, new=True):
-                found = self.memory.load(self.url)
+            if not self.backend.keep(self.record_key, self.record, NEW_RECORD_SECONDS, new=True):
+                found = self.backend.load(self.record_key)
                 self.record = self.record if found is MISS else found
         return self
 
@@ -92,77 +107,90 @@ class Visit:
     def name(self) -> str:
         token, headers = self.record
         given = self.request.headers if isinstance(self.request, HttpRequest) else {}
-        said = [(header, given.get(header)) for header in headers]
-        return "p:" + digest(token, self.call, repr(said))
+        values = [(header, given.get(header)) for header in headers]
+        return "p:" + digest(token, self.identity, repr(values))
 
-    def place(self, response: Any) -> tuple[str, Any] | None:
-        """Where to keep what of `response`; None when it may not be kept or its URL was invalidated meanwhile."""
-        if self.pages.timeout == 0 or not is_cacheable(self.request, response):
+    def entry_of(self, response: Any) -> tuple[str, Any] | None:
+        """Return the name and the value to store for `response`.
+
+        None if the response is not cacheable, or if its URL was invalidated while it was computed.
+        """
+        if self.cache.timeout == 0 or not is_cacheable(self.request, response):
             return None
-        varies = varies_by(self.request, response) if isinstance(response, HttpResponseBase) else set()
-        return (self.name, storable(response)) if self._learn(varies) else None
+        headers = vary_headers(self.request, response) if isinstance(response, HttpResponseBase) else set()
+        return (self.name, storable(response)) if self._add_vary_headers(headers) else None
 
-    def _learn(self, varies: set[str]) -> bool:
-        def grown(record: Any) -> Any:
-            # Never fewer: a page that varies by nothing must not take the place of one that varies.
-            return (record[0], sorted(varies.union(record[1]))) if record[0] == self.record[0] else MISS
+    def _add_vary_headers(self, headers: set[str]) -> bool:
+        """Add `headers` to the URL record.  Returns False if the URL was invalidated meanwhile."""
 
-        learned = self.memory.change(self.url, grown, self.pages.timeout)
-        self.record = self.record if learned is MISS else learned
-        return learned is not MISS
+        def extended(record: Any) -> Any:
+            # Headers are never removed: a page that varies by none must not replace one that varies.
+            return (record[0], sorted(headers.union(record[1]))) if record[0] == self.record[0] else MISS
 
-    # What the key of a page asks for.
+        changed = self.backend.change(self.record_key, extended, self.cache.timeout)
+        self.record = self.record if changed is MISS else changed
+        return changed is not MISS
+
+    # `CacheKey` calls the methods below.  They ignore `name`: that of a page depends on its URL record.
 
     def load(self, name: str) -> Any:
-        return MISS if self.record is MISS else self.memory.load(simple_key(self.prefix, self.name))
+        return MISS if self.record is MISS else self.backend.load(simple_key(self.prefix, self.name))
 
     def keep(self, name: str, value: Any, timeout: float | None) -> bool:
-        return self.begin()._learn(set()) and self.memory.keep(
+        return self.ensure_record()._add_vary_headers(set()) and self.backend.keep(
             simple_key(self.prefix, self.name), storable(rendered(value)), timeout
         )
 
     def drop(self, name: str) -> bool:
-        return self.memory.drop(self.url)
+        return self.backend.drop(self.record_key)
 
 
 def absolute_uri(request: HttpRequest | str) -> str:
-    """The scheme, host, path and query of a request or of an absolute URI.  Raises TypeError or ValueError."""
+    """Return the absolute URI of a request or of a text.  Raises TypeError or ValueError for anything else."""
     if isinstance(request, HttpRequest):
         return request.build_absolute_uri()
     if not isinstance(request, str):
-        raise TypeError(f"A cached view takes an HttpRequest or an absolute URI first, not {request!r}")
+        raise TypeError(
+            f"{request!r} does not identify a page of a cached view. "
+            "Pass an HttpRequest or an absolute URI as first argument."
+        )
     if not urlsplit(request).scheme or not urlsplit(request).netloc:
-        raise ValueError(f"{request!r} is no absolute URI; pass the request or something like 'http://host/path'")
+        raise ValueError(
+            f"{request!r} is not an absolute URI, so it does not identify a page of a cached view. "
+            "Pass the request, or a URI such as 'http://host/path'."
+        )
     return iri_to_uri(request)
 
 
-def url_name(callee: Callee, request: HttpRequest | str) -> str:
-    """The name of what is known of a view's URL."""
-    return simple_key(prefix_of(callee.func), "u:" + digest(callee.name((), {}, absolute_uri(request))))
+def record_key(identifier: CallIdentifier, request: HttpRequest | str) -> str:
+    """Return the key of the URL record of a view's URL."""
+    return simple_key(prefix_of(identifier.func), "u:" + digest(identifier.identify((), {}, absolute_uri(request))))
 
 
-def view_decorator(pages: Pages, extra: Any, make_key: Function | None = None) -> Callable[[Function], Function]:
-    """A decorator that has `pages` cache GETs and HEADs of a view, sync or async.
+def view_decorator(cache: ResultCache, extra: Any, make_key: Function | None = None) -> Callable[[Function], Function]:
+    """Return a decorator that caches GETs and HEADs of a view, sync or async, in `cache`.
 
     `extra` is what a page depends on besides the request's URL and the view's arguments: a value, or a callable that
-    gets the arguments.  The view gets ``invalidate(request or absolute URI)`` and ``ainvalidate(...)``, which drop all
-    pages of a URL.  With `make_key` it gets ``key(...)`` too, which makes one of a name, a memory and a timeout.
+    gets the arguments.  The decorated view has ``invalidate(request or absolute URI)`` and ``ainvalidate(...)``, which
+    invalidate all pages of a URL.  With `make_key` it also has ``key(...)``, which calls ``make_key(key, cache,
+    timeout)``.
     """
 
     def decorate(func: Function) -> Function:
-        callee = Callee(func)
+        identifier = CallIdentifier(func)
 
-        def visit(request: Any, *args: Any, **kwargs: Any) -> Visit:
-            return Visit(pages, callee, request, args, kwargs, extra)
+        def look_up(request: Any, *args: Any, **kwargs: Any) -> PageLookup:
+            return PageLookup(cache, identifier, request, args, kwargs, extra)
 
         def invalidate(request: HttpRequest | str, *args: Any, **kwargs: Any) -> None:
-            pages.memory.drop(url_name(callee, request))
+            cache.backend.drop(record_key(identifier, request))
 
         def key(make_key: Function, request: HttpRequest | str, /, *args: Any, **kwargs: Any) -> Any:
-            page = visit(request, *args, **kwargs)
-            return make_key(page.url, page, pages.timeout)
+            page = look_up(request, *args, **kwargs)
+            return make_key(page.record_key, page, cache.timeout)
 
-        wrapper: Any = _async_wrapper(func, pages, visit) if iscoroutinefunction(func) else _wrapper(func, pages, visit)
+        make_wrapper = _async_wrapper if iscoroutinefunction(func) else _sync_wrapper
+        wrapper: Any = make_wrapper(func, cache, look_up)
         wrapper.invalidate = invalidate
         wrapper.ainvalidate = sync_to_async(invalidate)
         if make_key is not None:
@@ -172,34 +200,37 @@ def view_decorator(pages: Pages, extra: Any, make_key: Function | None = None) -
     return decorate
 
 
-def _bypasses(request: Any) -> bool:
+def _is_bypassed(request: Any) -> bool:
     if not isinstance(request, HttpRequest):
-        raise TypeError(f"A cached view should get an HttpRequest as first argument, not {request!r}")
-    return request.method not in METHODS or not settings.CACHEOPS_ENABLED
+        raise TypeError(
+            f"A cached view should get an HttpRequest as first argument, not {request!r}: the request identifies the "
+            "page. Decorate methods of views with method_decorator()."
+        )
+    return request.method not in CACHED_METHODS or not settings.CACHEOPS_ENABLED
 
 
-def _wrapper(func: Function, pages: Pages, visit: Callable[..., Visit]) -> Function:
+def _sync_wrapper(func: Function, cache: ResultCache, look_up: Callable[..., PageLookup]) -> Function:
     @wraps(func)
     def wrapper(request: Any, *args: Any, **kwargs: Any) -> Any:
-        if _bypasses(request):
+        if _is_bypassed(request):
             return func(request, *args, **kwargs)
-        page = visit(request, *args, **kwargs).begin()
-        return pages.read(func, page.name, lambda: rendered(func(request, *args, **kwargs)), page.place)
+        page = look_up(request, *args, **kwargs).ensure_record()
+        return cache.read(func, page.name, lambda: rendered(func(request, *args, **kwargs)), page.entry_of)
 
     return wrapper
 
 
-def _async_wrapper(func: Function, pages: Pages, visit: Callable[..., Visit]) -> Function:
+def _async_wrapper(func: Function, cache: ResultCache, look_up: Callable[..., PageLookup]) -> Function:
     @wraps(func)
     async def wrapper(request: Any, *args: Any, **kwargs: Any) -> Any:
-        if _bypasses(request):
+        if _is_bypassed(request):
             return await func(request, *args, **kwargs)
 
         async def compute() -> Any:
-            # Templates may query, which belongs to the thread of the ORM.
+            # Rendering a template may run queries, which belong to the thread of the ORM.
             return await sync_to_async(rendered)(await func(request, *args, **kwargs))
 
-        page = await sync_to_async(lambda: visit(request, *args, **kwargs).begin())()
-        return await pages.aread(func, page.name, compute, page.place)
+        page = await sync_to_async(lambda: look_up(request, *args, **kwargs).ensure_record())()
+        return await cache.aread(func, page.name, compute, page.entry_of)
 
     return wrapper

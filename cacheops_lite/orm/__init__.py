@@ -1,5 +1,5 @@
-"""The hooks into Django: querysets and managers, raw querysets, saves and deletes, signal receivers, the execute wrapper
-that sees every statement, cursors, the admin.  Each is installed and undone by `apps`.
+"""The hooks into Django: querysets and managers, raw querysets, saves and deletes, signal receivers, the execute
+wrapper that sees every statement, commits, cursors, the admin.  Each is installed and uninstalled by `apps`.
 
 Not here: what a read or a write then does (`reads`, `writes`).
 """

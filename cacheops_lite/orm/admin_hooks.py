@@ -1,4 +1,4 @@
-"""Django's admin: what it lists and edits comes from the database, unless ``CACHEOPS_CACHE_ADMIN`` says otherwise."""
+"""Read from the database in Django's admin, unless ``CACHEOPS_CACHE_ADMIN`` is set."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Wrap the querysets of model admins and inlines, if the admin is installed."""
+    """Wrap ``get_queryset()`` of model admins and inlines, if the admin is installed."""
     if not apps.is_installed("django.contrib.admin"):
         return
     from django.contrib.admin.options import BaseModelAdmin
 
-    # There is no hook that serves admins which are registered before and after us alike.
+    # Django has no hook for admins that are registered before and after this app alike.
     _patches.replace(BaseModelAdmin, "get_queryset", get_queryset)
 
 
 def uninstall() -> None:
-    """Leave them to Django."""
+    """Restore Django's method."""
     _patches.undo()
 
 
 def get_queryset(self: Any, request: Any) -> QuerySet[Any]:
-    """`BaseModelAdmin.get_queryset`, uncached: who edits wants to see what is there, of other programs' writes too."""
+    """Replace `BaseModelAdmin.get_queryset`: do not cache, as editors need the latest data, also of other programs."""
     from django.contrib.admin.options import BaseModelAdmin
 
     queryset = _patches.original(BaseModelAdmin, "get_queryset")(self, request)

@@ -1,4 +1,4 @@
-"""What goes to a database past the execute wrappers: stored procedures, and what a driver's own methods do."""
+"""Follow what is sent to a database past the execute wrappers: stored procedures and methods of the driver's cursor."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from django.db.backends.utils import CursorWrapper
 
 from ..utils import Patches, error_boundary
 
-COPIES = ("copy", "copy_expert", "copy_from")
-# SQLite's, which commits and then runs several statements; and psycopg's, which runs one while its rows are fetched.
-SCRIPTS, STREAMS = "executescript", "stream"
-# By which MariaDB's goes on to what follows a first result.
-RESTS = ("nextset", "close")
+COPY_METHODS = ("copy", "copy_expert", "copy_from")
+# SQLite's, which commits and then runs several statements.
+SCRIPT_METHOD = "executescript"
+# psycopg's, which runs a statement while its rows are fetched.
+STREAM_METHOD = "stream"
+# MariaDB's methods that go on to the statements after the first result.
+NEXT_RESULT_METHODS = ("nextset", "close")
 
-# Called with a connection and what says which tables are written, before and after; None: any.
+# A factory of context managers around such a write.  It takes the connection and the SQL that names the tables that are
+# written; None stands for unknown SQL, which may write any table.
 Around = Callable[[BaseDatabaseWrapper, "str | None"], Any]
 
 _patches = Patches()
@@ -26,54 +29,57 @@ _around: list[Around] = []
 
 
 def install(around: Around) -> None:
-    """Have `around`, a context manager's factory, enclose such writes."""
+    """Enter a context of `around` for each such write."""
     _around[:] = [around]
-    # Execute wrappers don't see these, and no signal tells of them.
+    # Django has no hook for these.
     _patches.replace(CursorWrapper, "callproc", callproc)
-    for method in (*COPIES, SCRIPTS, STREAMS, *RESTS):
-        _patches.replace(CursorWrapper, method, property(partial(_method, name=method)))
+    for method in (*COPY_METHODS, SCRIPT_METHOD, STREAM_METHOD, *NEXT_RESULT_METHODS):
+        _patches.replace(CursorWrapper, method, property(partial(_driver_method, name=method)))
 
 
 def uninstall() -> None:
-    """Leave cursors as they were."""
+    """Restore Django's cursors."""
     _patches.undo()
 
 
-def watch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
-    """The cursors that Django's PostgreSQL backend uses for DEBUG have methods of their own for COPY."""
+def patch_debug_cursors(connection: BaseDatabaseWrapper) -> None:
+    """Wrap the COPY methods that the cursors of Django's PostgreSQL backend define themselves with DEBUG."""
     if connection.vendor != "postgresql" or not _patches:
         return
     from django.db.backends.postgresql.base import CursorDebugWrapper
 
-    for method in COPIES:
+    for method in COPY_METHODS:
         if method in vars(CursorDebugWrapper) and method not in _patches.replaced_names(CursorDebugWrapper):
             _patches.replace(CursorDebugWrapper, method, _debug_copy(vars(CursorDebugWrapper)[method]))
 
 
 def callproc(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
-    """`CursorWrapper.callproc`, which may write any table."""
-    note_rest(self)
+    """Replace `CursorWrapper.callproc`: the procedure may write any table."""
+    expect_more_results(self)
     return _run(self.db, partial(_patches.original(CursorWrapper, "callproc"), self), *args, **kwargs)
 
 
-def note_rest(cursor: CursorWrapper) -> None:
-    """On MariaDB what runs several statements goes on after the first one's result, until the last one is fetched."""
+def expect_more_results(cursor: CursorWrapper) -> None:
+    """Note that `cursor` runs several statements: on MariaDB the rest of them run as their results are fetched."""
     if cursor.db.vendor == "mysql":
-        cursor.__dict__["_cacheops_rest"] = True
+        cursor.__dict__["_cacheops_has_more_results"] = True
 
 
-def _method(self: CursorWrapper, name: str) -> Any:
-    """A driver's own method, or AttributeError: then Django looks for it, and raises it again."""
-    found = CursorWrapper.__getattr__(self, name)
-    if name in RESTS:
-        return partial(_run, self.db, found) if "_cacheops_rest" in self.__dict__ else found
-    around = {SCRIPTS: _run, STREAMS: _streamed}.get(name, _copied)
-    return partial(around, self.db, found)
+def _driver_method(self: CursorWrapper, name: str) -> Any:
+    """Return a method of the driver's cursor, wrapped.
+
+    For a missing method it raises AttributeError; Django then calls ``__getattr__``, which raises the same.
+    """
+    method = CursorWrapper.__getattr__(self, name)
+    if name in NEXT_RESULT_METHODS:
+        return partial(_run, self.db, method) if "_cacheops_has_more_results" in self.__dict__ else method
+    wrapper = {SCRIPT_METHOD: _run, STREAM_METHOD: _stream}.get(name, _copy)
+    return partial(wrapper, self.db, method)
 
 
 def _debug_copy(original: Callable[..., Any]) -> Callable[..., Any]:
     def copy(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _copied(self.db, partial(original, self), *args, **kwargs)
+        return _copy(self.db, partial(original, self), *args, **kwargs)
 
     return copy
 
@@ -83,15 +89,15 @@ def _run(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any
         return method(*args, **kwargs)
 
 
-def _streamed(
+def _stream(
     connection: BaseDatabaseWrapper, method: Callable[..., Any], query: Any, *args: Any, **kwargs: Any
 ) -> Iterator[Any]:
     with _around[0](connection, str(query)):
         yield from method(query, *args, **kwargs)
 
 
-def _copied(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    # psycopg composes, psycopg2 has the table second.
+def _copy(connection: BaseDatabaseWrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    # All arguments: psycopg takes composed SQL, psycopg2 the table as its second argument.
     text = error_boundary.call_or_default(
         "A COPY can't be read, so all tables are invalidated", lambda: " ".join(str(arg) for arg in args), None
     )

@@ -1,4 +1,4 @@
-"""Querysets that read through the cache, and their managers."""
+"""Querysets that read through the cache, and the methods that managers get for that."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ..reads import (
 from ..schema import is_tracked, is_tracked_table
 from ..signals import post_update, pre_update
 from ..utils import Patches, call_or_default
-from ..writes import block, bulk_persistence, is_active, persistence, unit_of_work_for
+from ..writes import bulk_persistence, is_active, persistence, unit_of_work_for, write_transaction
 
 
 class QuerySetMixin(QuerySet[Any]):
-    """What querysets get: caching of their reads, and the methods that steer it."""
+    """The methods that are put into `QuerySet`: reads through the cache, and control of caching."""
 
-    # As defaults of the class: asking an instance for its ``__dict__`` makes Python slower at all its attributes.
+    # Defaults of the class, as reading an instance's ``__dict__`` makes CPython slower at all of its attributes.
     _cacheops_policy: CachePolicy | None = None
     _cacheops_cloning: int | None = None
     _cacheops_capture: Any = None
@@ -46,11 +46,13 @@ class QuerySetMixin(QuerySet[Any]):
         timeout: int | None = None,
         lock: bool | None = None,
     ) -> QuerySetMixin:
-        """Cache `ops` of this queryset and of those made from it.
+        """Cache `ops` of this queryset and of those derived from it.
 
-        `ops` is one or some of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``; None means all, ``[]`` none.
-        `timeout` is in seconds; with `lock` only one of many that miss at once computes.  What is left out is as the
-        profile says.  Raises ImproperlyConfigured for a model without a profile or nonsense.
+        `ops` is one or several of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``; None means all, ``[]``
+        none.  `timeout` is in seconds.  `lock` prevents cache stampedes: of several concurrent misses, one queries the
+        database and the others wait for its result.  Arguments that are None are taken from the model's profile.
+
+        Raises ImproperlyConfigured for a model without a profile and for invalid values.
         """
         where = f"{self.model._meta.label}: cache()"
         policy = require_policy(self)
@@ -65,23 +67,26 @@ class QuerySetMixin(QuerySet[Any]):
         return self
 
     def nocache(self) -> QuerySetMixin:
-        """Don't cache this queryset and those made from it."""
+        """Read from the database; do not cache this queryset or those derived from it."""
         policy = policy_of(self)
         if policy is not None:
             self._cacheops_policy = _uncached(policy)
         return self
 
     def cloning(self, cloning: int = 1000) -> QuerySetMixin:
-        """Make the next `cloning` methods clone as usual; 0 makes this queryset change in place."""
+        """Make the next `cloning` method calls clone as usual; with 0 they change this queryset in place."""
         self._cacheops_cloning = cloning
         return self
 
     def inplace(self) -> QuerySetMixin:
-        """Make methods change this queryset instead of cloning it."""
+        """Make methods change this queryset in place instead of cloning it."""
         return self.cloning(0)
 
     def invalidated_update(self, **kwargs: Any) -> int:
-        """``update(**kwargs)`` that invalidates by the old and new state of each row; returns the number of rows."""
+        """Update like ``update(**kwargs)``, and invalidate by the before and after image of each row.
+
+        Returns the number of rows.
+        """
         clone = django._clone(self).select_related(None)
         clone._for_write = True
         if not is_active():
@@ -90,7 +95,9 @@ class QuerySetMixin(QuerySet[Any]):
         def perform(rows: Any) -> int:
             return django.update(rows, **kwargs)
 
-        return _signalled(clone, kwargs, lambda: bulk_persistence.update_invalidated(clone.nocache(), kwargs, perform))
+        return _update_with_signals(
+            clone, kwargs, lambda: bulk_persistence.update_invalidated(clone.nocache(), kwargs, perform)
+        )
 
     invalidated_update.alters_data = True  # type: ignore[attr-defined]
 
@@ -103,8 +110,8 @@ class QuerySetMixin(QuerySet[Any]):
         model: Any = self.model
         is_refused = self.query.combinator or self.query.is_sliced
         if is_refused or not is_tracked_table(model, self.db) or not is_active():
-            return _signalled(self, kwargs, perform)
-        return _signalled(self, kwargs, lambda: bulk_persistence.update(self, kwargs, perform))
+            return _update_with_signals(self, kwargs, perform)
+        return _update_with_signals(self, kwargs, lambda: bulk_persistence.update(self, kwargs, perform))
 
     def _raw_delete(self, using: Any) -> int:
         model: Any = self.model
@@ -119,22 +126,22 @@ class QuerySetMixin(QuerySet[Any]):
         if not is_tracked(model) or not is_active():
             return django.bulk_create(self, objs, *args, **kwargs)
         self._for_write = True
-        # A generator may write, too: not in a transaction of ours.
+        # Before our transaction begins, as a generator may write, too.
         using, objs = self.db, list(objs)
-        # Made in one transaction, so that what is known of the rows is recorded before anybody sees them.
-        with block(using):
+        # One transaction, so that the rows are recorded before other connections can see them.
+        with write_transaction(using):
             if updates or (ignores and connections[using].vendor == "mysql"):
-                # Which rows Django does not tell; nor what MariaDB and MySQL make of values that don't fit, which they
-                # store nevertheless.  (Those of many-to-many tables are keys of rows that are there.)
+                # It is not known which rows were updated.  With ``ignore_conflicts`` MariaDB and MySQL also change
+                # values that do not fit; not in many-to-many tables, whose values are keys of other rows.
                 return django.bulk_create(self, objs, *args, **kwargs)
-            before = persistence.held_before(self.model, objs)
-            with unit_of_work_for(using).describing("insert", self.model._meta.db_table):
+            before = persistence.values_before_insert(self.model, objs)
+            with unit_of_work_for(using).claiming("insert", self.model._meta.db_table):
                 created = django.bulk_create(self, objs, *args, **kwargs)
-            persistence.created(self.model, created, using, before)
+            persistence.record_bulk_create(self.model, created, using, before)
         return created
 
     def clone(self) -> QuerySet[Any]:
-        """A copy, also of a queryset that changes in place; the copy then does so, too."""
+        """Return a copy, also of a queryset that changes in place; the copy changes in place, too."""
         copied = django._clone(self)
         copied._cacheops_policy = self._cacheops_policy
         copied._cacheops_capture = self._cacheops_capture
@@ -142,9 +149,12 @@ class QuerySetMixin(QuerySet[Any]):
             copied._cacheops_cloning = max(self._cacheops_cloning - 1, 0)
         return copied
 
+    # Django copies all other methods to managers, where these two make no sense.
+    cloning.queryset_only = clone.queryset_only = True  # type: ignore[attr-defined]
+
     def _clone(self) -> QuerySet[Any]:
         if self._cacheops_cloning is None and self._cacheops_capture is None:
-            # Most of them, and they are copied in each of their methods.
+            # The fast path: most querysets are copied by each method call.
             copied = django._clone(self)
             if self._cacheops_policy is not None:
                 copied._cacheops_policy = self._cacheops_policy
@@ -160,12 +170,12 @@ class QuerySetMixin(QuerySet[Any]):
             if self._cacheops_capture is not None:
                 self._result_cache = self._cacheops_capture.results(self)
             elif not is_uncached(self):
-                # None, if it is not to be cached, leaves it to Django.
+                # None if it is not to be cached: Django then reads from the database.
                 self._result_cache = cached_results(pin_database(self))
         django._fetch_all(self)
 
     def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # It refuses what it can't do, and does nothing else yet.
+        # Django checks its arguments here; it reads when it is iterated.
         found = django.iterator(self, *args, **kwargs)
         return iter(QuerySetMixin.clone(self)) if _is_explicitly_cached(self) else found
 
@@ -200,7 +210,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         what = "An aggregate is not cached, as it can't be analysed"
-        named = None if is_uncached(self) else call_or_default(what, lambda: _named(args, kwargs), None)
+        named = None if is_uncached(self) else call_or_default(what, lambda: _by_alias(args, kwargs), None)
         if not named:
             return django.aggregate(self, *args, **kwargs)
         queryset = pin_database(self)
@@ -209,7 +219,7 @@ class QuerySetMixin(QuerySet[Any]):
             "aggregate",
             lambda query, tokens: compiler.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
-            call_or_default(what, lambda: _kind_of(named), None),
+            call_or_default(what, lambda: _aggregates_fingerprint(named), None),
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
@@ -228,7 +238,7 @@ class QuerySetMixin(QuerySet[Any]):
 
 
 def _is_explicitly_cached(queryset: Any) -> bool:
-    """``cache()`` was called, so that even what is meant to be read once and forgotten is kept."""
+    """Return whether ``cache()`` was called: only then ``iterator()``, which is meant to keep nothing, is cached."""
     policy = active_policy(queryset, "fetch")
     return policy is not None and policy.is_explicit
 
@@ -238,8 +248,8 @@ def _uncached(policy: CachePolicy) -> CachePolicy:
     return replace(policy, ops=frozenset(), is_explicit=True)
 
 
-def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
-    """What `perform` returns, which updates the queryset, between the signals that say so."""
+def _update_with_signals(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
+    """Return the result of `perform`, which updates the queryset, and send ``pre_update`` and ``post_update``."""
     sender, using = queryset.model, queryset.db
     pre_update.send(sender=sender, queryset=queryset, values=values, using=using)
     rows = perform()
@@ -247,8 +257,8 @@ def _signalled(queryset: Any, values: dict[str, Any], perform: Callable[[], int]
     return rows
 
 
-def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The aggregates by alias; None for what Django will refuse, so that its own error comes."""
+def _by_alias(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the aggregates by alias; None for arguments that Django will refuse with its own error."""
     named = dict(kwargs)
     for arg in args:
         try:
@@ -260,8 +270,8 @@ def _named(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | N
     return named
 
 
-def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
-    """What tells these aggregates from others, None if there is more to them than is known."""
+def _aggregates_fingerprint(aggregates: Mapping[str, Any]) -> Hashable:
+    """Return a fingerprint of the aggregates, None if they cannot be identified."""
     try:
         kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
         hash(kind)
@@ -271,36 +281,36 @@ def _kind_of(aggregates: Mapping[str, Any]) -> Hashable:
 
 
 class ManagerMixin(BaseManager[Model]):
-    """What managers get: the methods of querysets that steer caching."""
+    """The methods that are put into `BaseManager`: control of caching."""
 
     def cache(self, *args: Any, **kwargs: Any) -> Any:
-        """`QuerySetMixin.cache` of all objects."""
+        """Call `QuerySetMixin.cache` on a queryset of all objects."""
         return self.get_queryset().cache(*args, **kwargs)  # type: ignore[attr-defined]
 
     def nocache(self) -> Any:
-        """`QuerySetMixin.nocache` of all objects."""
+        """Call `QuerySetMixin.nocache` on a queryset of all objects."""
         return self.get_queryset().nocache()  # type: ignore[attr-defined]
 
     def inplace(self) -> Any:
-        """`QuerySetMixin.inplace` of all objects."""
+        """Call `QuerySetMixin.inplace` on a queryset of all objects."""
         return self.get_queryset().inplace()  # type: ignore[attr-defined]
 
     def invalidated_update(self, **kwargs: Any) -> int:
-        """`QuerySetMixin.invalidated_update` of all objects."""
+        """Call `QuerySetMixin.invalidated_update` on a queryset of all objects."""
         return self.get_queryset().invalidated_update(**kwargs)  # type: ignore[attr-defined]
 
 
 def install() -> None:
-    """Mix the mixins into Django's classes, which offer no hook into reads."""
+    """Put the mixins' methods into Django's classes, as Django has no hook into reads."""
     patches.mix_in(QuerySet, QuerySetMixin)
     patches.mix_in(BaseManager, ManagerMixin)
 
 
 def uninstall() -> None:
-    """Give Django's classes their own methods back."""
+    """Restore Django's own methods."""
     patches.undo()
 
 
 patches = Patches()
-# Django's own methods, while ours stand before them.
+# Django's own methods while they are replaced.
 django = patches.originals(QuerySet)

@@ -1,4 +1,4 @@
-"""``raw()`` querysets that are cached where asked for, on the tables that are given or found in their SQL."""
+"""Cache ``raw()`` querysets on request; they depend on the tables that are given or found in their SQL."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ..writes import unit_of_work_for
 
 
 @dataclass(frozen=True, slots=True)
-class RawCaching:
-    """How a raw query is cached.  `timeout` is in seconds."""
+class RawCachePolicy:
+    """How a raw query is cached.  `timeout` is in seconds; `tables` are the names of the tables that it reads."""
 
     timeout: int
     lock: bool
@@ -34,9 +34,9 @@ class RawCaching:
 
 
 class RawQuerySetMixin(RawQuerySet):
-    """What raw querysets get."""
+    """The methods that are put into `RawQuerySet`."""
 
-    _cacheops_raw: RawCaching | None
+    _cacheops_raw: RawCachePolicy | None
     _result_cache: list[Any] | None
 
     def cache(
@@ -47,9 +47,11 @@ class RawQuerySetMixin(RawQuerySet):
     ) -> RawQuerySetMixin:
         """Cache the rows of this query until something is written to one of its tables.
 
-        `tables` are names of tables, or models, that it reads; by default those that its SQL names.  `timeout`, in
-        seconds, and `lock` are as the profile of the model says.  Raises ImproperlyConfigured for a model or table
-        without a profile, for SQL that writes or may read what can't be told, and for a timeout that makes no sense.
+        `tables` are the names of the tables that it reads, or models; by default those that its SQL names.  `timeout`,
+        in seconds, and `lock` are taken from the model's profile by default.
+
+        Raises ImproperlyConfigured for a model or table without a profile, for SQL that may write, for SQL whose tables
+        are unknown, and for an invalid timeout.
         """
         model: Any = self.model
         profile = model_profile(model)
@@ -58,7 +60,7 @@ class RawQuerySetMixin(RawQuerySet):
             raise ImproperlyConfigured(f"{where}: the model has no profile in CACHEOPS")
         if timeout is not None:
             conf.parse_timeout(timeout, where)
-        self._cacheops_raw = RawCaching(
+        self._cacheops_raw = RawCachePolicy(
             profile.timeout if timeout is None else timeout,
             profile.lock if lock is None else lock,
             profile.db_agnostic,
@@ -67,7 +69,7 @@ class RawQuerySetMixin(RawQuerySet):
         return self
 
     def nocache(self) -> RawQuerySetMixin:
-        """Don't cache this query."""
+        """Read from the database; do not cache this query."""
         self._cacheops_raw = None
         return self
 
@@ -77,15 +79,15 @@ class RawQuerySetMixin(RawQuerySet):
         return clone
 
     def _fetch_all(self) -> None:
-        caching = getattr(self, "_cacheops_raw", None)
-        if self._result_cache is None and caching is not None and _may_read(self.db):
-            target = call_or_default(
+        policy = getattr(self, "_cacheops_raw", None)
+        if self._result_cache is None and policy is not None and _may_read(self.db):
+            entry = call_or_default(
                 "A raw query is not cached, as it can't be analysed",
-                lambda: _target(self, caching),
+                lambda: _cache_entry(self, policy),
                 None,
             )
-            if target is not None:
-                self._result_cache = read_through(target, lambda: _computed(self), lambda kept: _made(self, kept))
+            if entry is not None:
+                self._result_cache = read_through(entry, lambda: _read(self), lambda kept: _instances(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
 
 
@@ -95,64 +97,64 @@ def _may_read(using: str) -> bool:
 
 def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, using: str) -> frozenset[str]:
     if may_write(sql):
-        raise ImproperlyConfigured(f"{where}: what may write can't be cached: {sql}")
+        raise ImproperlyConfigured(f"{where}: SQL that may write cannot be cached: {sql}")
     if given is None:
         found = tables_read(sql, known_tables())
         if found is None:
-            raise ImproperlyConfigured(f"{where}: name the tables that it reads, as its SQL does not tell: {sql}")
+            raise ImproperlyConfigured(f"{where}: the tables that the SQL reads are unknown; pass tables=[...]: {sql}")
         tables = found
     else:
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
-    # What can't be known is no fault of the settings: then the query is not cached.
+    # Without the tables behind views the query is not cached, but that is no error in the settings.
     behind = base_tables_of(tables, using) if is_catalog_known(using) else set()
     if unwatched := (tables | behind) - set(tracked_columns()):
         raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
     return frozenset(tables)
 
 
-def _target(queryset: Any, caching: RawCaching) -> CacheEntry | None:
-    """Where the rows of a raw query are kept, None if it reads a table that is not watched."""
+def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
+    """Return where the rows of a raw query are cached, None if it reads a table that is not watched."""
     using = queryset.db
-    found = caching.tables | base_tables_of(caching.tables, using)
+    found = policy.tables | base_tables_of(policy.tables, using)
     if not found <= tracked_columns().keys():
         return None
     tables = sorted(found)
     params = queryset.params or ()
     params = sorted(params.items()) if isinstance(params, dict) else list(params)
-    told = [parameters_text(each) if isinstance(each, tuple) else parameters_text([each]) for each in params]
+    texts = [parameters_text(each) if isinstance(each, tuple) else parameters_text([each]) for each in params]
     layout = model_layout(queryset.model)
     vendor = connections[using].vendor
-    name = digest("raw", vendor, "" if caching.db_agnostic else using, queryset.raw_query, layout, *tables, *told)
+    name = digest("raw", vendor, "" if policy.db_agnostic else using, queryset.raw_query, layout, *tables, *texts)
     return CacheEntry(
         key=value_key(prefix_of(dbs=[using], tables=tables), name),
         version_set=VersionSet(
             lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
         ),
         databases=(using,),
-        timeout=caching.timeout,
-        lock=caching.lock,
+        timeout=policy.timeout,
+        lock=policy.lock,
         sender=queryset.model,
     )
 
 
-def _computed(queryset: Any) -> tuple[list[Any], Any]:
+def _read(queryset: Any) -> tuple[list[Any], Any]:
     rows = [tuple(map(unwrap_memoryview, row)) for row in queryset.query]
     kept = list(queryset.query.get_columns()), rows
-    return _made(queryset, kept), kept
+    return _instances(queryset, kept), kept
 
 
-def _made(queryset: Any, kept: Any) -> list[Any]:
-    """Instances of columns and rows, by Django's own iterable."""
+def _instances(queryset: Any, kept: Any) -> list[Any]:
+    """Return instances made by Django's own iterable; `kept` are the names of columns, and rows."""
     query = queryset.query
-    queryset.query = _Replayed(query, *kept)
+    queryset.query = _ReplayedQuery(query, *kept)
     try:
         return list(RawModelIterable(queryset))
     finally:
         queryset.query = query
 
 
-class _Replayed(RawQuery):
-    """A raw query whose rows are there already."""
+class _ReplayedQuery(RawQuery):
+    """A raw query with rows that were read before."""
 
     def __init__(self, query: Any, columns: list[str], rows: list[Any]):
         super().__init__(query.sql, query.using, query.params)
@@ -169,10 +171,10 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Give raw querysets these methods: Django has no hook into their reads."""
+    """Put the mixin's methods into `RawQuerySet`, as Django has no hook into its reads."""
     _patches.mix_in(RawQuerySet, RawQuerySetMixin)
 
 
 def uninstall() -> None:
-    """Give them their own back."""
+    """Restore Django's own methods."""
     _patches.undo()

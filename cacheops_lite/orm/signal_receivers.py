@@ -1,4 +1,4 @@
-"""Signal handlers: saves of watched models, and deletes that are signalled by hand; of no other models."""
+"""Signal receivers for watched models: saves, and deletes whose signals the application sends itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..conf import model_profile, on_change
 from ..schema import all_tracked_models, is_table, is_tracked
 from ..store import WriteSet
 from ..utils import Patches, error_boundary
-from ..writes import is_active, persistence, record, table_names, unit_of_work_for, unwrapped
+from ..writes import is_active, persistence, record_write, table_names, unit_of_work_for, unwrap_lazy
 from . import save_delete
 
 logger = logging.getLogger("cacheops_lite")
@@ -30,19 +30,19 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Follow the writes of all watched models, those defined later included."""
+    """Connect receivers for all watched models, later ones included."""
     global _installed
     uninstall()
     _installed = True
-    # A receiver would have Django look which links are missing before it adds some.
+    # Not a receiver: with one Django would query which links are missing before it adds some.
     _patches.replace(m2m_changed, "send", send_m2m_changed)
     class_prepared.connect(_on_class_prepared, dispatch_uid="cacheops_lite.orm.signal_receivers")
     for model in all_tracked_models():
-        _follow(model)
+        _connect(model)
 
 
 def uninstall() -> None:
-    """Stop following writes."""
+    """Disconnect all receivers."""
     global _installed
     _installed = False
     _patches.undo()
@@ -53,31 +53,31 @@ def uninstall() -> None:
 
 
 @on_change
-def _follow_anew(setting: str) -> None:
+def _reinstall(setting: str) -> None:
     if _installed and setting in ("CACHEOPS", "CACHEOPS_DEFAULTS"):
         install()
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:
     if apps.models_ready and is_tracked(sender):
-        _follow(sender)
+        _connect(sender)
 
 
-def _follow(model: type[Model]) -> None:
-    handlers: list[tuple[ModelSignal, Callable[..., None]]] = [
+def _connect(model: type[Model]) -> None:
+    receivers: list[tuple[ModelSignal, Callable[..., None]]] = [
         (pre_save, before_save),
         (post_save, after_save),
         (post_delete, after_delete),
     ]
-    for signal, handler in handlers:
-        _connect_first(signal, handler, model)
+    for signal, receiver in receivers:
+        _connect_first(signal, receiver, model)
         _connected.append((signal, model))
 
 
-def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: type[Model]) -> None:
-    """Connect before all others, so that receivers which read through the cache find it invalidated."""
+def _connect_first(signal: ModelSignal, receiver: Callable[..., None], model: type[Model]) -> None:
+    """Connect before the application's receivers, so that their reads through the cache see the write."""
     before = len(signal.receivers)
-    signal.connect(handler, sender=model, weak=False, dispatch_uid="cacheops_lite")
+    signal.connect(receiver, sender=model, weak=False, dispatch_uid="cacheops_lite")
     with signal.lock:
         if len(signal.receivers) > before:
             signal.receivers.insert(0, signal.receivers.pop())
@@ -85,32 +85,32 @@ def _connect_first(signal: ModelSignal, handler: Callable[..., None], model: typ
 
 
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-    """Let the save look at the row that it replaces."""
-    current = save_delete.saving(instance)
-    if current is not None and is_active() and is_table(sender, using):
-        current.begin(using)
+    """Begin following a save, so that it reads the row that it replaces."""
+    operation = save_delete.current_save(instance)
+    if operation is not None and is_active() and is_table(sender, using):
+        operation.begin(using)
 
 
 def after_save(sender: type[Model], instance: Model, created: bool, using: str, **kwargs: Any) -> None:
-    """Record what save() did, if `operations` did not: the signal was sent by hand."""
-    instance = unwrapped(instance)
-    current = save_delete.saving(instance)
-    if (current is None or not current.is_described) and is_active():
-        persistence.saved(instance, None, {}, created, kwargs.get("update_fields"), using)
+    """Record a save that `save_delete` has not recorded, as the application sent the signal itself."""
+    instance = unwrap_lazy(instance)
+    operation = save_delete.current_save(instance)
+    if (operation is None or not operation.is_recorded) and is_active():
+        persistence.record_save(instance, None, {}, created, kwargs.get("update_fields"), using)
     _cache_on_save(instance, using)
 
 
 def send_m2m_changed(sender: type[Model], **named: Any) -> Any:
-    """``m2m_changed.send``, with which somebody may tell of links that he wrote behind our back."""
-    # Django's own managers write them first, by statements that are seen.
-    is_by_hand = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
-    if is_by_hand and named.get("action", "").startswith("post_") and is_tracked(sender) and is_active():
-        record(sender, named.get("using") or DEFAULT_DB_ALIAS, WriteSet(tables=table_names(sender)))
+    """Replace ``m2m_changed.send``, which the application may call after it wrote links by other means."""
+    # Django's own managers write links by statements that the statement guard sees.
+    is_by_application = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
+    if is_by_application and named.get("action", "").startswith("post_") and is_tracked(sender) and is_active():
+        record_write(sender, named.get("using") or DEFAULT_DB_ALIAS, WriteSet(tables=table_names(sender)))
     return type(m2m_changed).send(m2m_changed, sender, **named)
 
 
 def _cache_on_save(instance: Model, using: str) -> None:
-    """Where the profile says so, read the object by its key once it is committed, so that others find it cached."""
+    """Where the profile has ``cache_on_save``, read the instance through the cache once the save is committed."""
     profile = model_profile(type(instance))
     if profile is None or not profile.cache_on_save or not is_active():
         return
@@ -122,7 +122,7 @@ def _cache_on_save(instance: Model, using: str) -> None:
         with suppress(ObjectDoesNotExist, MultipleObjectsReturned):
             objects.cache(ops="get").get(**condition)
 
-    # What it raises is logged: the save is done.
+    # Errors are logged, as the save is already committed.
     unit = unit_of_work_for(using)
     if unit.in_transaction and not unit.is_manual:
         transaction.on_commit(warm, using=using, robust=True)
@@ -135,10 +135,11 @@ def _cache_on_save(instance: Model, using: str) -> None:
 
 
 def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-    """Of deletes `operations` knows more; this is for signals that are sent by hand."""
-    instance = unwrapped(instance)
+    """Record a delete whose signal the application sent itself; `save_delete` records the others."""
+    instance = unwrap_lazy(instance)
     if is_active() and not save_delete.is_being_deleted(instance, using):
-        persistence.deleted(instance, using)
+        persistence.record_delete(instance, using)
 
 
+# `save_delete` ignores this receiver when it decides whether rows must be deleted one by one.
 after_delete.is_ours = True  # type: ignore[attr-defined]

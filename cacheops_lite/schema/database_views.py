@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.signals import class_prepared
 
-from ..conf import derive_anew
+from ..conf import forget_derived
 from ..utils import error_boundary
 from . import database_catalog
 from .database_catalog import normalized_name
@@ -124,7 +124,7 @@ def _load(using: str) -> Views | None:
         return None
     if _failed_at.pop(using, None) is not None:
         # Queries that were not cacheable while the views were unknown now are.
-        derive_anew("CACHEOPS")
+        forget_derived("CACHEOPS")
     if times_forgotten == _times_forgotten:
         _views[using] = connections[using].settings_dict["NAME"], found
     return found
@@ -233,7 +233,7 @@ def forget_all() -> None:
     if _views or _failed_at:
         _views.clear()
         _failed_at.clear()
-        derive_anew("CACHEOPS")
+        forget_derived("CACHEOPS")
 
 
 def _on_class_prepared(sender: type[Model], **kwargs: Any) -> None:

@@ -29,7 +29,7 @@ WRITTEN = re.compile(
 # What follows a table-introducing word, or a bracket after it, where a subquery stands instead of a name.
 SUBQUERY_STARTS = ("SELECT", "VALUES", "WITH")
 STARTS_WITH_CTE = re.compile(r"\s*WITH\b", re.IGNORECASE)
-# COPY's ends, and what follows UPDATE in ON CONFLICT DO UPDATE.
+# Words in the position of a table: the ends of COPY, and SET, which follows UPDATE in an upsert.
 NOT_TABLES = {"stdin", "stdout", "set"}
 
 
@@ -54,9 +54,9 @@ def unknown_write_targets(sql: str, known: Collection[str]) -> set[str]:
     # A common table expression cannot be written, but a table of the same name can.
     names = _names_of_tables(tokens, INTRODUCE_WRITTEN) - _cte_names(text, tokens)
     names |= {found.rpartition(".")[2].strip('"`') for found in WRITTEN.findall(text)}
-    not_unknown = {table.lower() for table in known} | NOT_TABLES
+    known_names = {table.lower() for table in known} | NOT_TABLES
     return {
-        name for name in names if name.lower() not in not_unknown and name.upper() not in MODIFIERS and _is_name(name)
+        name for name in names if name.lower() not in known_names and name.upper() not in MODIFIERS and _is_name(name)
     }
 
 

@@ -23,7 +23,7 @@ class BackgroundRetry:
     def __init__(self, name: str, deliver: Callable[[], object], is_done: Callable[[], bool]):
         self._name, self._deliver, self._is_done = name, deliver, is_done
         self._reset()
-        in_children(self._reset)
+        after_fork_in_child(self._reset)
 
     def _reset(self) -> None:
         self._thread: Thread | None = None

@@ -105,7 +105,7 @@ def _close_breaker(setting: str) -> None:
     breaker.close()
 
 
-@in_children
+@after_fork_in_child
 def _renew_lock_in_child() -> None:
     breaker.lock = Lock()
 

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError
 from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
-from ..utils import in_children
+from ..utils import after_fork_in_child
 from .redis_connection import DirectClient
 
 CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})

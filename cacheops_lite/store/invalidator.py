@@ -150,7 +150,7 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
 
     What Redis refuses even then moves to `_refused`.  Raises errors of Redis if it is unavailable.
     """
-    described = error_boundary.described(reason)
+    described = error_boundary.describe_error(reason)
     logger.error("An invalidation failed, so its tables are invalidated as a whole: %s", described)
     for prefix, write_set in write_sets.items():
         tables = (
@@ -236,7 +236,7 @@ def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | Non
             arguments += [table, "", WHOLE_TABLE, 0]
         else:
             what = "Changes can't be analysed, so their table is invalidated as a whole"
-            dependencies = error_boundary.attempted(what, partial(index.dependencies_of, changes), None)
+            dependencies = error_boundary.call_or_default(what, partial(index.dependencies_of, changes), None)
             count = DEPENDENCIES_UNKNOWN if dependencies is None else len(dependencies)
             arguments += [table, index.incarnation, index.size, count, *(dependencies or ())]
     return arguments
@@ -277,7 +277,7 @@ def _retry_refused() -> None:
 _refused_retry = BackgroundRetry("cacheops_lite.refused", lambda: call(_retry_refused), lambda: not _refused)
 
 
-@in_children
+@after_fork_in_child
 def _reset_in_child() -> None:
     """Deliver what the parent was delivering again: it is unknown whether the parent finishes."""
     global _delivery_lock, _state_lock

@@ -59,11 +59,11 @@ def _names(
     table: str, columns: tuple[str, ...], read_columns: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], str, str, str]:
     """Return the names of the columns, the table, the shape and the id of the columns read; values do not matter."""
-    names = tuple(map(name, columns))
+    names = tuple(map(name_in_keys, columns))
     if read_columns is None:
         read, read_id = "", "*"
     else:
-        read = read_id = ",".join(map(name, read_columns))
+        read = read_id = ",".join(map(name_in_keys, read_columns))
         if len(read) > MAX_ID_LENGTH:
             read_id = "#" + hashlib.blake2b(read.encode(), digest_size=8).hexdigest()
     all_names = ",".join(names)

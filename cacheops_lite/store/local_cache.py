@@ -22,7 +22,7 @@ _lock = Lock()
 _invalidations = 0
 
 
-@in_children
+@after_fork_in_child
 def _reset_in_child() -> None:
     global _lock, _invalidations
     _lock = Lock()

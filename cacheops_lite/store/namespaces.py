@@ -16,8 +16,8 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from ..conf import on_change, settings
-from ..schema import watched_columns
-from .keys import KIND_PATTERN, NAMESPACE, name
+from ..schema import tracked_columns
+from .keys import KIND_PATTERN, NAMESPACE, name_in_keys
 from .write_set import WriteSet
 
 
@@ -81,7 +81,7 @@ def all_prefixes() -> list[str]:
     """Return all prefixes known now: that of the simple cache and those of all tables."""
     if _prefix_function() is None:
         return [""]
-    tables = [prefix for table in watched_columns() for prefix in prefixes_of_table(name(table))]
+    tables = [prefix for table in tracked_columns() for prefix in prefixes_of_table(name_in_keys(table))]
     # If the function cannot answer for the simple cache, the simple cache cannot be used either.
     with suppress(NotSingle):
         tables.insert(0, prefix_of())

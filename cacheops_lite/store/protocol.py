@@ -53,7 +53,7 @@ class VersionSet:
         named = [keys.name_dependency(dependency) for dependency in dependencies]
         if len(named) > 1:
             named = sorted(set(named))
-        self.tables = sorted({each.table for each in named} | set(map(keys.name, tables)))
+        self.tables = sorted({each.table for each in named} | set(map(keys.name_in_keys, tables)))
         self.prefixes = [prefix if isinstance(prefix, str) else prefix(table) for table in self.tables]
         self._named = named
         self.dependencies = [each.dependency for each in named]

@@ -94,8 +94,8 @@ class ValueStore:
         try:
             return function_serializer().loads(payload)
         except Exception as error:
-            error_boundary.pass_interrupt(error)
-            logger.warning("Can't decode the cached value %s: %s", name, error_boundary.described(error))
+            error_boundary.reraise_interrupt(error)
+            logger.warning("Can't decode the cached value %s: %s", name, error_boundary.describe_error(error))
             return MISS
 
     def _header(self, name: str, payload: bytes) -> bytes:

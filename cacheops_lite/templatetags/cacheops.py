@@ -1,4 +1,4 @@
-"""Tags that cache fragments of templates, and the means to make more of them: ``{% load cacheops %}``."""
+"""Template tags that cache fragments, and a library class to define more of them: ``{% load cacheops %}``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Arguments: TypeAlias = tuple[list[FilterExpression], dict[str, FilterExpression]
 
 
 class CacheopsLibrary(Library):
-    """A library of template tags that may have block tags which cache what they enclose."""
+    """A library of template tags with `decorator_tag`, which defines block tags that cache their content."""
 
     def decorator_tag(self, func: Any = None, takes_context: bool = False) -> Any:
-        """Make a block tag of a function that returns a decorator, with or without parentheses.
+        """Register a function that returns a decorator as a block tag.  Usable with or without parentheses.
 
-        The tag is named like the function, and its arguments are the function's, after the context if it
-        `takes_context`.  What it encloses is rendered by a function without arguments, and the tag gives what that
-        function returns when decorated.  For ``cached`` and ``cached_as`` this function is told from others by the name
-        of the tag alone: whatever else a fragment depends on should be in their ``extra``.
+        The tag has the name and the arguments of the function, which gets the context first if it `takes_context`.  The
+        decorator is applied to a function without arguments that renders the content of the tag; the tag renders as the
+        result.  ``cached`` and ``cached_as`` identify that function by the name of the tag alone, so pass everything
+        else that a fragment depends on as their ``extra``.
         """
         if func is None:
             return partial(self.decorator_tag, takes_context=takes_context)
@@ -48,7 +48,7 @@ class CacheopsLibrary(Library):
 
 
 def _arguments(parser: Parser, token: Token, called: Signature, takes_context: bool) -> Arguments:
-    """Compiled arguments of a tag.  Raises TemplateSyntaxError for those that its function does not take."""
+    """Return the compiled arguments of a tag.  Raises TemplateSyntaxError if its function does not accept them."""
     args: list[FilterExpression] = []
     kwargs: dict[str, FilterExpression] = {}
     tag, *bits = token.split_contents()
@@ -57,7 +57,7 @@ def _arguments(parser: Parser, token: Token, called: Signature, takes_context: b
         if named.keys() & kwargs.keys():
             raise TemplateSyntaxError(f"{{% {tag} %}} has two values for {', '.join(named)}")
         if kwargs and not named:
-            raise TemplateSyntaxError(f"{{% {tag} %}} has the positional argument {bit} after one with a name")
+            raise TemplateSyntaxError(f"{{% {tag} %}} has the positional argument {bit} after a keyword argument")
         kwargs |= named
         args += [] if named else [parser.compile_filter(bit)]
     try:
@@ -68,7 +68,7 @@ def _arguments(parser: Parser, token: Token, called: Signature, takes_context: b
 
 
 class FragmentNode(Node):
-    """What a tag encloses, rendered through the decorator that its function returns."""
+    """The content of a tag, rendered through the decorator that the tag's function returns."""
 
     def __init__(self, func: Function, takes_context: bool, arguments: Arguments, nodelist: NodeList):
         self.func, self.takes_context, self.nodelist = func, takes_context, nodelist
@@ -79,15 +79,15 @@ class FragmentNode(Node):
         args += [value.resolve(context) for value in self.args]
         kwargs = {name: value.resolve(context) for name, value in self.kwargs.items()}
         decorate = self.func(*args, **kwargs)
-        # A serializer may make plain text of safe text.
-        return SafeString(decorate(_fragment(self.func, lambda: self.nodelist.render(context)))())
+        # A serializer may return plain text for safe text.
+        return SafeString(decorate(_fragment_function(self.func, lambda: self.nodelist.render(context)))())
 
 
-def _fragment(tag: Function, render: Callable[[], str]) -> Callable[[], SafeString]:
+def _fragment_function(tag: Function, render: Callable[[], str]) -> Callable[[], SafeString]:
     def fragment() -> SafeString:
         return SafeString(collapse_whitespace(render(), settings.CACHEOPS_KEEP_WHITESPACE))
 
-    # What names it in keys and in the log.
+    # Keys and log messages identify the function by these.
     fragment.__module__, fragment.__qualname__ = tag.__module__, f"{{% {tag.__name__} %}}"
     return fragment
 
@@ -97,35 +97,37 @@ register = CacheopsLibrary()
 
 @register.decorator_tag
 def cached(timeout: Any, fragment_name: Any, *extra: Any) -> Any:
-    """Cache what the tag encloses for `timeout` seconds, with None until it is invalidated.
+    """Cache the content of the tag for `timeout` seconds, or with None until it is invalidated.
 
-    All of that name and `extra` are one, whatever template they are in.  Language and time zone are not part of the
-    key: put them in `extra`.
+    Fragments with the same name and `extra` are the same fragment, also in different templates.  Language and time zone
+    are not part of the key: put them in `extra`.
     """
-    return redis_cache.cached(checked_timeout(timeout, "{% cached %}"), extra=_name(fragment_name, *extra))
+    return redis_cache.cached(checked_timeout(timeout, "{% cached %}"), extra=_plain_texts(fragment_name, *extra))
 
 
 @register.decorator_tag
 def cached_as(queryset: Any, timeout: Any, fragment_name: Any, *extra: Any) -> Any:
-    """Cache what the tag encloses and invalidate it like `queryset`, with a `timeout` of None for the model's own.
+    """Cache the content of the tag for `timeout` seconds, and invalidate it like `queryset`.
 
-    All of that name, `extra` and queryset are one, whatever template they are in.  Language and time zone are not part
-    of the key: put them in `extra`.
+    A `timeout` of None stands for that of the model's profile.  Fragments with the same name, `extra` and queryset are
+    the same fragment, also in different templates.  Language and time zone are not part of the key: put them in
+    `extra`.
     """
     if timeout is not None:
         parse_timeout(timeout, "{% cached_as %}")
-    return decorators.cached_as(queryset, timeout=timeout, extra=_name(fragment_name, *extra))
+    return decorators.cached_as(queryset, timeout=timeout, extra=_plain_texts(fragment_name, *extra))
 
 
 def invalidate_fragment(fragment_name: Any, *extra: Any) -> None:
-    """Forget what ``{% cached %}`` keeps under that name and `extra`."""
-    cached(None, fragment_name, *extra)(_fragment(cached, str)).invalidate()
+    """Invalidate the fragment of ``{% cached %}`` with this name and `extra`."""
+    cached(None, fragment_name, *extra)(_fragment_function(cached, str)).invalidate()
 
 
-def _name(*parts: Any) -> tuple[Any, ...]:
-    return tuple(_plain(part) if isinstance(part, (str, Promise)) else part for part in parts)
+def _plain_texts(*parts: Any) -> tuple[Any, ...]:
+    return tuple(_plain_text(part) if isinstance(part, (str, Promise)) else part for part in parts)
 
 
-def _plain(text: Any) -> str:
-    # A literal in a template is safe text, which is told from the plain text that it equals, as lazy text is.
+def _plain_text(text: Any) -> str:
+    # Literals in templates are safe text, and translations may be lazy text.  Keys would distinguish these types from
+    # plain text, so that invalidate_fragment() would not find the fragment.
     return str.__str__(text if issubclass(type(text), str) else str(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isfunction
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,8 @@ class Patches:
         """Replace an attribute of a class, or set it on an object.  Does nothing if it is replaced already."""
         if (owner, name) not in self._originals:
             found = self._originals[owner, name] = vars(owner).get(name, _ABSENT)
+            if isfunction(found) and found.__doc__ and isfunction(replacement):
+                replacement.__doc__ = found.__doc__
             setattr(self.originals(owner), name, found)
             setattr(owner, name, replacement)
 

@@ -1,58 +1,67 @@
-"""From a write to its invalidations: before and after images of rows, the operation scopes that claim statements, the
-unit of work of a transaction, invalidation by hand.
+"""What a write changes and when its invalidations are sent: row images before and after it, operation scopes that claim
+statements, the unit of work of a transaction, manual invalidation.
 
 Not here: the hooks into Django that notice writes (`orm`) and the Lua scripts that invalidate (`store`).
 """
 
 from . import bulk_persistence, persistence, unit_of_work
 from .before_image import (
-    BeforeImageRead,
+    BeforeImage,
     ReturningUpdate,
-    block,
-    columns_to_read,
+    attnames_to_read,
     has_key,
     is_surely_new,
     read_after_save,
     read_before_image,
 )
-from .bulk_persistence import lock_and_read
-from .manual import invalidate_all, invalidate_model, invalidate_obj, is_active, no_invalidation, record
+from .bulk_persistence import lock_for_collected_delete
+from .manual import invalidate_all, invalidate_model, invalidate_obj, is_active, no_invalidation, record_write
 from .operation_scope import DeleteScope, SaveScope
-from .row_images import owners_of, replaced, returned, snapshot, table_names, tables_of, unwrapped, written_by
-from .unit_of_work import UnitOfWork, is_dirty, may_fill, unit_of_work_for, unit_of_work_of
+from .row_images import (
+    attnames_replaced,
+    attnames_returned,
+    instance_values,
+    saved_attnames,
+    table_models,
+    table_names,
+    tables_of,
+    unwrap_lazy,
+)
+from .row_locks import write_transaction
+from .unit_of_work import UnitOfWork, is_dirty, may_fill, unit_of_work_for, unit_of_work_on
 
 __all__ = [
-    "BeforeImageRead",
+    "BeforeImage",
     "DeleteScope",
     "ReturningUpdate",
     "SaveScope",
     "UnitOfWork",
-    "block",
+    "attnames_replaced",
+    "attnames_returned",
+    "attnames_to_read",
     "bulk_persistence",
-    "columns_to_read",
     "has_key",
+    "instance_values",
     "invalidate_all",
     "invalidate_model",
     "invalidate_obj",
     "is_active",
     "is_dirty",
     "is_surely_new",
-    "lock_and_read",
+    "lock_for_collected_delete",
     "may_fill",
     "no_invalidation",
-    "owners_of",
     "persistence",
     "read_after_save",
     "read_before_image",
-    "record",
-    "replaced",
-    "returned",
-    "snapshot",
+    "record_write",
+    "saved_attnames",
+    "table_models",
     "table_names",
     "tables_of",
     "unit_of_work",
     "unit_of_work_for",
-    "unit_of_work_of",
-    "unwrapped",
-    "written_by",
+    "unit_of_work_on",
+    "unwrap_lazy",
+    "write_transaction",
 ]

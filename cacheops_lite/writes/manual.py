@@ -1,4 +1,4 @@
-"""Invalidation by hand, and turning it off for a while."""
+"""Manual invalidation, and switching invalidation off for a while."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.db.models import Model
 
 from ..conf import settings
 from ..store import WriteSet, split_by_prefix
-from .row_changes import row_came
-from .row_images import snapshot, table_names, unwrapped
+from .row_changes import insert_changes
+from .row_images import instance_values, table_names, unwrap_lazy
 from .unit_of_work import unit_of_work_for
 from .write_barrier import deliver
 
@@ -22,59 +22,64 @@ __all__ = ["invalidate_all", "invalidate_model", "invalidate_obj", "no_invalidat
 
 
 def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Invalidate all results that the row of `obj`, as it is in memory, can influence.
+    """Invalidate all results that the row of `obj`, with the values of the instance, can influence.
 
-    In a transaction on `using` it is done at commit.  Raises TypeError for what is not a saved instance, and errors of
-    Redis unless reads degrade.
+    Within a transaction on `using` the invalidation is sent at the commit.  Raises TypeError for anything but a saved
+    instance, and errors of Redis unless reads degrade.
     """
     if not isinstance(obj, Model):
         raise TypeError(f"invalidate_obj() takes a model instance, not {obj!r}")
     if obj.pk is None:
         raise TypeError(f"invalidate_obj() takes a saved instance, {obj!r} has no primary key")
-    obj = unwrapped(obj)
-    held = snapshot(obj)
+    obj = unwrap_lazy(obj)
+    values = instance_values(obj)
     vendor = connections[using].vendor
-    record(type(obj), using, WriteSet(changes=row_came(type(obj), held, vendor)), held, by_hand=True)
+    changes = insert_changes(type(obj), values, vendor)
+    record_write(type(obj), using, WriteSet(changes=changes), values, is_manual=True)
 
 
 def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
-    """Invalidate all results that rest on the table of `model`, or its multi-table parents'.
+    """Invalidate all results that depend on the table of `model` or on those of its multi-table parents.
 
-    In a transaction on `using` it is done at commit.  Raises TypeError for what is not a model with a table, and errors
-    of Redis unless reads degrade.
+    Within a transaction on `using` the invalidation is sent at the commit.  Raises TypeError for anything but a model
+    with a table, and errors of Redis unless reads degrade.
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
-    record(model, using, WriteSet(tables=table_names(model)), None, by_hand=True)
+    record_write(model, using, WriteSet(tables=table_names(model)), None, is_manual=True)
 
 
 def invalidate_all() -> None:
-    """Remove everything that we keep in Redis, and nothing of anybody else's.
+    """Remove all keys of this cache from Redis, and no others.
 
-    With ``CACHEOPS_PREFIX`` that is what lies under the prefixes that it gives now to all tables and the simple cache.
-    Done at once; within a transaction again at its commit.
+    With ``CACHEOPS_PREFIX`` these are the keys under the prefixes that it returns now for all tables and for the simple
+    cache.  They are removed at once, and within a transaction again at its commit.
     """
     if not is_active():
         return
-    work = WriteSet(everything=True, signals=[(None, None)])
+    write_set = WriteSet(everything=True, signals=[(None, None)])
     for connection in connections.all(initialized_only=True):
         unit = unit_of_work_for(connection.alias)
         if unit.in_transaction:
             unit.record(WriteSet(everything=True))
-    deliver(split_by_prefix(work))
+    deliver(split_by_prefix(write_set))
 
 
-def record(
-    model: type[Model], using: str, work: WriteSet, *obj_dicts: dict[str, Any] | None, by_hand: bool = False
+def record_write(
+    model: type[Model], using: str, write_set: WriteSet, *obj_dicts: dict[str, Any] | None, is_manual: bool = False
 ) -> None:
-    """Have `work` done once what this task wrote is committed; then tell receivers of ``cache_invalidated``."""
-    if is_active() and work:
-        work.signals += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
-        unit_of_work_for(using).record(work, by_hand)
+    """Record `write_set` in the unit of work of `using`, which sends it once the transaction is committed.
+
+    Then ``cache_invalidated`` is sent for `model`, once for each of `obj_dicts`.  With `is_manual` errors of Redis are
+    raised to the caller.
+    """
+    if is_active() and write_set:
+        write_set.signals += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
+        unit_of_work_for(using).record(write_set, is_manual)
 
 
 def is_active() -> bool:
-    """Writes invalidate here and now: the cache is enabled and this task is not within `no_invalidation`."""
+    """Return whether writes invalidate: the cache is enabled and this task is not within `no_invalidation`."""
     return settings.CACHEOPS_ENABLED and not _depth.get()
 
 
@@ -82,7 +87,7 @@ _depth: ContextVar[int] = ContextVar("cacheops_no_invalidation", default=0)
 
 
 class _NoInvalidation(ContextDecorator):
-    """Turns invalidation off for this task: ``with no_invalidation: ...`` or ``@no_invalidation``."""
+    """Switch invalidation off for this task: ``with no_invalidation: ...`` or ``@no_invalidation``."""
 
     def __enter__(self) -> _NoInvalidation:
         _depth.set(_depth.get() + 1)

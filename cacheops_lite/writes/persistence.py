@@ -1,4 +1,4 @@
-"""What saves and inserts changed, as work for the unit of work."""
+"""Record what saves, inserts and deletes of instances changed, as write sets."""
 
 from __future__ import annotations
 
@@ -13,106 +13,132 @@ from ..schema import Tokenizer, add_prepared, columns, field_traits, is_known_af
 from ..signals import cache_invalidated
 from ..store import InsertedRows, WriteSet
 from ..utils import error_boundary
-from .before_image import BeforeImageRead, wanted_of
-from .manual import record
-from .row_changes import row_came, row_changed
-from .row_images import Snapshot, Table, generated, has_makers, replaced, snapshot, table_names, tables_of, written_by
+from .before_image import BeforeImage, required_columns_of
+from .manual import record_write
+from .row_changes import insert_changes, update_changes
+from .row_images import (
+    RowValues,
+    Table,
+    attnames_replaced,
+    generated_attnames,
+    has_custom_pre_save,
+    instance_values,
+    saved_attnames,
+    table_names,
+    tables_of,
+)
 
 
-def saved(
+def record_save(
     instance: Model,
-    found: BeforeImageRead | None,
-    told: Snapshot,
+    before_image: BeforeImage | None,
+    read_values: RowValues,
     created: bool,
-    written: Collection[str] | None,
+    update_fields: Collection[str] | None,
     using: str,
-    lost: Collection[str] = (),
-    read_again: Collection[str] = (),
+    forgotten: Collection[str] = (),
+    unreliable: Collection[str] = (),
 ) -> None:
     """Record that `instance` was saved.
 
-    `found` is its look, `told` what only the database knows since, `written` the names that save() was limited to,
-    `lost` those of which the instance does not hold any more what was written, `read_again` those that are known only
-    as far as they are `told`.
+    `read_values` were read from the database after the save, as only the database knows them.  `forgotten` are attnames
+    that were written and that the instance has no value of any more.  For the attnames in `unreliable` only
+    `read_values` count, not what the instance has.
     """
     model, vendor = type(instance), connections[using].vendor
-    held = snapshot(instance)
-    for name in read_again:
-        held.pop(name, None)
-    held.update(told)
+    values = instance_values(instance)
+    for name in unreliable:
+        values.pop(name, None)
+    values.update(read_values)
     if created:
-        _record_insert(model, held, found, using)
-    elif found is None or found.pk != instance.pk or not (found.held or found.is_idle):
-        _record_unknown(model, held, using)
+        _record_insert(model, values, before_image, using)
+        return
+    is_known = (
+        before_image is not None and before_image.pk == instance.pk and (before_image.values or before_image.is_skipped)
+    )
+    if before_image is None or not is_known:
+        _record_unknown(model, values, using)
+        return
+    # The read may have skipped columns that a dependency shape needs which was registered meanwhile.  The invalidation
+    # then finds no image for that shape and drops the table version.
+    attnames = _attnames_written_by(instance, update_fields, forgotten)
+    old = before_image.values
+    new = {name: value for name, value in old.items() if name not in attnames}
+    new.update((name, value) for name, value in values.items() if name in attnames)
+    changes = error_boundary.call_or_default(
+        "A save can't be analysed, so its tables are invalidated",
+        lambda: update_changes(model, old, new, attnames, vendor),
+        None,
+    )
+    if changes is None:
+        _record_unknown(model, values, using)
     else:
-        # Should a shape come meanwhile that reads what an idle look did not, it finds no image, and drops the table.
-        attnames = _written_attnames(instance, written, lost)
-        new = {name: value for name, value in found.held.items() if name not in attnames}
-        new.update((name, value) for name, value in held.items() if name in attnames)
-        changes = error_boundary.call_or_default(
-            "A save can't be analysed, so its tables are invalidated",
-            lambda: row_changed(model, found.held, new, attnames, vendor),
-            None,
-        )
-        if changes is None:
-            _record_unknown(model, held, using)
-            return
-        record(model, using, WriteSet(changes=changes), dict(found.held), dict(new))
+        record_write(model, using, WriteSet(changes=changes), dict(old), dict(new))
 
 
-def deleted(instance: Model, using: str) -> None:
-    """Record that the row of `instance` went, of which nothing else is known."""
-    _record_unknown(type(instance), snapshot(instance), using)
+def record_delete(instance: Model, using: str) -> None:
+    """Record that the row of `instance` was deleted, where nothing is known of it but the instance."""
+    _record_unknown(type(instance), instance_values(instance), using)
 
 
-def _record_insert(model: type[Model], held: Snapshot, found: BeforeImageRead | None, using: str) -> None:
-    changes = row_came(model, held, connections[using].vendor)
-    # With a key given, rows of multi-table parents may have been there before.
-    tables = {change.table for change in changes[1:]} if found is not None else set()
-    record(model, using, WriteSet(changes=changes, tables=tables), dict(held))
+def _record_insert(model: type[Model], values: RowValues, before_image: BeforeImage | None, using: str) -> None:
+    changes = insert_changes(model, values, connections[using].vendor)
+    # An instance that came with a key may have had rows in the tables of its multi-table parents before.
+    tables = {change.table for change in changes[1:]} if before_image is not None else set()
+    record_write(model, using, WriteSet(changes=changes, tables=tables), dict(values))
 
 
-def _record_unknown(model: type[Model], held: Snapshot, using: str) -> None:
-    """What the row was is not known: drop the table versions."""
-    record(model, using, WriteSet(tables=table_names(model)), dict(held))
+def _record_unknown(model: type[Model], values: RowValues, using: str) -> None:
+    """Drop the table versions, as the row before the write is not known."""
+    record_write(model, using, WriteSet(tables=table_names(model)), dict(values))
 
 
-def _written_attnames(instance: Model, names: Collection[str] | None, lost: Collection[str]) -> set[str]:
-    told, model = instance.__dict__, type(instance)
-    written = written_by(model, None if names is None else frozenset(names))
-    return {attname for attname in written if attname in told or attname in lost or attname in generated(model)}
+def _attnames_written_by(
+    instance: Model, update_fields: Collection[str] | None, forgotten: Collection[str]
+) -> set[str]:
+    loaded, model = instance.__dict__, type(instance)
+    saved = saved_attnames(model, None if update_fields is None else frozenset(update_fields))
+    generated = generated_attnames(model)
+    return {attname for attname in saved if attname in loaded or attname in forgotten or attname in generated}
 
 
-def held_before(model: type[Model], instances: Iterable[Model]) -> list[dict[str, Any]]:
-    """What `created` takes to find out whether fields changed what instances hold of others."""
-    return [dict(instance.__dict__) for instance in instances] if has_makers(model) else []
+def values_before_insert(model: type[Model], instances: Iterable[Model]) -> list[dict[str, Any]]:
+    """Copy the instances' values, so that `record_bulk_create` finds those that a field's ``pre_save()`` changes."""
+    return [dict(instance.__dict__) for instance in instances] if has_custom_pre_save(model) else []
 
 
-def created(model: type[Model], instances: Sequence[Model], using: str, before: Sequence[dict[str, Any]] = ()) -> None:
-    """Record that rows were, or may have been, inserted in bulk."""
+def record_bulk_create(
+    model: type[Model], instances: Sequence[Model], using: str, before: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Record that the rows of `instances` were, or may have been, inserted; `before` is from `values_before_insert`."""
     vendor = connections[using].vendor
-    wanted = wanted_of(model)
-    if wanted is None or any(map(replaced, instances, before)):
-        record(model, using, WriteSet(tables=table_names(model)))
+    required = required_columns_of(model)
+    if required is None or any(map(attnames_replaced, instances, before)):
+        record_write(model, using, WriteSet(tables=table_names(model)))
         return
     arrivals = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
-            InsertedRows(table.name, _met(table, wanted.shapes[table.name], instances, vendor))
+            InsertedRows(table.name, _conditions_met(table, required.shapes[table.name], instances, vendor))
             for table in tables_of(model)
         ],
         None,
     )
     if arrivals is None:
-        record(model, using, WriteSet(tables=table_names(model)))
+        record_write(model, using, WriteSet(tables=table_names(model)))
         return
-    work = WriteSet(changes=[*arrivals] if instances else [])
-    is_heard = cache_invalidated.has_listeners(model._meta.concrete_model)
-    record(model, using, work, *(map(snapshot, instances) if is_heard else ()))
+    write_set = WriteSet(changes=[*arrivals] if instances else [])
+    has_receivers = cache_invalidated.has_listeners(model._meta.concrete_model)
+    record_write(model, using, write_set, *(map(instance_values, instances) if has_receivers else ()))
 
 
-def _met(table: Table, shapes: Collection[str], instances: Sequence[Model], vendor: str) -> dict[str, set[str]]:
-    """What the instances' rows meet of each shape; without those of which some row does not tell."""
+def _conditions_met(
+    table: Table, shapes: Collection[str], instances: Sequence[Model], vendor: str
+) -> dict[str, set[str]]:
+    """Return, by shape, the joined conditions that the instances' rows meet.
+
+    Shapes with a column whose token is unknown for some instance are left out.
+    """
     tokens: dict[str, list[str] | None] = {}
     met = {}
     for shape in shapes:
@@ -120,27 +146,25 @@ def _met(table: Table, shapes: Collection[str], instances: Sequence[Model], vend
         for column in names:
             if column not in tokens:
                 tokens[column] = _tokens(table.fields.get(column), instances, vendor)
-        columns_told = [found for column in names if (found := tokens[column]) is not None]
-        if len(columns_told) == len(names):
-            pairs = (
-                [f"{column}={token}" for token in found] for column, found in zip(names, columns_told, strict=True)
-            )
+        known = [found for column in names if (found := tokens[column]) is not None]
+        if len(known) == len(names):
+            pairs = ([f"{column}={token}" for token in found] for column, found in zip(names, known, strict=True))
             met[shape] = set(map("&".join, zip(*pairs, strict=True))) if names else {""}
     return met
 
 
-# Types whose equal values have the same token; times of one zone may be equal and yet an hour apart.
-_TOLD_BY_VALUE = (int, str, bool, uuid.UUID)
+# Types whose equal values have the same token.  Not datetimes: two of one time zone may be equal and an hour apart.
+_TYPES_WITH_TOKENS_BY_VALUE = (int, str, bool, uuid.UUID)
 
 
 def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
-    """The tokens of a field in each of the instances, None if one of them does not know."""
+    """Return the tokens of a field of each instance; None if that of any instance is unknown."""
     tokenize = None if field is None else columns.tokenizer(field, vendor)
     if field is None or tokenize is None or not is_known_after_save(field):
         return None
     kind = field_traits.passthrough_type(field)
-    # Many rows hold the same.
-    known: dict[Any, str | None] | None = {} if kind in _TOLD_BY_VALUE else None
+    # Many rows may share a value, so tokens are kept by value.
+    known: dict[Any, str | None] | None = {} if kind in _TYPES_WITH_TOKENS_BY_VALUE else None
     tokens = []
     for instance in instances:
         value = instance.__dict__.get(field.attname, field)
@@ -157,9 +181,10 @@ def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: s
 
 
 def _token(field: Field[Any, Any], tokenize: Tokenizer, value: Any) -> str | None:
-    # A key that is still missing the database gave, where it told none.
+    # The field itself stands for a value that is not loaded.  A key that is still None was made by the database, which
+    # did not return it.
     if value is field or hasattr(value, "resolve_expression") or (value is None and field.primary_key):
         return None
-    held: dict[str, Any] = {}
-    add_prepared(held, field, value)
-    return columns.apply_tokenizer(tokenize, held[field.attname]) if held else None
+    found: dict[str, Any] = {}
+    add_prepared(found, field, value)
+    return columns.apply_tokenizer(tokenize, found[field.attname]) if found else None

@@ -1,6 +1,6 @@
-"""Row images: what a row was before a write and what it is after, as tokens.
+"""Row images: the column values of a row before or after a write, as tokens.
 
-An image belongs to a table, not to a model: a multi-table child's row gives one for each of its tables.
+An image belongs to a table, not to a model: a row of a multi-table child has one image for each of its tables.
 """
 
 from __future__ import annotations
@@ -16,107 +16,116 @@ from django.db.models.expressions import BaseExpression, Combinable
 from ..conf import on_change
 from ..schema import FieldPreparer, Tokenizer, columns, field_traits, name_in_keys, overrides
 
-# {attname: value as the database gets it}; what is not known is not there.
-Snapshot = Mapping[str, Any]
+# {attname: value as it is passed to the database}; unknown values are left out.
+RowValues = Mapping[str, Any]
+
+_ABSENT = object()
+_EXPRESSIONS = (BaseExpression, Combinable)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table that holds a part of a model's rows; columns by their (quoted) name.  There is one of each."""
+    """A table that stores a part of a model's rows; `fields` are by (quoted) column name.
+
+    There is one object for each table of a model, so it is compared by identity.
+    """
 
     name: str
     fields: Mapping[str, Field[Any, Any]]
     pk: Field[Any, Any]
 
 
-def owners_of(model: type[Model]) -> list[type[Model]]:
-    """The models whose tables `model`'s rows lie in: its own, and its multi-table parents'."""
+def table_models(model: type[Model]) -> list[type[Model]]:
+    """Return the models whose tables store `model`'s rows: its concrete model and that one's multi-table parents."""
     concrete = model._meta.concrete_model
     if concrete is None:
         raise TypeError(f"{model.__name__} is abstract: it has no rows")
-    return [owner for owner in (concrete, *concrete._meta.all_parents) if not owner._meta.proxy]
+    return [each for each in (concrete, *concrete._meta.all_parents) if not each._meta.proxy]
 
 
 @cache
 def tables_of(model: type[Model]) -> tuple[Table, ...]:
-    """The tables that `model`'s rows lie in."""
+    """Return the tables that store `model`'s rows, the model's own first."""
     return tuple(
         Table(
-            name_in_keys(owner._meta.db_table),
-            {name_in_keys(str(field.column)): field for field in owner._meta.local_concrete_fields},
-            owner._meta.pk,
+            name_in_keys(each._meta.db_table),
+            {name_in_keys(str(field.column)): field for field in each._meta.local_concrete_fields},
+            each._meta.pk,
         )
-        for owner in owners_of(model)
+        for each in table_models(model)
     )
 
 
 def table_names(model: type[Model]) -> set[str]:
-    """The names in keys of the tables that `model`'s rows lie in."""
+    """Return the names, as used in keys, of the tables that store `model`'s rows."""
     return {table.name for table in tables_of(model)}
 
 
-def unwrapped(instance: Model) -> Model:
-    """The instance itself, where a lazy object stands for it, as ``request.user`` is one."""
-    # Of a lazy object methods are those of what it stands for.
+def unwrap_lazy(instance: Model) -> Model:
+    """Return the instance itself in place of a lazy object such as ``request.user``."""
+    # Methods of a lazy object are bound to the object that it wraps.
     return instance if type(instance) is instance.__class__ else instance.serializable_value.__self__  # type: ignore
 
 
-def snapshot(instance: Model) -> dict[str, Any]:
-    """What `instance` holds, of everything that is loaded.
+def instance_values(instance: Model) -> dict[str, Any]:
+    """Return the values of `instance` by attname, as far as it has loaded them.
 
-    Left out is what only the database knows: deferred fields, expressions, generated columns.
+    Values that only the database knows are left out: deferred fields, expressions, generated columns.
     """
-    held: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     values = instance.__dict__
-    for each in _told_by_instances(type(instance)):
+    for each in _instance_entries(type(instance)):
         value = values.get(each.attname, _ABSENT)
         if value is not _ABSENT and not isinstance(value, _EXPRESSIONS):
-            each.add_prepared(held, value)
-    return held
-
-
-_ABSENT = object()
-_EXPRESSIONS = (BaseExpression, Combinable)
+            each.add_prepared(found, value)
+    return found
 
 
 @lru_cache(maxsize=1024)
-def _told_by_instances(model: type[Model]) -> tuple[FieldPreparer, ...]:
+def _instance_entries(model: type[Model]) -> tuple[FieldPreparer, ...]:
+    """Return entries for the fields of which an instance has, after save(), the value that the database stores."""
     return tuple(
         FieldPreparer(field) for field in model._meta.concrete_fields if field_traits.is_known_after_save(field)
     )
 
 
 @lru_cache(maxsize=1024)
-def written_by(model: type[Model], names: frozenset[str] | None) -> frozenset[str]:
-    """The attnames that a save may write which is limited to `names`, if they are given."""
+def saved_attnames(model: type[Model], update_fields: frozenset[str] | None) -> frozenset[str]:
+    """Return the attnames that a save may write; None for `update_fields` means all fields."""
     return frozenset(
         field.attname
         for field in model._meta.concrete_fields
-        if names is None or field.name in names or field.attname in names or isinstance(field, GeneratedField)
+        if update_fields is None
+        or field.name in update_fields
+        or field.attname in update_fields
+        or isinstance(field, GeneratedField)
     )
 
 
 @lru_cache(maxsize=1024)
-def generated(model: type[Model]) -> frozenset[str]:
-    """The attnames of generated columns, which each write may change."""
+def generated_attnames(model: type[Model]) -> frozenset[str]:
+    """Return the attnames of generated columns, which each write may change."""
     return frozenset(field.attname for field in model._meta.concrete_fields if isinstance(field, GeneratedField))
 
 
-def replaced(instance: Model, before: Mapping[str, Any]) -> list[str]:
-    """The attnames of which the instance holds something else than `before` it was written, of those whose fields store
-    what it holds: another field may have put it there too late."""
+def attnames_replaced(instance: Model, before: Mapping[str, Any]) -> list[str]:
+    """Return the attnames whose values were replaced on the instance while it was saved.
+
+    `before` is the instance's ``__dict__`` before the save.  Only fields that store the instance's value unchanged
+    count: a ``pre_save()`` of another field may have replaced the value after it was written.
+    """
     values = instance.__dict__
     return [
         name
-        for name in _stored_as_held(type(instance))
+        for name in _attnames_stored_unchanged(type(instance))
         if name in before and before[name] is not values.get(name) and not isinstance(before[name], _EXPRESSIONS)
     ]
 
 
-def returned(instance: Model, before: Mapping[str, Any]) -> list[str]:
-    """The attnames of which the instance holds what the statement returned for an expression, since Django 6.0.
+def attnames_returned(instance: Model, before: Mapping[str, Any]) -> list[str]:
+    """Return the attnames whose expressions were replaced by values that the statement returned (Django 6.0 and later).
 
-    That is what the field shows, which may be another value than the database holds.
+    Such a value is what the field shows, which may differ from what the database stores.
     """
     values = instance.__dict__
     return [
@@ -128,7 +137,7 @@ def returned(instance: Model, before: Mapping[str, Any]) -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def _stored_as_held(model: type[Model]) -> tuple[str, ...]:
+def _attnames_stored_unchanged(model: type[Model]) -> tuple[str, ...]:
     options: Any = model._meta
     returned = {*options.pk_fields, *getattr(options, "db_returning_fields", ())}
     return tuple(
@@ -138,41 +147,46 @@ def _stored_as_held(model: type[Model]) -> tuple[str, ...]:
     )
 
 
-def has_makers(model: type[Model]) -> bool:
-    """A field of somebody else's makes up what it stores, and may do so with others'."""
-    return len(_told_by_instances(model)) < len([each for each in model._meta.concrete_fields if not each.generated])
+def has_custom_pre_save(model: type[Model]) -> bool:
+    """Return whether a field computes what it stores, and so may change the instance's values of other fields."""
+    return len(_instance_entries(model)) < len([each for each in model._meta.concrete_fields if not each.generated])
 
 
-def untold(instance: Model) -> list[str]:
-    """The attnames that only the database knows after a save: expressions, generated columns, what fields make up; all
-    where the model has its own way to write, as those that count their versions have."""
+def attnames_unknown_after_save(instance: Model) -> list[str]:
+    """Return the attnames whose values only the database knows after a save.
+
+    These are expressions, generated columns and values that fields compute.  It is all attnames where the model
+    overrides how Django writes rows, for example to increment a version column.
+    """
     kind: Any = type(instance)
     if not (overrides.is_django_method(kind, "_do_update") and overrides.is_django_method(kind, "_do_insert")):
         return [field.attname for field in kind._meta.concrete_fields]
     values = instance.__dict__
-    told = _told_by_instances(type(instance))
-    computed = [each.attname for each in told if isinstance(values.get(each.attname), _EXPRESSIONS)]
-    return [*computed, *_untold_by_instances(type(instance))]
+    entries = _instance_entries(type(instance))
+    expressions = [each.attname for each in entries if isinstance(values.get(each.attname), _EXPRESSIONS)]
+    return [*expressions, *_attnames_not_on_instances(type(instance))]
 
 
 @lru_cache(maxsize=1024)
-def _untold_by_instances(model: type[Model]) -> tuple[str, ...]:
-    told = {each.attname for each in _told_by_instances(model)}
-    return tuple(field.attname for field in model._meta.concrete_fields if field.attname not in told)
+def _attnames_not_on_instances(model: type[Model]) -> tuple[str, ...]:
+    known = {each.attname for each in _instance_entries(model)}
+    return tuple(field.attname for field in model._meta.concrete_fields if field.attname not in known)
 
 
 class Image(Mapping[str, str]):
-    """Tokens of those columns of a table that a row tells and that have some, made when they are asked for."""
+    """The tokens of a row by column of one table, made when they are first asked for.
 
-    __slots__ = ("_held", "_tokenizers", "_tokens")
+    Columns whose value is unknown or has no token are missing.
+    """
 
-    def __init__(self, table: Table, held: Snapshot, vendor: str):
-        self._held = held
+    __slots__ = ("_tokenizers", "_tokens", "_values")
+
+    def __init__(self, table: Table, values: RowValues, vendor: str):
+        self._values = values
         self._tokenizers = _tokenizers(table, vendor)
         self._tokens: dict[str, str | None] = {}
 
     def get(self, column: str, default: Any = None) -> Any:
-        """The token of `column`, `default` if it has none."""
         tokens = self._tokens
         if column not in tokens:
             tokens[column] = self._token(column)
@@ -181,9 +195,9 @@ class Image(Mapping[str, str]):
 
     def _token(self, column: str) -> str | None:
         attname, tokenize = self._tokenizers.get(column, ("", None))
-        if tokenize is None or attname not in self._held:
+        if tokenize is None or attname not in self._values:
             return None
-        return columns.apply_tokenizer(tokenize, self._held[attname])
+        return columns.apply_tokenizer(tokenize, self._values[attname])
 
     def __getitem__(self, column: str) -> str:
         token: str | None = self.get(column)
@@ -200,7 +214,7 @@ class Image(Mapping[str, str]):
 
 @cache
 def _tokenizers(table: Table, vendor: str) -> dict[str, tuple[str, Tokenizer]]:
-    """The columns that have tokens: their attnames, and what makes the tokens."""
+    """Return, for each column that has tokens, its attname and the function that makes them."""
     found = ((column, field.attname, columns.tokenizer(field, vendor)) for column, field in table.fields.items())
     return {column: (attname, tokenize) for column, attname, tokenize in found if tokenize is not None}
 

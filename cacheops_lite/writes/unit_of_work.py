@@ -1,9 +1,4 @@
-"""The unit of work: what a connection's transaction wrote, kept until it is committed.
-
-Django's own ``on_commit`` knows what a rollback, also one to a savepoint, makes undone: it forgets the callbacks that
-were registered within.  A unit of work keeps weak references to its callbacks, so those that Django forgot are gone here as
-well.  A callback that is gone too late would invalidate too much, never too little.
-"""
+"""The unit of work: what a connection's transaction wrote, kept until the transaction is committed."""
 
 from __future__ import annotations
 
@@ -14,42 +9,35 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..store import Fence, WriteSet, postpone, release, split_by_prefix
+from .commit_callbacks import CallbackReferences, CommitCallback, live_callbacks, pending_write_sets, register
 from .operation_scope import OperationScope
-from .session_state import SnapshotRequests, TemporaryTables, Unmanaged, pins_snapshots
-from .write_barrier import deliver, deliver_surely, invalidate_and_fence
-
-
-class _Batch:
-    """The work of one level of savepoints, alive as long as Django means to commit it."""
-
-    def __init__(self, unit: UnitOfWork, savepoints: frozenset[str | None]):
-        self.unit = unit
-        self.savepoints = savepoints
-        self.write_set: dict[str, WriteSet] = {}
-
-    def __call__(self) -> None:
-        self.unit.commit()
+from .session_state import SnapshotRequests, TemporaryTables, UnmanagedTransaction, pins_snapshots
+from .write_barrier import deliver, deliver_logging_errors, invalidate_and_fence
 
 
 class UnitOfWork:
-    """What a connection wrote and did not commit yet, and whether it may use the cache meanwhile."""
+    """What a connection has written and not yet committed, and whether it may use the cache meanwhile.
+
+    Write sets are kept by key prefix.
+    """
 
     def __init__(self, connection: BaseDatabaseWrapper):
         self._connection = weakref.proxy(connection)
-        self._batches: list[weakref.ref[_Batch]] = []
-        # Atomic blocks that count as not there: see `testing.as_autocommit`.
+        self._callbacks: CallbackReferences = []
+        # The number of atomic blocks to ignore: see `testing.as_autocommit`.
         self.hidden_blocks = 0
-        # In manual transaction management: what is to be done again at the commit, of which nobody tells.
-        self._uncommitted: dict[str, WriteSet] = {}
-        # The same within an atomic block in which a statement may have committed: such blocks are torn.
-        self._is_torn = False
+        # Invalidations that were sent already and are sent again when the transaction ends.  Django does not announce
+        # that end where autocommit is off, nor does it know of commits by statements within an atomic block.
+        self._repeat_at_end: dict[str, WriteSet] = {}
+        # Within an atomic block in which a statement may have committed.
+        self._may_be_committed = False
         # While a commit is under way.
         self._fence: Fence | None = None
-        self.unmanaged = Unmanaged(self._connection)
+        self.unmanaged_transaction = UnmanagedTransaction(self._connection)
         self.snapshots = SnapshotRequests(self._connection)
         self.temporary_tables = TemporaryTables(self._connection)
         # Operations in progress, the innermost last.
@@ -57,21 +45,21 @@ class UnitOfWork:
 
     @property
     def scope(self) -> OperationScope | None:
-        """The operation that statements now may belong to."""
+        """The innermost operation in progress."""
         return self.scopes[-1] if self.scopes else None
 
     @contextmanager
-    def within(self, scope: OperationScope) -> Iterator[None]:
-        """Have `scope` claim statements for a while."""
+    def open_scope(self, scope: OperationScope) -> Iterator[None]:
+        """Let `scope` claim statements within this context."""
         self.scopes.append(scope)
         try:
             yield
         finally:
             self.scopes.remove(scope)
 
-    def describing(self, verb: str, *tables: str) -> AbstractContextManager[None]:
-        """Within, statements of `verb` on `tables` are described by the caller, or change nothing."""
-        return self.within(OperationScope(verb, tables))
+    def claiming(self, verb: str, *tables: str) -> AbstractContextManager[None]:
+        """Claim statements of `verb` on `tables` within this context: the caller records what they change."""
+        return self.open_scope(OperationScope(verb, tables))
 
     @property
     def using(self) -> str:
@@ -80,7 +68,7 @@ class UnitOfWork:
 
     @property
     def vendor(self) -> str:
-        """The kind of its database."""
+        """The vendor of the database, such as ``"postgresql"``."""
         return self._connection.vendor
 
     @property
@@ -92,194 +80,195 @@ class UnitOfWork:
 
     @property
     def is_manual(self) -> bool:
-        """Autocommit is off outside of any atomic block: nobody tells when a commit comes."""
+        """Whether autocommit is off outside of any atomic block: Django does not announce the commit."""
         return not self._connection.in_atomic_block and not self._autocommit
 
     @property
     def _autocommit(self) -> bool:
-        # Not get_autocommit(), which connects to the database first: a hit should not need it.
+        # Not get_autocommit(), which connects to the database first: a cache hit should not need a connection.
         connection = self._connection
-        if self.unmanaged.is_begun:
+        if self.unmanaged_transaction.is_begun_by_statement:
             return False
         return connection.autocommit if connection.connection else connection.settings_dict["AUTOCOMMIT"]
 
     @property
     def is_dirty(self) -> bool:
-        """There are writes that others can't see yet, or whose invalidation is still to come; or other tables."""
-        self.settle()
+        """Whether reads may see what must not be cached.
+
+        These are own writes that are not committed or not invalidated yet, and temporary tables in place of models'.
+        """
+        self.deliver_finished_blocks()
         return (
-            self.is_manual or self.temporary_tables.hide_tables or any(batch() is not None for batch in self._batches)
+            self.is_manual
+            or self.temporary_tables.hide_model_tables
+            or any(callback() is not None for callback in self._callbacks)
         )
 
     @property
     def pins_snapshot(self) -> bool:
-        """Reads may see an older state than the versions that were read before them."""
-        return self.in_transaction and (self.snapshots.are_asked_for or pins_snapshots(self._connection))
+        """Whether reads may see a state older than the versions that were read before them."""
+        return self.in_transaction and (self.snapshots.is_requested or pins_snapshots(self._connection))
 
-    def touch(self) -> None:
+    def mark_dirty(self) -> None:
         """Note that the transaction wrote something."""
         if self.in_transaction and not self.is_manual:
-            self._batch()
+            self._callback()
 
-    def record(self, write_set: WriteSet, by_hand: bool = False) -> None:
-        """Have `write_set` done when what was written is committed: now, in autocommit.
+    def record(self, write_set: WriteSet, is_manual: bool = False) -> None:
+        """Send `write_set` once the transaction is committed; in autocommit, send it now.
 
-        As it is written by then, an error of Redis is logged, not raised, unless the work was asked for `by_hand`; in
-        any case the work is done as soon as it can be.
+        The database then has the write already, so errors of Redis are logged.  With `is_manual`, for invalidation that
+        the application asked for, they are raised instead where it is sent now.  Either way it is retried until it
+        succeeds.
         """
         if not write_set:
             return
         if not self.in_transaction or self.is_manual:
-            self.settle()
+            self.deliver_finished_blocks()
             parts = split_by_prefix(write_set)
             if self.is_manual:
-                _add(self._uncommitted, parts)
-            (deliver if by_hand else deliver_surely)(parts)
+                _merge(self._repeat_at_end, parts)
+            (deliver if is_manual else deliver_logging_errors)(parts)
         else:
-            batch = self._batch()
-            # The prefix is that of now: at the commit it may be another host's.
+            callback = self._callback()
+            # The prefix of now: at the commit CACHEOPS_PREFIX may return another one.
             parts = split_by_prefix(write_set)
             for prefix, part in parts.items():
-                batch.write_set.setdefault(prefix, WriteSet()).add(part)
-            if self._is_torn:
-                _add(self._uncommitted, parts)
+                callback.write_sets.setdefault(prefix, WriteSet()).add(part)
+            if self._may_be_committed:
+                _merge(self._repeat_at_end, parts)
 
-    def settle(self) -> None:
-        """Commit what was written within blocks that ended inside of hidden ones, which Django keeps open."""
-        if self._batches and not self.in_transaction and self._connection.in_atomic_block:
-            self.commit()
+    def deliver_finished_blocks(self) -> None:
+        """Send what was written in atomic blocks that have ended inside of hidden ones.
+
+        Django keeps their callbacks until the hidden blocks end.
+        """
+        if self._callbacks and not self.in_transaction and self._connection.in_atomic_block:
+            self.after_commit()
 
     def before_commit(self) -> None:
-        """Hold what is about to be committed: from then on nobody finds in the cache what was before it."""
-        owed = self._owed()
-        _add(owed, self._uncommitted)
-        self._fence_off(owed)
+        """Invalidate and fence what is about to be committed: no reader then finds the old state in the cache."""
+        pending = self._pending()
+        _merge(pending, self._repeat_at_end)
+        self._invalidate_and_fence(pending)
 
-    def before_end(self) -> None:
-        """Likewise, where a transaction that no atomic block began may end, and be committed."""
-        if self._uncommitted and self._fence is None:
-            self._fence_off(self._uncommitted)
+    def before_possible_commit(self) -> None:
+        """Do the same where a transaction outside of atomic blocks may end."""
+        if self._repeat_at_end and self._fence is None:
+            self._invalidate_and_fence(self._repeat_at_end)
 
-    def _fence_off(self, owed: dict[str, WriteSet]) -> None:
-        """Hold the tables of `owed`, and none if that is interrupted."""
-        self._fence = fence = Fence() if owed else None
+    def _invalidate_and_fence(self, write_sets: dict[str, WriteSet]) -> None:
+        """Invalidate `write_sets` and fence their tables; release the fence if that is interrupted."""
+        self._fence = fence = Fence() if write_sets else None
         if fence is not None:
             try:
-                invalidate_and_fence(owed, fence)
+                invalidate_and_fence(write_sets, fence)
             except BaseException:
                 self._fence = None
                 release(fence)
                 raise
 
-    def commit(self) -> None:
-        """Do the work of all batches that are alive, at once."""
-        owed, fence = self._owed(), self._take_fence()
+    def after_commit(self) -> None:
+        """Send what all live callbacks have recorded, at once."""
+        pending, fence = self._pending(), self._take_fence()
 
         def finish() -> None:
-            for batch in self._alive():
-                batch.write_set = {}
-            self._batches.clear()
-            deliver_surely(owed, fence)
+            for callback in live_callbacks(self._callbacks):
+                callback.write_sets = {}
+            self._callbacks.clear()
+            deliver_logging_errors(pending, fence)
 
-        _done_or_postponed(finish, owed, fence)
+        _deliver_or_postpone(finish, pending, fence)
 
-    def commit_failed(self, is_over: Callable[[], bool]) -> None:
-        """To be called when it is not known whether the commit came about; `is_over` tells that it is not under way."""
-        owed, self._uncommitted = self._uncommitted, {}
-        _add(owed, self._owed())
-        self._is_torn = False
+    def after_failed_commit(self, is_finished: Callable[[], bool]) -> None:
+        """Send everything after a commit whose outcome is unknown.
+
+        `is_finished` returns whether the commit is surely not under way any more.
+        """
+        pending, self._repeat_at_end = self._repeat_at_end, {}
+        _merge(pending, self._pending())
+        self._may_be_committed = False
         fence = self._take_fence()
-        if owed:
-            # Where the database does not answer it may still be under way: the hold stands until that is over.
-            _done_or_postponed(lambda: deliver_surely(owed, fence if is_over() else None), owed)
+        if pending:
+            # A database that does not answer may still be committing: the fence then stays until it expires.
+            _deliver_or_postpone(lambda: deliver_logging_errors(pending, fence if is_finished() else None), pending)
 
-    def _owed(self) -> dict[str, WriteSet]:
-        owed: dict[str, WriteSet] = {}
-        for batch in self._alive():
-            for prefix, write_set in batch.write_set.items():
-                owed.setdefault(prefix, WriteSet()).add(write_set)
-        return owed
+    def _pending(self) -> dict[str, WriteSet]:
+        return pending_write_sets(live_callbacks(self._callbacks))
 
     def _take_fence(self) -> Fence | None:
         fence, self._fence = self._fence, None
         return fence
 
-    def flush_early(self) -> None:
-        """To be called after what may have committed without Django's knowing: it can't be undone any more.
+    def after_possible_commit(self) -> None:
+        """Send everything now, after a statement that may have committed without Django's knowledge.
 
-        In an atomic block it is all done once more at its end, whichever that is, and so is what comes after it: on
-        SQLite that is in no transaction.
+        It cannot be rolled back any more.  Within an atomic block all of it is sent again at the end of the block,
+        whether that commits or rolls back.  So is what is written until then: on SQLite that is in no transaction.
         """
-        for batch in self._alive():
-            _add(self._uncommitted, batch.write_set)
-        self._is_torn = self._connection.in_atomic_block
-        again: dict[str, WriteSet] = {}
-        _add(again, self._uncommitted)
-        deliver_surely(again)
+        for callback in live_callbacks(self._callbacks):
+            _merge(self._repeat_at_end, callback.write_sets)
+        self._may_be_committed = self._connection.in_atomic_block
+        now: dict[str, WriteSet] = {}
+        _merge(now, self._repeat_at_end)
+        deliver_logging_errors(now)
 
-    def committed(self) -> None:
-        """To be called when a transaction ended of which no block tells all: what others read before it falls again."""
-        self._is_torn = False
-        self.unmanaged.ended()
-        if self._uncommitted:
-            write_set, self._uncommitted = self._uncommitted, {}
+    def after_end(self) -> None:
+        """Send again, after the transaction has ended, what was sent before.
+
+        Until the end other readers read the state before the transaction, and may have cached it.
+        """
+        self._may_be_committed = False
+        self.unmanaged_transaction.mark_ended()
+        if self._repeat_at_end:
+            write_sets, self._repeat_at_end = self._repeat_at_end, {}
             fence = self._take_fence()
-            _done_or_postponed(partial(deliver_surely, write_set, fence), write_set, fence)
+            _deliver_or_postpone(partial(deliver_logging_errors, write_sets, fence), write_sets, fence)
 
-    def hide(self) -> tuple[int, list[weakref.ref[_Batch]]]:
-        """Let the blocks that are open count as not there, and return what `restore` takes."""
-        state = self.hidden_blocks, self._batches
-        self.hidden_blocks, self._batches = len(self._connection.atomic_blocks), []
+    def hide_blocks(self) -> tuple[int, CallbackReferences]:
+        """Ignore the atomic blocks that are open, and return the state for `restore_blocks`."""
+        state = self.hidden_blocks, self._callbacks
+        self.hidden_blocks, self._callbacks = len(self._connection.atomic_blocks), []
         return state
 
-    def restore(self, state: tuple[int, list[weakref.ref[_Batch]]]) -> None:
-        """Undo `hide`."""
-        self.settle()
-        self.hidden_blocks, batches = state
-        self._batches = [*batches, *self._batches]
+    def restore_blocks(self, state: tuple[int, CallbackReferences]) -> None:
+        """Undo `hide_blocks`."""
+        self.deliver_finished_blocks()
+        self.hidden_blocks, callbacks = state
+        self._callbacks = [*callbacks, *self._callbacks]
 
-    def _alive(self) -> list[_Batch]:
-        return [batch for reference in self._batches if (batch := reference()) is not None]
-
-    def _batch(self) -> _Batch:
+    def _callback(self) -> CommitCallback:
+        """Return the callback of the savepoints that are open now; register it if it is new."""
         savepoints = frozenset(self._connection.savepoint_ids)
-        alive = self._alive()
-        for batch in alive:
-            if batch.savepoints == savepoints:
-                return batch
-        batch = _Batch(self, savepoints)
-        transaction.on_commit(batch, using=self._connection.alias)
-        self._go_first()
-        self._batches = [*map(weakref.ref, alive), weakref.ref(batch)]
-        return batch
-
-    def _go_first(self) -> None:
-        """Put our callback before all others: one of theirs that raises would keep it from being called.
-
-        Not in the transactions of a TestCase, which never call any; ``captureOnCommitCallbacks`` counts them there.
-        """
-        connection = self._connection
-        if not getattr(connection.atomic_blocks[0], "_from_testcase", False):
-            connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+        live = live_callbacks(self._callbacks)
+        for callback in live:
+            if callback.savepoints == savepoints:
+                return callback
+        callback = CommitCallback(self.after_commit, savepoints)
+        register(callback, self._connection)
+        self._callbacks = [*map(weakref.ref, live), weakref.ref(callback)]
+        return callback
 
 
-def _done_or_postponed(deliver: Callable[[], None], owed: dict[str, WriteSet], fence: Fence | None = None) -> None:
-    """Deliver what is owed for a commit; later, if something interrupts it."""
+def _deliver_or_postpone(
+    deliver: Callable[[], None], write_sets: dict[str, WriteSet], fence: Fence | None = None
+) -> None:
+    """Call `deliver` after a commit; if it is interrupted, leave `write_sets` to the background thread."""
     try:
         deliver()
     except BaseException:
-        postpone(owed, fence)
+        postpone(write_sets, fence)
         raise
 
 
-def _add(kept: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
-    """Add works by prefix to those that are kept for a second time; signals are given once."""
+def _merge(into: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
+    """Add write sets that are sent a second time; without their notices, as signals are sent once."""
     for prefix, write_set in write_sets.items():
-        kept.setdefault(prefix, WriteSet()).add(replace(write_set, signals=[]))
+        into.setdefault(prefix, WriteSet()).add(replace(write_set, signals=[]))
 
 
-def unit_of_work_of(connection: BaseDatabaseWrapper) -> UnitOfWork:
-    """The unit of work of a connection, which belongs to one task like the connection itself."""
+def unit_of_work_on(connection: BaseDatabaseWrapper) -> UnitOfWork:
+    """Return the unit of work of a connection, which belongs to one task like the connection itself."""
     unit = connection.__dict__.get("_cacheops_unit_of_work")
     if unit is None:
         unit = UnitOfWork(connection)
@@ -288,22 +277,22 @@ def unit_of_work_of(connection: BaseDatabaseWrapper) -> UnitOfWork:
 
 
 def unit_of_work_for(using: str) -> UnitOfWork:
-    """The unit of work of this task's connection to the database `using`."""
-    return unit_of_work_of(connections[using])
+    """Return the unit of work of this task's connection to the database `using`."""
+    return unit_of_work_on(connections[using])
 
 
 def is_dirty(databases: Iterable[str]) -> bool:
-    """Any of this task's connections to `databases` has uncommitted writes."""
+    """Return whether any of this task's connections to `databases` has uncommitted writes."""
     return any(unit_of_work_for(using).is_dirty for using in databases)
 
 
 def may_fill(databases: Iterable[str]) -> bool:
-    """What this task reads from `databases` is as new as the versions that it read before."""
+    """Return whether reads of `databases` see a state as new as the versions that were read before them."""
     units = [unit_of_work_for(using) for using in databases]
     return not any(unit.is_dirty or unit.pins_snapshot for unit in units)
 
 
 def forget_all(**kwargs: Any) -> None:
-    """Take the units of work off all of this task's connections."""
+    """Remove the units of work from all of this task's connections."""
     for connection in connections.all(initialized_only=True):
         connection.__dict__.pop("_cacheops_unit_of_work", None)

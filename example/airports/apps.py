@@ -1,4 +1,4 @@
-"""The app's configuration."""
+"""Configuration of the app."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""Counts cached reads and SQL queries within a block of code."""
+"""Count the cached reads and SQL queries of a block of code."""
 
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -12,7 +12,7 @@ from cacheops_lite.signals import cache_read
 
 @dataclass
 class Counts:
-    """What a block of code cost."""
+    """The numbers of cached reads and SQL queries of a block of code."""
 
     hits: int = 0
     misses: int = 0
@@ -20,7 +20,7 @@ class Counts:
 
     @property
     def from_cache(self):
-        """Whether everything was answered by the cache, nothing by the database."""
+        """Whether the cache answered all reads and the database none."""
         return self.hits > 0 and self.misses == 0 and self.queries == 0
 
     def __str__(self):
@@ -32,7 +32,7 @@ _current: ContextVar[Counts | None] = ContextVar("counts", default=None)
 
 @contextmanager
 def counting():
-    """Yield the Counts of the block; of nested blocks the innermost counts."""
+    """Yield the Counts of the block. Of nested blocks, only the innermost one counts."""
     counts = Counts()
 
     def count_query(execute, sql, params, many, context):
@@ -51,7 +51,7 @@ def counting():
 
 @receiver(cache_read, dispatch_uid="airports.counting")
 def count_cached_read(sender, hit, **kwargs):
-    """Add a cached read to the counts of the block that it happens in."""
+    """Add a cached read to the counts of the current block."""
     counts = _current.get()
     if counts is None:
         return

@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def country_names():
-    """Country names by ISO code, from the system's time zone database.
+    """Return country names by ISO code, from the system's time zone database.
 
-    Empty where the system has none; a country is then called by its code.
+    The result is empty if the system has no such database; countries are then named by their codes.
     """
     for directory in zoneinfo.TZPATH:
         table = Path(directory) / "iso3166.tab"

@@ -1,4 +1,4 @@
-"""The forms of the directory."""
+"""Forms of the directory."""
 
 from zoneinfo import available_timezones
 
@@ -11,13 +11,13 @@ from .models import Airport, City, Region
 
 
 def known_time_zone(name):
-    """Refuse what is neither a time zone of this system nor one in the directory."""
+    """Raise ValidationError unless `name` is a time zone of this system or one in the directory."""
     if name not in available_timezones() and not Airport.objects.filter(tz=name).exists():
         raise ValidationError("Not a known time zone. Write it like Europe/Paris.")
 
 
 class TimeZoneField(forms.CharField):
-    """The name of a time zone; the page suggests those in `datalist#zones`."""
+    """The name of a time zone. The page suggests the names in `datalist#zones`."""
 
     default_validators = [known_time_zone]
 
@@ -26,14 +26,14 @@ class TimeZoneField(forms.CharField):
 
 
 class CodeField(forms.CharField):
-    """A code in capital letters, whichever way it is typed."""
+    """A code that is converted to capital letters."""
 
     def to_python(self, value):
         return super().to_python(value).upper()
 
 
 class AirportForm(forms.ModelForm):
-    """Adds or edits an airport; its region and city are made where they are new."""
+    """Adds or edits an airport, and creates its region and city if they do not exist."""
 
     icao = CodeField(label="ICAO code", max_length=4)
     iata = CodeField(label="IATA code", max_length=3, required=False)
@@ -55,7 +55,7 @@ class AirportForm(forms.ModelForm):
         super().__init__(*args, instance=instance, initial=initial, **kwargs)
 
     def save(self):
-        """Save the airport, its place and its tags; leave the columns that are not in the form."""
+        """Save the airport with its city and tags. Columns that are not in the form are not written."""
         airport = super().save(commit=False)
         columns = None
         if airport.pk:
@@ -74,9 +74,9 @@ class AirportForm(forms.ModelForm):
 
 
 class MassUpdateForm(forms.Form):
-    """Changes all the airports of a country at once."""
+    """Changes all airports of a country at once."""
 
-    tz = TimeZoneField(label="Time zone of them all", max_length=50, required=False)
+    tz = TimeZoneField(label="Time zone of all airports", max_length=50, required=False)
     climb = forms.FloatField(label="Feet to add to each elevation", min_value=-1000, max_value=1000, required=False)
 
     def clean(self):
@@ -84,7 +84,7 @@ class MassUpdateForm(forms.Form):
             raise ValidationError("Give a time zone or a number of feet.")
 
     def changes(self):
-        """The valid form as arguments of `update()`."""
+        """Return the arguments of `update()` that the valid form stands for."""
         changes = {}
         if self.cleaned_data.get("tz"):
             changes["tz"] = self.cleaned_data["tz"]
@@ -94,7 +94,7 @@ class MassUpdateForm(forms.Form):
 
 
 class InvalidateForm(forms.Form):
-    """What to invalidate by hand, and the page to return to."""
+    """Selects what to invalidate manually, and the page to return to."""
 
     AIRPORT, MODEL, EVERYTHING = "airport", "model", "everything"
 

@@ -1,4 +1,4 @@
-"""Loads the directory from the `airportsdata` package."""
+"""Load the directory from the `airportsdata` package."""
 
 import airportsdata
 from django.db import transaction
@@ -11,10 +11,10 @@ BATCH = 1000
 
 
 def load(limit=None, countries=None):
-    """Add the airports that are missing; return how many that were.
+    """Add the airports that are not in the database yet, and return their number.
 
-    `countries` keeps to some ISO codes; `limit` takes that many airports, country by country
-    in order of code. What is there already is left as it is.
+    `countries` is a set of ISO codes to load; `limit` is the number of airports to load, in order of country code and
+    ICAO code. None loads all. Airports that are in the database already are not changed.
     """
     rows = _rows(limit, countries)
     with transaction.atomic():
@@ -56,7 +56,7 @@ def _add_countries(codes):
 
 
 def _add_places(model, parent, keys):
-    """Add the regions or cities that are missing; return all their ids by (parent, name)."""
+    """Add the regions or cities that do not exist yet, and return the ids of all by (parent, name)."""
     present = set(model.objects.nocache().values_list(parent, "name"))
     model.objects.bulk_create(
         [model(**{parent: parent_id, "name": name}) for parent_id, name in sorted(keys - present)],

@@ -1,4 +1,4 @@
-"""Measures reads."""
+"""Measure the times and queries of reads."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -22,7 +22,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A read from an empty cache, then from a filled one, and without a cache."""
+    """Runs of a read: with an empty cache, then with a filled one, and without a cache."""
 
     read: Read
     cold: Run
@@ -39,17 +39,17 @@ class Measurement:
 
     @property
     def warm_queries(self):
-        """The most SQL queries that a warm run needed."""
+        """The highest number of SQL queries of a warm run."""
         return max(run.counts.queries for run in self.warm)
 
     @property
     def hit(self):
-        """Whether every warm run was answered by the cache alone."""
+        """Whether the cache alone answered each warm run."""
         return all(run.counts.from_cache for run in self.warm)
 
     @property
     def correct(self):
-        """Whether all the runs agree with the database."""
+        """Whether the results of all runs equal the database."""
         expected = self.uncached[0].result
         return all(run.result == expected for run in [self.cold, *self.warm])
 
@@ -64,7 +64,7 @@ def timed(function):
 
 
 def measure(read):
-    """Measure a read; the first run is cold only if the cache is empty."""
+    """Measure a read. The first run is cold only if the cache is empty."""
     return Measurement(
         read,
         cold=timed(read.run),

@@ -1,4 +1,4 @@
-"""Countries, their regions and cities, the airports there, and tags on airports."""
+"""Countries, regions, cities, airports, and tags of airports."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -6,7 +6,7 @@ from django.urls import reverse
 
 
 class Country(models.Model):
-    """A country, known by its ISO 3166 code."""
+    """A country, identified by its ISO 3166 code."""
 
     code = models.CharField(max_length=2, unique=True)
     name = models.CharField(max_length=100)
@@ -23,7 +23,7 @@ class Country(models.Model):
 
 
 class Region(models.Model):
-    """A state, province or the like; its name is empty where the source gives none."""
+    """A state or province. Its name is empty if the source has none."""
 
     name = models.CharField(max_length=100, blank=True)
     country = models.ForeignKey(Country, on_delete=models.CASCADE, related_name="regions")
@@ -36,7 +36,7 @@ class Region(models.Model):
 
 
 class City(models.Model):
-    """The place that an airport serves; its name is empty where the source gives none."""
+    """The city that an airport serves. Its name is empty if the source has none."""
 
     name = models.CharField(max_length=100, blank=True)
     region = models.ForeignKey(Region, on_delete=models.CASCADE, related_name="cities")
@@ -50,7 +50,7 @@ class City(models.Model):
 
 
 class Tag(models.Model):
-    """A word about airports."""
+    """A label of airports."""
 
     name = models.CharField(max_length=50, unique=True)
 
@@ -62,7 +62,7 @@ class Tag(models.Model):
 
 
 class Airport(models.Model):
-    """An airport. Its country is kept here too, so that most lists need no join."""
+    """An airport. It refers to its country directly as well, so that most lists need no join."""
 
     icao = models.CharField(
         "ICAO code",

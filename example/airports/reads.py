@@ -1,4 +1,4 @@
-"""Typical reads of the directory, each able to answer with the cache and without it."""
+"""Typical reads of the directory. Each can run with the cache and without it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ READS: list["Read"] = []
 
 @dataclass(frozen=True)
 class Read:
-    """A named read. Its result is made of plain values, so two results can be compared."""
+    """A named read. Its result consists of plain values, so that two results can be compared."""
 
     name: str
     op: str
@@ -34,7 +34,7 @@ class Read:
 def read(name, op):
     """Add the decorated function to READS.
 
-    The function passes every manager that it reads from through its argument.
+    The argument of the function is a callable. The function passes each manager or queryset that it reads from to it.
     """
 
     def register(compute):

@@ -1,4 +1,4 @@
-"""Which Redis the cache runs on."""
+"""Describe the Redis server of the cache."""
 
 from urllib.parse import urlsplit
 
@@ -7,7 +7,10 @@ from django.conf import settings
 
 
 def describe_redis():
-    """Say it in one line, without the password. Raises redis.RedisError if no Redis answers."""
+    """Return its version and address in one line, without the password.
+
+    Raises redis.RedisError if it does not answer.
+    """
     client_class = getattr(settings, "CACHEOPS_CLIENT_CLASS", None)
     if str(client_class).startswith("fakeredis."):
         return "Redis: embedded fakeredis, in process"

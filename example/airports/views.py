@@ -1,4 +1,4 @@
-"""Pages of the directory. They read as if there were no cache."""
+"""Views of the directory. Their code is the same as without a cache."""
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
@@ -20,13 +20,13 @@ PAGE_SIZE = 50
 
 
 def home(request):
-    """All countries, each with its number of airports."""
+    """List all countries, each with its number of airports."""
     countries = Country.objects.annotate(total=Count("airports"))
     return render(request, "airports/home.html", {"countries": countries})
 
 
 def country(request, code):
-    """The airports of a country, a page at a time, possibly only those with some tag."""
+    """List a page of the airports of a country, or of those with one tag."""
     country = _country(code)
     airports = Airport.objects.filter(country=country).select_related("city__region")
     tag = None
@@ -44,7 +44,7 @@ def country(request, code):
 
 
 def airport(request, icao):
-    """An airport, with the others of its city."""
+    """Show an airport and the other airports of its city."""
     airport = _airport(icao)
     neighbours = Airport.objects.none()
     if airport.city.name:
@@ -54,7 +54,7 @@ def airport(request, icao):
 
 
 def add(request):
-    """The form for a new airport."""
+    """Add an airport."""
     country = Country.objects.filter(code=request.GET.get("country", "")).first()
     form = AirportForm(_posted(request), initial={"country": country})
     airport = _saved(form)
@@ -66,7 +66,7 @@ def add(request):
 
 
 def edit(request, icao):
-    """The form for an airport that exists."""
+    """Edit an airport."""
     airport = _airport(icao)
     title, back = f"Edit {airport}", airport.get_absolute_url()
     form = AirportForm(_posted(request), instance=airport)
@@ -78,7 +78,7 @@ def edit(request, icao):
 
 
 def delete(request, icao):
-    """Ask, then delete an airport."""
+    """Ask for confirmation, then delete an airport."""
     airport = _airport(icao)
     if request.method == "POST":
         airport.delete()
@@ -89,14 +89,14 @@ def delete(request, icao):
 
 @require_POST
 def visit(request, icao):
-    """Count a visit, in the database."""
+    """Count a visit in the database."""
     airport = _airport(icao)
     Airport.objects.filter(pk=airport.pk).invalidated_update(views=F("views") + 1)
     return redirect(airport)
 
 
 def mass_update(request, code):
-    """Change all the airports of a country in one statement."""
+    """Change all airports of a country in one statement."""
     country = _country(code)
     form = MassUpdateForm(_posted(request))
     if form.is_valid():
@@ -110,22 +110,22 @@ def mass_update(request, code):
 
 @require_POST
 def invalidate(request):
-    """Invalidate an airport, all airports or everything by hand."""
+    """Invalidate the results that depend on an airport or on any airport, or all results."""
     form = InvalidateForm(request.POST)
     if not form.is_valid():
-        raise BadRequest("Nothing that can be invalidated")
+        raise BadRequest("The request does not say what to invalidate")
     what = form.cleaned_data["what"]
     if what == form.AIRPORT:
         airport = _airport(form.cleaned_data["icao"])
         invalidate_obj(airport)
-        messages.success(request, f"Invalidated what depends on {airport}.")
+        messages.success(request, f"Invalidated all results that depend on {airport}.")
     elif what == form.MODEL:
         invalidate_model(Airport)
-        messages.success(request, "Invalidated what depends on airports.")
+        messages.success(request, "Invalidated all results that depend on airports.")
     else:
         invalidate_all()
-        messages.success(request, "Invalidated everything.")
-    return redirect(_own_page(request, form.cleaned_data["next"]))
+        messages.success(request, "Invalidated all results.")
+    return redirect(_page_of_this_site(request, form.cleaned_data["next"]))
 
 
 def _country(code):
@@ -148,20 +148,20 @@ def _posted(request):
 
 
 def _saved(form):
-    """The airport that the form saved, or None if it was not sent or is not valid."""
+    """Save the form and return the airport, or None if the form was not sent or is not valid."""
     if not form.is_valid():
         return None
     try:
         return form.save()
     except IntegrityError:
-        form.add_error("icao", "Another airport has just taken this code.")
+        form.add_error("icao", "Another airport already has this code.")
         return None
 
 
-def _own_page(request, url):
-    """The URL if it is a page of this site, else the home page."""
-    own = url_has_allowed_host_and_scheme(url, {request.get_host()}, request.is_secure())
-    return url if own and url.startswith("/") else reverse("home")
+def _page_of_this_site(request, url):
+    """Return `url` if it is a page of this site, else the home page."""
+    is_own = url_has_allowed_host_and_scheme(url, {request.get_host()}, request.is_secure())
+    return url if is_own and url.startswith("/") else reverse("home")
 
 
 def _form_page(request, form, title, back):

@@ -1,4 +1,4 @@
-"""Tells, on every page and in headers, what the request cost."""
+"""Show the cached reads and SQL queries of a request on each page and in response headers."""
 
 from airports.counting import counting
 
@@ -6,10 +6,9 @@ PLACEHOLDER = b"<!-- request counts -->"
 
 
 class CountsMiddleware:
-    """Counts cached reads and SQL queries of a request.
+    """Counts the cached reads and SQL queries of a request.
 
-    The counts are known only when the page is finished, so the page carries a placeholder
-    that is replaced here.
+    The counts are known only after the page is rendered, so the template has a placeholder that is replaced here.
     """
 
     def __init__(self, get_response):

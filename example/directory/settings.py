@@ -28,8 +28,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 
-# The cache. Without a server an embedded Redis is used, which lives inside one process: enough
-# to look around, but another process (a worker, a shell) neither sees it nor invalidates it.
+# The cache. Without the URL of a Redis server it runs on an embedded Redis, which belongs to one process. That is
+# enough to explore the example, but other processes (a worker, a shell) can neither read nor invalidate it.
 CACHEOPS = {"airports.*": {"ops": "all", "timeout": 3600}}
 if os.environ.get("CACHEOPS_REDIS"):
     CACHEOPS_REDIS = os.environ["CACHEOPS_REDIS"]
@@ -37,7 +37,7 @@ else:
     CACHEOPS_CLIENT_CLASS = "fakeredis.FakeRedis"
     CACHEOPS_REDIS = {}
 
-# The database. IMMEDIATE makes concurrent writers wait for their turn instead of failing.
+# The database. With IMMEDIATE concurrent writers wait for one another instead of failing.
 DATABASE = os.environ.get("EXAMPLE_DB") or str(BASE_DIR / "var" / "airports.sqlite3")
 if DATABASE != ":memory:":
     Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The project's URLs: the directory is the whole site."""
+"""URLs of the project: the directory of airports is the whole site."""
 
 from django.urls import include, path
 

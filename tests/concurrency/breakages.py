@@ -9,7 +9,7 @@ from dataclasses import replace
 from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidator, protocol, write_set
 from cacheops_lite.store.client import get_client
-from cacheops_lite.writes import before_image, unit_of_work
+from cacheops_lite.writes import before_image, row_locks, unit_of_work
 
 
 def losing_invalidations():
@@ -66,7 +66,7 @@ def keeping_dead_fills():
 
 def looking_without_locks():
     """Others may move the row between look and write."""
-    before_image._locking = before_image._reading
+    before_image.select_for_update = row_locks.select_for_update = row_locks.uncached
 
 
 def flushing_before_the_commit():

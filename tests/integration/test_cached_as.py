@@ -279,7 +279,7 @@ def test_a_coroutine_in_a_disabled_cache_is_just_called(settings):
 
 def test_nothing_to_cache_like_is_an_error():
     """So is what is no queryset, model or saved instance; a list, as a paginator has for an empty page, is not."""
-    with pytest.raises(TypeError, match="Pass a queryset, a model or an object"):
+    with pytest.raises(TypeError, match="at least one queryset, model or instance"):
         cached_as()
     with pytest.raises(TypeError, match="not 5"):
         cached_as(5)

@@ -41,7 +41,7 @@ def clock(monkeypatch):
 
 
 def file_of(cache, key):
-    return cache._file(f"cacheops:s:k:{key}")
+    return cache._path_of(f"cacheops:s:k:{key}")
 
 
 def files_in(directory):
@@ -515,8 +515,8 @@ def test_cleaning_never_removes_what_was_just_renewed(tmp_path):
 
 def hold_the_turn(directory, ready):
     cache = FileCache(directory)
-    with filesystem_cache._turn(cache._file("cacheops:s:k:key")):
-        filesystem_cache._write_temporary(cache._file("cacheops:s:k:key"), b"half", 2**32)
+    with filesystem_cache._directory_lock(cache._path_of("cacheops:s:k:key")):
+        filesystem_cache._write_temporary(cache._path_of("cacheops:s:k:key"), b"half", 2**32)
         ready.set()
         signal.pause()
 

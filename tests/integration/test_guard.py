@@ -15,7 +15,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from cacheops_lite import no_invalidation
 from cacheops_lite.schema import tracked_models
-from cacheops_lite.writes.unit_of_work import unit_of_work_of
+from cacheops_lite.writes.unit_of_work import unit_of_work_on
 from tests.shop.models import Category, Customer, Label, Person, Product, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -236,7 +236,7 @@ def test_a_save_that_fails_leaves_nothing_open(field, value):
     setattr(pen, field, value)
     with pytest.raises((ValueError, IntegrityError)):
         pen.save()
-    assert unit_of_work_of(connection).scope is None
+    assert unit_of_work_on(connection).scope is None
     inks = views_of("inks")
     inks()
     raw("UPDATE shop_product SET views = views + 1")
@@ -271,7 +271,7 @@ def test_a_receiver_that_fails_leaves_nothing_open(receive, signal, step, in_tra
     else:
         with pytest.raises(RuntimeError):
             step()
-        assert unit_of_work_of(connection).scope is None
+        assert unit_of_work_on(connection).scope is None
         inks()
         others()()
     assert inks() == [("inks", 10)]
@@ -303,7 +303,7 @@ def test_links_that_fail_leave_nothing_open():
     with pytest.raises(IntegrityError), transaction.atomic():
         pen.labels.add(label)
         through.objects.bulk_create([through(product=pen, label=label)])
-    assert unit_of_work_of(connection).scope is None
+    assert unit_of_work_on(connection).scope is None
     assert read() == 0
     through.objects.bulk_create([through(product=pen, label=label)])
     assert read() == 1

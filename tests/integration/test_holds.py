@@ -118,7 +118,7 @@ def around_commit(monkeypatch):
     """Calls a function with whether what was held is committed by now: after the hold, and before the flush."""
 
     def arrange(function):
-        hold, flush, held = write_barrier.invalidate_and_fence, write_barrier.deliver_surely, []
+        hold, flush, held = write_barrier.invalidate_and_fence, write_barrier.deliver_logging_errors, []
 
         def holding(work, hold_of_work):
             hold(work, hold_of_work)
@@ -131,7 +131,7 @@ def around_commit(monkeypatch):
             flush(*args)
 
         monkeypatch.setattr("cacheops_lite.writes.unit_of_work.invalidate_and_fence", holding)
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_surely", flushing)
+        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_logging_errors", flushing)
 
     return arrange
 

@@ -1,16 +1,20 @@
 """What is put in place can be taken away again, and is put in place once."""
 
+from inspect import isfunction
+
 import pytest
+from django.contrib.admin.options import BaseModelAdmin
 from django.db import connection, models
+from django.db.backends.utils import CursorWrapper
 from django.db.models.deletion import Collector
 from django.db.models.manager import BaseManager
-from django.db.models.query import QuerySet
+from django.db.models.query import QuerySet, RawQuerySet
 from django.db.models.signals import post_save
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from cacheops_lite import apps, cached_as
-from cacheops_lite.orm import execute_wrapper, queryset
+from cacheops_lite.orm import admin_hooks, cursor_hooks, execute_wrapper, queryset, raw_queryset, save_delete
 from cacheops_lite.schema import tracked_models
 from cacheops_lite.schema.tracked_models import is_tracked
 from tests.shop.models import Customer, Label, Membership, Person, Product, Unwatched, VisibleProduct
@@ -81,6 +85,60 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
         # Defaults of ours.
         *("_cacheops_policy", "_cacheops_cloning", "_cacheops_capture"),
     }
+
+
+@pytest.mark.parametrize(
+    ("patches", "owner"),
+    [
+        (queryset.patches, QuerySet),
+        (raw_queryset._patches, RawQuerySet),
+        (save_delete._patches, models.Model),
+        (save_delete._patches, Collector),
+        (cursor_hooks._patches, CursorWrapper),
+        (admin_hooks._patches, BaseModelAdmin),
+    ],
+    ids=lambda each: each.__name__ if isinstance(each, type) else "",
+)
+def test_replaced_methods_keep_django_s_docstrings(patches, owner):
+    """Which help() and IDEs show to the application's developers."""
+    replaced = {name: patches.original(owner, name) for name in patches.replaced_names(owner)}
+    documented = {name: original.__doc__ for name, original in replaced.items() if isfunction(original)}
+    assert documented
+    assert {name: getattr(owner, name).__doc__ for name, doc in documented.items() if doc} == {
+        name: doc for name, doc in documented.items() if doc
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("get", "count", "exists", "aggregate", "first", "last", "in_bulk", "iterator", "aiterator"),
+        *("update", "bulk_create"),
+    ],
+)
+def test_public_methods_of_querysets_are_documented(name):
+    """No method lost its docstring."""
+    assert getattr(QuerySet, name).__doc__
+
+
+def test_managers_get_no_methods_that_need_a_queryset():
+    """Django copies the methods of a queryset class to its managers: not ``clone`` and ``cloning``."""
+    assert not {"clone", "cloning"} & set(BaseManager._get_queryset_methods(QuerySet))
+
+    class LabelQuerySet(QuerySet):
+        def short(self):
+            return self.filter(text="x")
+
+    manager = BaseManager.from_queryset(LabelQuerySet)
+    assert hasattr(manager, "short")
+    for each in (BaseManager, manager, type(Label.objects), LabelQuerySet.as_manager()):
+        assert not hasattr(each, "clone")
+        assert not hasattr(each, "cloning")
+        for name in ("cache", "nocache", "inplace", "invalidated_update"):
+            assert hasattr(each, name)
+    labels = LabelQuerySet(Label)
+    assert labels.cloning(0).short() is labels
+    assert labels.clone() is not labels
 
 
 def test_managers_steer_caching_too(store, is_hit, reads):

@@ -311,9 +311,9 @@ def test_without_the_cache_tags_give_the_same(n, settings):
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        ("cached_as", "{% cached_as %} needs a queryset"),
-        ("cached_as timeout=5", "{% cached_as %} needs a queryset"),
-        ("cached timeout=60, 'x'", "{% cached %} has a positional argument after one with a name"),
+        ("cached_as", "{% cached_as %} needs at least one queryset"),
+        ("cached_as timeout=5", "{% cached_as %} needs at least one queryset"),
+        ("cached timeout=60, 'x'", "{% cached %} has a positional argument after a keyword argument"),
         ("cached 60 extra=5", "expected token ','"),
     ],
 )
@@ -332,9 +332,9 @@ def test_wrong_arguments_are_errors_of_the_template(tag, message):
         ("cached missing", TypeError, "{% cached %} has timeout Undefined"),
         ("cached -1", ValueError, "{% cached %} has timeout -1"),
         ("cached nonsense=5", TypeError, "unexpected keyword argument 'nonsense'"),
-        ("cached place=5", TypeError, "passed as keyword arguments: 'place'"),
+        ("cached position=5", TypeError, "passed as keyword arguments: 'position'"),
         ("cached_as labels, timeout='60'", ImproperlyConfigured, "{% cached_as %} has timeout '60'"),
-        ("cached_as missing", TypeError, "Pass a queryset"),
+        ("cached_as missing", TypeError, "needs querysets"),
         ("cached_as unwatched", ImproperlyConfigured, "shop.unwatched"),
     ],
 )

@@ -16,7 +16,7 @@ from django.test import override_settings
 from cacheops_lite.signals import cache_invalidated, post_update, pre_update
 from cacheops_lite.store import dependency_index
 from cacheops_lite.writes import persistence
-from cacheops_lite.writes.row_images import Image, snapshot, tables_of
+from cacheops_lite.writes.row_images import Image, instance_values, tables_of
 from tests.conftest import counted_reads
 from tests.rich.models import Item, Sample
 from tests.shop.models import Category, Customer, Label, Product, Ticket
@@ -426,15 +426,15 @@ def test_what_is_told_of_many_rows_is_what_their_images_tell():
     for field, each in values.items():
         rows = [Sample(pk=1, **{field: value}) for value in [*each, *each]]
         for table in tables_of(Sample):
-            images = [Image(table, snapshot(row), "sqlite") for row in rows]
+            images = [Image(table, instance_values(row), "sqlite") for row in rows]
             for first, second in itertools.product([*table.fields, ""], ["short", "whole"]):
                 columns = [column for column in (first, second) if column]
                 told = {"&".join(f"{c}={found[c]}" for c in columns) for found in images if set(columns) <= set(found)}
                 is_told = all(set(columns) <= set(found) for found in images)
-                assert persistence._met(table, [",".join(columns)], rows, "sqlite") == (
+                assert persistence._conditions_met(table, [",".join(columns)], rows, "sqlite") == (
                     {",".join(columns): told} if is_told else {}
                 )
-            assert persistence._met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
+            assert persistence._conditions_met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
 
 
 def test_receivers_for_one_model_hear_of_its_mass_writes(shop):

@@ -153,7 +153,7 @@ def test_a_look_locks_the_row(store, stop, save):
     # Somebody asks for what is written.
     assert [each.views for each in Product.objects.all()] == [1]
     writer = Steps(lambda: save(product))
-    stop(save_delete, "look", writer, after=True)
+    stop(save_delete, "read_before_image", writer, after=True)
     writer.until_point()
     with pytest.raises(DatabaseError), transaction.atomic():
         Product.objects.select_for_update(nowait=True).get(pk=product.pk)
@@ -183,7 +183,7 @@ def test_what_another_writer_left_is_what_a_look_finds(store, stop):
     for each in by_views:
         each()
     writer = Steps(lambda: save_3(product, ["views"]))
-    stop(save_delete.Saving, "_look_at", writer)
+    stop(save_delete.SaveOperation, "_read_before", writer)
     with transaction.atomic():
         Product.objects.filter(pk=product.pk).update(views=2)
         writer.until_point()

@@ -90,11 +90,11 @@ def test_all_its_tables_are_found(sql):
 @pytest.mark.parametrize(
     ("sql", "error"),
     [
-        ("SELECT * FROM shop_view", "name the tables that it reads"),
-        ("SELECT p.* FROM shop_product p, somewhere s", "name the tables that it reads"),
+        ("SELECT * FROM shop_view", "the tables that the SQL reads are unknown"),
+        ("SELECT p.* FROM shop_product p, somewhere s", "the tables that the SQL reads are unknown"),
         ("SELECT * FROM shop_unwatched", "no profile covers the tables shop_unwatched"),
-        ("UPDATE shop_product SET name = 'x'", "what may write can't be cached"),
-        ("WITH x AS (DELETE FROM shop_product RETURNING *) SELECT * FROM x", "what may write can't be cached"),
+        ("UPDATE shop_product SET name = 'x'", "SQL that may write cannot be cached"),
+        ("WITH x AS (DELETE FROM shop_product RETURNING *) SELECT * FROM x", "SQL that may write cannot be cached"),
     ],
 )
 def test_what_can_not_be_told_is_refused(sql, error):

@@ -277,7 +277,7 @@ def test_any_string_is_a_key(cache, key):
 @given(st.lists(st.text(max_size=8) | st.text(min_size=195, max_size=205), unique=True, max_size=8))
 def test_two_keys_never_have_one_name(keys):
     """Escaping and hashing keep them apart."""
-    assert len({backend_api._name(key) for key in keys}) == len(keys)
+    assert len({backend_api._store_key(key) for key in keys}) == len(keys)
 
 
 def test_keys_of_users_never_meet_those_of_calls(cache):
@@ -410,7 +410,7 @@ def test_a_default_that_cannot_be_told_is_no_obstacle(cache):
 
     assert call(1) == call(a=1) == 1
     assert call.key(1) != call.key(1, None)
-    with pytest.raises(TypeError, match="can't be told from others"):
+    with pytest.raises(TypeError, match="can't be pickled"):
         call(1, threading.Lock())
 
 
@@ -451,7 +451,7 @@ def test_extra_tells_calls_apart(cache):
 
 
 def test_an_unsaved_instance_is_refused(cache):
-    """It can't be told from others."""
+    """It can't be pickled."""
     call = counted(cache.cached)
     with pytest.raises(TypeError, match="not saved"):
         call(Product())

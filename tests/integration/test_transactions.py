@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from cacheops_lite.writes.unit_of_work import unit_of_work_of
+from cacheops_lite.writes.unit_of_work import unit_of_work_on
 from tests.conftest import in_thread
 from tests.shop.models import Label, Product
 
@@ -166,7 +166,7 @@ def test_recorders_hold_nothing_after_their_transaction(label):
                     raise end
         except Undo:
             pass
-        assert not unit_of_work_of(connection).is_dirty
+        assert not unit_of_work_on(connection).is_dirty
 
 
 @pytest.mark.parametrize("end", ["commit", "COMMIT", "set_autocommit", "close"])

@@ -103,7 +103,7 @@ def berlin(monkeypatch):
             connection.__dict__.pop(name, None)
         connection.close()
         # It is asked once, as a setting that stays.
-        conf.derive_anew("CACHEOPS_SKIP_FIELDS")
+        conf.forget_derived("CACHEOPS_SKIP_FIELDS")
 
     monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "Europe/Berlin")
     forget()
@@ -127,7 +127,7 @@ def test_two_instants_that_are_stored_as_one(store, berlin):
 
 
 def test_a_get_follows_a_change_of_the_time_zone_settings(store, settings):
-    """As a project's tests make them: converters that were composed before would make naive datetimes, or aware ones."""
+    """Projects override these settings in tests; converters composed before would make the other kind of datetimes."""
     for use_tz in (True, False, True):
         settings.USE_TZ = use_tz
         moment = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone.utc if use_tz else None)

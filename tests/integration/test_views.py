@@ -811,7 +811,7 @@ def test_what_is_known_of_a_url_expires(store):
     store.flushdb()
     view = page(redis_cache.cache, UNKEPT["private"])
     view(get("/"))
-    assert [store.ttl(key) <= view_cache.PROVISIONAL for key in store.scan_iter()] == [True]
+    assert [store.ttl(key) <= view_cache.NEW_RECORD_SECONDS for key in store.scan_iter()] == [True]
 
 
 # The layer
@@ -823,31 +823,31 @@ def test_names_of_pages_are_of_requests_or_uris():
     def view(request, number=1):
         pass
 
-    name = view_cache.view_name(view, get("/a?b=1"), (), {}, None)
-    assert name == view_cache.view_name(view, "http://testserver/a?b=1", (1,), {}, None)
-    assert name != view_cache.view_name(view, get("/a?b=2"), (), {}, None)
-    assert name != view_cache.view_name(view, RequestFactory().head("/a?b=1"), (), {}, None)
-    assert name != view_cache.view_name(view, get("/a?b=1"), (2,), {}, None)
-    assert name != view_cache.view_name(view, get("/a?b=1"), (), {}, 1)
+    name = view_cache.view_identity(view, get("/a?b=1"), (), {}, None)
+    assert name == view_cache.view_identity(view, "http://testserver/a?b=1", (1,), {}, None)
+    assert name != view_cache.view_identity(view, get("/a?b=2"), (), {}, None)
+    assert name != view_cache.view_identity(view, RequestFactory().head("/a?b=1"), (), {}, None)
+    assert name != view_cache.view_identity(view, get("/a?b=1"), (2,), {}, None)
+    assert name != view_cache.view_identity(view, get("/a?b=1"), (), {}, 1)
 
 
-class StampedPages:
+class VersionedPages:
     """Caches pages under versions: what is written to the table drops them all."""
 
     timeout = 60
-    memory = redis_cache.cache
+    backend = redis_cache.cache
     version_set = VersionSet("", [Dependency("t", (), None)])
 
-    def read(self, func, name, compute, place):
+    def read(self, func, name, compute, entry_of):
         found = protocol.read(keys.value_key("", keys.digest(name)), self.version_set)
         if found.payload is not MISS:
-            return self.memory._decode(name, found.payload)
+            return self.backend._decode(name, found.payload)
         protocol.create_versions(found, 60)
         response = compute()
-        placed = place(response)
-        if placed is not None:
-            found.key = keys.value_key("", keys.digest(placed[0]))
-            protocol.fill(found, self.memory.encode(*placed), 60)
+        entry = entry_of(response)
+        if entry is not None:
+            found.key = keys.value_key("", keys.digest(entry[0]))
+            protocol.fill(found, self.backend.encode(*entry), 60)
         return response
 
 
@@ -859,7 +859,7 @@ def test_other_ways_to_cache_build_on_the_layer(store):
         if response.content == b"5":
             invalidator.invalidate({"": WriteSet(tables={"t"})})
 
-    view = view_cache.view_decorator(StampedPages(), extra=lambda request: 1)(Counted(change).view())
+    view = view_cache.view_decorator(VersionedPages(), extra=lambda request: 1)(Counted(change).view())
     requests = [get("/"), get("/", headers={"x-kind": "a"})]
     assert [body(view(request)) for request in requests * 2] == [1, 2, 1, 2]
     invalidator.invalidate({"": WriteSet(tables={"t"})})

@@ -43,13 +43,13 @@ def test_no_random_history_of_the_rich_schema_leaves_a_stale_read(populated, cap
 
 def no_saves_of_items(monkeypatch):
     """Saves of one model go by unnoticed."""
-    saved = persistence.saved
+    saved = persistence.record_save
 
     def broken(instance, *args):
         if instance._meta.model_name != "item":
             saved(instance, *args)
 
-    monkeypatch.setattr(persistence, "saved", broken)
+    monkeypatch.setattr(persistence, "record_save", broken)
 
 
 def no_new_images(monkeypatch):
@@ -70,17 +70,17 @@ def no_old_images(monkeypatch):
 
 def no_guard(monkeypatch):
     """What no signal tells of goes by unnoticed."""
-    monkeypatch.setattr(execute_wrapper, "_drop", lambda *args: None)
+    monkeypatch.setattr(execute_wrapper, "_invalidate_written", lambda *args: None)
 
 
 def no_bulk_inserts(monkeypatch):
     """Rows that are inserted in bulk, such as links of a many-to-many relation, go by unnoticed."""
-    monkeypatch.setattr(persistence, "created", lambda *args: None)
+    monkeypatch.setattr(persistence, "record_bulk_create", lambda *args: None)
 
 
 def no_mass_writes(monkeypatch):
     """Rows that one statement updates or deletes go by unnoticed."""
-    monkeypatch.setattr(bulk_persistence, "record", lambda *args, **kwargs: None)
+    monkeypatch.setattr(bulk_persistence, "record_write", lambda *args, **kwargs: None)
 
 
 def no_joins(monkeypatch):

@@ -12,7 +12,7 @@ from django.test import RequestFactory, override_settings
 from hypothesis import given, settings
 
 from cacheops_lite import cached, cached_as, cached_view
-from cacheops_lite.functions.call_key import Callee, call_name
+from cacheops_lite.functions.call_key import CallIdentifier, call_identity
 from cacheops_lite.store.client import get_client
 from tests.arguments import CALLS, SAMPLES, canonical, family, lookalikes, merged
 from tests.conftest import FLAVOURS
@@ -28,16 +28,16 @@ class Right(enum.Flag):
 
 
 def name(*args, extra=None, **kwargs):
-    return call_name(func, args, kwargs, extra)
+    return call_identity(func, args, kwargs, extra)
 
 
 def test_no_argument_passes_for_another():
     """Nor does any for what looks like it, wherever it is passed: as an argument, by name or as extra."""
     values = [each for sample in SAMPLES for each in (sample, *lookalikes(sample))]
     calls = [((value,), {}) for value in values] + [((), {"a": value}) for value in values]
-    names = [call_name(func, args, kwargs, None) for args, kwargs in calls]
+    names = [call_identity(func, args, kwargs, None) for args, kwargs in calls]
     assert merged(calls, names) == []
-    extras = [call_name(func, (), {}, value) for value in values]
+    extras = [call_identity(func, (), {}, value) for value in values]
     assert merged(values, extras) == []
     assert not set(names) & set(extras)
 
@@ -47,7 +47,7 @@ def test_no_argument_passes_for_another():
 def test_two_calls_share_a_name_only_if_they_are_the_same(call):
     """Types are told apart, also deep within, and so are ways to pass arguments."""
     calls = list(family(*call))
-    assert merged(calls, [call_name(func, args, kwargs, None) for args, kwargs in calls]) == []
+    assert merged(calls, [call_identity(func, args, kwargs, None) for args, kwargs in calls]) == []
 
 
 @settings(max_examples=100, deadline=None)
@@ -66,7 +66,7 @@ def test_bound_to_a_signature_two_calls_share_a_name_only_if_they_are_the_same(c
             continue
         bound.apply_defaults()
         calls.append(dict(bound.arguments))
-        names.append(Callee(function).name(args, kwargs, None))
+        names.append(CallIdentifier(function).identify(args, kwargs, None))
     assert merged(calls, names) == []
 
 
@@ -149,8 +149,8 @@ def test_functions_are_told_apart_through_wrappers():
     def wrapper():
         pass
 
-    assert call_name(wrapper, (), {}, None) == call_name(func, (), {}, None)
-    assert call_name(name, (), {}, None) != call_name(func, (), {}, None)
+    assert call_identity(wrapper, (), {}, None) == call_identity(func, (), {}, None)
+    assert call_identity(name, (), {}, None) != call_identity(func, (), {}, None)
 
 
 def test_enum_members_and_picklable_objects_are_arguments():
@@ -205,5 +205,5 @@ def test_an_unsaved_instance_is_refused():
 
 def test_what_can_not_be_told_from_others_is_refused():
     """Instead of never or, worse, wrongly hitting."""
-    with pytest.raises(TypeError, match="can't be told from others"):
+    with pytest.raises(TypeError, match="can't be pickled"):
         name(object.__new__(type("Odd", (), {"__reduce__": None})))

@@ -14,28 +14,29 @@ from ...writes import invalidate_all, invalidate_model, invalidate_obj
 
 
 class Command(BaseCommand):
-    help = "Invalidates the cached results of everything, of apps, of models or of single objects."
+    help = "Invalidates cached results: all of them, or those of apps, of models or of single objects."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "label",
             nargs="+",
-            help="all, an app, an app.Model or an app.Model.pk",
+            help="'all', app, app.Model or app.Model.pk",
         )
         parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,
-            help="Where to look objects up (default: default).",
+            help="Database that models and objects are on (default: default).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # First all names, then all work: a mistake in the last one leaves nothing half done.
-        steps = [self._step(label, options["database"]) for label in options["label"]]
+        # Check all labels before the first invalidation: a wrong label must not leave the work half done.
+        steps = [self._parsed(label, options["database"]) for label in options["label"]]
         for function, targets in steps:
             for target in targets:
                 function(*target)
 
-    def _step(self, label: str, using: str) -> tuple[Any, list[tuple[Any, ...]]]:
+    def _parsed(self, label: str, using: str) -> tuple[Any, list[tuple[Any, ...]]]:
+        """Return the function to call and the arguments of each call."""
         if label == "all":
             return invalidate_all, [()]
         app_label, _, rest = label.partition(".")

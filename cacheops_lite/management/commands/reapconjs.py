@@ -11,16 +11,20 @@ from ...reaper import reap_conjs
 
 class Command(BaseCommand):
     help = (
-        "Removes members of sets of dependents whose values are gone.  The sets do so themselves as they are written; "
-        "this is for those who schedule it."
+        "Removes dead members from conjunction sets.  The sets remove them by themselves when they are written; "
+        "this command is kept for projects that schedule it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--chunk-size", type=int, default=1000, help="Keys to look at in one step (default: 1000).")
         parser.add_argument(
-            "--min-conj-set-size", type=int, default=1000, help="Leave smaller sets alone (default: 1000)."
+            "--chunk-size", type=int, default=1000, help="Number of keys to check in one step (default: 1000)."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only tell how many there are to remove.")
+        parser.add_argument(
+            "--min-conj-set-size", type=int, default=1000, help="Ignore sets with fewer members (default: 1000)."
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Remove nothing; print how many members would be removed."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry_run = options["dry_run"]
@@ -32,7 +36,7 @@ class Command(BaseCommand):
             )
         except ValueError as error:
             raise CommandError(str(error)) from error
-        # Quiet otherwise, as cron jobs should be.
+        # No output by default: cron sends mail for each output.
         if dry_run or options["verbosity"] > 1:
-            said = "Would remove" if dry_run else "Removed"
-            self.stdout.write(f"{said} {removed} member{'' if removed == 1 else 's'}.")
+            verb = "Would remove" if dry_run else "Removed"
+            self.stdout.write(f"{verb} {removed} member{'' if removed == 1 else 's'}.")

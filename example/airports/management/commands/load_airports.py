@@ -1,4 +1,4 @@
-"""Fills the directory."""
+"""``manage.py load_airports``."""
 
 from time import perf_counter
 
@@ -9,13 +9,13 @@ from airports.models import Airport
 
 
 class Command(BaseCommand):
-    """Load the airports of the world; those already loaded are left alone."""
+    """Load the airports of the world that are not loaded yet."""
 
-    help = "Load the airports of the world (from the package airportsdata) that are missing."
+    help = "Load the airports of the world that are not loaded yet, from the package airportsdata."
 
     def add_arguments(self, parser):
-        parser.add_argument("--limit", type=int, help="take only so many airports, country by country")
-        parser.add_argument("--countries", nargs="+", metavar="CODE", help="only these countries, e.g. FR DE")
+        parser.add_argument("--limit", type=int, help="load at most this many airports, in order of country")
+        parser.add_argument("--countries", nargs="+", metavar="CODE", help="load only these countries, e.g. FR DE")
 
     def handle(self, *, limit, countries, **options):
         started = perf_counter()

@@ -1,4 +1,4 @@
-"""Shows the cache at work, in measured figures."""
+"""``manage.py tour``: show the cache at work, with measured times."""
 
 from statistics import median
 
@@ -16,30 +16,30 @@ CLIMB = 7000
 
 
 class Command(BaseCommand):
-    """Time every read cold and warm, save an airport, and check what fell and what stayed."""
+    """Time each read cold and warm, save an airport, and check which cached results are invalidated."""
 
-    help = "Show hits, misses and invalidation on the loaded directory. Empties the cache first."
+    help = "Show hits, misses and invalidations on the loaded directory. Empties the cache first."
 
     def handle(self, **options):
         self.problems = []
-        self._open()
+        self._check_setup()
         measurements = self._compare_times()
         self._stop_on_problems()
         airport = Airport.objects.nocache().get(icao=FRENCH)
         elevation = airport.elevation
         try:
-            fallen = self._save_and_reread(airport)
+            invalidated = self._save_and_reread(airport)
         finally:
             airport.elevation = elevation
             airport.save(update_fields=["elevation"])
         self._check_restored(elevation)
-        self._close(measurements, fallen)
+        self._summarize(measurements, invalidated)
 
-    def _open(self):
+    def _check_setup(self):
         try:
             self.stdout.write(describe_redis())
         except redis.RedisError as error:
-            raise CommandError(f"Redis does not answer: {error}") from error
+            raise CommandError(f"Redis does not answer: {error}. Start it, or unset CACHEOPS_REDIS.") from error
         airports = Airport.objects.nocache()
         try:
             total = airports.count()
@@ -51,8 +51,8 @@ class Command(BaseCommand):
 
     def _compare_times(self):
         self._title(
-            "Every read by itself: cold is the first one, from an empty cache; warm is the median\n"
-            "of the next ones; 'no cache' the median of the same read through .nocache()."
+            "Each read alone. 'cold': the first run, with an empty cache. 'warm': the median of the next runs.\n"
+            "'no cache': the median of the same read through .nocache()."
         )
         self._row("read", "op", "cold", "warm", "no cache", "SQL cold", "SQL warm", "warm is")
         measurements = []
@@ -71,11 +71,11 @@ class Command(BaseCommand):
                 "hit" if measured.hit else "MISS",
             )
             self._require(measured.hit, f"{read.name}: a warm read was not a hit.")
-            self._require(measured.correct, f"{read.name}: differs from the database.")
+            self._require(measured.correct, f"{read.name}: the result differs from the database.")
         return measurements
 
     def _save_and_reread(self, airport):
-        """Change the airport, show what that did to the cached reads, return those that fell."""
+        """Save the airport with another elevation, read again, and return the reads that were invalidated."""
         for read in READS:
             read.run()
             hit = timed(read.run).counts.from_cache
@@ -84,29 +84,29 @@ class Command(BaseCommand):
         airport.elevation += CLIMB
         airport.save()
         self._title(
-            f"All of them are cached now. Save {airport}: elevation {old:g} -> {airport.elevation:g} ft. Read again:"
+            f"All results are cached now. Save {airport}: elevation {old:g} -> {airport.elevation:g} ft. Read again:"
         )
-        self._row("read", "op", "cached", "SQL", "equals DB")
-        fallen = []
+        self._row("read", "op", "result", "SQL", "equals DB")
+        invalidated = []
         for read in READS:
             again = timed(read.run)
-            kept = again.counts.from_cache
+            still_cached = again.counts.from_cache
             equal = again.result == read.run_uncached()
-            if not kept:
-                fallen.append(read)
+            if not still_cached:
+                invalidated.append(read)
             self._row(
                 read.name,
                 read.op,
-                "stayed" if kept else "fell",
+                "cached" if still_cached else "invalidated",
                 again.counts.queries,
                 "yes" if equal else "NO",
             )
             self._require(equal, f"{read.name}: stale after the save.")
             if read.compute is french_airports:
-                self._require(not kept, f"{read.name}: stayed, though a row of it changed.")
+                self._require(not still_cached, f"{read.name}: still cached, although one of its rows changed.")
             if read.compute is german_airports:
-                self._require(kept, f"{read.name}: fell, though no row of it changed.")
-        return fallen
+                self._require(still_cached, f"{read.name}: invalidated, although none of its rows changed.")
+        return invalidated
 
     def _check_restored(self, elevation):
         for read in READS:
@@ -115,17 +115,16 @@ class Command(BaseCommand):
         restored = Airport.objects.nocache().get(icao=FRENCH).elevation
         self._require(restored == elevation, f"{FRENCH} was not restored.")
 
-    def _close(self, measurements, fallen):
+    def _summarize(self, measurements, invalidated):
         self._stop_on_problems()
         faster = sum(measured.warm_seconds < measured.uncached_seconds for measured in measurements)
         cold = median(measured.cold.seconds for measured in measurements)
         warm = median(measured.warm_seconds for measured in measurements)
         self._title(
-            f"{faster} of {len(READS)} reads were faster from the cache than from SQLite in this "
-            "very process.\n"
+            f"{faster} of {len(READS)} reads were faster from the cache than from SQLite in the same process.\n"
             f"Summary: {len(READS)} reads, all hits when warm ({_milliseconds(cold)} cold, "
-            f"{_milliseconds(warm)} warm in the median); a save made {len(fallen)} fall and left "
-            f"{len(READS) - len(fallen)}; all equal the database."
+            f"{_milliseconds(warm)} warm in the median). One save invalidated {len(invalidated)} of them and left "
+            f"{len(READS) - len(invalidated)} cached. All equal the database."
         )
 
     def _stop_on_problems(self):

@@ -1,0 +1,82 @@
+"""Follow the end of transactions: Django has no hook before a commit, nor for commits outside of atomic blocks."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..writes import unit_of_work_on
+
+# Methods of connections, other than commit(), that end a transaction outside of atomic blocks.
+ENDING_METHODS = ("set_autocommit", "close")
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    """Replace the methods of `connection` that end transactions."""
+    # The methods must not keep the connection alive beyond its thread.
+    reference = weakref.ref(connection)
+    connection.commit = partial(_commit, reference, type(connection).commit)  # type: ignore[method-assign]
+    for method in ENDING_METHODS:
+        setattr(connection, method, partial(_end, reference, getattr(type(connection), method)))
+
+
+def uninstall(connection: BaseDatabaseWrapper) -> None:
+    """Restore the methods of `connection`."""
+    for method in ("commit", *ENDING_METHODS):
+        delattr(connection, method)
+
+
+def _end(reference: Callable[[], Any], original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `original`, by which a transaction may end."""
+    unit_of_work_on(reference()).before_possible_commit()
+    try:
+        return original(reference(), *args, **kwargs)
+    finally:
+        unit_of_work_on(reference()).after_end()
+
+
+def _commit(reference: Callable[[], Any], original: Callable[..., Any]) -> None:
+    """Call `original`, which is ``commit()``, with the tables that were written fenced."""
+    connection = reference()
+    unit = unit_of_work_on(connection)
+    try:
+        unit.before_commit()
+    except BaseException:
+        # Django rolls back only after database errors.  After others it turns autocommit on, which commits on SQLite
+        # and MariaDB.
+        _roll_back(connection)
+        raise
+    try:
+        original(connection)
+    except (DatabaseError, InterfaceError):
+        unit.after_failed_commit(connection.is_usable)
+        raise
+    except BaseException:
+        unit.after_failed_commit(partial(_roll_back_interrupted, connection))
+        raise
+    unit.after_end()
+
+
+def _roll_back(connection: BaseDatabaseWrapper) -> None:
+    """Roll the transaction back, or close the connection, so that the database rolls it back."""
+    try:
+        connection.rollback()
+    except Exception:
+        with suppress(Exception):
+            connection.close()
+
+
+def _roll_back_interrupted(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether an interrupted commit is finished: it was executed, or this rollback undid the transaction."""
+    try:
+        # Through the driver: Django's rollback() would discard the on_commit callbacks.
+        connection.connection.rollback()
+    except Exception:
+        return False
+    return True
