@@ -1,94 +1,88 @@
-"""Runs every test on each database that is there, then the linters; the command behind ``make test``.
+"""Run every test on each database that is found, then the linters; the command behind ``make test``.
 
-What is missing is named and skipped; where CI is set it is a failure.  Arguments go to pytest.
+A missing service is named and skipped; where CI is set it is a failure.  Arguments go to pytest.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Queue
 
-import redis
-
 from tests.support import services
+from tests.support.redis_databases import reserved
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-# What does not depend on the database runs once; each mode of the store runs on a real Redis and on the embedded one.
-ONCE = ["tests/unit", "tests/e2e", "tests/integration", "tests/property"]
-# What must not differ without the ways that are there for speed: one contract suite of each kind.
-CONTRACTS = (
-    *("reads", "rests_on_queries", "rests_on_relations", "cached_as", "store", "races", "transactions"),
-    *("writes", "saves", "mass", "values_compared", "values_stored"),
-)
-SLOWLY = [
-    *(f"tests/integration/test_{name}.py" for name in CONTRACTS),
-    *("tests/property/test_directory.py", "tests/property/test_shop.py"),
+# Tests whose result depends neither on the database nor on the store: they run once.
+ONCE = [
+    *("tests/house", "tests/e2e", "tests/sql", "tests/query/test_field_identity.py", "tests/utils/test_lru.py"),
+    *("tests/schema/test_predicates.py", "tests/schema/test_tokens.py", "tests/utils/test_html_whitespace.py"),
+    *(f"tests/functions/test_{name}.py" for name in ("call_key", "filesystem_cache", "simple_caches")),
+    *("tests/adapters/test_checks.py", "tests/adapters/test_conf.py", "tests/store/test_keys.py"),
+]
+# Tests whose result depends on the store alone: they run in both modes, on SQLite.
+OF_THE_STORE = [
+    *(f"tests/store/test_{name}.py" for name in ("protocol", "redis_connection", "replies", "fill_lock")),
+    *(f"tests/adapters/test_{name}.py" for name in ("jinja2", "templatetags", "reaper")),
+    "tests/functions/test_view_cache.py",
+]
+# Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
+CONCURRENCY = "tests/concurrency"
+# Results must not depend on fast paths: one contract suite of each kind runs without them, too.
+CONTRACTS = [
+    *(f"tests/reads/test_{name}.py" for name in ("queryset_read", "races")),
+    *(f"tests/query/test_{name}.py" for name in ("read_set", "read_set_of_relations")),
+    *(f"tests/writes/test_{name}.py" for name in ("persistence", "bulk_persistence", "unit_of_work", "values_stored")),
+    *("tests/functions/test_decorators.py", "tests/store/test_protocol.py", "tests/orm/test_save_delete.py"),
+    *("tests/schema/test_values_compared.py", "tests/property/test_directory.py", "tests/property/test_shop.py"),
     "tests/property/test_machine.py::test_no_random_history_of_the_rich_schema_leaves_a_stale_read",
 ]
-EVERYWHERE = ["tests/integration", "tests/property", "tests/concurrency"]
-STORES = {"sqlite": "redis-sets embedded-insideout", "postgresql": "redis-insideout", "mariadb": "redis-sets"}
+PERCENT = re.compile(r"\[ *(\d+)%\]$")
+# Seconds between two lines of progress of one leg.
+PROGRESS_SECONDS = 30
 
 
-def missing(database: str) -> str | None:
-    """Why `database` can't be used, None if it can."""
-    if database == "postgresql":
-        host, port = os.environ.get("TEST_POSTGRESQL_HOST", "127.0.0.1"), os.environ.get("TEST_POSTGRESQL_PORT", 5432)
-        return None if services.answers(host, int(port)) else f"PostgreSQL: nobody answers at {host}:{port}"
-    if database == "mariadb":
-        if find_spec("MySQLdb") is None:
-            return "MariaDB: mysqlclient is not installed"
-        host = os.environ.get("TEST_MARIADB_HOST", "127.0.0.1")
-        return None if services.answers(host, 3306) else f"MariaDB: nobody answers at {host}:3306"
-    return None
+@dataclass
+class Leg:
+    """One run of pytest: a database, and the store modes on a kind of Redis."""
 
+    database: str
+    stores: str
+    arguments: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    is_measured: bool = False
 
-@contextmanager
-def redis_of_our_own(count: int) -> Iterator[list[str]]:
-    """URLs of as many Redis databases that no other run on this machine uses: tests empty them."""
-    if "TEST_REDIS_URL" in os.environ or not services.redis_answers():
-        yield [services.REDIS_URL]
-        return
-    root = services.REDIS_URL.rpartition("/")[0]
-    locks = redis.Redis.from_url(f"{root}/15")
-    taken: list[int] = []
-    try:
-        for number in range(9, 15):
-            if len(taken) < count and locks.set(f"cacheops_lite:tests:{number}", os.getpid(), nx=True, ex=3600):
-                taken.append(number)
-        if not taken:
-            raise SystemExit("six runs at a time are too many: set TEST_REDIS_URL")
-        yield [f"{root}/{number}" for number in taken]
-    finally:
-        for number in taken:
-            locks.delete(f"cacheops_lite:tests:{number}")
+    def __str__(self) -> str:
+        options = "".join(f" {name}={value}" for name, value in self.environment.items())
+        return f"{self.database} {self.stores}{options}"
 
 
 def main(arguments: list[str]) -> int:
-    # Half of the time is waiting, and most machines have two cores.
-    with redis_of_our_own(count=2) as urls:
+    # Tests often wait for a server, so one run more than there are cores keeps these busy.
+    with reserved(count=(os.cpu_count() or 1) + 1) as urls:
         return run_all(arguments, urls)
 
 
 def run_all(arguments: list[str], urls: list[str]) -> int:
-    asked = os.environ.get("TEST_DATABASES", "sqlite postgresql mariadb").split()
-    reasons = {database: missing(database) for database in asked}
+    requested = os.environ.get("TEST_DATABASES", "sqlite postgresql mariadb").split()
+    reasons = {database: missing(database) for database in requested}
     absent = [reason for reason in reasons.values() if reason]
     if not services.redis_answers():
-        absent.append(f"Redis: nobody answers at {services.REDIS_URL}")
+        absent.append(f"Redis: nothing answers at {services.REDIS_URL}")
     report(reasons, absent)
     if absent and services.IN_CI:
-        print("CI is set: what is missing is a failure")
+        print("CI is set: a missing service is a failure")
         return 1
     run("coverage", "erase")
+    legs = [leg for leg in legs_of(arguments, requested) if reasons[leg.database] is None]
     free: Queue[str] = Queue()
     for url in urls:
         free.put(url)
@@ -100,54 +94,75 @@ def run_all(arguments: list[str], urls: list[str]) -> int:
         finally:
             free.put(url)
 
-    # Coverage slows down what it measures, and what other databases add to SQLite's is little.
-    found = [
-        Leg(database, arguments, is_measured=not arguments and (database == "sqlite" or len(asked) == 1))
-        for database, reason in reasons.items()
-        if reason is None
-    ]
-    if "sqlite" in asked and not arguments:
-        found.append(
-            Leg("sqlite", SLOWLY, {"TEST_FAST_PATHS": "off", "TEST_STORES": "embedded-sets", "TEST_EXAMPLES": "15"})
-        )
     with ThreadPoolExecutor(len(urls)) as pool:
-        codes = list(pool.map(run_on, found))
-    failed = [str(leg) for leg, code in zip(found, codes, strict=True) if code]
+        codes = list(pool.map(run_on, legs))
+    failed = [str(leg) for leg, code in zip(legs, codes, strict=True) if code]
     if not arguments:
         failed += [name for name, command in CHECKS.items() if run(*command)]
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall passed", flush=True)
     return bool(failed)
 
 
-@dataclass
-class Leg:
-    """A run of pytest on one database, of what is fit for it unless told."""
+def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
+    """The runs of pytest, the longest first.
 
-    database: str
-    where: list[str]
-    environment: dict[str, str] = field(default_factory=dict)
-    is_measured: bool = False
+    Each store mode runs on a real Redis and on the embedded one, and each database sees one mode at least.  Coverage is
+    measured on SQLite: it slows tests down, and other databases add little to it.
+    """
+    if arguments:
+        stores = os.environ.get("TEST_STORES")
+        usual = {"sqlite": "redis-sets embedded-insideout", "postgresql": "redis-insideout", "mariadb": "redis-sets"}
+        return [Leg(database, stores or usual[database], arguments) for database in databases]
+    everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE)]
+    legs = [
+        Leg("postgresql", "redis-insideout", everywhere),
+        Leg("mariadb", "redis-sets", everywhere),
+        Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY)], is_measured=True),
+        Leg("sqlite", "embedded-insideout", ["tests", *ignoring(CONCURRENCY, *ONCE)], is_measured=True),
+        Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_EXAMPLES": "15"}),
+    ]
+    return [leg for leg in legs if leg.database in databases]
 
-    def __str__(self) -> str:
-        told = "".join(f" {name}={value}" for name, value in self.environment.items())
-        return f"tests on {self.database}{told}"
+
+def ignoring(*paths: str) -> list[str]:
+    return [f"--ignore={path}" for path in paths]
 
 
 def run_tests(leg: Leg, environment: dict[str, str]) -> int:
-    """Run a leg, and show what it said when it is done."""
-    environment["TEST_DATABASE"] = leg.database
-    environment.setdefault("TEST_STORES", STORES[leg.database])
-    where = leg.where or (ONCE if leg.database == "sqlite" else EVERYWHERE)
+    """Run a leg, with a line of progress now and then; at its end print what pytest printed."""
+    environment |= {"TEST_DATABASE": leg.database, "TEST_STORES": leg.stores}
     command = [BIN / "python"]
     if leg.is_measured:
         environment["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
         command = [BIN / "coverage", "run"]
-    command += ["-m", "pytest", "-q", *where]
-    done = subprocess.run(
+    command += ["-m", "pytest", "-q", *leg.arguments]
+    started = shown = time.monotonic()
+    lines: list[str] = []
+    with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    print(f"\n--- {leg}\n{done.stdout}", flush=True)
-    return done.returncode
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            percent, now = PERCENT.search(line.rstrip()), time.monotonic()
+            if percent and now > shown + PROGRESS_SECONDS:
+                shown = now
+                print(f"{leg}: {percent[1]} % after {now - started:.0f} s", flush=True)
+    print(f"\n--- {leg}, {time.monotonic() - started:.0f} s\n{''.join(lines)}", flush=True)
+    return process.returncode
+
+
+def missing(database: str) -> str | None:
+    """Why `database` can't be used, None if it can."""
+    if database == "postgresql":
+        host, port = os.environ.get("TEST_POSTGRESQL_HOST", "127.0.0.1"), os.environ.get("TEST_POSTGRESQL_PORT", 5432)
+        return None if services.answers(host, int(port)) else f"PostgreSQL: nothing answers at {host}:{port}"
+    if database == "mariadb":
+        if find_spec("MySQLdb") is None:
+            return "MariaDB: mysqlclient is not installed"
+        host = os.environ.get("TEST_MARIADB_HOST", "127.0.0.1")
+        return None if services.answers(host, 3306) else f"MariaDB: nothing answers at {host}:3306"
+    return None
 
 
 CHECKS = {
@@ -156,7 +171,7 @@ CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
-    "layers": ["lint-imports", "--no-logo"],
+    "import contracts": ["lint-imports", "--no-logo"],
 }
 
 

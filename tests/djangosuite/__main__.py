@@ -17,7 +17,7 @@ from pathlib import Path
 
 import django
 
-from tests.run import redis_of_our_own
+from tests.support.redis_databases import reserved
 
 ROOT = Path(__file__).parents[2]
 # Where `runtests.py` has its list of applications, and where all is set up.
@@ -30,7 +30,7 @@ PLACES = {
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--child"]:
         return run(Path.cwd() / "runtests.py", arguments[1:])
-    with tempfile.TemporaryDirectory() as folder, redis_of_our_own(count=1) as (url,):
+    with tempfile.TemporaryDirectory() as folder, reserved(count=1) as (url,):
         tests = downloaded(Path(folder)) / "tests"
         environment = {**os.environ, "TEST_REDIS_URL": url, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tests)])}
         command = [sys.executable, "-m", "tests.djangosuite", "--child", "--settings=tests.djangosuite.settings"]

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.run import redis_of_our_own
+from tests.support.redis_databases import reserved
 
 ROOT = Path(__file__).parents[2]
 # By requirement: what else its tests need.
@@ -21,7 +21,7 @@ SUITES = {"django-queryable-properties==1.13.0": ["mock", "parameterized", "six"
 
 
 def main(arguments: list[str]) -> int:
-    with redis_of_our_own(count=1) as (url,):
+    with reserved(count=1) as (url,):
         return max(run(requirement, url, arguments) for requirement in SUITES)
 
 
