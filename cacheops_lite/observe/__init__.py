@@ -1,0 +1,16 @@
+"""What became of reads, and why: reasons, decisions, and who consumes them.
+
+Not here: the decisions themselves, which `reads` and `orm` make, and pages that show them (`contrib`).
+"""
+
+from . import decisions
+from .decisions import Bypass, Decision
+from .reasons import Outcome, Reason
+
+__all__ = [
+    "Bypass",
+    "Decision",
+    "Outcome",
+    "Reason",
+    "decisions",
+]
