@@ -173,6 +173,8 @@ class CachedRead:
 # By fingerprint of queries whose results can't be stored: until when they bypass the cache (monotonic clock, seconds).
 _unstorable: LruMap[Hashable, float] = LruMap(500)
 UNSTORABLE_SECONDS = 60.0
+# Most processes never see such a result, and each read asks.
+_has_unstorable = False
 
 
 def note_unstorable(entry: CacheEntry, error: Exception) -> None:
@@ -180,8 +182,10 @@ def note_unstorable(entry: CacheEntry, error: Exception) -> None:
 
     Raises `error` again if it is an interrupt.
     """
+    global _has_unstorable
     error_boundary.reraise_interrupt(error)
     if entry.fingerprint is not None:
+        _has_unstorable = True
         _unstorable.put(entry.fingerprint, time.monotonic() + UNSTORABLE_SECONDS)
     if error_boundary.is_first_report(("unstorable", entry.fingerprint or entry.label)):
         logger.warning("Can't cache %s: it does not serialize (%s)", entry.label, error_boundary.describe_error(error))
@@ -196,6 +200,8 @@ def stored_rows(entry: CacheEntry, capture: Capture) -> Any:
 
 def is_unstorable(fingerprint: Hashable) -> bool:
     """Return whether a result of this fingerprint could not be stored in the last `UNSTORABLE_SECONDS`."""
+    if not _has_unstorable:
+        return False
     until = _unstorable.get(fingerprint)
     return until is not None and time.monotonic() < until
 

@@ -67,7 +67,9 @@ def get(
     if lookup_model is None or name not in lookup_model.fields or not is_unfiltered(queryset):
         return MISS
     field, using = lookup_model.fields[name], queryset.db
-    if not lookup_model.is_current(field):
+    kind: Any = type(field)
+    if lookup_model.class_lookups[kind] is not kind.get_class_lookups():
+        # A lookup was registered since.
         forget()
         return MISS
     if not is_table(model, using) or is_unstorable(lookup_model.fingerprint):

@@ -30,12 +30,12 @@ class LookupModel:
         options = model._meta
         self.model = model
         self.fields: dict[str, Field[Any, Any]] = {}
-        # By class of these fields.  Registering a lookup replaces this dict of the class.
-        self._class_lookups: dict[type, Any] = {}
+        # By class of these fields.  Registering a lookup replaces the dict that ``get_class_lookups()`` returns.
+        self.class_lookups: dict[type, Any] = {}
         for field in options.concrete_fields:
             is_unique = field.primary_key or (field.unique and not field.is_relation)
             if is_unique and overrides.compares_like_django(field):
-                self._class_lookups[type(field)] = type(field).get_class_lookups()
+                self.class_lookups[type(field)] = type(field).get_class_lookups()
                 names = {field.name, field.attname} | ({"pk"} if field.primary_key else set())
                 self.fields.update({spelling: field for each in names for spelling in (each, f"{each}__exact")})
         self.mutable = mutable_positions(options.concrete_fields)
@@ -44,10 +44,6 @@ class LookupModel:
         self.table = options.db_table
         self.table_in_keys = name_in_keys(options.db_table)
         self.fingerprint = digest("get", model_layout(model))
-
-    def is_current(self, field: Field[Any, Any]) -> bool:
-        """Return whether no lookup was registered for the class of `field` since this was made."""
-        return self._class_lookups[type(field)] is type(field).get_class_lookups()
 
 
 @lru_cache(maxsize=1024)
