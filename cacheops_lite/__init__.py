@@ -1,5 +1,6 @@
 """An automatic, Redis-backed ORM query cache for Django that never serves stale data."""
 
+from .explaining import CacheReport, explain
 from .functions import (
     CacheMiss,
     FileCache,
@@ -20,6 +21,7 @@ VERSION = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
     "CacheMiss",
+    "CacheReport",
     "CacheopsLibrary",
     "FileCache",
     "RedisCache",
@@ -28,6 +30,7 @@ __all__ = [
     "cached_as",
     "cached_view",
     "cached_view_as",
+    "explain",
     "file_cache",
     "invalidate_all",
     "invalidate_fragment",

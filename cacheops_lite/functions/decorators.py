@@ -9,7 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ..reads import CacheEntry, KeyedValue, aread_through, read_through
+from ..reads import CacheEntry, CacheReport, KeyedValue, aread_through, read_through
 from ..store import MISS
 from .call_key import CallIdentifier, Function
 from .redis_cache import cache
@@ -34,6 +34,8 @@ def cached_as(
     if one of the profiles says so.  `keep_fresh` is accepted for compatibility and always on: a result that is
     invalidated while the function runs is never cached.
 
+    The decorated function has ``explain_cache(*args, **kwargs)``, which returns a `CacheReport` on that call.
+
     Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile.
     """
     # An empty page of a Django paginator is a list, not a queryset.
@@ -44,13 +46,20 @@ def cached_as(
     def decorate(func: Function) -> Function:
         identifier = CallIdentifier(func)
 
+        def identify(args: Any, kwargs: Any) -> str:
+            return identifier.identify(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
+
         def target(args: Any, kwargs: Any) -> CacheEntry | None:
-            def identity() -> str:
-                return identifier.identify(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
+            return checked_samples.target(func, lambda: identify(args, kwargs))
 
-            return checked_samples.target(func, identity)
+        def explain_cache(*args: Any, **kwargs: Any) -> CacheReport:
+            """Report whether this call's result would come from the cache, and why or why not."""
+            return checked_samples.explain(func, lambda: identify(args, kwargs))
 
-        return _async_wrapper(func, target) if inspect.iscoroutinefunction(func) else _sync_wrapper(func, target)
+        is_async = inspect.iscoroutinefunction(func)
+        wrapper: Any = _async_wrapper(func, target) if is_async else _sync_wrapper(func, target)
+        wrapper.explain_cache = explain_cache
+        return wrapper
 
     return decorate
 

@@ -12,8 +12,9 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from ..conf import parse_timeout, settings, settings_version
+from ..observe import Bypass, Decision, Reason, decisions
 from ..query import Uncacheable, compiler
-from ..reads import CacheEntry, require_policy
+from ..reads import CacheEntry, CacheReport, explain_call, require_policy
 from ..schema import Dependency, name_in_keys
 from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
@@ -82,15 +83,26 @@ class Samples:
     def target(self, func: Function, identity: Callable[[], str]) -> CacheEntry | None:
         """Return the target of a read: the result of the call of `func` that `identity()` identifies.
 
-        None if it can't be cached now: caching is off, this transaction has written, or a sample is uncacheable.
+        None if it can't be cached now; the consumers of decisions are told why.
         """
+        found = self.find(func, identity)
+        if isinstance(found, CacheEntry):
+            return found
+        if decisions.is_observed():
+            decisions.publish(Decision("call", None, found.reason, found.detail, func=func))
+        return None
+
+    def find(self, func: Function, identity: Callable[[], str]) -> CacheEntry | Bypass:
+        """Return the target of a read, or why it can't be cached now."""
         databases = self.databases
-        if not settings.CACHEOPS_ENABLED or is_dirty(databases):
-            return None
+        if not settings.CACHEOPS_ENABLED:
+            return Bypass(Reason.DISABLED)
+        if is_dirty(databases):
+            return Bypass(Reason.TRANSACTION_HAS_WRITTEN)
         version = settings_version()
         analysis = self._analysis(databases, version)
-        if analysis is None:
-            return None
+        if isinstance(analysis, Bypass):
+            return analysis
         tables = analysis.tables
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
@@ -106,9 +118,16 @@ class Samples:
             loads=serializer.loads,
         )
 
+    def explain(self, func: Function, identity: Callable[[], str]) -> CacheReport:
+        """Return the report on the call of `func` that `identity()` identifies."""
+        analysis = self._analysis(self.databases, settings_version())
+        dependencies = analysis.dependencies if isinstance(analysis, _Analysis) else ()
+        profile = f"timeout {self.options.timeout} s{', lock' if self.options.lock else ''}"
+        return explain_call(func, self.find(func, identity), profile, dependencies)
+
     # The methods below are memoized.  `version`, that of the settings, only makes their results expire.
 
-    def _analyse(self, databases: tuple[str, ...], version: int) -> _Analysis | None:
+    def _analyse(self, databases: tuple[str, ...], version: int) -> _Analysis | Bypass:
         analysis = _Analysis([] if self.options.db_agnostic else list(databases), set())
         for queryset in self.querysets:
             try:
@@ -119,16 +138,18 @@ class Samples:
                 analysis.identities.append("")
                 continue
             except Exception as error:
-                if not isinstance(error, (Uncacheable, TypeError)):
+                if isinstance(error, Uncacheable):
+                    return Bypass(error.reason, error.detail)
+                if not isinstance(error, TypeError):
                     error_boundary.log_failure("A sample of cached_as() or cached_view_as() can't be analysed", error)
-                return None
+                return Bypass(Reason.NOT_ANALYSABLE, error_boundary.describe_error(error))
             analysis.identities.append(f"{read.name} {prefetched}")
             analysis.dependencies.update(read.dependencies)
         return analysis
 
     def _make_version_set(self, databases: tuple[str, ...], version: int, prefixes: tuple[str, ...]) -> VersionSet:
         analysis = self._analysis(databases, version)
-        assert analysis is not None
+        assert isinstance(analysis, _Analysis)
         by_table = dict(zip(map(name_in_keys, analysis.tables), prefixes, strict=True))
         return VersionSet(by_table.__getitem__, analysis.dependencies)
 

@@ -1,16 +1,17 @@
-"""Record what becomes of each read, where it is decided.  Everything that shows or counts reads consumes these records."""
+"""Record what becomes of each read, where it is decided.  Whatever shows or counts reads consumes these records."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 from django.conf import settings as django_settings
 
 from ..signals import cache_decision
-from ..utils import call_site, error_boundary
+from ..utils import error_boundary
 from .reasons import Outcome, Reason
 
 logger = logging.getLogger("cacheops_lite")
@@ -36,7 +37,7 @@ class Bypass:
     reason: Reason
     detail: str = ""
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Literal[False]:
         return False
 
     def __str__(self) -> str:
@@ -47,9 +48,9 @@ class Bypass:
 class Decision:
     """What became of one read.
 
-    `operation` is one of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``, ``raw`` and ``call``; `model` is None
-    and `func` is set for a decorated function.  `seconds` is the time of the whole read, `size` the length of the stored
-    value in bytes, 0 if none was read.  `caller` is ``file:line`` of the application.
+    `operation` is one of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``, ``raw`` and ``call``.  For a
+    decorated function `model` is None and `func` is set.  `seconds` is the time of the whole read.  `size` is the
+    length of the stored value in bytes, 0 if none was read.  `caller` is ``file:line`` of the application.
     """
 
     operation: str
@@ -61,7 +62,7 @@ class Decision:
     seconds: float = 0.0
     size: int = 0
     using: str = ""
-    caller: str = field(default_factory=call_site)
+    caller: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -69,7 +70,7 @@ class Decision:
 
 
 def is_observed() -> bool:
-    """Return whether anything consumes decisions: an observer, a receiver of ``cache_decision``, or the log in DEBUG."""
+    """Return whether anything consumes decisions: an observer, receivers of ``cache_decision``, or the log in DEBUG."""
     return bool(_observers or cache_decision.receivers or django_settings.DEBUG)
 
 
@@ -85,8 +86,9 @@ def unobserve(observer: Observer) -> None:
 
 def publish(decision: Decision) -> None:
     """Hand a decision to all consumers.  None of them can break the read."""
+    decision.caller = decision.caller or error_boundary.call_site()
     for observer in list(_observers):
-        error_boundary.call_or_default("An observer of the cache failed", lambda call=observer: call(decision), None)
+        error_boundary.call_or_default("An observer of the cache failed", partial(observer, decision), None)
     cache_decision.send_robust(sender=decision.model, decision=decision)
     if django_settings.DEBUG and decision.reason in DEFEATING:
         warn_once(decision)
@@ -94,6 +96,7 @@ def publish(decision: Decision) -> None:
 
 def warn_once(decision: Decision) -> None:
     """Log why a read is not cached, once per call site and reason."""
+    decision.caller = decision.caller or error_boundary.call_site()
     if error_boundary.is_first_report((decision.reason, decision.detail, decision.caller)):
         label = decision.model._meta.label if decision.model is not None else decision.func
         detail = f" ({decision.detail})" if decision.detail else ""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Outcome(Enum):
-    """What became of a read: the result came from the cache, or it was looked up in vain, or the cache was not asked."""
+    """What became of a read: a hit, a miss, or a read that did not use the cache."""
 
     HIT = "hit"
     MISS = "miss"
@@ -39,7 +39,7 @@ class Reason(Enum):
         "not-stored",
         _Entry(
             Outcome.MISS,
-            "no result is stored: none was yet, or it expired or was evicted",
+            "no result is stored: none was yet, a write removed it, or it expired or was evicted",
             "Nothing to do if later reads hit. Otherwise see whether Redis evicts keys (INFO stats, evicted_keys).",
         ),
     )

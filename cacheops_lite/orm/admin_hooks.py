@@ -8,7 +8,9 @@ from django.apps import apps
 from django.db.models import QuerySet
 
 from ..conf import settings
+from ..observe import Reason
 from ..utils import Patches
+from .queryset import without_cache
 
 _patches = Patches()
 
@@ -33,4 +35,4 @@ def get_queryset(self: Any, request: Any) -> QuerySet[Any]:
     from django.contrib.admin.options import BaseModelAdmin
 
     queryset = _patches.original(BaseModelAdmin, "get_queryset")(self, request)
-    return queryset if settings.CACHEOPS_CACHE_ADMIN else queryset.nocache()
+    return queryset if settings.CACHEOPS_CACHE_ADMIN else without_cache(queryset, Reason.ADMIN)

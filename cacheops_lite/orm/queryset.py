@@ -13,16 +13,20 @@ from django.db.models.manager import BaseManager
 
 from .. import conf
 from ..conf import ALL_OPS
+from ..observe import Bypass, Reason, decisions
 from ..query import NotIdentifiable, compiler, identity_of
 from ..reads import (
     CachePolicy,
+    CacheReport,
     active_policy,
     cached_results,
     cached_value,
+    explain_queryset,
     get_method,
     is_uncached,
     pin_database,
     policy_of,
+    publish_bypass,
     require_policy,
     with_fetch_cached_as_get,
 )
@@ -68,10 +72,16 @@ class QuerySetMixin(QuerySet[Any]):
 
     def nocache(self) -> QuerySetMixin:
         """Read from the database; do not cache this queryset or those derived from it."""
-        policy = policy_of(self)
-        if policy is not None:
-            self._cacheops_policy = _uncached(policy)
-        return self
+        return without_cache(self, Reason.NOCACHE)
+
+    def explain_cache(self, operation: str = "fetch", *args: Any, **kwargs: Any) -> CacheReport:
+        """Report whether `operation` of this queryset would come from the cache, and why or why not.
+
+        `operation` is one of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``; the other arguments are those of
+        ``get()`` or ``aggregate()``.  Reads nothing from the database and stores nothing.  Raises ValueError for an
+        unknown operation.
+        """
+        return explain_queryset(self, operation, args, kwargs)
 
     def cloning(self, cloning: int = 1000) -> QuerySetMixin:
         """Make the next `cloning` method calls clone as usual; with 0 they change this queryset in place."""
@@ -169,7 +179,7 @@ class QuerySetMixin(QuerySet[Any]):
         if self._result_cache is None:
             if self._cacheops_capture is not None:
                 self._result_cache = self._cacheops_capture.results(self)
-            elif not is_uncached(self):
+            elif not is_uncached(self, "fetch"):
                 # None if it is not to be cached: Django then reads from the database.
                 self._result_cache = cached_results(pin_database(self))
         django._fetch_all(self)
@@ -185,7 +195,7 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def count(self) -> int:
-        if self._result_cache is not None or is_uncached(self):
+        if self._result_cache is not None or is_uncached(self, "count"):
             return django.count(self)
         queryset = pin_database(self)
         return cached_value(
@@ -197,7 +207,7 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def exists(self) -> bool:
-        if self._result_cache is not None or is_uncached(self):
+        if self._result_cache is not None or is_uncached(self, "exists"):
             return django.exists(self)
         queryset = pin_database(self)
         return cached_value(
@@ -210,7 +220,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         what = "An aggregate is not cached, as it can't be analysed"
-        named = None if is_uncached(self) else call_or_default(what, lambda: _by_alias(args, kwargs), None)
+        named = None if is_uncached(self, "aggregate") else call_or_default(what, lambda: _by_alias(args, kwargs), None)
         if not named:
             return django.aggregate(self, *args, **kwargs)
         queryset = pin_database(self)
@@ -223,7 +233,7 @@ class QuerySetMixin(QuerySet[Any]):
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        if is_uncached(self):
+        if is_uncached(self, None):
             return django.get(self, *args, **kwargs)
         return get_method.get_object(pin_database(self), args, kwargs, django.get)
 
@@ -240,12 +250,26 @@ class QuerySetMixin(QuerySet[Any]):
 def _is_explicitly_cached(queryset: Any) -> bool:
     """Return whether ``cache()`` was called: only then ``iterator()``, which is meant to keep nothing, is cached."""
     policy = active_policy(queryset, "fetch")
-    return policy is not None and policy.is_explicit
+    if not isinstance(policy, Bypass):
+        if policy.is_explicit:
+            return True
+        policy = Bypass(Reason.ITERATOR)
+    if decisions.is_observed():
+        publish_bypass(queryset, "fetch", policy)
+    return False
 
 
 @cache
-def _uncached(policy: CachePolicy) -> CachePolicy:
-    return replace(policy, ops=frozenset(), is_explicit=True)
+def _uncached(policy: CachePolicy, reason: Reason) -> CachePolicy:
+    return replace(policy, ops=frozenset(), is_explicit=True, bypass_reason=reason)
+
+
+def without_cache(queryset: Any, reason: Reason) -> Any:
+    """Let `queryset` read from the database; `reason` is what decisions and reports give."""
+    policy = policy_of(queryset)
+    if policy is not None:
+        queryset._cacheops_policy = _uncached(policy, reason)
+    return queryset
 
 
 def _update_with_signals(queryset: Any, values: dict[str, Any], perform: Callable[[], int]) -> int:
@@ -290,6 +314,10 @@ class ManagerMixin(BaseManager[Model]):
     def nocache(self) -> Any:
         """Call `QuerySetMixin.nocache` on a queryset of all objects."""
         return self.get_queryset().nocache()  # type: ignore[attr-defined]
+
+    def explain_cache(self, operation: str = "fetch", *args: Any, **kwargs: Any) -> CacheReport:
+        """Call `QuerySetMixin.explain_cache` on a queryset of all objects."""
+        return self.get_queryset().explain_cache(operation, *args, **kwargs)  # type: ignore[attr-defined]
 
     def inplace(self) -> Any:
         """Call `QuerySetMixin.inplace` on a queryset of all objects."""

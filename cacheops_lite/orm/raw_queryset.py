@@ -14,6 +14,7 @@ from django.db.models.sql.query import RawQuery
 
 from .. import conf
 from ..conf import model_profile, settings
+from ..observe import Decision, Reason, decisions
 from ..query import model_layout, parameters_text
 from ..reads import CacheEntry, read_through
 from ..schema import Dependency, base_tables_of, is_catalog_known, known_tables, tracked_columns, unwrap_memoryview
@@ -80,6 +81,8 @@ class RawQuerySetMixin(RawQuerySet):
 
     def _fetch_all(self) -> None:
         policy = getattr(self, "_cacheops_raw", None)
+        if self._result_cache is None and decisions.is_observed():
+            _publish_bypass(self, policy)
         if self._result_cache is None and policy is not None and _may_read(self.db):
             entry = call_or_default(
                 "A raw query is not cached, as it can't be analysed",
@@ -89,6 +92,19 @@ class RawQuerySetMixin(RawQuerySet):
             if entry is not None:
                 self._result_cache = read_through(entry, lambda: _read(self), lambda kept: _instances(self, kept))
         _patches.original(RawQuerySet, "_fetch_all")(self)
+
+
+def _publish_bypass(queryset: Any, policy: RawCachePolicy | None) -> None:
+    """Tell the consumers of decisions why a raw query will not use the cache; nothing if it will."""
+    if policy is None:
+        reason = Reason.RAW if model_profile(queryset.model) is not None else Reason.NO_PROFILE
+    elif not settings.CACHEOPS_ENABLED:
+        reason = Reason.DISABLED
+    elif unit_of_work_for(queryset.db).is_dirty:
+        reason = Reason.TRANSACTION_HAS_WRITTEN
+    else:
+        return
+    decisions.publish(Decision("raw", queryset.model, reason, using=queryset.db))
 
 
 def _may_read(using: str) -> bool:
@@ -134,6 +150,7 @@ def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
         timeout=policy.timeout,
         lock=policy.lock,
         sender=queryset.model,
+        operation="raw",
     )
 
 

@@ -11,6 +11,7 @@ from django.db.models import Aggregate, Count, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 
+from ..observe import Reason
 from ..schema import Dependency, is_django_method, view_definitions
 from ..store import digest
 from .query_walk import QueryWalk, Uncacheable
@@ -96,7 +97,7 @@ def _require_django_methods(query: Query, *methods: str) -> None:
     """Raise Uncacheable if the class of `query` overrides one of `methods`, as its effect is not known."""
     for method in methods:
         if not is_django_method(type(query), method):
-            raise Uncacheable(f"{type(query).__qualname__} overrides {method}()")
+            raise Uncacheable(Reason.NOT_ANALYSABLE, f"{type(query).__qualname__} overrides {method}()")
 
 
 def compile_exists(query: Query, using: str, make_token: MakeToken = token_of_value) -> CompiledRead:

@@ -13,6 +13,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
+from ..observe import Reason
 from ..schema import Dependency, is_django_query
 from ..sql import COLUMN_PATTERN, is_composed_by_django, is_plain_column, may_contain_query
 from .where_predicates import MakeToken, token_of_value
@@ -21,7 +22,14 @@ ColumnsByAlias = dict[str, "set[str]"]
 
 
 class Uncacheable(Exception):
-    """The dependencies of a query's result can't be determined; the message says why."""
+    """The dependencies of a query's result can't be determined.  Arguments: a `Reason` and a detail."""
+
+    def __init__(self, reason: Reason, detail: str):
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class QueryWalk:
@@ -125,7 +133,7 @@ class QueryWalk:
             return
         texts = expression.sqls if isinstance(expression, ExtraWhere) else [expression.sql]
         if any(may_contain_query(str(text)) for text in texts):
-            raise Uncacheable("its raw SQL may read tables that can't be determined")
+            raise Uncacheable(Reason.UNKNOWN_TABLE, "its raw SQL may read tables that can't be determined")
         self.may_read_any_column = True
 
 

@@ -17,6 +17,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 from django.utils import timezone, translation
 
+from ..observe import Reason
 from ..schema import loads_like_django, target_of
 from ..store import FORMAT_VERSION
 from ..utils import error_boundary
@@ -112,4 +113,4 @@ def _identifying_value(param: Any) -> Any:
         error_boundary.reraise_interrupt(error)
         kind = type(param).__qualname__
         reason = f"a {kind} among its parameters can't be pickled: {error_boundary.describe_error(error)}"
-        raise Uncacheable(reason) from error
+        raise Uncacheable(Reason.NOT_ANALYSABLE, reason) from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import EmptyResultSet
 from django.db.models.sql.constants import LOUTER
 from django.db.models.sql.query import Query
 
+from ..observe import Reason
 from ..schema import (
     ANY,
     INEXACT,
@@ -27,11 +29,17 @@ from .query_walk import ColumnsByAlias, QueryWalk, Uncacheable
 from .where_predicates import formula
 
 
+def models_of(tables: Iterable[str]) -> str:
+    """Return the labels of the tables' models, in words; the names of tables that have none."""
+    labels = {model._meta.db_table: model._meta.label for model in apps.get_models(include_auto_created=True)}
+    return ", ".join(sorted(labels.get(table, f"the table {table}") for table in tables))
+
+
 def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     """Return all dependencies of the walked query, whose text is `sql`.  Raises Uncacheable if they are not known."""
     found, foreign = _own_dependencies(walk)
     if foreign:
-        raise Uncacheable(f"it refers to tables outside of itself: {', '.join(sorted(foreign))}")
+        raise Uncacheable(Reason.UNKNOWN_TABLE, f"it refers to tables outside of itself: {', '.join(sorted(foreign))}")
     known = {dependency.table for dependency in found}
     # The text may name more tables than the walk found: those that custom expressions read.
     hidden = {Dependency(table, (), None) for table in quoted_tables(sql) - known}
@@ -43,13 +51,13 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
         # Custom SQL may read a table that the walk found under other conditions.
         named, unknown = tables_in_opaque_sql(sql)
         if unknown:
-            raise Uncacheable(f"an expression in it reads {', '.join(sorted(unknown))}")
+            raise Uncacheable(Reason.UNKNOWN_TABLE, f"an expression in it reads {', '.join(sorted(unknown))}")
         hidden |= {Dependency(table, (), None) for table in named}
     tables = {dependency.table for dependency in found | hidden}
     hidden |= {Dependency(table, (), None) for table in base_tables_of(tables, walk.compiler.using)}
     watched = tracked_columns()
     if unwatched := {dependency.table for dependency in found | hidden} - set(watched):
-        raise Uncacheable(f"no profile covers the tables {', '.join(sorted(unwatched))}")
+        raise Uncacheable(Reason.TABLE_WITHOUT_PROFILE, f"no profile covers {models_of(unwatched)}")
 
     def with_known_columns(dependencies: Iterable[Dependency]) -> set[Dependency]:
         return {_with_known_columns(dependency, watched[dependency.table]) for dependency in dependencies}

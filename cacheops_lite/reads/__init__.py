@@ -5,23 +5,36 @@ Not here: keys and dependencies of a query (`query`) and the commands sent to Re
 """
 
 from . import get_method
-from .cache_policy import CachePolicy, active_policy, is_uncached, pin_database, policy_of, require_policy
+from .cache_policy import (
+    CachePolicy,
+    active_policy,
+    is_uncached,
+    pin_database,
+    policy_of,
+    publish_bypass,
+    require_policy,
+)
 from .cached_read import CacheEntry, KeyedValue, aread_through, read_through
+from .explain import CacheReport, explain_call, explain_queryset
 from .get_method import with_fetch_cached_as_get
 from .queryset_read import cached_results, cached_value
 
 __all__ = [
     "CacheEntry",
     "CachePolicy",
+    "CacheReport",
     "KeyedValue",
     "active_policy",
     "aread_through",
     "cached_results",
     "cached_value",
+    "explain_call",
+    "explain_queryset",
     "get_method",
     "is_uncached",
     "pin_database",
     "policy_of",
+    "publish_bypass",
     "read_through",
     "require_policy",
     "with_fetch_cached_as_get",

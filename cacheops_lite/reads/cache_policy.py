@@ -11,6 +11,7 @@ from django.db import router
 from django.db.models import Model, QuerySet
 
 from ..conf import model_profile, on_change, settings
+from ..observe import Bypass, Decision, Reason, decisions
 from ..writes import unit_of_work_for
 
 
@@ -28,6 +29,8 @@ class CachePolicy:
     local_get: bool = False
     # The application called cache(), so that non-deterministic queries are cached as well.
     is_explicit: bool = False
+    # Why no operation is cached, if it is not the profile's choice.
+    bypass_reason: Reason | None = None
 
 
 def policy_of(queryset: Any) -> CachePolicy | None:
@@ -50,10 +53,23 @@ def _forget_policies(setting: str) -> None:
     policy_of_model.cache_clear()
 
 
-def is_uncached(queryset: Any) -> bool:
-    """Return whether no operation of `queryset` is cached.  Such querysets should cost next to no overhead."""
+def is_uncached(queryset: Any, operation: str | None) -> bool:
+    """Return whether no operation of `queryset` is cached.  Such querysets should cost next to no overhead.
+
+    The bypass is published for `operation`; None if the read makes another one that is.
+    """
     policy = policy_of(queryset)
-    return policy is None or not policy.ops
+    if policy is not None and policy.ops:
+        return False
+    # This package's own reads of before images are marked like Django's reads for writes.
+    if operation is not None and not queryset._for_write and decisions.is_observed():
+        publish_bypass(queryset, operation, _why_not(queryset, operation, policy))
+    return True
+
+
+def publish_bypass(queryset: Any, operation: str, bypass: Bypass) -> None:
+    """Tell the consumers of decisions that the database was read.  Call it only if there are any."""
+    decisions.publish(Decision(operation, queryset.model, bypass.reason, bypass.detail, using=queryset._db or ""))
 
 
 def require_policy(queryset: QuerySet[Any]) -> CachePolicy:
@@ -76,11 +92,26 @@ def pin_database(queryset: Any) -> Any:
     return queryset.using(queryset.db)
 
 
-def active_policy(queryset: Any, op: str) -> CachePolicy | None:
-    """Return how to cache operation `op` of `queryset` in the current transaction, None if it must not be cached."""
+def active_policy(queryset: Any, op: str) -> CachePolicy | Bypass:
+    """Return how to cache operation `op` of `queryset` in the current transaction, or why it must not be cached."""
     policy = policy_of(queryset)
     if policy is None or op not in policy.ops or queryset._for_write or not settings.CACHEOPS_ENABLED:
-        return None
-    if queryset.query.select_for_update or unit_of_work_for(queryset.db).is_dirty:
-        return None
+        return _why_not(queryset, op, policy)
+    if queryset.query.select_for_update:
+        return _BYPASSES[Reason.SELECT_FOR_UPDATE]
+    if unit_of_work_for(queryset.db).is_dirty:
+        return _BYPASSES[Reason.TRANSACTION_HAS_WRITTEN]
     return policy
+
+
+_BYPASSES = {reason: Bypass(reason) for reason in Reason}
+
+
+def _why_not(queryset: Any, op: str, policy: CachePolicy | None) -> Bypass:
+    if policy is None:
+        return _BYPASSES[Reason.NO_PROFILE]
+    if policy.bypass_reason is not None:
+        return _BYPASSES[policy.bypass_reason]
+    if op not in policy.ops:
+        return _BYPASSES[Reason.OPERATION_NOT_IN_OPS]
+    return _BYPASSES[Reason.FOR_WRITE if queryset._for_write else Reason.DISABLED]

@@ -11,6 +11,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from ..observe import Decision, Reason, decisions
 from ..query import Capture
 from ..schema import RowsByDependency
 from ..signals import cache_read
@@ -52,6 +53,8 @@ class CacheEntry:
     resolve_rows: Callable[[Any], RowsByDependency] | None = None
     # The query without its values; None for functions.
     fingerprint: Hashable = None
+    # As a profile's ops name it; ``raw`` and ``call`` besides.
+    operation: str = "call"
 
     @property
     def label(self) -> str:
@@ -75,6 +78,8 @@ class CachedRead:
         self.value: Any = MISS
         self._lookup: Lookup | None = None
         self._lock: str | None = None
+        # Why the result was not stored or not used, if the lookup does not say so.
+        self._reason: Reason | None = None
 
     def look_up(self) -> bool:
         """Look the entry up in the cache; True if its `value` was found."""
@@ -121,7 +126,10 @@ class CachedRead:
             if may_fill(self.entry.databases):
                 lookup = self._lookup
                 call_or_default(lambda: protocol.create_versions(lookup, self.entry.timeout), None)
+                if lookup.versions is None:
+                    self._reason = Reason.FENCED
             else:
+                self._reason = Reason.SNAPSHOT_PINNED
                 self._lookup.versions = None
 
     def fill(self, storable: Any) -> None:
@@ -150,6 +158,28 @@ class CachedRead:
         if lock:
             fill_lock.release_lock(self.entry.key, lock)
 
+    def publish(self, started: float) -> None:
+        """Tell the consumers of decisions what became of the read, which began at `started` (performance counter)."""
+        entry, lookup = self.entry, self._lookup
+        if self.value is not MISS:
+            reason = Reason.HIT
+        elif lookup is None:
+            reason = Reason.REDIS_AWAY
+        else:
+            reason = self._reason or (Reason.INVALIDATED if lookup.is_outdated else Reason.NOT_STORED)
+        decisions.publish(
+            Decision(
+                operation=entry.operation,
+                model=entry.sender,
+                reason=reason,
+                func=entry.func,
+                key=entry.key,
+                seconds=time.perf_counter() - started,
+                size=len(lookup.payload) if lookup is not None and isinstance(lookup.payload, bytes) else 0,
+                using=entry.databases[0] if entry.databases else "",
+            )
+        )
+
     def send_signal(self) -> None:
         """Send ``cache_read``."""
         cache_read.send_robust(sender=self.entry.sender, func=self.entry.func, hit=self.value is not MISS)
@@ -161,6 +191,7 @@ class CachedRead:
             except Exception as error:
                 # Another release stored it, or its class no longer exists: this counts as a miss.
                 logger.warning("Can't decode the cached value of %s: %r", self.entry.label, error)
+                self._reason = Reason.UNDECODABLE
         return MISS
 
     @property
@@ -213,6 +244,7 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
     than was looked up.  `revive` makes a result of what was stored.
     """
     read = CachedRead(entry)
+    started = time.perf_counter() if decisions.is_observed() else None
     try:
         if not read.look_up() and entry.lock:
             _lock_or_wait(read)
@@ -230,6 +262,8 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
         return result
     finally:
         read.release_lock()
+        if started is not None:
+            read.publish(started)
 
 
 def _lock_or_wait(read: CachedRead) -> None:
@@ -243,6 +277,7 @@ def _lock_or_wait(read: CachedRead) -> None:
 async def aread_through(entry: CacheEntry, compute: Callable[[], Awaitable[tuple[Any, Any]]]) -> Any:
     """`read_through` for coroutines; the result is what was stored."""
     read = CachedRead(entry)
+    started = time.perf_counter() if decisions.is_observed() else None
     try:
         if not await sync_to_async(read.look_up)() and entry.lock:
             await _alock_or_wait(read)
@@ -256,6 +291,8 @@ async def aread_through(entry: CacheEntry, compute: Callable[[], Awaitable[tuple
         return result
     finally:
         await sync_to_async(read.release_lock)()
+        if started is not None:
+            await sync_to_async(read.publish)(started)
 
 
 async def _alock_or_wait(read: CachedRead) -> None:

@@ -14,7 +14,8 @@ from .cache_policy import active_policy, policy_of
 def get_object(queryset: Any, args: tuple[Any, ...], kwargs: dict[str, Any], django_get: Callable[..., Any]) -> Any:
     """Return the object that meets the conditions.  `django_get` is Django's own ``get()``, unbound."""
     policy = active_policy(queryset, "get") or active_policy(queryset, "fetch")
-    if policy is None:
+    if not policy:
+        # Django's get() evaluates a clone, whose fetch is published.
         return django_get(queryset, *args, **kwargs)
     condition = point_lookup.only_condition(args, kwargs)
     if condition is not None:

@@ -5,23 +5,24 @@ Only for querysets of all objects, of models whose rows lie in one table; all ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
+from django.db import connections
 from django.db.models import Field, Model, Q, QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
 from ..query import Capture, defensive_copy, fast_model
-from ..schema import is_table
+from ..schema import Dependency, is_table
 from ..sql import KEY_TYPES, NotPreparable, select_rows
 from ..store import MISS, local_cache
 from .cache_policy import CachePolicy
 from .cached_read import CacheEntry, is_unstorable, note_unstorable, read_through, stored_rows
-from .row_keys import KeyAndVersions, LookupModel, forget, key_and_versions, lookup_model_of
+from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
 
 # Tests switch this off to check that results are the same without it.
 ENABLED = True
@@ -61,33 +62,49 @@ def get(
 
     Raises DoesNotExist, and what `django_get` raises, Django's own ``get()`` of a queryset.
     """
+    lookup = _lookup_of(queryset, policy, condition)
+    if lookup is None:
+        return MISS
+    found = lookup.run(django_get)
+    if found is None:
+        model: Any = queryset.model
+        raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
+    return found
+
+
+def point_entry(
+    queryset: QuerySet[Any], policy: CachePolicy, condition: tuple[str, Any]
+) -> tuple[CacheEntry, Iterable[Dependency]] | None:
+    """Return the cache entry of a point lookup and its dependencies, None if it is not possible."""
+    lookup = _lookup_of(queryset, policy, condition)
+    return None if lookup is None else (lookup.entry, lookup.dependencies)
+
+
+def _lookup_of(queryset: QuerySet[Any], policy: CachePolicy, condition: tuple[str, Any]) -> PointLookup | None:
     name, value = condition
     model: Any = queryset.model
     lookup_model = lookup_model_of(model) if ENABLED and type(value) in KEY_TYPES else None
     if lookup_model is None or name not in lookup_model.fields or not is_unfiltered(queryset):
-        return MISS
+        return None
     field, using = lookup_model.fields[name], queryset.db
     kind: Any = type(field)
     if lookup_model.class_lookups[kind] is not kind.get_class_lookups():
         # A lookup was registered since.
         forget()
-        return MISS
+        return None
     if not is_table(model, using) or is_unstorable(lookup_model.fingerprint):
-        return MISS
+        return None
     found_key = key_and_versions(lookup_model, field, value, using, policy.db_agnostic)
     if found_key is None:
-        return MISS
-    found = PointLookup(queryset, using, policy, lookup_model, field, value, found_key).run(django_get)
-    if found is None:
-        raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
-    return found
+        return None
+    return PointLookup(queryset, using, policy, lookup_model, field, value, found_key)
 
 
 class PointLookup:
     """One ``get()`` of a row: from this process's memory (``local_get``), else from Redis, else from the database."""
 
     __slots__ = (
-        *("_entry", "_field", "_from_db", "_lookup_model"),
+        *("entry", "_field", "_from_db", "_lookup_model"),
         *("_queryset", "_row", "_uses_local_cache", "_using", "_value"),
     )
 
@@ -107,7 +124,7 @@ class PointLookup:
         self._from_db = _from_db_of(queryset.model, queryset)
         # The row for the local cache: a list that is empty if the row does not exist.
         self._row: Any = MISS
-        self._entry = CacheEntry(
+        self.entry = CacheEntry(
             key=key_and_versions[0],
             version_set=key_and_versions[1],
             databases=(using,),
@@ -115,22 +132,27 @@ class PointLookup:
             lock=policy.lock,
             sender=lookup_model.model,
             fingerprint=lookup_model.fingerprint,
+            operation="get",
         )
+
+    @property
+    def dependencies(self) -> list[Dependency]:
+        return dependencies_of_row(self._lookup_model, self._field, self._value, connections[self._using].vendor)
 
     def run(self, django_get: Callable[[QuerySet[Any]], Any]) -> Any:
         """Return the instance, None if there is none.  `django_get` is Django's own ``get()`` of a queryset."""
         if not self._uses_local_cache:
-            return read_through(self._entry, lambda: self._compute(django_get), self._instance)
-        key, since = self._entry.key, local_cache.invalidation_count()
+            return read_through(self.entry, lambda: self._compute(django_get), self._instance)
+        key, since = self.entry.key, local_cache.invalidation_count()
         remembered = local_cache.get(key)
         row = MISS if remembered is MISS else self._copied(remembered)
         if row is not MISS:
             return self._instance(row)
-        found = read_through(self._entry, lambda: self._compute(django_get), self._instance_of_copy)
+        found = read_through(self.entry, lambda: self._compute(django_get), self._instance_of_copy)
         # Another process may insert a missing row at any time, so its absence is not remembered.
         if self._row is not MISS and self._row:
             tables = [self._lookup_model.table_in_keys]
-            local_cache.put(key, self._row, tables, self._entry.timeout, since)
+            local_cache.put(key, self._row, tables, self.entry.timeout, since)
         return found
 
     def _compute(self, django_get: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
@@ -145,7 +167,7 @@ class PointLookup:
             found = django_get(clone)
         except self._queryset.model.DoesNotExist:
             found = None
-        self._row = stored_rows(self._entry, capture)
+        self._row = stored_rows(self.entry, capture)
         return found, self._row
 
     def _instance(self, rows: Any) -> Any:
@@ -163,7 +185,7 @@ class PointLookup:
         try:
             return [defensive_copy(row, self._lookup_model.mutable) for row in rows]
         except Exception as error:
-            note_unstorable(self._entry, error)
+            note_unstorable(self.entry, error)
             return MISS
 
 

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.sql.query import Query
 
+from ..observe import Bypass, Decision, Reason, decisions
 from ..query import (
     CompiledRead,
     MakeToken,
@@ -32,7 +33,7 @@ from ..query import compiler as query_compiler
 from ..schema import Dependency, RowsByDependency, name_in_keys
 from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
-from .cache_policy import CachePolicy, active_policy
+from .cache_policy import CachePolicy, active_policy, publish_bypass
 from .cached_read import CacheEntry, is_unstorable, note_unstorable, read_through, stored_rows
 
 # Compiles a read of a query; the second argument makes the tokens of the values in its conditions.
@@ -116,11 +117,15 @@ def cached_value(
     `op` is the operation in the sense of profiles; `kind` identifies the read among those of equal queries.
     """
     policy = active_policy(queryset, op)
-    read = _cacheable_read(queryset, policy, kind, compile_read) if policy else None
-    if policy is None or read is None:
+    if isinstance(policy, Bypass):
+        _publish(queryset, op, policy)
+        return compute()
+    read = cacheable_read(queryset, policy, kind, compile_read)
+    if isinstance(read, Bypass):
+        _publish(queryset, op, read)
         return compute()
 
-    entry = _entry_of(queryset, read, policy)
+    entry = entry_of(queryset, read, policy, op)
 
     def compute_both() -> tuple[Any, Any]:
         value = compute()
@@ -138,13 +143,15 @@ def cached_value(
 def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
     """Return the results of `queryset` through the cache, None if they should not be cached."""
     policy = active_policy(queryset, "fetch")
-    if policy is None:
+    if isinstance(policy, Bypass):
+        _publish(queryset, "fetch", policy)
         return None
-    read = _rows_read(queryset, policy)
-    if read is None:
+    read = rows_read(queryset, policy)
+    if isinstance(read, Bypass):
+        _publish(queryset, "fetch", read)
         return None
 
-    entry = _entry_of(queryset, read, policy)
+    entry = entry_of(queryset, read, policy, "fetch")
 
     def compute() -> tuple[Any, Any]:
         capture = read.capture(queryset)
@@ -155,7 +162,17 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
     return read_through(entry, compute, lambda rows: replay(queryset, rows))
 
 
-def _entry_of(queryset: QuerySet[Any], read: CacheableRead, policy: CachePolicy) -> CacheEntry:
+def _publish(queryset: Any, op: str, bypass: Bypass) -> None:
+    policy = queryset._cacheops_policy
+    if policy is not None and policy.is_explicit and bypass.reason in decisions.DEFEATING:
+        # The application asked for caching by cache(), and would not notice that it has no effect.
+        decisions.warn_once(Decision(op, queryset.model, bypass.reason, bypass.detail))
+    if decisions.is_observed():
+        publish_bypass(queryset, op, bypass)
+
+
+def entry_of(queryset: QuerySet[Any], read: CacheableRead, policy: CachePolicy, op: str) -> CacheEntry:
+    """Return the cache entry of a read."""
     using = queryset.db
     name = read.name if policy.db_agnostic else read.name_on(using)
     return CacheEntry(
@@ -167,27 +184,30 @@ def _entry_of(queryset: QuerySet[Any], read: CacheableRead, policy: CachePolicy)
         sender=queryset.model,
         resolve_rows=read.row_resolver(connections[using].vendor),
         fingerprint=read.fingerprint,
+        operation=op,
     )
 
 
-def _rows_read(queryset: QuerySet[Any], policy: CachePolicy) -> CacheableRead | None:
+def rows_read(queryset: QuerySet[Any], policy: CachePolicy) -> CacheableRead | Bypass:
+    """Return the read of a queryset's rows, or why it can't or should not be cached."""
+
     def compile_read(query: Query, make_token: MakeToken) -> CompiledRead:
         return query_compiler.compile_rows(queryset, query, make_token)
 
     query: Any = queryset.query
     # An iterable that is not Django's may use more of a compiler than a plan has.
     kind: Any = queryset._iterable_class if row_recorder.is_replayable(queryset) else None
-    return _cacheable_read(queryset, policy, kind, compile_read, (query.low_mark, query.high_mark))
+    return cacheable_read(queryset, policy, kind, compile_read, (query.low_mark, query.high_mark))
 
 
-def _cacheable_read(
+def cacheable_read(
     queryset: QuerySet[Any],
     policy: CachePolicy,
     kind: Hashable,
     compile_read: CompileRead,
     limits: tuple[Any, Any] | None = None,
-) -> CacheableRead | None:
-    """Return the read of this `kind` (None: one that has no plans), or None if it can't or should not be cached.
+) -> CacheableRead | Bypass:
+    """Return the read of this `kind` (None: one that has no plans), or why it can't or should not be cached.
 
     `limits` are the query's limits if plans do not depend on them, None if they do.
     """
@@ -196,18 +216,18 @@ def _cacheable_read(
         if read is None:
             read = _read_without_plan(queryset, compile_read)
     except EmptyResultSet:
-        return None
-    except Uncacheable as reason:
-        logger.info("A query of %s is not cached: %s", queryset.model._meta.label, reason)
-        return None
+        return Bypass(Reason.NO_ROWS)
+    except Uncacheable as found:
+        logger.info("A query of %s is not cached: %s", queryset.model._meta.label, found)
+        return Bypass(found.reason, found.detail)
     except Exception as error:
         error_boundary.log_failure(
             f"A query of {queryset.model._meta.label} is not cached, as it can't be analysed", error
         )
-        return None
+        return Bypass(Reason.NOT_ANALYSABLE, error_boundary.describe_error(error))
     if is_unstorable(read.fingerprint):
-        return None
-    return read if policy.is_explicit or not read.is_non_deterministic else None
+        return Bypass(Reason.UNSTORABLE)
+    return read if policy.is_explicit or not read.is_non_deterministic else Bypass(Reason.NON_DETERMINISTIC)
 
 
 def _read_from_plan(

@@ -83,26 +83,35 @@ def _make_key_and_versions(
     locale: str,
 ) -> KeyAndVersions | None:
     vendor, column = connections[using].vendor, str(field.column)
-    try:
-        stored = field.get_prep_value(value)
-        token = columns.condition_token(field, vendor, stored)
-    except Exception as error:
-        # A field may raise for a value that it does not accept.  Django's get() then raises its own error.
-        error_boundary.reraise_interrupt(error)
-        token = None
-    if token is None:
+    dependencies = dependencies_of_row(lookup_model, field, value, vendor)
+    if not dependencies:
         return None
     # Values that the database may find equal can share a token, but each has a key of its own.
-    tokens, value_text = [token], token
+    value_text = dependencies[0].conditions[0][1]
     if columns.compares_inexactly(field, vendor):
-        value_text = text_token(stored)
-        if columns.may_be_indeterminate(field, vendor):
-            tokens.append(INDETERMINATE)
+        value_text = text_token(field.get_prep_value(value))
     name = _key_digest(lookup_model, vendor, f"{'' if db_agnostic else using}{locale}", column).of(value_text)
     return (
         value_key(prefixes[0], name),
-        VersionSet(prefixes[1], [Dependency(lookup_model.table, ((column, token),), None) for token in tokens]),
+        VersionSet(prefixes[1], dependencies),
     )
+
+
+def dependencies_of_row(lookup_model: LookupModel, field: Field[Any, Any], value: Any, vendor: str) -> list[Dependency]:
+    """Return what the row with this value depends on, nothing if the value has no token."""
+    column = str(field.column)
+    try:
+        token = columns.condition_token(field, vendor, field.get_prep_value(value))
+    except Exception as error:
+        # A field may raise for a value that it does not accept.  Django's get() then raises its own error.
+        error_boundary.reraise_interrupt(error)
+        return []
+    if token is None:
+        return []
+    tokens = [token]
+    if columns.compares_inexactly(field, vendor) and columns.may_be_indeterminate(field, vendor):
+        tokens.append(INDETERMINATE)
+    return [Dependency(lookup_model.table, ((column, token),), None) for token in tokens]
 
 
 @lru_cache(maxsize=1024)

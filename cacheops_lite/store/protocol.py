@@ -23,6 +23,8 @@ from .client import execute, reset_connections, run_script
 from .invalidator import deliver_overdue, is_overdue
 
 DIGEST_LENGTH = 16
+# What TTL replies for a key that does not exist.
+ABSENT = -2
 
 
 class _Miss:
@@ -142,13 +144,15 @@ def _group(owner: int, prefix: str, head: str, tail: str, values: list[str]) -> 
 class Lookup:
     """What a read found: the payload of a valid value or MISS, and the versions to store a new value under.
 
-    `versions` are None if some do not exist yet.
+    `versions` are None if some do not exist yet.  `is_outdated` tells that a value is stored that is no longer valid,
+    as far as the commands of this lookup show it.
     """
 
     key: str
     version_set: VersionSet
     payload: bytes | _Miss
     versions: list[bytes] | None
+    is_outdated: bool = False
 
 
 def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
@@ -172,11 +176,12 @@ def _read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
         return _run_read(key, version_set, 0)
     value, *found = checked_reply(execute("MGET", key, *version_set.version_keys), 1 + len(version_set.version_keys))
     if not version_set.are_current(found):
-        return Lookup(key, version_set, MISS, None)
-    payload: bytes | _Miss = MISS
-    if value is not None and value[:DIGEST_LENGTH] == _digest(key, found):
-        payload = value[DIGEST_LENGTH:]
-    return Lookup(key, version_set, payload, found)
+        return Lookup(key, version_set, MISS, None, value is not None)
+    if value is None:
+        return Lookup(key, version_set, MISS, found)
+    if value[:DIGEST_LENGTH] == _digest(key, found):
+        return Lookup(key, version_set, value[DIGEST_LENGTH:], found)
+    return Lookup(key, version_set, MISS, found, True)
 
 
 def create_versions(lookup: Lookup, timeout: int) -> None:
@@ -199,7 +204,19 @@ def _run_read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
     if digest and digest == _digest(key, [found[i] or b"" for i in version_set.carried]):
         payload = value
         _probably_cached.put(key, True)
-    return Lookup(key, version_set, payload, found if version_set.are_current(found) else None)
+    is_outdated = bool(digest) and payload is MISS
+    return Lookup(key, version_set, payload, found if version_set.are_current(found) else None, is_outdated)
+
+
+def peek(key: str, version_set: VersionSet) -> tuple[Lookup, int | None]:
+    """Look a value up without creating anything; return the lookup and the seconds that the value has to live.
+
+    None instead of seconds if no value is stored.
+    """
+    lookup = _run_read(key, version_set, 0) if version_set.coarse else _read(key, version_set, 0)
+    seconds = int(execute("TTL", key))
+    lookup.is_outdated = lookup.is_outdated or (seconds != ABSENT and lookup.payload is MISS)
+    return lookup, None if seconds == ABSENT else seconds
 
 
 def fill(

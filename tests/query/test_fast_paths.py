@@ -297,7 +297,7 @@ def test_names_of_plans_tell_values_and_shapes_apart():
     for _ in range(2):
         for queryset in queries:
             policy = cache_policy.policy_of(queryset)
-            names.add(queryset_read._rows_read(queryset, policy).name)
+            names.add(queryset_read.rows_read(queryset, policy).name)
             if plan_cache._plans and random.random() < 0.3:
                 plan_cache._plans.popitem()
     assert len(names) == len(queries)

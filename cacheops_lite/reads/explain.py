@@ -1,0 +1,160 @@
+"""Report whether a read would come from the cache, and why or why not, without reading or storing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ..conf import ALL_OPS
+from ..observe import Bypass, Outcome, Reason
+from ..query import compiler
+from ..schema import Dependency
+from ..store import call_or_default, invalidator, protocol
+from ..writes import unit_of_work_for
+from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
+from .cached_read import CacheEntry
+from .point_lookup import only_condition, point_entry
+from .queryset_read import CacheableRead, cacheable_read, entry_of, rows_read
+
+
+@dataclass
+class CacheReport:
+    """What would become of a read.
+
+    `profile` is the profile in words.  `seconds_left` is the time that the stored value has to live, None if none is
+    stored.  `dependencies` says in words which rows the result depends on: a write that changes one of them
+    invalidates it.  `hint` says what to do.
+    """
+
+    operation: str
+    label: str
+    profile: str
+    reason: Reason
+    detail: str = ""
+    key: str = ""
+    seconds_left: int | None = None
+    dependencies: list[str] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.reason.outcome
+
+    @property
+    def hint(self) -> str:
+        return self.reason.hint
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        lines = [
+            f"{self.operation} of {self.label}: {self.outcome.value}, {self.reason.text}{detail}",
+            f"profile: {self.profile}",
+        ]
+        if self.key:
+            lines.append(f"key: {self.key}")
+        if self.seconds_left is not None:
+            lines.append(f"expires in: {self.seconds_left} s")
+        if self.dependencies:
+            lines += ["invalidated by changes of:", *(f"  {each}" for each in self.dependencies)]
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+def explain_queryset(queryset: Any, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CacheReport:
+    """Return the report on `operation` of a queryset.  Raises ValueError for an unknown operation."""
+    if operation not in ALL_OPS:
+        raise ValueError(f"operation is {operation!r}; it should be one of {', '.join(sorted(ALL_OPS))}")
+    queryset = pin_database(queryset)
+    profile = _profile_in_words(policy_of(queryset))
+    report = CacheReport(operation, queryset.model._meta.label, profile, Reason.NOT_STORED)
+    found = _entry_or_bypass(queryset, operation, args, kwargs)
+    if isinstance(found, Bypass):
+        report.reason, report.detail = found.reason, found.detail
+    else:
+        entry, dependencies = found
+        report.dependencies = sorted(set(dependencies))
+        _look_up(report, entry)
+    return report
+
+
+def explain_call(
+    func: Callable[..., Any], found: CacheEntry | Bypass, profile: str, dependencies: Iterable[Dependency]
+) -> CacheReport:
+    """Return the report on a call of a decorated function, whose cache entry or bypass is `found`."""
+    report = CacheReport("call", getattr(func, "__qualname__", repr(func)), profile, Reason.NOT_STORED)
+    if isinstance(found, Bypass):
+        report.reason, report.detail = found.reason, found.detail
+    else:
+        report.dependencies = sorted(map(_dependency_in_words, dependencies))
+        _look_up(report, found)
+    return report
+
+
+def _entry_or_bypass(
+    queryset: Any, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[CacheEntry, list[str]] | Bypass:
+    policy = active_policy(queryset, operation)
+    if operation == "get" and not policy:
+        policy = active_policy(queryset, "fetch") or policy
+    if isinstance(policy, Bypass):
+        return policy
+    if operation == "get":
+        condition = only_condition(args, kwargs)
+        found = None if condition is None else point_entry(queryset, policy, condition)
+        if found is not None:
+            return found[0], [_dependency_in_words(each) for each in found[1]]
+        queryset = queryset.filter(*args, **kwargs) if args or kwargs else queryset
+    read = _read(queryset, policy, operation, kwargs)
+    if isinstance(read, Bypass):
+        return read
+    row_level = {each.coarse for each in read.row_level}
+    dependencies = [_dependency_in_words(each, each in row_level) for each in read.dependencies]
+    return entry_of(queryset, read, policy, operation), dependencies
+
+
+def _read(queryset: QuerySet[Any], policy: CachePolicy, operation: str, aggregates: Any) -> CacheableRead | Bypass:
+    using = queryset.db
+    if operation == "count":
+        return cacheable_read(queryset, policy, "count", lambda q, t: compiler.compile_count(q, using, t))
+    if operation == "exists":
+        return cacheable_read(queryset, policy, "exists", lambda q, t: compiler.compile_exists(q, using, t))
+    if operation == "aggregate":
+        # None: without a plan, whose key the queryset's own method makes.
+        return cacheable_read(queryset, policy, None, lambda q, t: compiler.compile_aggregates(q, using, aggregates, t))
+    return rows_read(queryset, policy)
+
+
+def _look_up(report: CacheReport, entry: CacheEntry) -> None:
+    report.key = entry.key
+    if invalidator.is_refused():
+        report.reason = Reason.REDIS_AWAY
+        return
+    found = call_or_default(lambda: protocol.peek(entry.key, entry.version_set), None)
+    if found is None:
+        report.reason = Reason.REDIS_AWAY
+        return
+    lookup, report.seconds_left = found
+    if isinstance(lookup.payload, bytes):
+        report.reason = Reason.HIT
+    elif any(unit_of_work_for(using).pins_snapshot for using in entry.databases):
+        report.reason = Reason.SNAPSHOT_PINNED
+    elif lookup.is_outdated:
+        report.reason = Reason.INVALIDATED
+
+
+def _profile_in_words(policy: CachePolicy | None) -> str:
+    if policy is None:
+        return "none"
+    ops = ", ".join(sorted(policy.ops)) or "no operations"
+    options = [f"{name}" for name in ("lock", "local_get") if getattr(policy, name)]
+    return ", ".join([ops, f"timeout {policy.timeout} s", *options])
+
+
+def _dependency_in_words(dependency: Dependency, is_row_level: bool = False) -> str:
+    columns = "" if dependency.columns is None else f" (columns {', '.join(dependency.columns) or 'none'})"
+    where = " and ".join(f"{column} = {token}" for column, token in dependency.conditions)
+    rows = "the joined rows of the result" if is_row_level else f"rows where {where}" if where else "any row"
+    return f"{dependency.table}: {rows}{columns}"
