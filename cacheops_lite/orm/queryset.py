@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.db.models.manager import BaseManager
 
 from .. import conf
@@ -34,6 +34,7 @@ from ..schema import is_tracked, is_tracked_table
 from ..signals import post_update, pre_update
 from ..utils import Patches, call_or_default
 from ..writes import bulk_persistence, is_active, persistence, unit_of_work_for, write_transaction
+from .manager import ManagerMixin
 
 
 class QuerySetMixin(QuerySet[Any]):
@@ -302,30 +303,6 @@ def _aggregates_fingerprint(aggregates: Mapping[str, Any]) -> Hashable:
     except (NotIdentifiable, TypeError):
         return None
     return "aggregate", kind
-
-
-class ManagerMixin(BaseManager[Model]):
-    """The methods that are put into `BaseManager`: control of caching."""
-
-    def cache(self, *args: Any, **kwargs: Any) -> Any:
-        """Call `QuerySetMixin.cache` on a queryset of all objects."""
-        return self.get_queryset().cache(*args, **kwargs)  # type: ignore[attr-defined]
-
-    def nocache(self) -> Any:
-        """Call `QuerySetMixin.nocache` on a queryset of all objects."""
-        return self.get_queryset().nocache()  # type: ignore[attr-defined]
-
-    def explain_cache(self, operation: str = "fetch", *args: Any, **kwargs: Any) -> CacheReport:
-        """Call `QuerySetMixin.explain_cache` on a queryset of all objects."""
-        return self.get_queryset().explain_cache(operation, *args, **kwargs)  # type: ignore[attr-defined]
-
-    def inplace(self) -> Any:
-        """Call `QuerySetMixin.inplace` on a queryset of all objects."""
-        return self.get_queryset().inplace()  # type: ignore[attr-defined]
-
-    def invalidated_update(self, **kwargs: Any) -> int:
-        """Call `QuerySetMixin.invalidated_update` on a queryset of all objects."""
-        return self.get_queryset().invalidated_update(**kwargs)  # type: ignore[attr-defined]
 
 
 def install() -> None:

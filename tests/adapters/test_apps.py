@@ -76,9 +76,11 @@ def test_installing_twice_is_as_installing_once(store, is_hit):
 
 def test_querysets_and_managers_get_exactly_the_documented_methods():
     """And what is patched of Django's own is on this list."""
-    assert queryset.patches.replaced_names(BaseManager) == {"cache", "nocache", "inplace", "invalidated_update"}
+    assert queryset.patches.replaced_names(BaseManager) == {
+        *("cache", "nocache", "explain_cache", "inplace", "invalidated_update")
+    }
     assert queryset.patches.replaced_names(QuerySet) == {
-        *("cache", "nocache", "clone", "cloning", "inplace", "invalidated_update"),
+        *("cache", "nocache", "explain_cache", "clone", "cloning", "inplace", "invalidated_update"),
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
         *("iterator", "aiterator"),
         *("bulk_create", "update", "_raw_delete"),

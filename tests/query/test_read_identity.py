@@ -240,7 +240,7 @@ def test_what_texts_of_somebody_else_read_of_unknown_tables_is_not_cached(caplog
     with caplog.at_level("INFO", "cacheops_lite"), counted_reads() as reads:
         annotated(text_of(text))()
     assert not reads.hits + reads.misses
-    assert "shop_unwatched" in caplog.text
+    assert "shop.Unwatched" in caplog.text
 
 
 def test_a_join_by_the_language_that_is_active_is_told_apart():
