@@ -87,8 +87,8 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == "INSTALLED_APPS":
         # The set of models changes.
         forget_derived("CACHEOPS")
-    if setting in ("USE_TZ", "TIME_ZONE"):
-        # The converters of a compiled statement depend on whether datetimes are aware.
+    if setting in ("USE_TZ", "TIME_ZONE", "DEBUG"):
+        # The converters of a compiled statement depend on whether datetimes are aware; DEBUG has reasons logged.
         forget_derived(setting)
     if not setting.startswith("CACHEOPS"):
         return

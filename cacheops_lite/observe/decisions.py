@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from django.conf import settings as django_settings
 
+from ..conf import on_change
 from ..signals import cache_decision
 from ..utils import error_boundary
 from .reasons import Outcome, Reason
@@ -71,7 +72,24 @@ class Decision:
 
 def is_observed() -> bool:
     """Return whether anything consumes decisions: an observer, receivers of ``cache_decision``, or the log in DEBUG."""
-    return bool(_observers or cache_decision.receivers or django_settings.DEBUG)
+    return bool(_observers or cache_decision.receivers or (_read_debug() if _debug is None else _debug))
+
+
+# Django's settings are slow to ask, and each read asks.
+_debug: bool | None = None
+
+
+def _read_debug() -> bool:
+    global _debug
+    _debug = bool(django_settings.DEBUG)
+    return _debug
+
+
+@on_change
+def _forget_debug(setting: str) -> None:
+    global _debug
+    if setting == "DEBUG":
+        _debug = None
 
 
 def observe(observer: Observer) -> None:
@@ -90,7 +108,7 @@ def publish(decision: Decision) -> None:
     for observer in list(_observers):
         error_boundary.call_or_default("An observer of the cache failed", partial(observer, decision), None)
     cache_decision.send_robust(sender=decision.model, decision=decision)
-    if django_settings.DEBUG and decision.reason in DEFEATING:
+    if _read_debug() and decision.reason in DEFEATING:
         warn_once(decision)
 
 
