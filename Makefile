@@ -4,12 +4,13 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test lint fuzz django-suite third-party docs bench bench-growth clean
+.PHONY: help demo serve test matrix lint fuzz django-suite third-party docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
+	@echo "make matrix  every test on each database with each kind of store, which takes an hour"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
 	@echo "make third-party  the tests of packages that extend Django's queries, with all models cached"
@@ -48,6 +49,9 @@ serve: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@$(BIN)/python -m tests.run $(ARGS)
+
+matrix: $(VENV)/.test
+	@TEST_MATRIX=1 $(BIN)/python -m tests.run
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

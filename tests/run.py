@@ -47,6 +47,7 @@ CONTRACTS = [
     *("tests/schema/test_values_compared.py", "tests/property/test_directory.py", "tests/property/test_shop.py"),
     "tests/property/test_machine.py::test_no_random_history_of_the_rich_schema_leaves_a_stale_read",
 ]
+STORES = ["redis-sets", "redis-insideout", "embedded-sets", "embedded-insideout"]
 PERCENT = re.compile(r"\[ *(\d+)%\]$")
 # Seconds between two lines of progress of one leg.
 PROGRESS_SECONDS = 30
@@ -106,22 +107,24 @@ def run_all(arguments: list[str], urls: list[str]) -> int:
 
 
 def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
-    """The runs of pytest, the longest first.
+    """The runs of pytest, the longest first: one of each kind, or with ``TEST_MATRIX`` each database in each mode.
 
-    Each store mode runs on a real Redis and on the embedded one, and each database sees one mode at least.  Coverage is
-    measured on SQLite: it slows tests down, and other databases add little to it.
+    Each store mode runs on a real Redis, and what depends on the store on the embedded one, too.  Each database sees one
+    mode.  Coverage is measured on SQLite: it slows tests down, and other databases add little to it.
     """
     if arguments:
         stores = os.environ.get("TEST_STORES")
         usual = {"sqlite": "redis-sets embedded-insideout", "postgresql": "redis-insideout", "mariadb": "redis-sets"}
         return [Leg(database, stores or usual[database], arguments) for database in databases]
+    if os.environ.get("TEST_MATRIX"):
+        return [Leg(database, stores, ["tests", *ignoring(*ONCE)]) for database in databases for stores in STORES]
     everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE)]
     legs = [
         Leg("postgresql", "redis-insideout", everywhere),
         Leg("mariadb", "redis-sets", everywhere),
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
-        Leg("sqlite", "embedded-insideout", ["tests", *ignoring(CONCURRENCY, *UNMEASURED, *ONCE)], is_measured=True),
-        Leg("sqlite", "redis-sets embedded-insideout", UNMEASURED),
+        Leg("sqlite", "redis-sets", UNMEASURED),
+        Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE]),
         Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_EXAMPLES": "15"}),
     ]
     return [leg for leg in legs if leg.database in databases]
