@@ -109,8 +109,8 @@ def run_all(arguments: list[str], urls: list[str]) -> int:
 def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
     """The runs of pytest, the longest first: one of each kind, or with ``TEST_MATRIX`` each database in each mode.
 
-    Each store mode runs on a real Redis, and what depends on the store on the embedded one, too.  Each database sees one
-    mode.  Coverage is measured on SQLite: it slows tests down, and other databases add little to it.
+    Each store mode runs on a real Redis, and what depends on the store on the embedded one, too.  Each database sees
+    one mode.  Coverage is measured on SQLite: it slows tests down, and other databases add little to it.
     """
     if arguments:
         stores = os.environ.get("TEST_STORES")
@@ -124,7 +124,7 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         Leg("mariadb", "redis-sets", everywhere),
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
         Leg("sqlite", "redis-sets", UNMEASURED),
-        Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE]),
+        Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE], is_measured=True),
         Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_EXAMPLES": "15"}),
     ]
     return [leg for leg in legs if leg.database in databases]
