@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import redis
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning
 from django.core.checks.registry import registry
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import Model
@@ -63,7 +63,30 @@ def check_profiles(app_configs: Any, **kwargs: Any) -> Messages:
         ),
         *(message for name, entry in entries.items() for message in _matched_models(name, entry is not None)),
         *(message for model in apps.get_models() for message in _wrong_cache_on_save(model)),
+        *(message for model in apps.get_models() for message in _relations_without_profile(model)),
     ]
+
+
+def _relations_without_profile(model: type[Model]) -> Iterator[CheckMessage]:
+    """Report joins that keep queries from being cached: the first that a new user meets, and nothing else says so."""
+    profile = conf.model_profile(model)
+    if profile is None or not profile.ops - {"get"}:
+        return
+    relations = {
+        field.name: field.related_model._meta.label
+        for field in model._meta.concrete_fields
+        if field.is_relation and isinstance(field.related_model, type) and not is_tracked(field.related_model)
+    }
+    if relations:
+        names = ", ".join(f"{name} ({label})" for name, label in relations.items())
+        labels = ", ".join(sorted({f"'{label.lower()}'" for label in relations.values()}))
+        yield Info(
+            f"Relations of {model._meta.label} lead to models without a profile: {names}. Queries that join them are not "
+            "cached, as their writes are not followed.",
+            hint=f"Add {labels} to CACHEOPS, if only with {{'timeout': ...}}.",
+            obj=model,
+            id="cacheops_lite.I001",
+        )
 
 
 def _unknown_options(where: str, entry: dict[str, Any] | None) -> Iterator[CheckMessage]:

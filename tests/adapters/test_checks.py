@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import WARNING, run_checks
 from django.core.checks.registry import registry
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -36,6 +36,10 @@ def disconnected(monkeypatch):
 
 def found(**overrides):
     """What the checks say of the tests' settings with some overridden."""
+    return [each for each in found_with_infos(**overrides) if each.level >= WARNING]
+
+
+def found_with_infos(**overrides):
     with override_settings(**overrides):
         return run_checks(tags=["cacheops_lite"])
 
@@ -197,11 +201,27 @@ def test_checks_are_registered_once_and_taken_away_again():
     assert registry.registered_checks == before
 
 
+def test_a_relation_to_a_model_without_a_profile_is_named():
+    """Queries that join it are not cached, which a new user meets first."""
+    (info,) = [each for each in found_with_infos(**entry(ops="all")) if each.id == "cacheops_lite.I001"]
+    assert info.level < WARNING
+    assert "shop.Product" in info.msg
+    assert "category (shop.Category)" in info.msg
+    assert "'shop.category'" in info.hint
+
+
+def test_no_relation_is_named_where_no_query_is_cached():
+    """Profiles without ops, or for get() alone, cache no joins by themselves."""
+    for ops in ((), "get"):
+        assert not [each for each in found_with_infos(**entry(ops=ops)) if each.id == "cacheops_lite.I001"]
+
+
 def test_every_id_is_documented():
     """And no other."""
     source = (ROOT / "cacheops_lite" / "checks.py").read_text()
     made = {f"{kind[1].upper()}{int(number):03}" for kind, number in re.findall(r"(_[ew])\w+\(\s*(\d+),", source)}
     made |= {"E002", "E003"}  # Chosen at run time.
+    made |= set(re.findall(r"cacheops_lite\.(I\d+)", source))
     made |= set(re.findall(r"cacheops_lite\.(\w\d+)", (ROOT / "cacheops_lite" / "database_checks.py").read_text()))
     documented = set(re.findall(r"^``cacheops_lite\.(\w+)``", (ROOT / "docs" / "checks.rst").read_text(), re.M))
     assert made == documented
