@@ -81,8 +81,8 @@ def _relations_without_profile(model: type[Model]) -> Iterator[CheckMessage]:
         names = ", ".join(f"{name} ({label})" for name, label in relations.items())
         labels = ", ".join(sorted({f"'{label.lower()}'" for label in relations.values()}))
         yield Info(
-            f"Relations of {model._meta.label} lead to models without a profile: {names}. Queries that join them are not "
-            "cached, as their writes are not followed.",
+            f"Relations of {model._meta.label} lead to models without a profile: {names}. Queries that join them are "
+            "not cached, as their writes are not followed.",
             hint=f"Add {labels} to CACHEOPS, if only with {{'timeout': ...}}.",
             obj=model,
             id="cacheops_lite.I001",

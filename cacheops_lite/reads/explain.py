@@ -46,6 +46,22 @@ class CacheReport:
     def hint(self) -> str:
         return self.reason.hint
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as a dict of values that JSON knows."""
+        return {
+            "operation": self.operation,
+            "label": self.label,
+            "profile": self.profile,
+            "outcome": self.outcome.value,
+            "reason": self.reason.value,
+            "text": self.reason.text,
+            "detail": self.detail,
+            "key": self.key,
+            "seconds_left": self.seconds_left,
+            "dependencies": self.dependencies,
+            "hint": self.hint,
+        }
+
     def __str__(self) -> str:
         detail = f" ({self.detail})" if self.detail else ""
         lines = [
