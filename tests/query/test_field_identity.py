@@ -150,8 +150,8 @@ def test_another_process_tells_the_same():
 def test_no_text_has_an_address():
     """What is told before it becomes a digest."""
     walk = field_identity._Describer()
-    told = " ".join(walk.parts([Codec(";"), parser(";"), Decoder, types.SimpleNamespace(a=object()), every_text]))
-    assert "0x" not in told
+    described = " ".join(walk.parts([Codec(";"), parser(";"), Decoder, types.SimpleNamespace(a=object()), every_text]))
+    assert "0x" not in described
 
 
 def test_much_is_told_in_bounds():
