@@ -24,7 +24,7 @@ with reserved(1) as (url,):
 
 @pytest.fixture
 def another_run():
-    """A process that has reserved a database, its URL, and a client of the database that holds the locks."""
+    """A process that has reserved a database, the key of its lock, and a client of the database with the locks."""
     environment = {name: value for name, value in os.environ.items() if name != "TEST_REDIS_URL"}
     process = subprocess.Popen(
         [sys.executable, "-c", RESERVE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -44,7 +44,7 @@ def test_a_run_that_ends_releases_its_database(another_run):
 
 
 def test_the_lock_of_a_killed_run_expires_soon(another_run):
-    """The lock lives for seconds and its run extends it."""
+    """The lock expires after seconds unless its run extends it."""
     process, key, client = another_run
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -52,8 +52,8 @@ def test_the_lock_of_a_killed_run_expires_soon(another_run):
     client.delete(key)
 
 
-def test_a_run_that_lives_extends_its_lock(monkeypatch):
-    """Also one that takes longer than a lock lives."""
+def test_a_running_run_extends_its_lock(monkeypatch):
+    """A run may take longer than the lifetime of a lock."""
     monkeypatch.delenv("TEST_REDIS_URL", raising=False)
     monkeypatch.setattr(redis_databases, "REFRESH_SECONDS", 0.01)
     with redis_databases.reserved(1) as (url,):
@@ -66,7 +66,7 @@ def test_a_run_that_lives_extends_its_lock(monkeypatch):
     assert not client.exists(key)
 
 
-def test_every_test_runs_on_some_database():
-    """The paths that legs leave out, or run alone, exist."""
+def test_the_paths_of_the_runner_exist():
+    """The runner leaves these paths out of its runs, or runs them alone."""
     for path in (*run.ONCE, *run.OF_THE_STORE, run.CONCURRENCY, *run.CONTRACTS):
         assert (run.ROOT / path.partition("::")[0]).exists(), path
