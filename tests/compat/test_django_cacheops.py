@@ -1,4 +1,4 @@
-"""What projects that come from django-cacheops write, as they write it."""
+"""Code that projects written for django-cacheops contain works unchanged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ requests = RequestFactory()
 
 
 def numbered(decorate):
-    """A decorated function that returns how often it was called."""
+    """Return a decorated function that returns the number of its calls."""
     calls = []
     return decorate(lambda *args, **kwargs: calls.append(1) or len(calls))
 
@@ -48,8 +48,8 @@ def numbered(decorate):
 # Names.
 
 
-def test_the_client_is_imported_as_redis_client(store):
-    """Whatever the settings say when it is used, not when it is imported."""
+def test_redis_client_uses_the_current_settings(store):
+    """The settings count at the time of use, not at the time of the import."""
     redis_client.set("mine", "x")
     assert store.get("mine") == redis_client.get("mine") == b"x"
     with redis_client.pipeline() as pipe:
@@ -60,7 +60,7 @@ def test_the_client_is_imported_as_redis_client(store):
 
 
 def test_caches_are_imported_from_the_package_or_from_simple(store, tmp_path):
-    """Their classes take what they took: a client, or a directory and a timeout."""
+    """Their classes take the same arguments: a client, or a directory and a timeout."""
     assert (simple.FileCache, simple.RedisCache, simple.file_cache) == (FileCache, RedisCache, file_cache)
     for own in (RedisCache(store), RedisCache(conn=redis_client), FileCache(str(tmp_path), 60)):
         own.set("key", "value", timeout=10)
@@ -78,8 +78,8 @@ class LambdaSerializer:
     loads = pickle.loads
 
 
-def test_a_serializer_is_a_class_body_of_plain_functions(store, is_hit):
-    """No staticmethod is asked for."""
+def test_a_serializer_may_be_a_class_of_plain_functions(store, is_hit):
+    """They need no staticmethod."""
     with override_settings(CACHEOPS_SERIALIZER=LambdaSerializer):
         func = numbered(cached_as(Label))
         assert [func(), func()] == [1, 1]
@@ -87,8 +87,8 @@ def test_a_serializer_is_a_class_body_of_plain_functions(store, is_hit):
         assert cache.get("key") == {"a": 1}
 
 
-def test_a_serializer_is_named_by_its_module(store, monkeypatch):
-    """Such as dill, which serializes functions, too."""
+def test_a_serializer_may_be_a_module(store, monkeypatch):
+    """An example is dill, which also serializes functions."""
     table = {}
     module = ModuleType("like_dill")
     module.dumps = lambda data: table.setdefault(str(id(data)), data) and str(id(data)).encode()
@@ -101,8 +101,8 @@ def test_a_serializer_is_named_by_its_module(store, monkeypatch):
 
 
 @pytest.mark.parametrize("prefix", [lambda query: query.db, lambda query: query.table])
-def test_everything_is_invalidated_where_the_simple_cache_has_no_prefix(store, is_hit, prefix):
-    """A prefix by the single database or table is none for the simple cache, which then can't be used."""
+def test_invalidate_all_works_if_the_prefix_is_undefined_for_the_simple_cache(store, is_hit, prefix):
+    """A prefix by one database or table is undefined there, so that the simple cache raises ImproperlyConfigured."""
     with override_settings(CACHEOPS_PREFIX=prefix):
         read = lambda: Label.objects.count()
         read()
@@ -116,7 +116,7 @@ def test_everything_is_invalidated_where_the_simple_cache_has_no_prefix(store, i
 
 
 def test_a_prefix_by_host_separates_hosts(store):
-    """What one host cached another one computes."""
+    """Another host computes its own results."""
     host = ["a"]
     with override_settings(CACHEOPS_PREFIX=lambda _: host[0]):
         func = numbered(cached(timeout=10))
@@ -127,8 +127,8 @@ def test_a_prefix_by_host_separates_hosts(store):
         assert func() == 1
 
 
-def test_one_app_may_have_many_kinds_of_profiles(store, is_hit, reads):
-    """As in the usual configuration: the most specific counts, and the rest waits to be asked."""
+def test_one_app_may_have_several_kinds_of_profiles(store, is_hit, reads):
+    """The most specific entry applies; models without ops are cached only by cache()."""
     profiles = {
         "shop.label": {"ops": "get", "timeout": 900},
         "shop.category": {"ops": {"fetch", "get"}, "timeout": 3600},
@@ -186,7 +186,7 @@ urlpatterns = urlpatterns_of_this_module()
 
 
 def test_a_paginator_counts_through_the_cache_and_fetches_past_it(store, queries):
-    """``.cache(ops=["count"])`` is about the count alone."""
+    """``.cache(ops=["count"])`` caches the count only."""
     Label.objects.bulk_create(Label(text=str(number)) for number in range(5))
 
     def page():
@@ -200,8 +200,8 @@ def test_a_paginator_counts_through_the_cache_and_fetches_past_it(store, queries
 
 
 @pytest.mark.parametrize("decorate", [cached_as, cached_view_as])
-def test_an_empty_page_of_a_paginator_caches_nothing(store, decorate):
-    """It is a list, like nothing that changes."""
+def test_an_empty_list_as_a_sample_caches_nothing(store, decorate):
+    """An empty page of a paginator is a list, which no write invalidates."""
     func = numbered(decorate([]))
     request = requests.get("/")
     assert [func(request), func(request)] == [1, 2]
@@ -215,8 +215,8 @@ def test_a_manager_is_a_sample(store):
     assert func() == 2
 
 
-def test_a_local_function_is_cached_like_the_queryset_of_its_arguments(store):
-    """With `extra` for what the queryset does not say."""
+def test_a_nested_function_is_cached_by_its_sample_and_extra(store):
+    """`extra` adds to the key what the queryset does not contain."""
     pens, inks = Category.objects.create(name="pens"), Category.objects.create(name="inks")
     calls = []
 
@@ -237,8 +237,8 @@ def test_a_local_function_is_cached_like_the_queryset_of_its_arguments(store):
     assert len(calls) == 5
 
 
-def test_extra_is_a_function_of_the_request(store):
-    """The staff sees another page."""
+def test_extra_may_be_a_function_of_the_request(store):
+    """Staff users get another page."""
 
     @cached_view_as(Label, extra=lambda request: request.user.is_staff)
     def view(request):
@@ -251,7 +251,7 @@ def test_extra_is_a_function_of_the_request(store):
 
 
 def test_inplace_is_undone_by_cloning(store):
-    """And clone() copies all the same."""
+    """clone() copies an inplace queryset as well."""
     labels = Label.objects.inplace()
     assert labels.filter(text="x") is labels
     copied = labels.clone()
@@ -266,8 +266,8 @@ def test_inplace_is_undone_by_cloning(store):
 
 
 @pytest.mark.parametrize(("option", "name"), [(True, "pk"), ("text", "text")])
-def test_what_is_cached_on_save_is_found_by_cache(store, queries, settings, option, name):
-    """Also where the profile caches nothing by itself."""
+def test_an_object_cached_on_save_is_a_hit_of_cache(store, queries, settings, option, name):
+    """This applies also if the profile has no ops."""
     settings.CACHEOPS = {"shop.label": {"cache_on_save": option, "timeout": 60}}
     label = Label(text="x")
     label.save()
@@ -276,8 +276,8 @@ def test_what_is_cached_on_save_is_found_by_cache(store, queries, settings, opti
     assert len(ran) == 0
 
 
-def test_what_is_cached_on_save_is_so_within_a_test_case(store, queries, settings):
-    """Its transaction counts as not there."""
+def test_cache_on_save_works_inside_a_test_case(store, queries, settings):
+    """The transaction of the test case is ignored."""
     settings.CACHEOPS = {"shop.label": {"cache_on_save": True, "timeout": 60}}
     with transaction.atomic():
         with as_autocommit():
@@ -288,8 +288,8 @@ def test_what_is_cached_on_save_is_so_within_a_test_case(store, queries, setting
         transaction.set_rollback(True)
 
 
-def test_a_save_in_manual_transaction_management_caches_nothing(store, settings):
-    """Nobody tells when its commit comes."""
+def test_cache_on_save_caches_nothing_with_autocommit_off(store, settings):
+    """Django does not report when such a transaction commits."""
     settings.CACHEOPS = {"shop.label": {"cache_on_save": True, "timeout": 60}}
     transaction.set_autocommit(False)
     try:
@@ -302,8 +302,8 @@ def test_a_save_in_manual_transaction_management_caches_nothing(store, settings)
 
 
 @pytest.mark.parametrize("in_atomic", [False, True])
-def test_what_can_not_be_cached_on_save_is_logged(store, settings, caplog, monkeypatch, in_atomic):
-    """The save is done."""
+def test_an_error_of_cache_on_save_is_logged(store, settings, caplog, monkeypatch, in_atomic):
+    """The save itself succeeds."""
     settings.CACHEOPS = {"shop.label": {"cache_on_save": True, "timeout": 60}}
     monkeypatch.setattr(QuerySet, "cache", lambda self, ops: 1 / 0)
     with transaction.atomic() if in_atomic else nullcontext():
@@ -315,8 +315,8 @@ def test_what_can_not_be_cached_on_save_is_logged(store, settings, caplog, monke
 # Invalidation.
 
 
-def test_invalidation_is_postponed_to_the_end_of_a_job(store, is_hit):
-    """``no_invalidation`` within, by hand at last, even if the job fails."""
+def test_a_job_can_postpone_invalidation_to_its_end(store, is_hit):
+    """It uses ``no_invalidation`` and invalidates manually at the end, even if the job fails."""
     label = Label.objects.create(text="old")
     read = lambda: list(Label.objects.values_list("text", flat=True))
     assert read() == ["old"]
@@ -333,8 +333,7 @@ def test_invalidation_is_postponed_to_the_end_of_a_job(store, is_hit):
     assert read() == ["new"]
 
 
-def test_sliced_querysets_fall_with_their_conditions(store):
-    """A slice may change with any row that meets them."""
+def test_a_sliced_queryset_is_invalidated_by_any_row_that_meets_its_conditions(store):
     read = lambda: [label.text for label in Label.objects.order_by("text")[:2]]
     Label.objects.bulk_create([Label(text="b"), Label(text="c")])
     assert read() == ["b", "c"]
@@ -344,8 +343,8 @@ def test_sliced_querysets_fall_with_their_conditions(store):
     assert read() == ["b", "c"]
 
 
-def test_raw_querysets_ask_the_database(store):
-    """Unless they are told to be cached; in functions they are cached like samples."""
+def test_raw_querysets_are_read_from_the_database(store):
+    """Only .cache() caches them; inside a cached function they are cached by its samples."""
     label = Label.objects.create(text="old")
     read = lambda: [label.text for label in Label.objects.raw("SELECT * FROM shop_label")]
     assert read() == ["old"]
@@ -362,8 +361,8 @@ def test_raw_querysets_ask_the_database(store):
     "condition",
     [{"text": "x"}, {"text__contains": "x"}, {"views__gt": 1}, {"name__startswith": "x"}, {"day__year": 2000}],
 )
-def test_conditions_that_make_no_terms_count_as_any_row(store, condition):
-    """Less precise, and right."""
+def test_unsupported_lookups_are_invalidated_by_any_row(store, condition):
+    """This is less precise, but never stale."""
     read = lambda: list(Product.objects.filter(**condition).values_list("pk", flat=True))
     assert read() == []
     met = Product.objects.create(sku="x", name="x", text="x", views=2, day="2000-01-01")
@@ -375,8 +374,8 @@ def test_conditions_that_make_no_terms_count_as_any_row(store, condition):
 # The simple cache.
 
 
-def test_the_simple_and_the_file_cache_work_within_transactions(store, tmp_path):
-    """Whatever the transaction has changed, and whether or not it is rolled back."""
+def test_the_simple_and_the_file_cache_ignore_transactions(store, tmp_path):
+    """They work whatever the transaction changed, and whether or not it is rolled back."""
     for memory in (cache, FileCache(tmp_path)):
         func = numbered(memory.cached(timeout=60))
         with transaction.atomic():
@@ -387,8 +386,8 @@ def test_the_simple_and_the_file_cache_work_within_transactions(store, tmp_path)
         assert (func(), memory.get("key")) == (1, "kept")
 
 
-def test_a_property_caches_by_extra(store):
-    """A nested function is told from others of its place by it."""
+def test_a_nested_cached_function_has_a_result_per_extra(store):
+    """`extra` separates functions that are defined by the same code."""
 
     class Article:
         def __init__(self, category):
@@ -405,8 +404,8 @@ def test_a_property_caches_by_extra(store):
     assert [Article(category).json for category in (1, 2, 1)] == [[1], [2], [1]]
 
 
-def test_a_result_is_set_for_a_call(store, tmp_path):
-    """``key(...).set()`` puts another one in place of what the function returns."""
+def test_the_result_of_a_call_can_be_set(store, tmp_path):
+    """``key(...).set()`` replaces what the function returned."""
     for memory in (cache, FileCache(tmp_path)):
         func = numbered(memory.cached(timeout=60))
         assert func("category") == 1
@@ -417,7 +416,7 @@ def test_a_result_is_set_for_a_call(store, tmp_path):
 
 
 def test_a_page_is_invalidated_by_its_uri(store, tmp_path):
-    """With the arguments of the view, as it was called."""
+    """The arguments of the view are those of its call."""
     for memory in (cache, FileCache(tmp_path)):
         page = numbered(lambda view, memory=memory: memory.cached_view(timeout=60)(view))
         assert [page(requests.get("/page"), "x") for _ in range(2)] == [1, 1]

@@ -1,4 +1,4 @@
-"""Defects of django-cacheops 7.2 that must not return, one test each, through the public API alone."""
+"""Defects of django-cacheops 7.2 that must not return: one test each, through the public API alone."""
 
 import os
 
@@ -16,21 +16,21 @@ requests = RequestFactory()
 
 
 @cached
-def said(*args, **kwargs):
-    """What it was called with."""
+def echo(*args, **kwargs):
+    """Return the arguments of the call."""
     return repr((args, kwargs))
 
 
 @cached_as(Label)
-def said_as_labels(*args, **kwargs):
-    """What it was called with."""
+def echo_as_labels(*args, **kwargs):
+    """Return the arguments of the call."""
     return repr((args, kwargs))
 
 
-def tells_apart(*calls):
-    """Whether each of these calls gets a result of its own."""
+def have_separate_results(*calls):
+    """Return whether each of these calls has its own result."""
     wanted = [repr(call) for call in calls]
-    found = [[func(*args, **kwargs) for args, kwargs in calls] for func in (said, said_as_labels) for _ in range(2)]
+    found = [[func(*args, **kwargs) for args, kwargs in calls] for func in (echo, echo_as_labels) for _ in range(2)]
     return all(each == wanted for each in found)
 
 
@@ -39,8 +39,8 @@ def texts():
 
 
 @pytest.mark.parametrize("insideout", [True, False])
-def test_switching_insideout_on_a_live_redis_crashes_no_read(store, insideout):
-    """What the one mode wrote the other one reads or misses, and invalidates."""
+def test_switching_insideout_on_a_live_redis_breaks_no_read(store, insideout):
+    """Each mode reads, or misses, and invalidates the values of the other mode."""
     label = Label.objects.create(text="old")
     with override_settings(CACHEOPS_INSIDEOUT=insideout):
         assert (texts(), Label.objects.count()) == (["old"], 1)
@@ -53,23 +53,22 @@ def test_switching_insideout_on_a_live_redis_crashes_no_read(store, insideout):
         assert texts() == ["new"]
 
 
-@pytest.mark.parametrize("spoil", [lambda value: value[:-3], lambda value: value[:5], lambda value: b"foreign"])
-def test_a_foreign_or_truncated_value_crashes_no_read(store, spoil):
-    """It is a miss."""
+@pytest.mark.parametrize("break_value", [lambda value: value[:-3], lambda value: value[:5], lambda value: b"foreign"])
+def test_a_foreign_or_truncated_value_is_a_miss(store, break_value):
     Label.objects.create(text="x")
-    said_as_labels()
+    echo_as_labels()
     assert texts() == ["x"]
-    spoilt = list(store.scan_iter(match="cacheops:v:*"))
-    assert len(spoilt) == 2
-    for key in spoilt:
-        store.set(key, spoil(store.get(key)))
+    broken_keys = list(store.scan_iter(match="cacheops:v:*"))
+    assert len(broken_keys) == 2
+    for key in broken_keys:
+        store.set(key, break_value(store.get(key)))
     assert texts() == ["x"]
-    assert said_as_labels() == "((), {})"
+    assert echo_as_labels() == "((), {})"
 
 
 @pytest.mark.parametrize("aggregates", [["views"], [None], [Product]])
-def test_aggregate_of_no_expression_raises_what_django_does(store, aggregates):
-    """And not AttributeError."""
+def test_aggregate_of_a_non_expression_raises_the_error_of_django(store, aggregates):
+    """It does not raise AttributeError."""
     with pytest.raises(TypeError) as ours:
         Product.objects.aggregate(*aggregates)
     with pytest.raises(TypeError) as django_s:
@@ -79,7 +78,7 @@ def test_aggregate_of_no_expression_raises_what_django_does(store, aggregates):
 
 
 def test_a_lock_is_never_unpickled(store):
-    """Who reads without a lock, while somebody computes the same under one, computes it too."""
+    """A reader without a lock computes the value, even while another reader computes it under the lock."""
     depth = []
 
     def compute():
@@ -91,10 +90,10 @@ def test_a_lock_is_never_unpickled(store):
     assert len(depth) == 2
 
 
-def test_big_integers_share_no_key(store, is_hit):
-    """Beyond what a double holds exactly: neither calls nor the conditions that results fall by."""
+def test_big_integers_have_different_keys(store, is_hit):
+    """This applies to arguments and to conditions with integers that a double cannot represent exactly."""
     big = 2**53
-    assert tells_apart(((big,), {}), ((big + 1,), {}))
+    assert have_separate_results(((big,), {}), ((big + 1,), {}))
     one, other = (Product.objects.create(pk=pk, sku=str(pk), name="x") for pk in (big, big + 1))
     reads = [lambda pk=pk: Product.objects.filter(pk=pk).count() for pk in (big, big + 1)]
     assert [read() for read in reads] == [1, 1]
@@ -105,12 +104,12 @@ def test_big_integers_share_no_key(store, is_hit):
     assert [read() for read in reads] == [0, 0]
 
 
-def test_an_argument_that_looks_like_two_is_one(store):
+def test_an_argument_that_looks_like_two_arguments_is_one_argument(store):
     """a='x&b=2' is not a='x', b='2'."""
-    assert tells_apart(((), {"a": "x&b=2"}), ((), {"a": "x", "b": "2"}), (("x", "2"), {}), (("x&2",), {}))
+    assert have_separate_results(((), {"a": "x&b=2"}), ((), {"a": "x", "b": "2"}), (("x", "2"), {}), (("x&2",), {}))
 
 
-def test_a_condition_that_looks_like_two_is_one(store, is_hit):
+def test_a_condition_that_looks_like_two_conditions_is_one_condition(store, is_hit):
     """name='x&sku=2' is not name='x', sku='2'."""
     read = lambda: len(Product.objects.filter(name="x&sku=2"))
     assert (len(Product.objects.filter(name="x", sku="2")), read()) == (0, 0)
@@ -120,18 +119,18 @@ def test_a_condition_that_looks_like_two_is_one(store, is_hit):
     assert read() == 1
 
 
-def test_an_instance_is_not_the_text_that_names_it(store):
+def test_an_instance_and_its_label_are_different_arguments(store):
     """f(obj) is not f('app.model.1')."""
     label = Label.objects.create(text="x")
     names = (f"shop.label.{label.pk}", f"shop.Label.{label.pk}", str(label), repr(label))
     lookalikes = [(name,) for name in names] + [(label.pk,)]
     for args in lookalikes:
-        assert tells_apart(((label,), {}), (args, {}))
-        assert tells_apart(((label,), {"extra": 1}), ((*args,), {"extra": 1}))
+        assert have_separate_results(((label,), {}), (args, {}))
+        assert have_separate_results(((label,), {"extra": 1}), ((*args,), {"extra": 1}))
 
 
-def test_override_settings_counts_for_profiles(store, is_hit, reads):
-    """At once, both ways."""
+def test_override_settings_changes_profiles_at_once(store, is_hit, reads):
+    """They change back at the end of the override as well."""
     read = lambda: Label.objects.count()
     read()
     assert is_hit(read)
@@ -150,8 +149,7 @@ def test_override_settings_counts_for_profiles(store, is_hit, reads):
 
 
 @pytest.mark.parametrize("truncated", [False, True])
-def test_a_stale_file_does_not_block_the_file_cache(tmp_path, truncated):
-    """What takes its place is kept."""
+def test_a_stale_file_is_replaced_by_set(tmp_path, truncated):
     cache = FileCache(tmp_path)
     cache.set("key", "old")
     (path,) = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
@@ -165,16 +163,16 @@ def test_a_stale_file_does_not_block_the_file_cache(tmp_path, truncated):
     assert cache.get("key") == "new"
 
 
-def test_the_key_of_a_call_gets_its_result(store):
-    """And not None; there being none is a CacheMiss."""
+def test_the_key_of_a_call_returns_its_result(store):
+    """A missing result raises CacheMiss instead of returning None."""
     with pytest.raises(CacheMiss):
-        said.key(1).get()
-    said(1)
-    assert said.key(1).get() == "((1,), {})"
+        echo.key(1).get()
+    echo(1)
+    assert echo.key(1).get() == "((1,), {})"
 
 
-def test_cleanfilecache_hands_no_path_to_a_shell(tmp_path, monkeypatch):
-    """A path is a path, whatever is in it."""
+def test_cleanfilecache_passes_no_path_to_a_shell(tmp_path, monkeypatch):
+    """Special characters have no meaning in a path."""
     monkeypatch.chdir(tmp_path)
     for path in ("; mkdir made; :", "$(mkdir made)"):
         with pytest.raises(CommandError):
@@ -185,18 +183,16 @@ def test_cleanfilecache_hands_no_path_to_a_shell(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_invalidate_all_leaves_other_people_s_keys(store):
-    """It removes ours and no others."""
+def test_invalidate_all_leaves_keys_of_other_applications(store):
     store.set("mine", 1)
     Label.objects.count()
-    said()
+    echo()
     assert store.dbsize() > 1
     invalidate_all()
     assert list(store.scan_iter()) == [b"mine"]
 
 
-def test_a_get_is_not_served_from_a_head(store):
-    """Nor the other way round."""
+def test_get_and_head_requests_have_different_pages(store):
     view = cached_view(lambda request: HttpResponse("" if request.method == "HEAD" else "body"))
     for _ in range(2):
         assert view(requests.head("/")).content == b""
@@ -205,7 +201,7 @@ def test_a_get_is_not_served_from_a_head(store):
 
 @pytest.mark.parametrize("status", [500, 503, 404, 302])
 def test_an_error_page_is_not_cached(store, status):
-    """The next one to ask gets the page."""
+    """The next request calls the view."""
     statuses = [status, 200]
     view = cached_view(60)(lambda request: HttpResponse(status=statuses.pop(0)))
     assert [view(requests.get("/")).status_code for _ in range(3)] == [status, 200, 200]

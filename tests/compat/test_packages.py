@@ -1,4 +1,4 @@
-"""Packages whose queries, compilers and joins are classes of their own: with them cached equals uncached."""
+"""Third-party packages with query, compiler and join classes of their own: cached results equal uncached results."""
 
 import pytest
 from django.db.models import Count, F, IntegerField, Q, Sum, Value
@@ -27,7 +27,7 @@ def category(name):
 
 
 def below(name):
-    """The categories below one, by a recursive query."""
+    """Return the categories below one, by a recursive query."""
 
     def make(cte):
         start = Category.objects.filter(name=name).values("id", "name", depth=Value(0, output_field=IntegerField()))
@@ -39,14 +39,14 @@ def below(name):
 
 
 def with_totals(**conditions):
-    """Categories with what a query beside theirs sums up: an outer or inner join of the package's own class."""
+    """Return categories with the totals of a CTE: an outer or inner join of a class of the package."""
     totals = CTE(Product.objects.values("category_id").annotate(total=Sum("views")), name="totals")
     joined = totals.join(Category.objects.filter(**conditions), id=totals.col.category_id)
     return with_cte(totals, select=joined.annotate(total=totals.col.total)).order_by("id")
 
 
 def same_table_twice():
-    """One category, and beside it all of them, read by the query that the package puts in front."""
+    """Return one category, joined with all categories, which a CTE reads."""
     everything = CTE(Category.objects.values("id", "name"), name="everything")
     joined = everything.join(Category.objects.filter(name="root"), ~Q(id=everything.col.id))
     return with_cte(everything, select=joined.annotate(other=everything.col.name)).order_by("other")
@@ -93,7 +93,7 @@ WRITES = {
 }
 
 
-def test_reads_through_the_cache_are_those_of_the_database():
+def test_cached_reads_equal_uncached_reads():
     for name, write in WRITES.items():
         for _ in range(2):
             for read in READS:
@@ -104,8 +104,8 @@ def test_reads_through_the_cache_are_those_of_the_database():
 
 
 @pytest.mark.parametrize("read", ["totals", "same table twice"])
-def test_what_names_all_its_tables_is_cached(read):
-    """Whatever the classes are, the tables that stand in the SQL are known."""
+def test_a_query_whose_sql_names_all_tables_is_cached(read):
+    """The classes of the query do not matter."""
     READS[read]()
     with counted_reads() as reads:
         READS[read]()

@@ -1,4 +1,4 @@
-"""What django-cacheops 7.2 has is here, takes the same arguments and is on the page about moving over."""
+"""The API of django-cacheops 7.2 exists with the same arguments and is listed in docs/migrating.rst."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROW = re.compile(
 )
 ROWS = [match.groupdict() for match in ROW.finditer(PAGE) if match["feature"] != "Feature"]
 
-# Below all names and parameters are those of django-cacheops 7.2.  Before a slash only positions are the same.
+# Names and parameters of django-cacheops 7.2.  Before a slash only the position is the same.
 FUNCTIONS = {
     "cached_as": lambda *samples, timeout=None, extra=None, lock=None, keep_fresh=False: None,
     "cached_view_as": lambda *samples, timeout=None, extra=None, lock=None, keep_fresh=False: None,
@@ -109,7 +109,7 @@ COMMANDS = [
 
 
 def found(path):
-    """What a dotted path below the package names."""
+    """Return the object at a dotted path below the package."""
     value = cacheops_lite
     for name in path.split("."):
         if inspect.ismodule(value) and not hasattr(value, name):
@@ -118,8 +118,8 @@ def found(path):
     return value
 
 
-def takes_what(theirs, ours):
-    """`ours` can be called in each way that `theirs` can, and leaves out the same by default."""
+def check_accepts_calls_of(theirs, ours):
+    """Check that `ours` accepts each call that `theirs` accepts, with the same defaults."""
     ours, params = inspect.signature(ours), inspect.signature(theirs).parameters.values()
     positional = [each for each in params if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     several = any(each.kind is each.VAR_POSITIONAL for each in params)
@@ -138,14 +138,14 @@ def takes_what(theirs, ours):
 
 @cache
 def functions_of(file):
-    """The names of tests in a file, by its name."""
+    """Return the names of the functions in a test file."""
     (path,) = TESTS.rglob(file)
     tree = ast.parse(path.read_text("utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
 
 
-def test_each_row_says_what_it_should():
-    """A verdict, a remark where it is not the same and not all is said, and a test; no feature twice."""
+def test_each_row_of_the_page_is_complete():
+    """Each feature appears once, with a verdict, a test, and a remark if it is different."""
     assert len(ROWS) == len(re.findall(r"^   \* - (?!Feature$)", PAGE, re.M)) > 100
     for row in ROWS:
         assert row["verdict"] in ("same", "better", "different"), row
@@ -155,32 +155,30 @@ def test_each_row_says_what_it_should():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["feature"])
 def test_each_test_that_the_page_names_exists(row):
-    """In that file, under that name."""
     file, function = re.fullmatch(r"``(test_\w+\.py)::(test_\w+)``", row["test"]).groups()
     assert function in functions_of(file)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_take_what_they_took(name):
-    """In the same order, under the same names, with the same defaults."""
-    takes_what(FUNCTIONS[name], found(name))
+def test_functions_take_the_arguments_of_django_cacheops(name):
+    """The order, the names and the defaults are the same."""
+    check_accepts_calls_of(FUNCTIONS[name], found(name))
 
 
 @pytest.mark.parametrize(("owner", "methods"), [(QuerySet, QUERYSET), (Manager, MANAGER)])
-def test_methods_of_querysets_and_managers_take_what_they_took(owner, methods):
-    """The app adds them to Django's own classes."""
+def test_methods_of_querysets_and_managers_take_the_arguments_of_django_cacheops(owner, methods):
+    """The app adds them to the classes of Django."""
     for name, theirs in methods.items():
-        takes_what(theirs, getattr(owner, name))
+        check_accepts_calls_of(theirs, getattr(owner, name))
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_names_that_are_imported_are_there(name):
-    """Where they were."""
+def test_importable_names_exist_at_the_same_paths(name):
     assert found(name) is not None
 
 
-def test_signals_template_tags_and_the_extension_are_what_they_were():
-    """A signal, tags of the library that is loaded as cacheops, and a class of an extension."""
+def test_signals_template_tags_and_the_extension_have_the_same_types():
+    """The signals, the tags of the template library `cacheops` and the class of the Jinja2 extension."""
     assert isinstance(found("signals.cache_read"), Signal)
     assert isinstance(found("signals.cache_invalidated"), Signal)
     library = engines["django"].engine.template_libraries["cacheops"]
@@ -194,14 +192,13 @@ def test_signals_template_tags_and_the_extension_are_what_they_were():
 
 
 @pytest.mark.parametrize(("name", "arguments", "options"), COMMANDS)
-def test_commands_take_what_they_took(name, arguments, options):
-    """The same arguments and options, with the same defaults."""
+def test_commands_take_the_arguments_of_django_cacheops(name, arguments, options):
+    """The options and their defaults are the same."""
     parsed = load_command_class("cacheops_lite", name).create_parser("manage.py", name).parse_args(arguments)
     assert {option: getattr(parsed, option) for option in options} == options
 
 
-def test_settings_have_their_names():
-    """And so have the options of profiles."""
+def test_settings_and_profile_options_have_the_same_names():
     assert set(SETTINGS) <= set(conf.DEFAULTS)
     assert {field.name for field in fields(conf.Profile)} == set(PROFILE_OPTIONS)
 
@@ -230,6 +227,5 @@ def test_settings_have_their_names():
         *("--chunk-size", "--min-conj-set-size", "--dry-run", "takes_context"),
     ],
 )
-def test_names_are_on_the_page(name):
-    """Settings, options and whatever can be imported."""
+def test_public_names_are_on_the_page(name):
     assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE)

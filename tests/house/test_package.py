@@ -1,4 +1,4 @@
-"""The package imports without settings, keeps its layers, and its wheel carries all that it needs."""
+"""The package imports without settings, respects its import layers, and its wheel contains all files."""
 
 import pkgutil
 import subprocess
@@ -23,13 +23,12 @@ def python(*arguments, **kwargs):
 
 @pytest.mark.parametrize("module", ["cacheops_lite", *MODULES])
 def test_each_module_imports_without_settings_and_without_a_warning(module):
-    """Importing neither reads settings nor connects."""
+    """An import neither reads settings nor connects."""
     done = python("-W", "error", "-c", f"import {module}", cwd=ROOT, env={"PATH": ""})
     assert done.returncode == 0, done.stderr
 
 
-def test_imports_go_downwards_only():
-    """The contract of setup.cfg holds."""
+def test_imports_respect_the_layers_of_setup_cfg():
     pytest.importorskip("importlinter")
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, timeout=250
@@ -37,8 +36,7 @@ def test_imports_go_downwards_only():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_all_names_what_the_package_gives():
-    """An explicit list, without a name too many."""
+def test_all_lists_only_documented_names():
     for name in cacheops_lite.__all__:
         assert getattr(cacheops_lite, name).__doc__
     assert tuple(map(int, cacheops_lite.__version__.split("."))) == cacheops_lite.VERSION
@@ -55,8 +53,8 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_carries_every_file_of_the_package(wheel):
-    """Lua scripts, templates and the marker of its types."""
+def test_the_wheel_contains_every_file_of_the_package(wheel):
+    """This includes Lua scripts, templates and `py.typed`."""
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info" not in name}
     there = {
         str(path.relative_to(ROOT))
@@ -68,7 +66,7 @@ def test_the_wheel_carries_every_file_of_the_package(wheel):
 
 
 def test_the_installed_wheel_works(wheel, tmp_path):
-    """Installed elsewhere, it caches and invalidates."""
+    """It caches and invalidates."""
     target = tmp_path / "installed"
     done = python("-m", "pip", "install", "--no-deps", "--quiet", "--target", str(target), str(wheel))
     assert done.returncode == 0, done.stderr

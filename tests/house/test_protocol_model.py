@@ -1,4 +1,4 @@
-"""The protocol's executable specification finds no stale read, and finds each simplification stale."""
+"""The executable specification of the protocol finds no stale read, and finds a stale read in each simplification."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def walk(*arguments):
         ["--readers", "", "--joined", "2", "--writers", "2", "--coarse", "3"],
     ],
 )
-def test_no_interleaving_is_stale(arguments):
+def test_no_interleaving_leads_to_a_stale_read(arguments):
     """Readers, writers of both kinds and evictions are combined in every order."""
     assert walk(*arguments).startswith("safe")
 
@@ -38,7 +38,7 @@ def test_no_interleaving_is_stale(arguments):
     ],
 )
 def test_without_evictions_no_read_is_stale_between_a_commit_and_its_release(arguments):
-    """Also if the writer is killed in between, readers find what is committed."""
+    """This applies also if the writer is killed in between: readers return committed rows."""
     assert walk("--evictions", "0", "--kills", "1", *arguments).startswith("safe")
 
 
@@ -51,7 +51,7 @@ def test_without_evictions_no_read_is_stale_between_a_commit_and_its_release(arg
     ],
 )
 def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
-    """It is executed, half executed, not executed or executed late: after the release no read is stale."""
+    """Redis may execute it, half of it, late or never: after the release no read is stale."""
     assert walk("--evictions", "0", "--lost", "1", *arguments).startswith("safe")
 
 
@@ -68,6 +68,6 @@ def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
         ["--readers", "", "--joined", "1", "--writers", "2", "--break", "late-row-level"],
     ],
 )
-def test_each_simplification_is_found_stale(arguments):
-    """This shows that the walk is able to fail."""
+def test_each_simplification_leads_to_a_stale_read(arguments):
+    """This shows that the check can fail."""
     assert walk(*arguments).startswith("STALE")

@@ -1,4 +1,4 @@
-"""The package's structure: small modules and functions, wings with doors, standard words."""
+"""The structure of the package: small modules and functions, subpackages with a public interface, standard words."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def tree_of(path: Path) -> ast.Module:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_and_functions_are_short(path):
-    """A module fits into memory at one reading; a function fits on a screen."""
+    """A module can be read at once; a function fits on a screen."""
     assert len(path.read_text("utf-8").splitlines()) <= LINES_OF_A_MODULE
     long = {
         node.name: node.end_lineno - node.lineno + 1
@@ -61,8 +61,8 @@ def test_modules_and_functions_are_short(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_wing_is_entered_through_its_door(path):
-    """Modules import from other wings only what ``__init__.py`` names in ``__all__``."""
+def test_modules_import_from_other_wings_only_what_all_lists(path):
+    """The names stand in ``__all__`` of ``__init__.py``."""
     here = path.relative_to(PACKAGE).parts
     for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.ImportFrom) or not node.level:
@@ -84,8 +84,8 @@ def door(wing: str) -> list[str]:
 
 
 @pytest.mark.parametrize("wing", WINGS)
-def test_a_door_names_only_what_other_wings_use(wing):
-    """What only its own modules use is not offered to others."""
+def test_all_of_a_wing_lists_only_names_that_other_wings_use(wing):
+    """Names that only its own modules use are left out."""
     used = set()
     for path in MODULES:
         if path.parent.name != wing:
@@ -98,8 +98,8 @@ def test_a_door_names_only_what_other_wings_use(wing):
     assert set(door(wing)) == used
 
 
-def test_the_wings_are_those_of_the_import_contract():
-    """A new wing takes its place in setup.cfg."""
+def test_each_wing_has_an_import_contract():
+    """The contract stands in setup.cfg."""
     contract = (ROOT / "setup.cfg").read_text("utf-8")
     assert all(f"[importlinter:contract:{wing}]" in contract for wing in WINGS)
     assert len(WINGS) == 10
@@ -107,7 +107,7 @@ def test_the_wings_are_those_of_the_import_contract():
 
 @pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, *PAGES], ids=name_of)
 def test_retired_words_are_gone(path):
-    """Except from decision records, which keep the words of their time, and from the table that translates them."""
+    """Decision records keep the words of their time; the glossary translates them."""
     found = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         words = re.sub(r"_+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", line)).lower()
@@ -121,7 +121,7 @@ def test_retired_words_are_gone(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_names_of_version_0_1_are_gone(path):
-    """Words that are ordinary in prose, and were home-made as names."""
+    """These words are ordinary in prose, but were used as names with a meaning of their own."""
     retired = {
         "held",
         "lift",

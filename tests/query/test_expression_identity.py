@@ -1,4 +1,4 @@
-"""Queries of one shape whose expressions, orders, arguments or samples differ in what is easily overlooked."""
+"""Query fingerprints distinguish queries whose expressions, orders, arguments or samples differ in small ways."""
 
 import datetime
 
@@ -31,8 +31,8 @@ from tests.shop.models import Label, Odd, Product
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
-def compare(reads):
-    """Each of them, one after the other, is what it is without the cache; they differ."""
+def assert_results_are_distinct(reads):
+    """Each read returns what the database returns, and the first two results differ."""
     expected = [uncached(read) for read in reads]
     assert expected[0] != expected[1]
     assert [read() for read in reads] == expected
@@ -58,8 +58,8 @@ def annotated(expression):
     return lambda: list(Product.objects.annotate(x=expression).order_by("pk").values_list("x", flat=True))
 
 
-def test_a_json_true_is_not_a_list_of_one():
-    """They have other values."""
+def test_json_true_and_a_list_of_one_element_have_different_keys():
+    """Compiled lookups of both have the same shape but different parameters."""
     product = Product.objects.create(sku="a", facts=[7], views=4)
     reads = [lambda facts=facts: list(Product.objects.filter(facts=facts, views=5)) for facts in (True, [7])]
     assert [read() for read in reads] == [[], []]
@@ -76,13 +76,13 @@ def test_a_json_true_is_not_a_list_of_one():
     ],
     ids=["when", "filter"],
 )
-def test_conditions_within_expressions_are_told_apart_by_the_join_they_led_to(expression):
-    """The names in them are the same."""
+def test_expressions_over_different_joins_have_different_fingerprints(expression):
+    """The conditions inside the expressions name the same columns, but resolve to different joins."""
     owner = rich.Owner.objects.create(name="name", code="code")
     rich.Item.objects.create(title="1", number=1, owner=owner, fallback=None, level=None)
     rich.Item.objects.create(title="2", number=2, owner=owner, fallback=None, level=1)
     one = rich.Owner.objects.filter(items__number=1)
-    compare(
+    assert_results_are_distinct(
         [
             lambda: list(one.filter(items__number=2).annotate(x=expression).values_list("x", flat=True)),
             lambda: list(one.annotate(x=expression).filter(items__number=2).values_list("x", flat=True)),
@@ -97,33 +97,33 @@ BY_ZONE = {
 
 
 @pytest.mark.parametrize("name", BY_ZONE)
-def test_conditions_within_expressions_are_told_apart_by_the_time_zone(name):
-    """Of which MariaDB's SQL has no parameter, if it is UTC."""
+def test_conditions_inside_expressions_depend_on_the_time_zone(name):
+    """On MariaDB the SQL has no parameter for the time zone if it is UTC."""
     for sku, hour in ("a", 5), ("b", 20):
         added = datetime.datetime(2020, 1, 5, hour, tzinfo=datetime.timezone.utc)
         Product.objects.create(sku=sku, name=f"n{sku}", views=5, added=added)
     zones = datetime.timezone.utc, datetime.timezone(datetime.timedelta(hours=10))
-    compare([within(timezone.override, zone)(BY_ZONE[name]) for zone in zones])
+    assert_results_are_distinct([within(timezone.override, zone)(BY_ZONE[name]) for zone in zones])
 
 
-def test_an_expression_is_what_became_of_it_since_it_was_made():
-    """Its order turned round, its template or its parts replaced."""
+def test_an_expression_is_identified_by_its_current_state():
+    """The order, the template or the source expressions may be changed after construction."""
     for n in range(3):
         Product.objects.create(sku=str(n), views=n, name="a")
     up, down = F("views").asc(), F("views").asc()
     down.desc()
-    compare([skus(up), skus(down)])
+    assert_results_are_distinct([skus(up), skus(down)])
     plain, twice = (Func(F("views"), function="", output_field=IntegerField()) for _ in range(2))
     twice.extra["template"] = "(2 * %(expressions)s)"
-    compare([annotated(plain), annotated(twice)])
+    assert_results_are_distinct([annotated(plain), annotated(twice)])
     views, key = Max("views"), Max("views")
     key.set_source_expressions([F("pk"), *key.get_source_expressions()[1:]])
-    compare([lambda each=each: Product.objects.aggregate(x=each) for each in (views, key)])
+    assert_results_are_distinct([lambda each=each: Product.objects.aggregate(x=each) for each in (views, key)])
 
 
 @pytest.mark.parametrize("ordering", [["-sku"], [F("sku").desc()], None])
-def test_an_order_that_a_model_has_by_now_counts(monkeypatch, ordering):
-    """As tests give one to a model."""
+def test_a_changed_default_ordering_of_a_model_is_respected(monkeypatch, ordering):
+    """Tests may change `Meta.ordering` at run time."""
     for sku in "ab":
         Product.objects.create(sku=sku)
     for each in (["sku"], ordering):
@@ -132,7 +132,7 @@ def test_an_order_that_a_model_has_by_now_counts(monkeypatch, ordering):
 
 
 class ByLanguage(Func):
-    """Its first part in English, its second one in other languages: as translated columns are chosen."""
+    """Selects its first expression in English and its second one in other languages, like translated columns."""
 
     output_field = TextField()
 
@@ -175,13 +175,13 @@ def language_order():
 
 
 @pytest.mark.parametrize("name", BY_LANGUAGE)
-def test_sql_of_somebody_else_s_is_composed_each_time(name, monkeypatch, language_order):
-    """Wherever it is: it may be another one by the language."""
+def test_third_party_sql_is_compiled_for_each_read(name, monkeypatch, language_order):
+    """It may depend on the active language, wherever it stands in the query."""
     Product.objects.create(sku="a", name="A", text="z")
     Product.objects.create(sku="b", name="B", text="y")
     if name == "Meta.ordering":
         monkeypatch.setattr(Product._meta, "ordering", [chosen()])
-    compare([language(BY_LANGUAGE[name]) for language in LANGUAGES])
+    assert_results_are_distinct([language(BY_LANGUAGE[name]) for language in LANGUAGES])
 
 
 SHOWN = {
@@ -193,15 +193,13 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_what_a_field_selects_is_composed_each_time(name, monkeypatch):
-    """By `select_format()` of somebody else's."""
-
+def test_third_party_select_format_is_called_for_each_read(name, monkeypatch):
     def select_format(self, compiler, sql, params):
         return (f"UPPER({sql})" if translation.get_language() == "de" else f"LOWER({sql})"), params
 
     monkeypatch.setattr(fields.ShownLowerField, "select_format", select_format)
     Odd.objects.create(pk=1, shown="Aa")
-    compare([language(SHOWN[name]) for language in LANGUAGES])
+    assert_results_are_distinct([language(SHOWN[name]) for language in LANGUAGES])
 
 
 def prefetched(product):
@@ -225,8 +223,7 @@ QUERYSETS = {
 
 
 @pytest.mark.parametrize("name", QUERYSETS)
-def test_querysets_as_arguments_are_told_apart(name):
-    """By what is prefetched, and what is made of their columns."""
+def test_querysets_with_different_prefetches_or_output_fields_are_different_arguments(name):
     shown, querysets = QUERYSETS[name]
     product = Product.objects.create(sku="a", name="abc", views=1)
     product.labels.add(Label.objects.create(text="l"))
@@ -240,8 +237,8 @@ def test_querysets_as_arguments_are_told_apart(name):
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
-def test_instances_as_arguments_are_told_apart_by_their_databases_where_these_differ(settings):
-    """Where a profile says so; by default databases have the same rows."""
+def test_instances_of_different_databases_are_different_arguments_if_not_db_agnostic(settings):
+    """By default databases are assumed to have the same rows."""
     settings.CACHEOPS = {"shop.*": {"ops": "all", "timeout": 60, "db_agnostic": False}}
     one = Product.objects.create(pk=1, sku="a", name="one")
     two = Product.objects.using("other").create(pk=1, sku="a", name="two")
@@ -253,8 +250,8 @@ def test_instances_as_arguments_are_told_apart_by_their_databases_where_these_di
     assert [name_of(one), name_of(two)] == ["one", "two"]
 
 
-def test_samples_are_told_apart_by_their_place_and_what_they_prefetch():
-    """Also if one finds nothing."""
+def test_results_are_keyed_by_the_order_and_the_prefetches_of_samples():
+    """The order counts even if one sample is empty."""
     product = Product.objects.create(sku="a")
     product.labels.add(Label.objects.create(text="l"))
 
@@ -273,8 +270,8 @@ def test_samples_are_told_apart_by_their_place_and_what_they_prefetch():
     assert [label.text for label in found.chosen] == ["l"]
 
 
-def test_what_a_model_writes_in_its_own_way_is_read_back(monkeypatch):
-    """As those do that count their versions."""
+def test_an_overridden_do_update_is_invalidated_by_the_values_that_it_writes(monkeypatch):
+    """Models with a version counter override `_do_update()`."""
     original = Product._do_update
 
     def _do_update(self, base_qs, using, pk_val, values, *rest):

@@ -1,4 +1,4 @@
-"""Plans, the direct path of get() and direct hydration change nothing but the time that reads take."""
+"""Query plans, the point lookup of get() and direct hydration change only the time that reads take."""
 
 import datetime
 import random
@@ -44,21 +44,23 @@ def fast_paths(on):
         switch(True)
 
 
-def seen(value):
+def comparable(value):
     """A result as comparable values: classes, attributes and states of instances, related ones included."""
     if isinstance(value, models.Model):
         state = {name: each for name, each in vars(value._state).items() if name != "fields_cache"}
-        held = {name: each for name, each in vars(value).items() if name not in ("_state", "_prefetched_objects_cache")}
-        related = {name: seen_once(each) for name, each in value._state.fields_cache.items()}
-        return type(value), list(held.items()), state, related
+        attributes = {
+            name: each for name, each in vars(value).items() if name not in ("_state", "_prefetched_objects_cache")
+        }
+        related = {name: comparable_reference(each) for name, each in value._state.fields_cache.items()}
+        return type(value), list(attributes.items()), state, related
     if isinstance(value, (list, tuple)):
-        return type(value), [seen(each) for each in value]
+        return type(value), [comparable(each) for each in value]
     if isinstance(value, dict):
-        return [(name, seen(each)) for name, each in value.items()]
+        return [(name, comparable(each)) for name, each in value.items()]
     return type(value), value
 
 
-def seen_once(value):
+def comparable_reference(value):
     return (type(value), value.pk) if isinstance(value, models.Model) else value
 
 
@@ -168,17 +170,16 @@ def test_results_are_the_same_with_fast_paths_and_without(name):
     """On a miss and on a hit: values, types, attributes and their order, states and related instances."""
     query = QUERIES[name]
     with override_settings(CACHEOPS_ENABLED=False):
-        true = seen(query())
+        true = comparable(query())
     for on in (True, False, True):
         with fast_paths(on):
-            assert seen(query()) == true
+            assert comparable(query()) == true
             with counted_reads() as reads:
-                assert seen(query()) == true
+                assert comparable(query()) == true
             assert not reads.misses
 
 
-def test_aggregates_are_told_apart_by_what_they_were_made_of():
-    """Not by how that was said."""
+def test_the_identity_of_an_aggregate_depends_on_its_arguments_and_not_on_their_spelling():
     assert identity_of(Avg("views")) == identity_of(Avg(F("views")))
     several = [Avg("views"), Sum("views"), Avg("price"), Count("views"), Count("views", distinct=True)]
     several += [
@@ -191,8 +192,8 @@ def test_aggregates_are_told_apart_by_what_they_were_made_of():
     assert [identity_of(each) for each in several] == spellings
 
 
-def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
-    """The same dependencies, for every query, also by a plan that was made for other values."""
+def test_planned_reads_have_the_dependencies_of_compiled_reads(monkeypatch):
+    """This applies to every query, also if the plan was made for other values."""
     checked = []
     planned = queryset_read._read_from_plan
 
@@ -214,8 +215,8 @@ def test_plans_rest_on_what_compiled_reads_do(monkeypatch):
     assert len(checked) > 150
 
 
-def test_misses_by_plans_send_what_django_sends(monkeypatch):
-    """The same SQL and parameters, and they take the rows for the same columns, also by plans made of other values."""
+def test_planned_misses_send_the_sql_of_django(monkeypatch):
+    """The SQL, the parameters and the selected columns are equal, also if the plan was made for other values."""
     checked, plain = [], SqlTemplate.compiler
 
     def checking(composed, query, using):
@@ -240,16 +241,16 @@ def test_misses_by_plans_send_what_django_sends(monkeypatch):
 
 
 @pytest.mark.parametrize("other", [-5, 10**30])
-def test_a_miss_whose_values_make_other_sql_is_composed_by_django(other):
-    """What no column can hold is compared with something else, or not at all."""
+def test_a_miss_with_values_that_change_the_sql_is_compiled_by_django(other):
+    """Django compiles a value outside the range of the column to another comparison or to none."""
     for views in (1, other, 2):
         assert [each.views for each in products.filter(views__lte=views)] == [
             each.views for each in products.nocache().filter(views__lte=views)
         ]
 
 
-def test_names_of_plans_tell_values_and_shapes_apart():
-    """No two of these queries share a result, whatever plan was made first."""
+def test_planned_reads_of_different_queries_have_different_keys():
+    """No two of these queries share a result, regardless of the order in which plans are made."""
     queries = [
         products.filter(name="a"),
         products.filter(sku="a"),
@@ -303,8 +304,8 @@ def test_names_of_plans_tell_values_and_shapes_apart():
     assert len(names) == len(queries)
 
 
-def test_a_plan_is_made_once_for_a_shape(monkeypatch):
-    """Other values compile nothing."""
+def test_a_plan_is_made_once_per_fingerprint(monkeypatch):
+    """Queries that differ only in values are not compiled again."""
     made = []
     compile_rows = query_compiler.compile_rows
     monkeypatch.setattr(query_compiler, "compile_rows", lambda *args: made.append(args) or compile_rows(*args))
@@ -313,8 +314,8 @@ def test_a_plan_is_made_once_for_a_shape(monkeypatch):
     assert len(made) == 1
 
 
-def test_plans_are_bounded(monkeypatch):
-    """Those that were not used for longest go first."""
+def test_the_number_of_plans_is_bounded(monkeypatch):
+    """The least recently used plan is evicted first."""
     monkeypatch.setattr(plan_cache, "MAX_PLANS", 3)
     plan_cache._plans.clear()
     for name in ("name", "sku", "views", "price", "text"):
@@ -325,10 +326,9 @@ def test_plans_are_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("signal", [pre_init, post_init])
-def test_receivers_of_init_see_cached_instances(signal):
-    """Like fetched ones."""
-    told = []
-    receiver = lambda sender, **kwargs: told.append(sender)
+def test_receivers_of_init_signals_are_called_for_cached_instances(signal):
+    calls = []
+    receiver = lambda sender, **kwargs: calls.append(sender)
     reads = [
         lambda: list(products.all()),
         lambda: products.get(sku="sku1"),
@@ -341,9 +341,9 @@ def test_receivers_of_init_see_cached_instances(signal):
         counts = []
         for _ in range(2):
             for read in reads:
-                told.clear()
+                calls.clear()
                 read()
-                counts.append(len(told))
+                counts.append(len(calls))
     finally:
         signal.disconnect(receiver, sender=Product)
     assert counts == [8, 1, 1] * 2
@@ -353,8 +353,8 @@ def test_receivers_of_init_see_cached_instances(signal):
 @pytest.mark.parametrize(
     "names", [(), ("a",), ("a", "b"), ("c", "b", "a"), ("not an identifier", "b"), ("class", "def")]
 )
-def test_columns_are_put_in_their_order_and_none_is_left_out(names, by_dict):
-    """Whatever they are called, past descriptors that would take them; rows of another length are an error."""
+def test_the_attribute_setter_sets_all_columns_in_order(names, by_dict):
+    """Any column name works, descriptors are bypassed, and a row of another length raises `ValueError`."""
 
     class Refusing:
         def __set__(self, instance, value):
@@ -370,8 +370,8 @@ def test_columns_are_put_in_their_order_and_none_is_left_out(names, by_dict):
             hydrator._attribute_setter(names, frozenset(by_dict))(made(), range(length))
 
 
-def test_foreign_keys_of_cached_instances_are_put_past_their_descriptor():
-    """As Django does: nothing is done when an instance is made that is to be done when its key is changed."""
+def test_hydration_sets_foreign_keys_without_their_descriptor():
+    """Like Django, hydration does not run the code that the descriptor runs when a key is changed."""
     assert hydrator._names_with_setters(Product) >= {"category_id"}
     for instances in (Product.objects.order_by("pk"), Product.objects.order_by("pk")):
         first = next(iter(instances))
@@ -379,33 +379,32 @@ def test_foreign_keys_of_cached_instances_are_put_past_their_descriptor():
 
 
 @pytest.mark.parametrize("override", ["__init__", "from_db", "__setattr__"])
-def test_models_that_make_their_instances_themselves_do_so(override):
-    """What they override is called for cached rows, too."""
-    told = []
+def test_overridden_construction_methods_are_called_for_cached_rows(override):
+    calls = []
 
     def overridden(self, *args, **kwargs):
-        told.append(override)
+        calls.append(override)
         return original(self, *args, **kwargs)
 
     original = getattr(Label, override)
     function = overridden
     if override == "from_db":
-        function = classmethod(lambda cls, *args, **kwargs: told.append(override) or original(*args, **kwargs))
+        function = classmethod(lambda cls, *args, **kwargs: calls.append(override) or original(*args, **kwargs))
     Label.objects.get(text="new"), list(Label.objects.all())
     hydrator._fast_model.cache_clear()
     setattr(Label, override, function)
     try:
-        told.clear()
+        calls.clear()
         Label.objects.get(text="new")
         list(Label.objects.all())
-        assert len(told) >= 4
+        assert len(calls) >= 4
     finally:
         delattr(Label, override)
         hydrator._fast_model.cache_clear()
 
 
-def test_a_get_of_nothing_is_cached_and_raises_each_time():
-    """As Django does, with its words; and a row that comes is found."""
+def test_does_not_exist_is_cached_until_the_row_is_created():
+    """The error has the class and message of Django."""
     absent = uuid.uuid4()
     for _ in range(2):
         with pytest.raises(Ticket.DoesNotExist, match=r"^Ticket matching query does not exist\.$"):
@@ -421,12 +420,10 @@ def test_a_get_of_nothing_is_cached_and_raises_each_time():
 @pytest.mark.parametrize(
     "value", ["x", 1.5, None, b"1", True, object(), "1 OR 1=1", 2**80, -(2**80), str(2**80), 2**40, "\x00", "", 0]
 )
-def test_gets_of_odd_values_are_django_s(value, field):
-    """What it finds, and what it raises."""
-
+def test_get_with_unusual_values_returns_or_raises_what_django_does(value, field):
     def outcome():
         try:
-            return seen(products.get(**{field: value}))
+            return comparable(products.get(**{field: value}))
         except Exception as error:
             return type(error), str(error)
 
@@ -448,14 +445,14 @@ GETS = {
 
 
 @pytest.mark.parametrize("name", GETS)
-def test_a_get_that_misses_sends_what_django_sends(monkeypatch, queries, name):
-    """The same statements with the same parameters, composed once or each time; and it makes the same of the rows."""
+def test_a_missed_get_sends_the_sql_of_django(monkeypatch, queries, name):
+    """Statements, parameters and results are equal, whether the SQL is compiled once or for each read."""
 
     def sent():
         invalidate_all()
         with queries() as found:
             try:
-                result = seen(GETS[name]())
+                result = comparable(GETS[name]())
             except ObjectDoesNotExist as error:
                 result = type(error), str(error)
         return [query["sql"] for query in found], result
@@ -465,8 +462,8 @@ def test_a_get_that_misses_sends_what_django_sends(monkeypatch, queries, name):
     assert first == again == sent()
 
 
-def test_a_manager_s_conditions_count_for_get():
-    """A queryset that filters already, or filters by itself, goes the usual way."""
+def test_get_respects_the_conditions_of_its_queryset():
+    """A queryset that is filtered or overrides `filter()` does not take the point lookup."""
 
     class Visible(models.QuerySet):
         def filter(self, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Texts of fields: the same in every process, and others where what makes the values differs."""
+"""The identity of a field is equal in all processes, and differs if the values that the field makes may differ."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Decoder(json.JSONDecoder):
 
 
 class Codec:
-    """Says nothing of itself."""
+    """Has no `__repr__` or `__eq__` of its own."""
 
     def __init__(self, separator):
         self.separator = separator
@@ -28,7 +28,7 @@ class Codec:
 
 
 class SeparatedField(models.TextField):
-    """Tells what it was given only by its attributes."""
+    """Keeps its arguments only as attributes; `deconstruct()` does not return them."""
 
     separator = ";"
 
@@ -43,19 +43,19 @@ class SeparatedField(models.TextField):
         return super().get_prep_value(value)
 
 
-class Told(SeparatedField):
+class DeconstructedField(SeparatedField):
     def deconstruct(self):
         name, path, args, kwargs = super().deconstruct()
         return name, path, args, {**kwargs, "separator": self.separator}
 
 
-class Untellable(models.TextField):
+class FailingDeconstructField(models.TextField):
     def deconstruct(self):
         raise ValueError("no")
 
 
-def again(kind, **members):
-    """A class of the same name, as another release has it."""
+def redefined(kind, **members):
+    """Return a class of the same name with other members, like another release of the code."""
     made = type(kind.__name__, kind.__bases__, {**vars(kind), **members})
     made.__qualname__, made.__module__ = kind.__qualname__, kind.__module__
     return made
@@ -69,11 +69,11 @@ DIFFERENT = {
     "a decoder": lambda: (models.JSONField(), models.JSONField(decoder=Decoder)),
     "a decoder's attribute": lambda: (
         models.JSONField(decoder=Decoder),
-        models.JSONField(decoder=again(Decoder, strict=True)),
+        models.JSONField(decoder=redefined(Decoder, strict=True)),
     ),
     "digits": lambda: (models.DecimalField(5, 2), models.DecimalField(5, decimal_places=3)),
     "a separator": lambda: (SeparatedField(), SeparatedField(",")),
-    "a separator that is told": lambda: (Told(), Told(",")),
+    "a separator that is told": lambda: (DeconstructedField(), DeconstructedField(",")),
     "a lambda": lambda: (SeparatedField(parse=lambda x: x), SeparatedField(parse=lambda x: x + 1)),
     "a closure": lambda: (SeparatedField(parse=parser(";")), SeparatedField(parse=parser(","))),
     "an object": lambda: (SeparatedField(codec=Codec(";")), SeparatedField(codec=Codec(","))),
@@ -90,8 +90,7 @@ def other_method(self, value, expression, connection):
 
 
 @pytest.mark.parametrize("member", [{"separator": ","}, {"from_db_value": other_method}])
-def test_the_code_of_an_own_class_is_told(monkeypatch, member):
-    """Its attributes, and its methods."""
+def test_the_identity_depends_on_the_members_of_a_custom_field_class(monkeypatch, member):
     before = field_text(SeparatedField())
     field_identity._class_text.cache_clear()
     assert field_text(SeparatedField()) == before
@@ -108,20 +107,19 @@ ALIKE = {
     "a default": lambda: (models.TextField(default="a"), models.TextField(default=lambda: "b")),
     "own ones": lambda: (SeparatedField(",", parse={"a", "b"}), SeparatedField(",", parse={"b", "a"})),
     "objects": lambda: (SeparatedField(codec=Codec(";")), SeparatedField(codec=Codec(";"))),
-    "one that raises": lambda: (Untellable(), Untellable()),
+    "one that raises": lambda: (FailingDeconstructField(), FailingDeconstructField()),
 }
 
 
 @pytest.mark.parametrize("what", DIFFERENT)
-def test_what_makes_the_values_is_told(what):
-    """Whatever differs."""
+def test_fields_that_make_different_values_have_different_identities(what):
     one, other = DIFFERENT[what]()
     assert field_text(one) != field_text(other)
 
 
 @pytest.mark.parametrize("what", ALIKE)
-def test_what_does_not_is_not(what):
-    """Nor which of two objects it is."""
+def test_fields_that_make_equal_values_have_equal_identities(what):
+    """The identity does not depend on names, defaults or object addresses."""
     one, other = ALIKE[what]()
     assert field_text(one) == field_text(other)
 
@@ -131,8 +129,8 @@ def every_text():
     return [field_text(field) for made in (DIFFERENT, ALIKE) for make in made.values() for field in make()]
 
 
-def test_another_process_tells_the_same():
-    """With other addresses and another order of sets."""
+def test_identities_are_equal_in_another_process():
+    """Object addresses and the hash seed, and with it the order of sets, differ there."""
     write = "sys.stdout.write('\\n'.join(each.every_text()))"
     code = f"import sys, django; django.setup(); import {__name__} as each; {write}"
     for seed in "1", "2":
@@ -147,15 +145,14 @@ def test_another_process_tells_the_same():
         assert ran.stdout.split("\n") == every_text()
 
 
-def test_no_text_has_an_address():
-    """What is told before it becomes a digest."""
+def test_identities_contain_no_object_address():
+    """The parts are checked before they are hashed."""
     walk = field_identity._Describer()
-    told = " ".join(walk.parts([Codec(";"), parser(";"), Decoder, types.SimpleNamespace(a=object()), every_text]))
-    assert "0x" not in told
+    described = " ".join(walk.parts([Codec(";"), parser(";"), Decoder, types.SimpleNamespace(a=object()), every_text]))
+    assert "0x" not in described
 
 
-def test_much_is_told_in_bounds():
-    """By its first parts."""
+def test_descriptions_of_large_and_deep_objects_are_bounded():
     assert len(list(field_identity._Describer().parts(list(range(100_000))))) <= 100_000 + 1
     deep = []
     for _ in range(10_000):

@@ -1,4 +1,4 @@
-"""Queries that differ in what their SQL does not say, or that read what no column of theirs tells of."""
+"""Queries with equal SQL and different results have different keys; third-party SQL contributes to the dependencies."""
 
 import time
 from decimal import Decimal
@@ -42,7 +42,7 @@ def annotated(expression):
 
 
 class Scaled(Sum):
-    """Makes something else of what it gets."""
+    """Multiplies the result in `convert_value`."""
 
     def __init__(self, *args, factor=1, **options):
         self.factor = factor
@@ -109,26 +109,26 @@ ALIKE = {
         lambda: list(LABELLED.filter(labels__text="b").annotate(x=Lower("labels__text")).values_list("x", flat=True)),
         lambda: list(LABELLED.annotate(x=Lower("labels__text")).filter(labels__text="b").values_list("x", flat=True)),
     ],
-    # MariaDB may have no names of zones.
+    # MariaDB may lack the time zone tables.
     "zones": [by_hour(zone) for zone in ("UTC", timezone.get_fixed_timezone(540))],
 }
 
 
 @pytest.mark.parametrize("reads", ALIKE.values(), ids=ALIKE)
-def test_queries_that_look_alike_are_told_apart(reads):
-    """By plans as well."""
+def test_queries_that_look_alike_have_different_results(reads):
+    """Query plans distinguish them as well."""
     if reads is ALIKE["zones"] and connection.vendor == "postgresql":
         reads = [by_hour(zone) for zone in ("UTC", "Asia/Tokyo")]
     product = Product.objects.create(sku="a", name="abc", views=7, price=Decimal("1.25"), added=timezone.now())
     product.labels.set([Label.objects.create(text=text) for text in "ab"])
-    # Changing a setting makes plans anew.
+    # A change of a setting clears the plans.
     truths = [uncached(read) for read in reads]
     for _ in range(3):
         assert [read() for read in reads] == truths
 
 
-def test_a_union_that_is_sorted_by_what_it_does_not_show_has_no_more_columns(is_hit):
-    """Composing it adds one, which must not be done twice."""
+def test_a_union_ordered_by_a_column_that_is_not_selected_returns_the_selected_columns(is_hit):
+    """Compiling the query adds a column to it, which must not happen twice."""
     for n in range(4):
         Product.objects.create(sku=str(n), name=f"n{n}", views=n)
     low = Product.objects.filter(views__lt=2).annotate(x=F("views") * 2)
@@ -144,8 +144,7 @@ def test_a_union_that_is_sorted_by_what_it_does_not_show_has_no_more_columns(is_
     assert read() == expected
 
 
-def test_expressions_that_are_made_alike_have_one_result(is_hit):
-    """Also those of somebody else's, with fields."""
+def test_equal_third_party_expressions_share_a_result(is_hit):
     Product.objects.create(sku="a", name="abc")
 
     def read():
@@ -164,7 +163,7 @@ class NameLength(Expression):
 
 
 class InLong(Lookup):
-    """Reads a table behind Django's back."""
+    """Reads a table that Django does not see in the query."""
 
     lookup_name = "in_long"
     prepare_rhs = False
@@ -174,12 +173,12 @@ class InLong(Lookup):
         return f"{left} IN (SELECT category_id FROM shop_product WHERE LENGTH(name) > %s)", [*params, self.rhs]
 
 
-def text_of(template):
+def template_of(template):
     return Func(F("id"), template=template, output_field=IntegerField())
 
 
 HIDDEN = {
-    "a column": annotated(text_of("LENGTH(name)")),
+    "a column": annotated(template_of("LENGTH(name)")),
     "a column of an expression": annotated(NameLength()),
     "a column of a function": annotated(Func("views", function="LENGTH(name) + ABS", output_field=IntegerField())),
     "a column that joins": annotated(
@@ -188,16 +187,16 @@ HIDDEN = {
     "a column that connects": annotated(
         CombinedExpression(F("views"), "+ LENGTH(name) +", F("views"), output_field=IntegerField())
     ),
-    "an order": lambda: list(Product.objects.order_by(text_of("LENGTH(name)"), "pk").values_list("pk")),
-    "an aggregate": lambda: Product.objects.aggregate(x=Sum(text_of("LENGTH(name)"))),
+    "an order": lambda: list(Product.objects.order_by(template_of("LENGTH(name)"), "pk").values_list("pk")),
+    "an aggregate": lambda: Product.objects.aggregate(x=Sum(template_of("LENGTH(name)"))),
     "a table": lambda: list(
         Category.objects.annotate(
-            x=text_of("(SELECT MAX(LENGTH(name)) FROM shop_product p WHERE p.category_id = %(expressions)s)")
+            x=template_of("(SELECT MAX(LENGTH(name)) FROM shop_product p WHERE p.category_id = %(expressions)s)")
         ).values_list("x", flat=True)
     ),
     **{
         f"a table, spelt {name}": lambda text=text: list(
-            Category.objects.annotate(x=text_of(f"(SELECT COUNT(*) FROM {text})")).values_list("x", flat=True)
+            Category.objects.annotate(x=template_of(f"(SELECT COUNT(*) FROM {text})")).values_list("x", flat=True)
         )
         for name, text in {
             "in a list": "shop_label l, shop_product p",
@@ -208,15 +207,15 @@ HIDDEN = {
         }.items()
     },
     "a table of an aggregate": lambda: Category.objects.aggregate(
-        x=Max(text_of("(SELECT MAX(LENGTH(name)) FROM shop_product p)"))
+        x=Max(template_of("(SELECT MAX(LENGTH(name)) FROM shop_product p)"))
     ),
     "a table of a lookup": lambda: list(Category.objects.filter(pk__in_long=3).values_list("pk", flat=True)),
 }
 
 
 @pytest.mark.parametrize("read", HIDDEN.values(), ids=HIDDEN)
-def test_what_texts_of_somebody_else_read_counts(read):
-    """Names stand in them that Django does not know of."""
+def test_columns_and_tables_in_third_party_sql_are_dependencies(read):
+    """Their names stand in SQL text that Django does not parse."""
     key = Category._meta.pk
     key.register_lookup(InLong)
     try:
@@ -234,17 +233,17 @@ def test_what_texts_of_somebody_else_read_counts(read):
         key._unregister_lookup(InLong)
 
 
-def test_what_texts_of_somebody_else_read_of_unknown_tables_is_not_cached(caplog):
-    """Nobody follows their writes."""
+def test_third_party_sql_that_reads_a_table_without_profile_is_not_cached(caplog):
+    """Writes to a table without a profile are not tracked."""
     text = "(SELECT COUNT(*) FROM shop_unwatched)"
     with caplog.at_level("INFO", "cacheops_lite"), counted_reads() as reads:
-        annotated(text_of(text))()
+        annotated(template_of(text))()
     assert not reads.hits + reads.misses
     assert "shop.Unwatched" in caplog.text
 
 
-def test_a_join_by_the_language_that_is_active_is_told_apart():
-    """It is a parameter that no condition has."""
+def test_a_join_on_the_active_language_has_a_result_per_language():
+    """The language is a parameter of the join and stands in no condition."""
     folder = Folder.objects.create(path="a")
     Caption.objects.create(folder=folder, language="en", text="Hello")
     Caption.objects.create(folder=folder, language="de")
@@ -254,8 +253,8 @@ def test_a_join_by_the_language_that_is_active_is_told_apart():
                 assert list(Folder.objects.filter(caption__text=None).values_list("pk", flat=True)) == found
 
 
-def test_a_join_without_columns_is_seen():
-    """A relation may be a matter of texts."""
+def test_a_join_on_an_sql_expression_is_invalidated():
+    """The relation compares expressions and has no join columns."""
     above = Folder.objects.create(path="a")
     below = Folder.objects.create(path="a/b")
     reads = [
@@ -288,8 +287,8 @@ CLOCKS = {
 }
 
 
-def test_clocks_and_dice_are_not_cached():
-    """Also where a parameter says what time it is."""
+def test_time_and_random_functions_are_not_cached():
+    """This includes functions that return the time because of a parameter."""
     Product.objects.create(sku="a", name="a")
     for expression in CLOCKS[connection.vendor]:
         before = annotated(expression)()
@@ -297,12 +296,12 @@ def test_clocks_and_dice_are_not_cached():
         assert annotated(expression)() != before
 
 
-def test_a_mass_write_of_rows_that_others_choose_is_seen():
-    """A second statement may find other rows than the look did, as many as before."""
+def test_a_bulk_write_to_randomly_chosen_rows_is_invalidated():
+    """The write may choose other rows than the before-image read found, even if the number of rows is equal."""
     Product.objects.bulk_create([Product(sku=str(n), name="n", views=0) for n in range(8)])
     chosen = Product.objects.filter(pk__in=Product.objects.order_by(Random()).values("pk")[:1])
     if connection.vendor == "mysql":
-        # It takes no LIMIT there.
+        # MariaDB and MySQL do not support LIMIT in this subquery.
         chosen = Product.objects.annotate(chance=Random()).filter(chance__gt=0.8)
     reads = [
         lambda pk=pk: list(Product.objects.filter(pk=pk).values_list("views"))
@@ -311,7 +310,7 @@ def test_a_mass_write_of_rows_that_others_choose_is_seen():
     dice = Func(template="RAND()" if connection.vendor == "mysql" else "ABS(RANDOM())", output_field=FloatField())
     by_dice = Product.objects.filter(views__lt=dice * 2)
     if connection.vendor == "sqlite":
-        # There it is a large integer.
+        # RANDOM() returns a large integer on SQLite.
         by_dice = Product.objects.filter(views=Func(template="ABS(RANDOM() %% 2)", output_field=IntegerField()))
     for write in (
         lambda: by_dice.update(views=F("views") + 1),
@@ -326,8 +325,7 @@ def test_a_mass_write_of_rows_that_others_choose_is_seen():
             assert [read() for read in reads] == uncached(lambda: [read() for read in reads])
 
 
-def test_what_a_model_s_class_makes_of_its_instances_is_made_on_a_hit_as_well(monkeypatch):
-    """A metaclass may have a say, too."""
+def test_a_metaclass_that_overrides_call_is_called_on_a_hit(monkeypatch):
     monkeypatch.setattr(type(Ticket), "__call__", called, raising=False)
     hydrator._fast_model.cache_clear()
     try:

@@ -1,4 +1,4 @@
-"""What queries with expressions, inner queries, slices and the like rest on."""
+"""Dependencies of queries with expressions, inner queries, slices, set operations and aggregates."""
 
 import datetime
 
@@ -42,13 +42,13 @@ def first_of_each_owner():
 
 
 def titles_and_words(verb):
-    """``union`` and the like of two tables."""
+    """Return a read that applies ``union`` or another set operation to two tables."""
     words = Tag.objects.values_list("word", flat=True)
     return lambda: sorted(getattr(Item.objects.values_list("title", flat=True), verb)(words))
 
 
 def nested():
-    """Owners of items in venues with one seat: three levels of queries."""
+    """Return owners of items in venues with one seat: three nested queries."""
     places = Venue.objects.filter(seats=1).values("pk")
     return sorted(Owner.objects.filter(pk__in=items(place__in=places).order_by().values("owner")).values_list("pk"))
 
@@ -60,7 +60,7 @@ OF_OWNER = Window(Sum("number"), partition_by="owner")
 A_TITLE = Item.objects.filter(title="a")
 
 
-# What is read, and writes after each of which the answer is another one.
+# Reads, and writes that each change the result.
 CASES = {
     "Subquery in Coalesce": (
         lambda: list(owners().annotate(n=FIRST_TITLE).values_list("n", flat=True)),
@@ -195,13 +195,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whatever_changes_the_answer_is_seen(name, is_hit):
-    """In whichever table it lies."""
+def test_each_write_that_changes_the_result_is_seen(name, is_hit):
     check_each_write_is_seen(*CASES[name], is_hit)
 
 
-def test_the_first_of_each_group_falls_with_what_it_left_out(is_hit):
-    """DISTINCT ON, which PostgreSQL has."""
+def test_distinct_on_is_invalidated_by_rows_that_it_left_out(is_hit):
+    """DISTINCT ON exists on PostgreSQL only."""
     if not connection.features.can_distinct_on_fields:
         pytest.skip("this database has none")
     read = lambda: list(Item.objects.order_by("title", "number", "pk").distinct("title").values_list("pk", flat=True))

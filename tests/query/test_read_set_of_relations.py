@@ -1,4 +1,4 @@
-"""What reads across relations rest on."""
+"""Dependencies of reads across relations."""
 
 import pytest
 from django.db.models import FilteredRelation, Prefetch, Q
@@ -29,13 +29,13 @@ def prefetched_targets():
 
 
 def prefetched():
-    """Titles of each owner's items number 1, with the words of their tags."""
+    """Return the titles of each owner's items with number 1, with the words of their tags."""
     chosen = Item.objects.filter(number=1).prefetch_related(Prefetch("tags", Tag.objects.exclude(word="new"), "some"))
     found = owners().prefetch_related(Prefetch("items", chosen, "chosen"))
     return [[(item.title, sorted(tag.word for tag in item.some)) for item in owner.chosen] for owner in found]
 
 
-# What is read, and writes after each of which the answer is another one.
+# Reads, and writes that each change the result.
 CASES = {
     "select_related": (
         lambda: [
@@ -119,13 +119,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whatever_changes_the_answer_is_seen(name, is_hit):
-    """In whichever table it lies."""
+def test_each_write_that_changes_the_result_is_seen(name, is_hit):
     check_each_write_is_seen(*CASES[name], is_hit)
 
 
-def test_a_related_manager_hands_out_the_instance_that_it_belongs_to(is_hit):
-    """Not a cached one: as without the cache."""
+def test_rows_of_a_related_manager_refer_to_the_instance_of_the_manager(is_hit):
+    """They do not refer to a cached copy; this is the behaviour of Django."""
     owner = Owner.objects.get(pk=1)
     read = lambda: list(owner.items.order_by("pk"))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A new release of the application that sets a field up otherwise does not read what the one before has cached."""
+"""A release of the application that changes a field does not read results that the previous release cached."""
 
 import json
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Reversed(json.JSONDecoder):
-    """Shows lists back to front."""
+    """Reverses lists."""
 
     def decode(self, text):
         return super().decode(text)[::-1]
@@ -21,25 +21,25 @@ class Reversed(json.JSONDecoder):
 
 @pytest.fixture
 def deploy(monkeypatch):
-    """Deploys a release, as far as a process can: whatever is kept of fields is forgotten."""
+    """Return a function that simulates a deployment: it changes a field and clears the caches about fields."""
 
     def deploy(field, **attributes):
         for name, value in attributes.items():
             monkeypatch.setattr(field, name, value)
-        forget()
+        forget_fields()
 
-    def forget():
+    def forget_fields():
         read_identity._model_field_identity.cache_clear()
         read_identity.model_layout.cache_clear()
         row_keys.forget()
         plan_cache.forget_plans()
 
     yield deploy
-    forget()
+    forget_fields()
 
 
-def test_a_decoder_of_json(store, deploy):
-    """By get(), in lists, in values, through joins, of annotations and of raw queries."""
+def test_a_changed_json_decoder_applies_to_all_kinds_of_reads(store, deploy):
+    """By get(), in lists, in values, through joins and in raw queries."""
     product = Product.objects.create(sku="x", facts=[1, 2])
     Warranty.objects.create(product=product, months=1)
     reads = [

@@ -1,4 +1,4 @@
-"""Of a table that only adds columns to a result, the result falls by the rows that came back."""
+"""A table that only adds columns to a result is tracked by rows: other rows do not invalidate the result."""
 
 import pytest
 from django.db import connection
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def shop(store):
-    """Two products, in one category each, and things that belong to neither."""
+    """Two products, each in a category of its own, and rows that belong to neither product."""
     pens, inks, _ = [Category.objects.create(name=name) for name in ("pens", "inks", "none")]
     pens.parent = inks
     pens.save()
@@ -61,8 +61,8 @@ def rename(name):
 
 
 @pytest.mark.parametrize("name", READS)
-def test_a_result_falls_with_a_row_that_came_back_and_not_with_others(name, is_hit):
-    """One row of the joined table is in it, another is not."""
+def test_a_result_is_invalidated_by_its_joined_row_only(name, is_hit):
+    """A write to another row of the joined table leaves it cached."""
     read = READS[name]
     read()
     rename("none")
@@ -76,16 +76,15 @@ def test_a_result_falls_with_a_row_that_came_back_and_not_with_others(name, is_h
     assert "renamed" in str(read())
 
 
-def test_rows_of_the_second_level_count():
-    """What a joined row refers to came back as well."""
+def test_joined_rows_of_the_second_level_invalidate():
     read = READS["two levels"]
     assert read() == [("pens", "inks")]
     rename("inks")
     assert read() == [("pens", "renamed")]
 
 
-def test_a_row_that_refers_to_another_falls(is_hit):
-    """The joined row is another one then."""
+def test_a_changed_foreign_key_of_a_joined_row_invalidates(is_hit):
+    """The next read joins another row."""
     read = READS["two levels"]
     read()
     Category.objects.filter(name="pens").update(parent=Category.objects.nocache().get(name="none"))
@@ -94,8 +93,8 @@ def test_a_row_that_refers_to_another_falls(is_hit):
     assert is_hit(read)
 
 
-def test_a_row_that_is_not_there_yet_counts(is_hit):
-    """A reverse one-to-one that finds nobody falls when one comes, and with no other."""
+def test_a_missing_one_to_one_row_invalidates_when_it_is_created(is_hit):
+    """Other rows of that table leave the result cached."""
     read = lambda: [hasattr(each, "warranty") for each in products.select_related("warranty")]
     assert read() == [False]
     Warranty.objects.update(months=24)
@@ -115,34 +114,38 @@ SINGLE = {
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_what_yields_no_rows_is_not_narrowed(name, is_hit):
-    """It is a single value, of which no row can be asked."""
+def test_aggregates_counts_and_exists_are_not_tracked_by_rows(name, is_hit):
+    """Their result is one value that does not contain the joined rows."""
     read = SINGLE[name]
     read()
     assert is_hit(read)
 
 
-def test_nobody_is_no_row(is_hit, store):
-    """A null foreign key joins nothing, whatever comes."""
-    nobody = lambda: [each.customer for each in Ticket.objects.filter(subject="nobody's").select_related("customer")]
-    somebody = lambda: [each.customer.name for each in Ticket.objects.filter(subject="t").select_related("customer")]
-    assert nobody() == [None]
+def test_a_null_foreign_key_depends_on_no_joined_row(is_hit, store):
+    """A null key joins no row, whichever rows are created."""
+    without_customer = lambda: [
+        each.customer for each in Ticket.objects.filter(subject="nobody's").select_related("customer")
+    ]
+    with_customer = lambda: [
+        each.customer.name for each in Ticket.objects.filter(subject="t").select_related("customer")
+    ]
+    assert without_customer() == [None]
     assert not list(store.scan_iter(match=f"{keys.version_key('', 'shop_customer:')}*=*"))
-    assert somebody() == ["c0"]
+    assert with_customer() == ["c0"]
     customer = Customer.objects.get(name="c1")
     customer.name = "c3"
     customer.save()
-    assert is_hit(nobody)
-    assert is_hit(somebody)
+    assert is_hit(without_customer)
+    assert is_hit(with_customer)
     customer = Customer.objects.get(name="c0")
     customer.name = "c4"
     customer.save()
-    assert is_hit(nobody)
-    assert somebody() == ["c4"]
+    assert is_hit(without_customer)
+    assert with_customer() == ["c4"]
 
 
-def test_a_many_to_many_manager_falls_with_its_own(is_hit):
-    """The rows are found by the table between: of the far one only those that came back matter."""
+def test_a_many_to_many_manager_is_invalidated_by_its_rows_only(is_hit):
+    """The intermediate table selects the rows; of the target table only the returned rows matter."""
     product = Product.objects.get(sku="sku0")
     read = lambda: [label.text for label in product.labels.all()]
     assert read() == ["new"]
@@ -155,8 +158,8 @@ def test_a_many_to_many_manager_falls_with_its_own(is_hit):
     assert sorted(read()) == ["new", "used"]
 
 
-def test_prefetched_rows_fall_with_their_own(is_hit):
-    """Of many-to-many relations, which Django prefetches with a column of the table between."""
+def test_a_prefetched_many_to_many_relation_is_invalidated_by_its_rows_only(is_hit):
+    """Django prefetches it with a column of the intermediate table."""
     read = lambda: [[label.text for label in each.labels.all()] for each in products.prefetch_related("labels")]
     assert read() == [["new"]]
     Label.objects.filter(text="old").update(text="older")
@@ -179,8 +182,8 @@ RAW_COLUMNS = {
 
 
 @pytest.mark.parametrize("sql", RAW_COLUMNS)
-def test_a_raw_column_is_a_column_and_other_raw_sql_reads_all(sql):
-    """Of a table that the query has."""
+def test_a_raw_column_is_recognised_and_other_raw_sql_may_read_any_column(sql):
+    """The column must belong to a table of the query."""
     if connection.vendor == "mysql":
         sql = sql.replace('"', "`")
     query = Product.objects.extra(select={"x": sql}).values("x", "category__name")
@@ -189,8 +192,8 @@ def test_a_raw_column_is_a_column_and_other_raw_sql_reads_all(sql):
     assert walk.may_read_any_column == RAW_COLUMNS[sql.replace("`", '"')]
 
 
-def test_parents_of_children_fall_by_row(is_hit):
-    """Multi-table inheritance: the parent's rows only add columns to the child's."""
+def test_parent_rows_of_multi_table_inheritance_are_tracked_by_rows(is_hit):
+    """The parent rows only add columns to the child rows."""
     read = lambda: [(each.name, each.city) for each in Customer.objects.filter(city="Bergen")]
     assert read() == [("c2", "Bergen")]
     Person.objects.filter(name="c0").update(name="c5")
@@ -199,15 +202,14 @@ def test_parents_of_children_fall_by_row(is_hit):
     assert read() == [("c6", "Bergen")]
 
 
-def test_columns_that_are_not_read_keep_it(is_hit):
-    """Of the rows that came back, too."""
+def test_a_write_to_an_unread_column_of_a_joined_row_leaves_the_result_cached(is_hit):
     read = lambda: list(products.values_list("category", "category__name"))
     read()
     Category.objects.filter(name="pens").update(parent=None)
     assert is_hit(read)
 
 
-NARROWED = {
+ROW_LEVEL_TABLES = {
     "no condition": (lambda: products.select_related("category"), {"shop_category"}),
     "a condition": (lambda: products.filter(category__name__startswith="p").select_related("category"), set()),
     "its order": (lambda: products.select_related("category").order_by("category__name"), {"shop_category"}),
@@ -277,7 +279,7 @@ SAME_NAME = Label.objects.filter(text=OuterRef("category__name"))
 
 
 def inner_under_outer():
-    """Which Django does not make, as it takes away rows that the outer one keeps."""
+    """Django does not make this join, because it removes rows that the outer join keeps."""
     queryset = Ticket.objects.filter(subject="t").values("customer", "customer__city", "customer__name")
     aliases = queryset.query.alias_map
     aliases["shop_person"] = aliases["shop_person"].demote()
@@ -285,35 +287,35 @@ def inner_under_outer():
 
 
 def inner_by_nullable():
-    """Rows of which the key is null are left out, and come when it is set."""
+    """Rows with a null key are left out, and appear when the key is set."""
     queryset = Warranty.objects.filter(months=1).values("product", "product__category", "product__category__name")
     aliases = queryset.query.alias_map
     aliases["shop_category"] = aliases["shop_category"].demote()
     return queryset
 
 
-@pytest.mark.parametrize("name", NARROWED)
-def test_what_only_adds_columns_is_narrowed(name):
-    """And nothing that has a say in which rows there are."""
-    query, expected = NARROWED[name]
-    assert tables(query()) == expected
+@pytest.mark.parametrize("name", ROW_LEVEL_TABLES)
+def test_only_tables_that_only_add_columns_are_tracked_by_rows(name):
+    """A table that decides which rows are returned, or in which slice, is tracked as a whole."""
+    query, expected = ROW_LEVEL_TABLES[name]
+    assert tables_tracked_by_rows(query()) == expected
 
 
-def tables(queryset):
+def tables_tracked_by_rows(queryset):
     found = compile_rows(queryset).row_level
     return {each.coarse.table for each in row_dependencies.usable_for(found, queryset.query.is_sliced)}
 
 
-def test_a_table_between_two_others_that_lets_rows_in_is_seen():
-    """Of a category that had no product in the result."""
+def test_an_intermediate_row_that_adds_rows_to_the_result_is_seen():
+    """It is the row of a category that had no product in the result."""
     read = lambda: sorted(each.name for each in Product.objects.filter(category__parent__name="inks"))
     assert read() == ["n0"]
     Category.objects.filter(name="inks").update(parent=Category.objects.nocache().get(name="inks"))
     assert read() == ["n0", "n1"]
 
 
-def test_a_table_between_that_changes_what_is_cut_off_is_seen():
-    """The row that it belongs to was not in the result."""
+def test_an_intermediate_row_that_changes_a_slice_is_seen():
+    """The product of that row was not in the result."""
     read = lambda: [
         each.name
         for each in Product.objects.filter(category__isnull=False)
@@ -327,50 +329,50 @@ def test_a_table_between_that_changes_what_is_cut_off_is_seen():
     assert read() == ["n1"]
 
 
-def test_rows_before_an_offset_that_become_more_are_seen():
-    """They shift those that came back."""
+def test_rows_added_before_an_offset_are_seen():
+    """They shift the returned rows."""
     read = lambda: list(Product.objects.order_by("pk").values_list("sku", "labels__text")[1:2])
     assert read() == [("sku1", "old")]
     Product.objects.get(sku="sku0").labels.add(Label.objects.create(text="more"))
     assert read()[0][0] == "sku0"
 
 
-def test_a_slice_by_a_joined_order_falls_with_any_row():
-    """A row that was cut off may come first then."""
+def test_a_slice_ordered_by_a_joined_column_is_invalidated_by_any_row():
+    """A row outside the slice may move into it."""
     read = lambda: [each.name for each in Product.objects.select_related("category").order_by("category__name")[:1]]
     assert read() == ["n1"]
     rename("inks")
     assert read() == ["n0"]
-    rename_back = Category.objects.get(name="renamed")
-    rename_back.name = "a"
-    rename_back.save()
+    renamed = Category.objects.get(name="renamed")
+    renamed.name = "a"
+    renamed.save()
     assert read() == ["n1"]
 
 
-def test_a_key_that_no_constraint_watches_over_is_not_trusted(monkeypatch):
-    """A row may come for which others waited, that the join left out."""
+def test_a_foreign_key_without_a_database_constraint_is_not_tracked_by_rows(monkeypatch):
+    """The key may refer to a missing row; the inner join then returns more rows when that row is created."""
     field = Membership._meta.get_field("club")
     queryset = Membership.objects.filter(level=1).select_related("club")
-    assert tables(queryset) == {"shop_club"}
+    assert tables_tracked_by_rows(queryset) == {"shop_club"}
     monkeypatch.setattr(field, "db_constraint", False)
-    assert tables(queryset) == set()
+    assert tables_tracked_by_rows(queryset) == set()
     monkeypatch.undo()
     monkeypatch.setattr(Membership._meta, "managed", False)
-    assert tables(queryset) == set()
+    assert tables_tracked_by_rows(queryset) == set()
     monkeypatch.undo()
     monkeypatch.setattr(type(connection.features), "supports_foreign_keys", False)
-    assert tables(queryset) == set()
+    assert tables_tracked_by_rows(queryset) == set()
 
 
-def test_a_table_that_is_also_asked_for_as_a_whole_rests_on_any_row():
-    """A subquery, or the main table, reads the same columns of it."""
+def test_a_table_that_is_also_read_as_a_whole_is_not_tracked_by_rows():
+    """The main table or a subquery reads the same columns of the table."""
     everything = Category.objects.select_related("parent")
-    assert tables(everything) == set()
-    assert tables(everything.filter(pk=1)) == {"shop_category"}
+    assert tables_tracked_by_rows(everything) == set()
+    assert tables_tracked_by_rows(everything.filter(pk=1)) == {"shop_category"}
 
 
-def test_many_rows_count_as_the_table(is_hit, monkeypatch):
-    """Up to a bound each is a key."""
+def test_more_rows_than_the_limit_are_tracked_as_a_table(is_hit, monkeypatch):
+    """Up to the limit each row has a key."""
     read = READS["of all rows"]
     read()
     rename("none")
@@ -383,8 +385,7 @@ def test_many_rows_count_as_the_table(is_hit, monkeypatch):
     assert not is_hit(read)
 
 
-def test_values_that_can_not_be_told_count_as_the_table():
-    """Without a hash, or without a token."""
+def test_values_without_a_hash_or_token_are_tracked_as_a_table():
     [found] = compile_rows(products.select_related("category")).row_level
     width = max(source.position for source in found.sources) + 1
     for value in ([1], "x", float("nan")):
@@ -395,8 +396,8 @@ def test_values_that_can_not_be_told_count_as_the_table():
     }
 
 
-def test_a_hit_is_one_round_trip_and_what_is_broken_is_a_miss(store, is_hit):
-    """Whatever stands in the place of the header."""
+def test_a_broken_header_is_a_miss(store, is_hit):
+    """The next read finds the rewritten value."""
     read = READS["select_related"]
     read()
     [key] = store.scan_iter(match="cacheops:v:*")
@@ -419,8 +420,8 @@ def test_a_hit_is_one_round_trip_and_what_is_broken_is_a_miss(store, is_hit):
         assert is_hit(read)
 
 
-def test_losing_a_stamp_of_a_row_is_a_miss(store, is_hit):
-    """Evicted or dropped, it is the same."""
+def test_a_lost_row_version_is_a_miss(store, is_hit):
+    """Eviction and invalidation have the same effect."""
     read = READS["select_related"]
     read()
     found = list(store.scan_iter(match=f"{keys.version_key('', 'shop_category:id=')}*"))
@@ -430,8 +431,8 @@ def test_losing_a_stamp_of_a_row_is_a_miss(store, is_hit):
     assert is_hit(read)
 
 
-def test_losing_the_registry_is_a_miss(store, is_hit):
-    """Nobody could tell a change of the row from others."""
+def test_a_lost_dependency_index_is_a_miss(store, is_hit):
+    """Without the index a writer cannot find the versions of single rows."""
     read = READS["select_related"]
     read()
     store.delete(keys.index_key("", "shop_category"))
@@ -440,40 +441,40 @@ def test_losing_the_registry_is_a_miss(store, is_hit):
     assert read() == ["renamed"]
 
 
-def while_it_is_read(monkeypatch, happen):
-    """Have something happen between the database's answer and the fill."""
+def during_the_read(monkeypatch, happen):
+    """Call `happen` between the answer of the database and the fill."""
     results = row_dependencies.resolve_rows
 
-    def narrow_late(*args, **kwargs):
+    def resolve_late(*args, **kwargs):
         monkeypatch.undo()
         happen()
         return results(*args, **kwargs)
 
-    monkeypatch.setattr(row_dependencies, "resolve_rows", narrow_late)
+    monkeypatch.setattr(row_dependencies, "resolve_rows", resolve_late)
 
 
 @pytest.mark.parametrize("change", ["pens", "none"])
-def test_a_change_of_the_table_during_the_read_is_seen(change, monkeypatch, is_hit):
-    """The version on any row watches until those of single rows are made."""
+def test_a_write_to_the_table_during_the_read_is_seen(change, monkeypatch, is_hit):
+    """The version of the whole table protects the fill until the versions of its rows are created."""
     read = READS["select_related"]
-    while_it_is_read(monkeypatch, lambda: rename(change))
+    during_the_read(monkeypatch, lambda: rename(change))
     assert read() == ["pens"]
     assert not is_hit(read)
     assert read() == ["renamed" if change == "pens" else "pens"]
 
 
-def test_a_registry_that_is_lost_during_the_read_is_not_begun_anew(monkeypatch, is_hit, store):
-    """It would lack the shapes of other results, which then outlived a change."""
+def test_a_dependency_index_lost_during_the_read_is_not_recreated_by_the_fill(monkeypatch, is_hit, store):
+    """A new index would lack the shapes of other results, which a write would then not invalidate."""
     other = lambda: Category.objects.filter(name="pens").count()
     assert other() == 1
-    while_it_is_read(monkeypatch, lambda: store.delete(keys.index_key("", "shop_category")))
+    during_the_read(monkeypatch, lambda: store.delete(keys.index_key("", "shop_category")))
     READS["select_related"]()
     rename("pens")
     assert other() == 0
 
 
-def test_without_narrowing_a_result_falls_with_its_table(monkeypatch, is_hit):
-    """The switch that tests have."""
+def test_with_row_dependencies_disabled_a_result_is_invalidated_by_its_table(monkeypatch, is_hit):
+    """Only tests disable them."""
     monkeypatch.setattr(row_dependencies, "ENABLED", False)
     read = READS["select_related"]
     read()
@@ -481,8 +482,8 @@ def test_without_narrowing_a_result_falls_with_its_table(monkeypatch, is_hit):
     assert not is_hit(read)
 
 
-def test_schemes_of_rows_that_came_back_are_known_to_who_registers_them(is_hit):
-    """A save that need not have looked before looks from now on."""
+def test_row_level_dependency_shapes_are_known_to_the_process_that_registers_them(is_hit):
+    """A save that needed no before-image read earlier makes one from now on."""
 
     def with_category(sku):
         return lambda: [each.category.name for each in Product.objects.filter(sku=sku).select_related("category")]

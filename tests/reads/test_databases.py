@@ -13,11 +13,11 @@ from tests.shop.models import Category, Customer, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica", "other"])
 
-APART = {"shop.*": {"ops": "all", "timeout": 60, "db_agnostic": False}}
+PER_DATABASE = {"shop.*": {"ops": "all", "timeout": 60, "db_agnostic": False}}
 
 
 class ReadsFromReplica:
-    """What projects with a replica have."""
+    """Routes reads to a replica and writes to the primary."""
 
     def db_for_read(self, model, **hints):
         return "replica"
@@ -30,7 +30,7 @@ class ReadsFromReplica:
 
 
 class LabelsElsewhere:
-    """Labels live in another database."""
+    """Routes labels to another database."""
 
     def db_for_read(self, model, **hints):
         return "other" if model is Label else None
@@ -46,9 +46,8 @@ def make_both(**fields):
     return [Label.objects.using(using).create(**fields) for using in ("default", "other")]
 
 
-@override_settings(CACHEOPS=APART)
-def test_databases_have_results_of_their_own(store):
-    """Where the profile says that they differ."""
+@override_settings(CACHEOPS=PER_DATABASE)
+def test_databases_have_separate_results_if_not_db_agnostic(store):
     Label.objects.using("default").create(text="here")
     Label.objects.using("other").create(text="there")
     for _ in range(2):
@@ -60,9 +59,9 @@ def test_databases_have_results_of_their_own(store):
     assert texts("replica") == ["here"]
 
 
-@override_settings(CACHEOPS=APART)
-def test_objects_got_by_their_keys_are_those_of_their_database(store):
-    """Also by the direct path, which knows them by key or by another unique column."""
+@override_settings(CACHEOPS=PER_DATABASE)
+def test_get_by_a_unique_column_returns_the_row_of_its_database(store):
+    """This includes the point lookup."""
     Label.objects.using("default").create(pk=1, text="here")
     Label.objects.using("other").create(pk=1, text="there")
     for _ in range(2):
@@ -79,7 +78,7 @@ def models_min():
 
 
 def test_by_default_databases_share_results(store):
-    """The same query is the same whatever the database: replicas profit from each other."""
+    """With ``db_agnostic`` a replica hits results that were read from the primary."""
     Label.objects.create(text="same")
     texts("default")
     with counted_reads() as reads:
@@ -108,11 +107,11 @@ WRITES = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_write_to_one_database_is_seen_there(store, write):
-    """Whatever the write, in a transaction of that database and after it."""
+def test_a_write_to_one_database_is_seen_in_that_database(store, write):
+    """The reads run inside a transaction of that database and after it."""
     truth = lambda: sorted(Label.objects.using("other").nocache().values_list("text", flat=True))
     for agnostic in (False, True):
-        with override_settings(CACHEOPS={"shop.*": {**APART["shop.*"], "db_agnostic": agnostic}}):
+        with override_settings(CACHEOPS={"shop.*": {**PER_DATABASE["shop.*"], "db_agnostic": agnostic}}):
             for in_atomic in (False, True):
                 for using in ("default", "other"):
                     Label.objects.using(using).all().delete()
@@ -124,9 +123,8 @@ def test_a_write_to_one_database_is_seen_there(store, write):
                 assert texts("other") == texts("other") == truth() != ["old"]
 
 
-@override_settings(CACHEOPS=APART)
+@override_settings(CACHEOPS=PER_DATABASE)
 def test_a_transaction_of_one_database_leaves_the_others_cached(store):
-    """It has changed nothing there."""
     make_both(text="old")
     texts("default")
     with transaction.atomic(using="other"):
@@ -139,7 +137,7 @@ def test_a_transaction_of_one_database_leaves_the_others_cached(store):
 
 @override_settings(DATABASE_ROUTERS=[f"{__name__}.ReadsFromReplica"])
 def test_a_replica_is_read_through_the_cache(store):
-    """What was written to its primary is seen, by every kind of read."""
+    """Reads of all kinds see what was written to the primary."""
     pens = Category.objects.create(name="pens")
     product = Product.objects.create(sku="pen", name="pen", category=pens)
     label = Label.objects.create(text="new")
@@ -160,8 +158,7 @@ def test_a_replica_is_read_through_the_cache(store):
 
 
 @override_settings(DATABASE_ROUTERS=[f"{__name__}.LabelsElsewhere"])
-def test_a_router_decides_where_writes_go(store):
-    """Invalidation follows it."""
+def test_invalidation_follows_the_router(store):
     label = Label.objects.create(text="old")
     assert label._state.db == "other"
     read = lambda: [found.text for found in Label.objects.all()]
@@ -173,9 +170,9 @@ def test_a_router_decides_where_writes_go(store):
     assert read() == ["newer"]
 
 
-@override_settings(CACHEOPS=APART)
-def test_a_function_like_samples_of_two_databases_falls_with_each(store):
-    """And is not kept while one of them has uncommitted changes."""
+@override_settings(CACHEOPS=PER_DATABASE)
+def test_a_function_with_samples_of_two_databases_is_invalidated_by_both(store):
+    """It is not cached while one of them has uncommitted changes."""
     calls = []
     here, there = make_both(text="old")
     func = cached_as(Label.objects.using("default"), Label.objects.using("other"))(
@@ -190,8 +187,8 @@ def test_a_function_like_samples_of_two_databases_falls_with_each(store):
     assert (func(), func()) == (5, 5)
 
 
-def test_invalidation_by_hand_takes_a_database(store):
-    """It waits for the commit of that database, and no other's."""
+def test_manual_invalidation_takes_a_database(store):
+    """It waits for the commit of that database only."""
     calls = []
     func = cached_as(Label)(lambda: calls.append(1) or len(calls))
     label = Label(pk=1, text="x")
@@ -210,8 +207,8 @@ def test_invalidation_by_hand_takes_a_database(store):
             assert func() == before + 2
 
 
-def test_the_command_looks_an_object_up_where_it_is_told(store):
-    """By default in the default database."""
+def test_the_invalidate_command_takes_a_database(store):
+    """By default it reads the object from the default database."""
     label = Label.objects.using("other").create(text="there")
     assert texts("other") == ["there"]
     connections["other"].connection.execute("UPDATE shop_label SET text = 'behind'")
@@ -220,9 +217,8 @@ def test_the_command_looks_an_object_up_where_it_is_told(store):
     assert texts("other") == ["behind"]
 
 
-@override_settings(CACHEOPS=APART)
-def test_rows_of_several_tables_are_followed_in_each_database(store):
-    """Multi-table inheritance."""
+@override_settings(CACHEOPS=PER_DATABASE)
+def test_multi_table_inheritance_is_invalidated_per_database(store):
     for using in ("default", "other"):
         Customer.objects.using(using).create(name="ann", city="Rome")
     names = lambda using: list(Customer.objects.using(using).values_list("name", "city"))

@@ -1,4 +1,4 @@
-"""local_get remembers rows, not instances: each caller gets an instance of its own, made as a hit makes it."""
+"""local_get caches rows, not instances: each caller gets its own instance, hydrated as on a hit in Redis."""
 
 from contextlib import contextmanager
 
@@ -30,7 +30,7 @@ def commands(monkeypatch, store):
 
 
 class Tracker:
-    """Notes what an instance was when it was made."""
+    """Notes the text of an instance when it was made."""
 
     def __init__(self, owner):
         self.owner, self.kept, self.errors = owner, owner.text, []
@@ -51,8 +51,8 @@ def tracked(model):
         post_init.disconnect(attach, sender=model)
 
 
-def test_a_change_tracker_watches_the_instance_that_it_is_attached_to():
-    """Receivers of post_init are called for each instance."""
+def test_a_receiver_of_post_init_is_called_for_each_instance():
+    """A change tracker watches the instance that it is attached to."""
     pk = Label.objects.create(text="old").pk
     with tracked(Label):
         for _ in range(3):
@@ -64,8 +64,8 @@ def test_a_change_tracker_watches_the_instance_that_it_is_attached_to():
             assert label.tracker.has_changed()
 
 
-def test_values_that_can_be_changed_are_copied():
-    """Of JSON: for the first caller, for one that finds it in Redis, and for one that finds it in memory."""
+def test_mutable_values_are_copied():
+    """JSON values are copied after a read from the database, from Redis and from memory."""
     pk = Product.objects.create(sku="x", facts={"sizes": [1]}).pk
     for _ in range(3):
         product = Product.objects.get(pk=pk)
@@ -78,16 +78,14 @@ def test_values_that_can_be_changed_are_copied():
         product.facts["sizes"].append(2)
 
 
-def test_an_init_that_takes_a_part_of_a_value_away_finds_it_each_time():
-    """It is given a copy of the row."""
+def test_an_init_that_mutates_a_value_gets_a_copy_of_the_row():
     pk = Document.objects.create().pk
     Document.objects.update(facts={"kind": "memo", "by": "Kim"})
     found = [Document.objects.get(pk=pk) for _ in range(3)]
     assert [(each.kind, each.facts) for each in found] == [("memo", {"by": "Kim"})] * 3
 
 
-def test_another_language_or_time_zone_shows_its_own_value():
-    """As a field shows it that goes by them."""
+def test_values_that_depend_on_the_language_or_time_zone_are_converted_for_each_read():
     Page.objects.bulk_create([Page(title={"en": "Hello", "de": "Hallo"}, at=timezone.now())])
     pk = Page.objects.nocache().values_list("pk", flat=True)[0]
     for _ in range(2):
@@ -101,8 +99,8 @@ def test_another_language_or_time_zone_shows_its_own_value():
         assert len(shown) == 2
 
 
-def test_a_foreign_key_is_answered_from_memory(commands, queries):
-    """It is a get() by primary key as well."""
+def test_a_foreign_key_is_read_from_memory(commands, queries):
+    """Access to a foreign key is a get() by primary key."""
     category = Category.objects.create(name="old")
     key = Product.objects.create(sku="x", category=category).pk
     products = [Product.objects.nocache().get(pk=key) for _ in range(3)]
@@ -117,23 +115,22 @@ def test_a_foreign_key_is_answered_from_memory(commands, queries):
     assert products[2].category.name == "new"
 
 
-def test_a_proxy_s_instances_are_of_its_own_class():
-    """Also if its concrete model is remembered."""
+def test_a_proxy_model_gets_instances_of_its_own_class():
+    """This applies also if the row was cached by the concrete model."""
     pk = Product.objects.create(sku="x").pk
     for model in (Product, VisibleProduct) * 2:
         assert type(model.objects.get(pk=pk)) is model
 
 
-def test_a_row_that_is_absent_is_not_remembered():
-    """Another process may add it, of which this one does not hear."""
+def test_a_missing_row_is_not_cached_in_memory():
+    """Another process may create it without a notice to this process."""
     for _ in range(2):
         with pytest.raises(Label.DoesNotExist):
             Label.objects.get(pk=1)
     assert not local_cache._entries
 
 
-def test_only_where_get_is_cached(settings, commands):
-    """Of a profile that caches fetches alone nothing is remembered."""
+def test_rows_are_cached_in_memory_only_if_the_profile_caches_get(settings, commands):
     settings.CACHEOPS = {"shop.*": {"ops": "fetch", "timeout": 60, "local_get": True}}
     pk = Label.objects.create(text="old").pk
     Label.objects.get(pk=pk)

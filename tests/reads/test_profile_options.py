@@ -1,4 +1,4 @@
-"""local_get and cache_on_save: the options of a profile that go beyond reading through the cache."""
+"""The profile options ``local_get`` and ``cache_on_save``."""
 
 import pytest
 from django.db import connection, transaction
@@ -28,16 +28,15 @@ def commands(monkeypatch, store):
     return sent
 
 
-def test_a_simple_get_is_answered_from_memory(commands):
-    """Neither Redis nor the database is asked."""
+def test_a_simple_get_is_read_from_memory(commands):
+    """Neither Redis nor the database is used."""
     Label.objects.get(text="old")
     del commands[:]
     assert Label.objects.get(text="old").text == "old"
     assert commands == []
 
 
-def test_this_process_s_own_writes_drop_it(options):
-    """Whatever they are."""
+def test_writes_of_the_same_process_invalidate_the_local_cache(options):
     assert Label.objects.get(pk=options.pk).text == "old"
     options.text = "new"
     options.save()
@@ -54,22 +53,22 @@ def test_this_process_s_own_writes_drop_it(options):
         Label.objects.get(text="newest")
 
 
-def test_a_read_that_a_write_overtook_is_not_remembered(options):
-    """It may be old."""
+def test_a_read_that_a_write_overtook_is_not_cached_in_memory(options):
+    """Its rows may be stale."""
     since = local_cache.invalidation_count()
     local_cache.invalidate(["other"])
     local_cache.put("key", "old", ["shop_label"], 60, since)
     assert not local_cache.get("key")
 
 
-def test_what_one_caller_changes_is_not_for_others(options):
-    """Instances are copies."""
+def test_a_changed_instance_does_not_change_the_local_cache(options):
+    """Each caller gets its own instance."""
     Label.objects.get(pk=options.pk).text = "changed"
     assert Label.objects.get(pk=options.pk).text == "old"
 
 
-def test_memory_is_bounded_in_size_and_time(monkeypatch):
-    """The least recently used goes first, and what is too old is gone."""
+def test_the_local_cache_is_bounded_in_size_and_time(monkeypatch):
+    """The least recently used entry is evicted first, and expired entries are misses."""
     monkeypatch.setattr(local_cache, "MAX_ENTRIES", 2)
     for key in "ab":
         local_cache.put(key, key, [], 60, local_cache.invalidation_count())
@@ -90,15 +89,15 @@ def test_memory_is_bounded_in_size_and_time(monkeypatch):
         lambda: Label.objects.get(text__in=["old"]),
     ],
 )
-def test_other_gets_ask_redis(read, commands):
-    """Only simple ones are kept in memory."""
+def test_other_gets_read_from_redis(read, commands):
+    """Only simple gets are cached in memory."""
     read()
     del commands[:]
     read()
     assert len(commands) == 1
 
 
-def test_types_of_values_are_told_apart(options):
+def test_the_local_cache_distinguishes_types_of_values(options):
     """1 and True are equal keys of a dict."""
     assert Label.objects.get(pk=options.pk, text="old")
     with pytest.raises(Label.DoesNotExist):
@@ -107,8 +106,8 @@ def test_types_of_values_are_told_apart(options):
 
 @pytest.mark.parametrize(("option", "condition"), [(True, "pk"), ("text", "text")])
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_a_saved_object_is_found_cached(settings, queries, option, condition, in_transaction):
-    """By its primary key or by the field that the profile names, once it is committed."""
+def test_cache_on_save_caches_a_saved_object(settings, queries, option, condition, in_transaction):
+    """It is read by its primary key or by the field that the profile names, after the commit."""
     settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "cache_on_save": option}}
     if in_transaction:
         with transaction.atomic():
@@ -122,8 +121,7 @@ def test_a_saved_object_is_found_cached(settings, queries, option, condition, in
     assert len(ran) == 0
 
 
-def test_what_was_rolled_back_is_not_cached(settings):
-    """It was never there."""
+def test_cache_on_save_does_not_cache_an_object_that_was_rolled_back(settings):
     settings.CACHEOPS = {"shop.*": {"ops": "get", "timeout": 60, "cache_on_save": True}}
     with transaction.atomic():
         label = Label.objects.create(text="new")

@@ -1,4 +1,4 @@
-"""Reads through the cache return what they return without it."""
+"""Reads through the cache return what reads from the database return."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -117,8 +117,8 @@ def prefetched(lookup):
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_read_is_a_hit_the_second_time_and_equal(name, is_hit, queries):
-    """No SQL runs, and the result is that of the database."""
+def test_the_second_read_is_a_hit_with_an_equal_result(name, is_hit, queries):
+    """It runs no SQL."""
     read = VALUES[name]
     first = read()
     with queries() as ran:
@@ -128,7 +128,7 @@ def test_a_read_is_a_hit_the_second_time_and_equal(name, is_hit, queries):
 
 
 def test_foreign_key_access_is_cached(is_hit, queries):
-    """As a get of the related model."""
+    """It is cached like a get() of the related model."""
     Product.objects.get(sku="s1").category  # noqa: B018
     product = Product.objects.get(sku="s1")
     with queries() as ran:
@@ -155,42 +155,42 @@ def test_async_reads_are_cached(is_hit):
     assert run_async(read()) == first
 
 
-def test_instances_are_not_shared():
-    """Changing one that was read does not change what others read."""
+def test_reads_do_not_share_instances():
+    """A change of one instance does not change the next read."""
     Product.objects.get(sku="s1")
     Product.objects.get(sku="s1").facts["i"].append(5)
     assert Product.objects.get(sku="s1").facts == {"i": [1]}
 
 
-def test_cached_instances_are_like_fetched_ones():
-    """State, database and post_init included."""
-    seen = []
+def test_cached_instances_equal_fetched_instances():
+    """This includes the model state, the database and the post_init signal."""
+    initialised = []
     fetched = uncached(lambda: Product.objects.get(sku="s1"))
     Product.objects.get(sku="s1")
     post_init.connect(
-        lambda instance, **kwargs: seen.append(instance.sku), sender=Product, weak=False, dispatch_uid="t"
+        lambda instance, **kwargs: initialised.append(instance.sku), sender=Product, weak=False, dispatch_uid="t"
     )
     try:
         cached = Product.objects.get(sku="s1")
     finally:
         post_init.disconnect(sender=Product, dispatch_uid="t")
-    assert seen == ["s1"]
+    assert initialised == ["s1"]
     assert vars(cached._state) == vars(fetched._state)
     assert {k: v for k, v in vars(cached).items() if k != "_state"} == {
         k: v for k, v in vars(fetched).items() if k != "_state"
     }
 
 
-def test_an_empty_result_is_cached_too(is_hit):
-    """And falls when a row comes to match."""
+def test_an_empty_result_is_cached(is_hit):
+    """It is invalidated when a matching row is created."""
     assert list(Product.objects.filter(name="none")) == []
     assert is_hit(lambda: list(Product.objects.filter(name="none")))
     Product.objects.create(sku="none", name="none")
     assert len(Product.objects.filter(name="none")) == 1
 
 
-def test_what_is_not_there_is_cached_as_not_there(reads):
-    """DoesNotExist comes from the cache; so does that there are too many."""
+def test_does_not_exist_is_cached(reads):
+    """MultipleObjectsReturned is raised as well."""
     for _ in range(2):
         with pytest.raises(Product.DoesNotExist):
             Product.objects.get(sku="none")
@@ -199,8 +199,7 @@ def test_what_is_not_there_is_cached_as_not_there(reads):
         Product.objects.get(category__name="pens")
 
 
-def test_a_query_that_can_have_no_result_asks_nobody(reads):
-    """Neither the database nor Redis."""
+def test_a_query_that_can_have_no_result_uses_neither_redis_nor_the_database(reads):
     assert list(Product.objects.filter(pk__in=[])) == []
     assert Product.objects.none().count() == 0
     assert not Product.objects.filter(pk__in=[]).exists()
@@ -217,8 +216,8 @@ def test_a_query_that_can_have_no_result_asks_nobody(reads):
         lambda: Product.objects.annotate(r=CLOCK),
     ],
 )
-def test_what_is_no_function_of_the_data_is_cached_only_when_asked_for(queryset, reads):
-    """The clock and chance."""
+def test_non_deterministic_queries_are_cached_only_by_cache(queryset, reads):
+    """Their results depend on the time or on chance."""
     list(queryset())
     assert (reads.hits, reads.misses) == (0, 0)
     list(queryset().cache())
@@ -226,7 +225,7 @@ def test_what_is_no_function_of_the_data_is_cached_only_when_asked_for(queryset,
 
 
 def test_raw_sql_that_may_read_other_tables_is_not_cached(reads):
-    """What it rests on can't be told."""
+    """Its dependencies are unknown."""
     counted = RawSQL("(SELECT COUNT(*) FROM shop_label)", [])
     list(Product.objects.annotate(n=counted))
     list(Product.objects.annotate(n=counted).cache())
@@ -234,8 +233,8 @@ def test_raw_sql_that_may_read_other_tables_is_not_cached(reads):
     assert (reads.hits, reads.misses) == (0, 0)
 
 
-def test_a_table_without_a_profile_makes_a_query_uncacheable(reads, caplog):
-    """Nobody follows its writes; the log says so."""
+def test_a_query_of_a_table_without_a_profile_is_not_cached(reads, caplog):
+    """Writes to such a table are not tracked; the log names it."""
     Unwatched.objects.create(name="u", product=Product.objects.get(sku="s1"))
     before = reads.misses
     with caplog.at_level("INFO", "cacheops_lite"):
@@ -247,7 +246,7 @@ def test_a_table_without_a_profile_makes_a_query_uncacheable(reads, caplog):
 
 
 def test_select_for_update_is_never_cached(reads):
-    """It is about the row as it is now."""
+    """It must return the current row."""
     from django.db import transaction
 
     with transaction.atomic():
@@ -255,8 +254,8 @@ def test_select_for_update_is_never_cached(reads):
     assert (reads.hits, reads.misses) == (0, 0)
 
 
-def test_typed_parameters_are_told_apart(is_hit):
-    """1 and '1' are different keys, also where the database would not tell."""
+def test_parameters_of_different_types_have_different_keys(is_hit):
+    """This applies to 1 and '1' even where the database treats them alike."""
     Product.objects.filter(name="1").count()
     assert not is_hit(lambda: Product.objects.annotate(x=Value(1)).filter(x=1).count())
     one = Product.objects.annotate(x=Value(1, IntegerField())).values_list("x", flat=True)
@@ -265,21 +264,21 @@ def test_typed_parameters_are_told_apart(is_hit):
     assert set(text) == {"1"}
 
 
-def test_output_fields_are_told_apart():
-    """The same SQL, converted otherwise, is another result."""
+def test_different_output_fields_have_different_results():
+    """The SQL is equal, but the values are converted differently."""
     plain = ExpressionWrapper(F("facts"), output_field=CharField())
     assert Product.objects.annotate(x=F("facts")).order_by("pk").values_list("x", flat=True)[0] == {"i": [0]}
     assert Product.objects.annotate(x=plain).order_by("pk").values_list("x", flat=True)[0] != {"i": [0]}
 
 
-def test_proxies_and_their_models_are_told_apart():
-    """The same SQL makes instances of another class."""
+def test_a_proxy_model_and_its_concrete_model_have_different_results():
+    """The SQL is equal, but the class of the instances differs."""
     assert {type(p) for p in Product.objects.all()} == {Product}
     assert {type(p) for p in VisibleProduct.objects.all()} == {VisibleProduct}
 
 
-def test_cache_chooses_ops_timeout_and_lock(is_hit, store, settings):
-    """For one queryset and those made from it."""
+def test_cache_sets_ops_timeout_and_lock(is_hit, store, settings):
+    """For the queryset and those derived from it."""
     settings.CACHEOPS = {"shop.*": {"ops": (), "timeout": 60}}
     assert not caches(lambda: list(Product.objects.all()))
     assert caches(lambda: list(Product.objects.cache()))
@@ -291,17 +290,17 @@ def test_cache_chooses_ops_timeout_and_lock(is_hit, store, settings):
 
 
 def caches(read):
-    noted = []
+    signals = []
 
     def note(**kwargs):
-        noted.append(kwargs)
+        signals.append(kwargs)
 
     cache_read.connect(note)
     try:
         read()
     finally:
         cache_read.disconnect(note)
-    return bool(noted)
+    return bool(signals)
 
 
 @pytest.mark.parametrize(
@@ -314,35 +313,33 @@ def caches(read):
         ("aggregate", ["aggregate"], ["fetch", "count"]),
     ],
 )
-def test_a_profile_s_ops_decide_what_is_cached(settings, ops, cached, uncached_reads):
-    """And nothing else is."""
+def test_only_the_ops_of_a_profile_are_cached(settings, ops, cached, uncached_reads):
     settings.CACHEOPS = {"shop.*": {"ops": ops, "timeout": 60}}
     assert [name for name in cached if not caches(VALUES[name])] == []
     assert [name for name in uncached_reads if caches(VALUES[name])] == []
 
 
-def test_nocache_turns_caching_off():
-    """For one queryset and those made from it, on querysets and managers."""
+def test_nocache_disables_caching():
+    """For the queryset and those derived from it, on querysets and managers."""
     assert not caches(lambda: list(Product.objects.nocache().filter(views=1)))
     assert not caches(lambda: list(Product.objects.filter(views=1).nocache()))
     assert not caches(lambda: list(Unwatched.objects.nocache()))
 
 
-def test_cache_needs_a_profile():
-    """With the words that django-cacheops has for it."""
+def test_cache_requires_a_profile():
+    """The message is that of django-cacheops."""
     with pytest.raises(ImproperlyConfigured, match=r"not enabled for shop\.unwatched"):
         Unwatched.objects.cache()
 
 
 @pytest.mark.parametrize("kwargs", [{"ops": "gets"}, {"ops": ["count", 5]}, {"timeout": "5"}, {"timeout": -5}])
-def test_cache_refuses_nonsense(kwargs):
-    """At the call."""
+def test_cache_rejects_invalid_arguments(kwargs):
+    """The error is raised by the call itself."""
     with pytest.raises(ImproperlyConfigured, match="Product: cache"):
         Product.objects.cache(**kwargs)
 
 
 def test_inplace_querysets_change_instead_of_cloning():
-    """Until cloning() turns it back on."""
     queryset = Product.objects.inplace()
     assert queryset.filter(views=1) is queryset
     assert queryset.count() == 1
@@ -355,14 +352,14 @@ def test_inplace_querysets_change_instead_of_cloning():
     assert len(clone.filter(views=2)) == 0
 
 
-def test_a_disabled_cache_is_not_asked(settings):
-    """CACHEOPS_ENABLED = False makes everything as without the app."""
+def test_a_disabled_cache_is_not_used(settings):
+    """With ``CACHEOPS_ENABLED = False`` no read goes through the cache."""
     settings.CACHEOPS_ENABLED = False
     assert [name for name in VALUES if caches(VALUES[name])] == []
 
 
 def test_db_agnostic_decides_whether_databases_share_results(settings, store):
-    """Their names are part of the key, or not."""
+    """If it is false, the key contains the name of the database."""
     list(Product.objects.filter(views=1))
     shared = len(list(store.scan_iter(match="cacheops:v:*")))
     settings.CACHEOPS = {"shop.*": {"ops": "all", "timeout": 60, "db_agnostic": False}}
@@ -371,7 +368,7 @@ def test_db_agnostic_decides_whether_databases_share_results(settings, store):
 
 
 def test_a_value_that_can_not_be_decoded_is_a_miss_and_logged(store, caplog, is_hit):
-    """Of another version, or of a class that is gone."""
+    """Such a value was written by another version, or refers to a class that no longer exists."""
     Product.objects.get(sku="s1")
     for key in store.scan_iter(match="cacheops:v:*"):
         store.set(key, store.get(key)[:-5])
@@ -381,7 +378,7 @@ def test_a_value_that_can_not_be_decoded_is_a_miss_and_logged(store, caplog, is_
 
 
 def test_a_receiver_that_raises_does_not_break_a_read(caplog):
-    """It is logged."""
+    """The error is logged."""
 
     def broken(**kwargs):
         raise RuntimeError("broken receiver")
@@ -394,8 +391,8 @@ def test_a_receiver_that_raises_does_not_break_a_read(caplog):
     assert "broken receiver" in caplog.text
 
 
-def test_binary_columns_are_cached_as_the_database_yields_them():
-    """bytes or memoryview."""
+def test_cached_binary_columns_have_the_type_that_the_database_returns():
+    """It is bytes or memoryview."""
     Product.objects.filter(sku="s1").invalidated_update(blob=b"\0x")
     fetched = uncached(lambda: Product.objects.get(sku="s1").blob)
     for _ in range(2):
@@ -404,8 +401,7 @@ def test_binary_columns_are_cached_as_the_database_yields_them():
         assert bytes(cached) == b"\0x"
 
 
-def test_errors_of_django_stay_as_they_are():
-    """What Django refuses it refuses with its own words."""
+def test_errors_of_django_are_raised_unchanged():
     with pytest.raises(TypeError, match="Complex aggregates require an alias"):
         Product.objects.aggregate(F("views") + 1)
     with pytest.raises(TypeError):
@@ -415,8 +411,8 @@ def test_errors_of_django_stay_as_they_are():
     assert Product.objects.aggregate() == {}
 
 
-def test_an_evaluated_queryset_asks_nobody_again(reads):
-    """count() and exists() of it need no read."""
+def test_an_evaluated_queryset_is_not_read_again(reads):
+    """Its count() and exists() use the rows in memory."""
     queryset = Product.objects.all()
     list(queryset)
     before = reads.hits + reads.misses
@@ -425,8 +421,7 @@ def test_an_evaluated_queryset_asks_nobody_again(reads):
 
 
 @pytest.mark.parametrize(("name", "command"), [("fetch", "MGET"), ("get", "MGET"), ("select_related", "EVALSHA")])
-def test_a_hit_takes_one_command(name, command, monkeypatch, store):
-    """One round trip."""
+def test_a_hit_is_one_command(name, command, monkeypatch, store):
     VALUES[name]()
     sent = []
     execute = type(store).execute_command
@@ -437,8 +432,7 @@ def test_a_hit_takes_one_command(name, command, monkeypatch, store):
     assert sent == [command if row_dependencies.ENABLED else "MGET"]
 
 
-def test_querysets_can_be_pickled_and_copied():
-    """With how they are cached."""
+def test_querysets_can_be_pickled_and_copied_with_their_cache_options():
     import copy
     import pickle
 
@@ -447,8 +441,7 @@ def test_querysets_can_be_pickled_and_copied():
     assert len(copy.deepcopy(queryset)) == 1
 
 
-def test_the_connection_is_not_asked_on_a_hit(shop, is_hit):
-    """A hit needs no database."""
+def test_a_hit_needs_no_database_connection(shop, is_hit):
     pk = shop.pk
     Category.objects.get(pk=pk)
     connection.close()
@@ -456,8 +449,8 @@ def test_the_connection_is_not_asked_on_a_hit(shop, is_hit):
     assert connection.connection is None
 
 
-def test_a_union_of_a_model_in_some_order_is_counted_as_without_the_cache():
-    """Where Django leaves the model's own order out of what it counts, so do we."""
+def test_count_of_a_union_of_an_ordered_model_equals_the_uncached_count():
+    """Django leaves the default ordering of the model out of the query that it counts."""
 
     def count():
         try:
@@ -468,22 +461,22 @@ def test_a_union_of_a_model_in_some_order_is_counted_as_without_the_cache():
     assert count() == count() == uncached(count)
 
 
-def test_what_is_iterated_over_is_cached_where_asked_for_only(reads, is_hit):
-    """It is meant not to be kept in memory."""
+def test_iterator_is_cached_only_by_cache(reads, is_hit):
+    """iterator() is meant for results that do not fit into memory."""
     products = Product.objects.order_by("pk").prefetch_related("labels")
     found = list(products)
     before = reads.hits + reads.misses
     assert list(products.iterator(chunk_size=2)) == found
     assert reads.hits + reads.misses == before + 2, "of the labels of two chunks alone"
-    asked = products.cache(ops="fetch", timeout=50)
-    assert list(asked.iterator(chunk_size=2)) == found
-    assert is_hit(lambda: list(asked.iterator(chunk_size=2)))
+    cached_products = products.cache(ops="fetch", timeout=50)
+    assert list(cached_products.iterator(chunk_size=2)) == found
+    assert is_hit(lambda: list(cached_products.iterator(chunk_size=2)))
     with pytest.raises(ValueError, match="Chunk size"):
-        asked.iterator(chunk_size=0)
+        cached_products.iterator(chunk_size=0)
 
     async def iterate(queryset):
         return [each async for each in queryset.aiterator(chunk_size=2)]
 
-    assert run_async(iterate(asked)) == found
-    assert is_hit(lambda: run_async(iterate(asked)))
+    assert run_async(iterate(cached_products)) == found
+    assert is_hit(lambda: run_async(iterate(cached_products)))
     assert run_async(iterate(products.nocache())) == found

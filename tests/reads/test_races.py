@@ -1,4 +1,4 @@
-"""Races, step by step: threads that meet at agreed points, and never a sleep but to ask who waits for a lock."""
+"""Race conditions, step by step: threads meet at agreed points; only the wait for a database lock polls."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ PATIENCE = 20
 
 
 class Steps:
-    """A thread that stops at a point of its way until it is let go."""
+    """A thread that stops at one point until it is told to continue."""
 
     def __init__(self, function):
         self.at_point, self.go_on = threading.Event(), threading.Event()
@@ -40,12 +40,12 @@ class Steps:
             self.at_point.set()
             assert self.go_on.wait(PATIENCE)
 
-    def until_point(self):
+    def run_to_point(self):
         self._thread.start()
         assert self.at_point.wait(PATIENCE)
         assert self.error is None, self.error
 
-    def to_its_end(self):
+    def run_to_end(self):
         self.go_on.set()
         self._thread.join(PATIENCE)
         assert self.error is None, self.error
@@ -54,7 +54,7 @@ class Steps:
 
 @pytest.fixture
 def stop(monkeypatch):
-    """``stop(owner, name, steps)``: have a thread stop right before, or after, a function."""
+    """Return ``stop(owner, name, steps)``, which makes a thread stop right before, or after, a function."""
 
     def arrange(owner, name, steps, after=False):
         function = getattr(owner, name)
@@ -77,55 +77,55 @@ def read():
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_a_reader_that_reads_before_a_commit_and_fills_after_it_leaves_nothing_stale(store, stop, in_transaction):
-    """Its value stands under versions that the commit dropped."""
+def test_a_fill_after_a_commit_of_rows_read_before_it_is_invalid(store, stop, in_transaction):
+    """The commit deleted the versions that the value carries."""
     label = Label.objects.create(text="old")
     reader = Steps(read)
     stop(Capture, "results", reader, after=True)
-    reader.until_point()
+    reader.run_to_point()
     label.text = "new"
     if in_transaction:
         with transaction.atomic():
             label.save()
     else:
         label.save()
-    assert reader.to_its_end() == ["old"]
+    assert reader.run_to_end() == ["old"]
     assert read() == ["new"]
     assert read() == ["new"]
 
 
-def test_a_reader_that_took_stamps_before_a_write_and_reads_after_it_is_only_careful(store, stop):
-    """Its value is true and yet not kept; the next one is."""
+def test_a_fill_with_versions_from_before_a_write_is_not_kept(store, stop):
+    """The result is current, but only the next read caches it."""
     label = Label.objects.create(text="old")
     reader = Steps(read)
     stop(Capture, "results", reader)
-    reader.until_point()
+    reader.run_to_point()
     label.text = "new"
     label.save()
-    assert reader.to_its_end() == ["new"]
+    assert reader.run_to_end() == ["new"]
     assert read() == ["new"]
 
 
-def test_a_reader_that_fills_between_a_commit_and_its_flush_is_overruled_by_the_flush(store, stop, is_hit):
-    """What it read may be old or new: the flush drops it."""
+def test_a_fill_between_a_commit_and_its_delivery_is_invalidated_by_the_delivery(store, stop, is_hit):
+    """The value may be stale or current."""
     if connection.vendor == "sqlite":
         pytest.skip("its one writer would wait for the reader")
     label = Label.objects.create(text="old")
     reader = Steps(read)
     stop(Capture, "results", reader, after=True)
-    reader.until_point()
+    reader.run_to_point()
     filled = []
 
-    def flush_late(function=invalidator.run_script):
+    def deliver_late(function=invalidator.run_script):
         def run(name, *args):
             if name == "invalidate" and not filled:
-                filled.append(reader.to_its_end())
+                filled.append(reader.run_to_end())
             return function(name, *args)
 
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(invalidator, "run_script", flush_late())
+        patch.setattr(invalidator, "run_script", deliver_late())
         label.text = "new"
         label.save()
     assert filled == [["old"]]
@@ -145,22 +145,22 @@ def save_3_in_transaction(product):
 
 
 @pytest.mark.parametrize("save", [save_3, save_3_in_transaction])
-def test_a_look_locks_the_row(store, stop, save):
-    """So that nobody moves it between the look and the update, in autocommit neither."""
+def test_a_before_image_read_locks_the_row(store, stop, save):
+    """No other writer can change the row between that read and the update, also in autocommit."""
     if connection.vendor != "mysql":
-        pytest.skip("SQLite locks the whole database, and PostgreSQL looks in the statement that updates")
+        pytest.skip("SQLite locks the whole database, and PostgreSQL returns the before image from the UPDATE")
     product = Product.objects.create(sku="x", name="x", views=1)
-    # Somebody asks for what is written.
+    # A cached read depends on the column that is written.
     assert [each.views for each in Product.objects.all()] == [1]
     writer = Steps(lambda: save(product))
     stop(save_delete, "read_before_image", writer, after=True)
-    writer.until_point()
+    writer.run_to_point()
     with pytest.raises(DatabaseError), transaction.atomic():
         Product.objects.select_for_update(nowait=True).get(pk=product.pk)
-    writer.to_its_end()
+    writer.run_to_end()
 
 
-def wait_until_somebody_waits_for_a_lock():
+def wait_until_a_connection_waits_for_a_lock():
     sql = {
         "postgresql": "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
         "mysql": "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
@@ -174,8 +174,8 @@ def wait_until_somebody_waits_for_a_lock():
             cursor.execute(sql)
 
 
-def test_what_another_writer_left_is_what_a_look_finds(store, stop):
-    """It waits for the other's commit: what that state matched falls, too."""
+def test_a_before_image_read_finds_the_row_of_a_concurrent_writer(store, stop):
+    """It waits for the commit of that writer: results that matched its row are invalidated as well."""
     if connection.vendor == "sqlite":
         pytest.skip("its one writer would wait")
     product = Product.objects.create(sku="x", name="x", views=1)
@@ -186,10 +186,10 @@ def test_what_another_writer_left_is_what_a_look_finds(store, stop):
     stop(save_delete.SaveOperation, "_read_before", writer)
     with transaction.atomic():
         Product.objects.filter(pk=product.pk).update(views=2)
-        writer.until_point()
+        writer.run_to_point()
         writer.go_on.set()
-        wait_until_somebody_waits_for_a_lock()
-    assert writer.to_its_end() is None
+        wait_until_a_connection_waits_for_a_lock()
+    assert writer.run_to_end() is None
     assert [each() for each in by_views] == [0, 0, 1]
 
 
@@ -199,8 +199,8 @@ def delete_in_transaction(rows):
 
 
 @pytest.mark.parametrize("write", [lambda rows: rows.update(subject="gone"), delete_in_transaction])
-def test_a_row_that_comes_to_match_after_the_look_of_a_mass_write_falls_too(store, stop, write):
-    """It is written as well, and nobody looked at it."""
+def test_a_row_that_starts_to_match_a_bulk_write_after_its_before_image_read_is_invalidated(store, stop, write):
+    """The write changes the row, but the before-image read did not return it."""
     if connection.vendor == "sqlite":
         pytest.skip("its one writer would wait")
     Ticket.objects.create(subject="go")
@@ -209,19 +209,19 @@ def test_a_row_that_comes_to_match_after_the_look_of_a_mass_write_falls_too(stor
     assert subjects() == ["stay"]
     writer = Steps(lambda: write(Ticket.objects.filter(subject="go")))
     stop(bulk_persistence, "_locked_rows", writer, after=True)
-    writer.until_point()
-    # The lock on other rows does not keep it from coming to match.
+    writer.run_to_point()
+    # The lock on other rows does not prevent this change.
     late.subject = "go"
     late.save()
     assert subjects() == subjects() == ["go"]
-    writer.to_its_end()
+    writer.run_to_end()
     left = list(Ticket.objects.nocache().values_list("subject", flat=True))
     assert left in ([], ["gone", "gone"])
     assert subjects() == left[:1]
 
 
-def test_a_flush_after_that_of_a_later_writer_leaves_nothing(store, stop):
-    """The state that both made together falls with the later one, whoever flushes first."""
+def test_deliveries_of_two_writers_in_reverse_order_leave_nothing_stale(store, stop):
+    """Results that match the row that both writers made are invalidated by the later one."""
     if connection.vendor == "sqlite":
         pytest.skip("its one writer would wait")
     product = Product.objects.create(sku="x", name="x", views=0, visible=False)
@@ -236,52 +236,52 @@ def test_a_flush_after_that_of_a_later_writer_leaves_nothing(store, stop):
 
     first = Steps(show)
     stop(invalidator, "invalidate", first)
-    first.until_point()
+    first.run_to_point()
     save_3(product, ["views"])
-    first.to_its_end()
+    first.run_to_end()
     assert both() == 1
 
 
-def test_two_that_miss_at_once_both_compute_and_both_are_right(store, stop):
-    """Without a lock; the second fill replaces the first."""
+def test_two_concurrent_misses_without_a_lock_both_compute_the_right_value(store, stop):
+    """The second fill replaces the first."""
     Label.objects.create(text="one")
     reader = Steps(read)
     stop(protocol, "fill", reader)
-    reader.until_point()
+    reader.run_to_point()
     assert read() == ["one"]
-    assert reader.to_its_end() == ["one"]
+    assert reader.run_to_end() == ["one"]
     assert read() == ["one"]
 
 
-def test_of_two_that_miss_at_once_with_a_lock_one_computes(store, stop, queries):
-    """The other waits for it."""
+def test_of_two_concurrent_misses_with_a_lock_one_computes(store, stop, queries):
+    """The other one waits for its result."""
     Label.objects.create(text="one")
     locked = lambda: sorted(Label.objects.cache(lock=True).values_list("text", flat=True))
     reader = Steps(locked)
     stop(Capture, "results", reader, after=True)
-    reader.until_point()
+    reader.run_to_point()
     waiter = Steps(locked)
     counted = []
 
     from cacheops_lite.store import fill_lock
 
-    peek = fill_lock._poll
+    poll = fill_lock._poll
 
-    def let_go_first(*args):
+    def release_reader_first(*args):
         counted.append(1)
         reader.go_on.set()
-        return peek(*args)
+        return poll(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fill_lock, "_poll", let_go_first)
+        patch.setattr(fill_lock, "_poll", release_reader_first)
         waiter._thread.start()
         waiter._thread.join(PATIENCE)
     assert counted
-    assert reader.to_its_end() == waiter.result == ["one"]
+    assert reader.run_to_end() == waiter.result == ["one"]
 
 
-def test_a_failed_computation_lets_the_next_one_compute_at_once(store):
-    """The lock is released whatever happens."""
+def test_a_failed_computation_releases_its_lock(store):
+    """The next miss computes without a wait."""
     queryset = Label.objects.cache(lock=True).filter(text="x")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Capture, "results", lambda *args: 1 / 0)
@@ -291,8 +291,8 @@ def test_a_failed_computation_lets_the_next_one_compute_at_once(store):
     assert list(queryset.all()) == []
 
 
-def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
-    """Between its miss and its lock the one before finished: it does not compute again."""
+def test_a_reader_that_acquires_the_lock_after_a_fill_reads_the_value(store, stop):
+    """The fill finished between the miss and the lock of the reader, so that it does not compute again."""
     from cacheops_lite.reads import cached_read
 
     calls = []
@@ -304,15 +304,15 @@ def test_who_gets_the_lock_right_after_a_fill_finds_the_value(store, stop):
 
     late = Steps(func)
     stop(cached_read.fill_lock, "acquire_lock", late)
-    late.until_point()
+    late.run_to_point()
     assert func() == 1
-    assert late.to_its_end() == 1
+    assert late.run_to_end() == 1
     assert len(calls) == 1
 
 
 @pytest.fixture
-def held(store, monkeypatch):
-    """Somebody else holds all locks, and who waits says so; waiting takes no longer than a second."""
+def locks_of_another_process(store, monkeypatch):
+    """Another process owns all locks; returns the waits that take place, each of at most a second."""
     from cacheops_lite.store import fill_lock
 
     waits = []
@@ -325,8 +325,8 @@ def held(store, monkeypatch):
     return waits
 
 
-def test_a_result_is_there_before_its_lock_is_let_go(store, monkeypatch, is_hit):
-    """Without a lock nobody waits for it, and so neither does who keeps it."""
+def test_a_fill_is_sent_before_its_lock_is_released(store, monkeypatch, is_hit):
+    """Without a lock the fill is sent without a wait for its reply."""
     sent = []
     monkeypatch.setattr(cached_read, "send_script", lambda *args: sent.append(args))
     assert not is_hit(read)
@@ -336,36 +336,35 @@ def test_a_result_is_there_before_its_lock_is_let_go(store, monkeypatch, is_hit)
     assert len(sent) == 1
 
 
-def test_what_is_not_kept_is_not_waited_for(held):
-    """Else all would compute it, one after the other, as nobody gets another one's value."""
+def test_results_that_are_not_cached_are_not_waited_for(locks_of_another_process):
+    """Otherwise all processes would compute such a result one after the other, because none is shared."""
     assert list(Label.objects.cache(lock=True, timeout=0)) == []
     if connection.vendor == "sqlite":
         with transaction.atomic():
             assert list(Label.objects.cache(lock=True)) == []
-    assert not held
+    assert not locks_of_another_process
     assert list(Label.objects.cache(lock=True)) == []
-    assert held
+    assert locks_of_another_process
 
 
-def test_who_waits_for_what_replaces_an_undecodable_value_is_patient(store, monkeypatch):
-    """A value of a class that is gone must not make its readers ask Redis without a pause."""
+def test_a_wait_for_the_replacement_of_an_undecodable_value_polls_with_pauses(store, monkeypatch):
     from cacheops_lite.store import fill_lock
 
     list(Label.objects.all())
     (key,) = store.scan_iter(match="cacheops:v:*")
     value = store.get(key)
     store.set(key, value[: protocol.DIGEST_LENGTH] + b"no pickle")
-    looks = []
-    peek = fill_lock._poll
+    polls = []
+    poll = fill_lock._poll
     monkeypatch.setattr(fill_lock, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(fill_lock, "_poll", lambda *args: looks.append(1) or peek(*args))
+    monkeypatch.setattr(fill_lock, "_poll", lambda *args: polls.append(1) or poll(*args))
     store.set(fill_lock.keys.lock_key(key.decode()), "other")
     assert list(Label.objects.cache(lock=True)) == []
-    assert 1 < len(looks) < 50
+    assert 1 < len(polls) < 50
 
 
-def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch):
-    """It is bounded as a whole."""
+def test_a_lock_with_a_new_owner_does_not_prolong_the_wait(store, monkeypatch):
+    """The wait is bounded as a whole."""
     from cacheops_lite.store import fill_lock
 
     class Clock:
@@ -379,7 +378,7 @@ def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch)
 
     clock, taken_anew = Clock(), []
 
-    def peek(missed):
+    def poll(missed):
         if clock.now > 50 and not taken_anew:
             taken_anew.append(1)
             return missed
@@ -388,7 +387,7 @@ def test_a_lock_that_changes_hands_does_not_prolong_the_wait(store, monkeypatch)
     for module in (fill_lock, cached_read):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(fill_lock, "acquire_lock", lambda key, token: False)
-    monkeypatch.setattr(fill_lock, "_poll", peek)
+    monkeypatch.setattr(fill_lock, "_poll", poll)
     assert cached_as(Label, lock=True)(lambda: 1)() == 1
     assert taken_anew
     assert 50 < clock.now <= 60.1

@@ -1,4 +1,4 @@
-"""Models whose rows lie in views of the database: what the views read counts, and what is written through them."""
+"""Models on database views: writes to the underlying tables, and writes through a view, are invalidated."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -14,7 +14,7 @@ LISTED = """CREATE VIEW shop_listed AS SELECT p.id AS id, p.name AS name, c.name
     FROM shop_product p LEFT JOIN shop_category c ON c.id = p.category_id"""
 LISTED_TWICE = "CREATE VIEW shop_listedtwice AS SELECT id, name FROM shop_listed WHERE category <> 'none'"
 TAGS = "CREATE VIEW shop_tag AS SELECT id, text FROM shop_label"
-# Those of several rows together can't be locked.
+# Rows of a view with DISTINCT can't be locked.
 DISTINCT_TAGS = "CREATE VIEW shop_tag AS SELECT DISTINCT id, text FROM shop_label"
 TAGS_OF_OTHERS = "CREATE VIEW shop_tag AS SELECT id, name AS text FROM shop_unwatched"
 FUNCTION = """CREATE OR REPLACE FUNCTION shop_write_tag() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -33,7 +33,7 @@ def execute(sql):
 
 @pytest.fixture
 def views(store):
-    """Makes views, which are gone at the end."""
+    """Return a function that creates views, which are dropped at the end."""
 
     def make(*definitions):
         for each in definitions:
@@ -45,7 +45,7 @@ def views(store):
 
 
 def write_by_triggers():
-    """Have writes of tags written to labels."""
+    """Create triggers that redirect writes of tags to labels."""
     for verb, statement in STATEMENTS.items():
         if connection.vendor == "sqlite":
             execute(f"CREATE TRIGGER tag_{verb} INSTEAD OF {verb} ON shop_tag BEGIN {statement} END")
@@ -61,7 +61,7 @@ def listed():
     return list(Listed.objects.order_by("pk").values_list("name", "category"))
 
 
-def got(model, **condition):
+def name_or_none(model, **condition):
     try:
         return str(model.objects.get(**condition).name)
     except model.DoesNotExist:
@@ -73,7 +73,7 @@ def got(model, **condition):
     [
         listed,
         lambda: [each.name for each in Listed.objects.all()],
-        lambda: got(Listed, pk=1),
+        lambda: name_or_none(Listed, pk=1),
         lambda: Listed.objects.filter(category="pens").count(),
         lambda: sorted(ListedTwice.objects.values_list("name", flat=True)),
         lambda: [each.name for each in Listed.objects.raw("SELECT * FROM shop_listed").cache()],
@@ -81,8 +81,8 @@ def got(model, **condition):
         cached_as(Listed)(lambda: len(Listed.objects.nocache())),
     ],
 )
-def test_a_write_to_a_table_that_a_view_reads_is_seen_through_it(views, is_hit, read):
-    """Through another view, too."""
+def test_a_write_to_a_table_is_seen_in_a_view_of_it(views, is_hit, read):
+    """This includes a view of another view."""
     views(LISTED, LISTED_TWICE)
     pens = Category.objects.create(name="pens")
     product = Product.objects.create(pk=1, sku="a", name="a", category=pens)
@@ -138,7 +138,7 @@ def raw(tag):
     "write", [save, update, invalidated_update, delete, delete_all, create, create_many, raw], ids=lambda f: f.__name__
 )
 def test_a_write_to_a_view_is_seen_in_the_table_that_it_reads(views, definition, write):
-    """Also where the view's rows can't be locked."""
+    """This applies also if the rows of the view can't be locked."""
     if definition is DISTINCT_TAGS and connection.vendor == "mysql":
         pytest.skip("it can't be written")
     if write is save and connection.vendor == "sqlite":
@@ -159,8 +159,8 @@ def test_a_write_to_a_view_is_seen_in_the_table_that_it_reads(views, definition,
     assert read() == (texts, texts)
 
 
-def test_a_write_to_a_view_whose_model_has_no_profile_is_seen_as_well(views, settings):
-    """The table has one."""
+def test_a_write_to_a_view_without_a_profile_is_seen_in_its_table(views, settings):
+    """Only the table has a profile."""
     views(TAGS)
     if connection.vendor == "sqlite":
         write_by_triggers()
@@ -171,8 +171,8 @@ def test_a_write_to_a_view_whose_model_has_no_profile_is_seen_as_well(views, set
     assert Label.objects.get(pk=label.pk).text == "new"
 
 
-def test_what_rests_on_a_table_without_profile_behind_a_view_is_not_cached(views, caplog):
-    """Nobody follows its writes."""
+def test_a_view_of_a_table_without_a_profile_is_not_cached(views, caplog):
+    """Writes to that table are not tracked."""
     views(TAGS_OF_OTHERS)
     with caplog.at_level("INFO", "cacheops_lite"):
         assert list(Tag.objects.all()) == []
@@ -187,8 +187,8 @@ def test_what_rests_on_a_table_without_profile_behind_a_view_is_not_cached(views
         Tag.objects.raw("SELECT * FROM shop_tag").cache()
 
 
-def test_a_table_that_django_does_not_manage_falls_as_precisely_as_others(store, is_hit):
-    """It is told from views."""
+def test_an_unmanaged_table_is_invalidated_as_precisely_as_a_managed_one(store, is_hit):
+    """It is distinguished from a view."""
     key = {"sqlite": "integer PRIMARY KEY", "postgresql": "serial PRIMARY KEY"}.get(
         connection.vendor, "integer AUTO_INCREMENT PRIMARY KEY"
     )
@@ -209,8 +209,8 @@ def test_a_table_that_django_does_not_manage_falls_as_precisely_as_others(store,
         execute("DROP TABLE shop_tag")
 
 
-def test_what_a_view_finds_by_the_clock_is_cached_only_if_asked_for(views, is_hit):
-    """As of any query; here the clock is in a view that the view reads."""
+def test_a_view_that_depends_on_the_time_is_cached_only_by_cache(views, is_hit):
+    """Here the time is read in a view that the view reads."""
     views(f"{LISTED} WHERE p.added IS NULL OR p.added < CURRENT_TIMESTAMP", LISTED_TWICE)
     with pytest.raises(AssertionError, match="does not read through the cache"):
         is_hit(lambda: list(ListedTwice.objects.all()))
@@ -218,8 +218,8 @@ def test_what_a_view_finds_by_the_clock_is_cached_only_if_asked_for(views, is_hi
     assert is_hit(lambda: list(ListedTwice.objects.cache()))
 
 
-def test_rows_of_a_table_that_inherits_are_its_parent_s(store):
-    """As those of a partition are."""
+def test_rows_of_an_inheriting_table_are_rows_of_its_parent(store):
+    """PostgreSQL partitions behave the same."""
     if connection.vendor != "postgresql":
         pytest.skip("no table inherits")
     execute("CREATE TABLE shop_tag () INHERITS (shop_label)")
@@ -246,13 +246,13 @@ def test_rows_of_a_table_that_inherits_are_its_parent_s(store):
         execute("DROP TABLE shop_tag")
 
 
-def test_a_view_in_a_schema_that_is_found_later_is_seen(views):
-    """As those of tenants, whose schemas come into the search path with them."""
+def test_a_view_in_a_schema_that_is_added_to_the_search_path_is_found(views):
+    """Projects with a schema per tenant change the search path at run time."""
     if connection.vendor != "postgresql":
         pytest.skip("no schemas")
     views("CREATE SCHEMA tenant", TAGS.replace("VIEW shop_tag", "VIEW tenant.shop_tag"))
     try:
-        # Asks for views.
+        # This reads the views of the database.
         assert Tag.objects.raw("SELECT 1 AS id, 'x' AS text").cache(tables=["shop_tag"])
         execute("SET search_path = tenant, public")
         assert list(Tag.objects.all()) == []
@@ -263,8 +263,8 @@ def test_a_view_in_a_schema_that_is_found_later_is_seen(views):
         execute("DROP SCHEMA tenant CASCADE")
 
 
-def test_a_view_that_is_made_anew_is_read_anew(views):
-    """By a migration, say: what it reads is another table now."""
+def test_a_recreated_view_has_new_dependencies(views):
+    """A migration may recreate a view, which then reads another table."""
     views(TAGS)
     Label.objects.create(text="label")
 
@@ -312,8 +312,8 @@ BY_HAND = {
 }
 
 
-def test_raw_writes_of_what_is_named_like_another_table_are_seen(views):
-    """Of views, and of tables that quotes hide."""
+def test_raw_writes_to_views_and_to_tables_between_quotes_are_seen(views):
+    """The name of the view contains the name of another table."""
     views(NAMES)
     Label.objects.create(text="old")
     if connection.vendor == "postgresql":
@@ -334,13 +334,12 @@ def test_raw_writes_of_what_is_named_like_another_table_are_seen(views):
         execute("DEALLOCATE rename")
 
 
-def test_flush_and_invalidation_by_hand_count_for_views(views):
-    """As for tables."""
+def test_flush_and_manual_invalidation_include_views(views):
     views(LISTED)
     Product.objects.create(sku="a", name="a")
     assert listed() == [("a", None)]
     with connection.cursor() as cursor:
-        # Past all that is watched.
+        # This bypasses the statement guard.
         cursor.cursor.execute("UPDATE shop_product SET name = 'b'")
     assert listed() == [("a", None)]
     invalidate_model(Listed)

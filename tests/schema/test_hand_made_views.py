@@ -1,4 +1,4 @@
-"""Raw SQL that means a table in an unusual way, and views that come about in one: what they show and write is seen."""
+"""Raw SQL that names tables in unusual ways, or creates views, is read and invalidated correctly."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -8,7 +8,7 @@ from tests.conftest import in_thread
 from tests.property.differential import uncached
 from tests.shop.models import Category, Label, Tag
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "nothing_left")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "drop_created_objects")]
 
 
 def only_on(*vendors):
@@ -21,9 +21,9 @@ def sql(text):
 
 
 @pytest.fixture
-def nothing_left():
+def drop_created_objects():
     yield
-    # Temporary tables go with it.
+    # This drops temporary tables as well.
     connection.close()
     kinds = ("MATERIALIZED VIEW", "VIEW", "TABLE")
     for text in [f"DROP {kind} {name}" for name in ("shop_tag", "made_by_hand") for kind in kinds]:
@@ -52,7 +52,7 @@ RAW = [
 
 @pytest.mark.parametrize("text", RAW)
 def test_a_raw_query_of_a_view_is_not_cached(text):
-    """Nobody knows what it reads, however it is named: as if there were nothing around it."""
+    """The tables that the view reads are unknown, whatever the syntax around its name."""
     Category.objects.create(id=1, name="a")
     Label.objects.create(id=1, text="a")
     sql("CREATE VIEW made_by_hand AS SELECT * FROM shop_category")
@@ -64,8 +64,8 @@ def test_a_raw_query_of_a_view_is_not_cached(text):
         list(Label.objects.raw(text).cache())
 
 
-def test_a_raw_query_with_names_of_its_own_is_cached():
-    """They are no tables."""
+def test_a_raw_query_with_ctes_is_cached():
+    """The names of CTEs are not tables."""
     Label.objects.create(text="a")
     text = "WITH x AS (SELECT id, text FROM shop_label), y AS (SELECT * FROM x) SELECT * FROM y AS z"
     read = lambda: [each.text for each in Label.objects.raw(text).cache()]
@@ -82,8 +82,8 @@ def test_a_raw_query_with_names_of_its_own_is_cached():
         "WITH x AS (SELECT 1) UPDATE made_by_hand AS v SET text = 'b'",
     ],
 )
-def test_a_write_of_a_view_with_another_name_is_seen(text):
-    """The name stands before AS, like those that a query gives itself."""
+def test_a_write_to_a_view_with_an_alias_is_seen(text):
+    """The name of the view stands before AS, like the names of CTEs."""
     Label.objects.create(text="a")
     Category.objects.create(name="a")
     sql("CREATE VIEW made_by_hand AS SELECT * FROM shop_label")
@@ -94,8 +94,8 @@ def test_a_write_of_a_view_with_another_name_is_seen(text):
 
 @only_on("postgresql")
 @pytest.mark.parametrize("name", ["SHOP_TAG", "Shop_Tag"])
-def test_a_write_of_a_view_in_capitals_is_seen(name):
-    """PostgreSQL does not tell them apart."""
+def test_a_write_to_a_view_in_capitals_is_seen(name):
+    """PostgreSQL ignores the case of unquoted names."""
     Label.objects.create(text="a")
     sql("CREATE VIEW shop_tag AS SELECT id, text FROM shop_label")
     assert labels() == ["a"]
@@ -105,8 +105,8 @@ def test_a_write_of_a_view_in_capitals_is_seen(name):
 
 @only_on("postgresql")
 @pytest.mark.parametrize("how", ["", "CONCURRENTLY "])
-def test_a_view_of_a_materialized_view_changes_as_that_is_refreshed(how):
-    """And not before."""
+def test_a_view_of_a_materialized_view_is_invalidated_by_its_refresh(how):
+    """A write to the underlying table leaves it unchanged."""
     Label.objects.create(text="a")
     sql("CREATE MATERIALIZED VIEW made_by_hand AS SELECT id, text FROM shop_label")
     sql("CREATE UNIQUE INDEX ON made_by_hand (id)")
@@ -121,8 +121,8 @@ def test_a_view_of_a_materialized_view_changes_as_that_is_refreshed(how):
 
 @only_on("mysql")
 @pytest.mark.parametrize("how", ["ANALYZE", "ANALYZE FORMAT=JSON"])
-def test_a_write_that_is_analyzed_is_seen(how):
-    """It is done, too; REPLACE is a function as well."""
+def test_a_write_under_analyze_is_seen(how):
+    """ANALYZE executes the write; REPLACE is also the name of a function."""
     Label.objects.create(id=1, text="a")
     assert labels() == ["a"]
     with connection.cursor() as cursor:
@@ -133,8 +133,8 @@ def test_a_write_that_is_analyzed_is_seen(how):
 
 @only_on("sqlite")
 @pytest.mark.parametrize("in_transaction", [True, False])
-def test_what_a_failed_write_keeps_is_kept_and_seen(in_transaction):
-    """By OR FAIL the rows before the one that fails."""
+def test_rows_that_a_failed_write_keeps_are_seen(in_transaction):
+    """OR FAIL keeps the rows before the one that fails."""
     Label.objects.create(id=9, text="a")
     assert labels() == ["a"]
     failing = "INSERT OR FAIL INTO shop_label (id, text) VALUES (1, 'b'), (2, 'a')"
@@ -171,8 +171,8 @@ def make_and_undo():
 
 
 @pytest.mark.parametrize("how", [make_and_drop, make_and_reconnect, fail_to_make, make_and_undo])
-def test_a_temporary_table_in_place_of_a_model_s_may_be_gone_again(how):
-    """What is written under that name counts."""
+def test_a_dropped_temporary_table_no_longer_shadows_the_table_of_a_model(how):
+    """Writes under that name invalidate again."""
     Label.objects.create(text="a")
     assert labels() == ["a"]
     how()
@@ -182,8 +182,8 @@ def test_a_temporary_table_in_place_of_a_model_s_may_be_gone_again(how):
     assert in_thread(labels) == ["b"]
 
 
-def test_a_temporary_table_in_place_of_a_model_s_is_its_session_s_own():
-    """What it reads there is for nobody else, nor from anybody else."""
+def test_a_temporary_table_shadows_the_table_of_a_model_in_its_session_only():
+    """Its rows are not shared with other sessions through the cache."""
     Label.objects.create(text="a")
     sql("CREATE TEMPORARY TABLE shop_label (id integer, text varchar(50))")
     assert labels() == uncached(labels) == []
@@ -220,8 +220,8 @@ def by_undoing():
         pytest.param(by_undoing, marks=only_on("sqlite", "postgresql")),
     ],
 )
-def test_a_view_is_known_however_it_came(how):
-    """Also if it was known before that there is none."""
+def test_a_view_is_found_however_it_was_created(how):
+    """This applies also if the process has seen before that the view does not exist."""
     Label.objects.create(text="a")
     with pytest.raises(DatabaseError):
         tags()

@@ -1,4 +1,4 @@
-"""Models that Django manages and whose rows nevertheless lie in a view, as django-postgres-extra has them."""
+"""Managed models whose table is in fact a view, as in django-postgres-extra."""
 
 from contextlib import suppress
 
@@ -32,7 +32,7 @@ def run(*statements):
 
 
 def run_unseen(*statements):
-    """As another process would."""
+    """Run statements that this process does not notice, as if another process ran them."""
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.cursor.execute(statement)
@@ -40,7 +40,7 @@ def run_unseen(*statements):
 
 @pytest.fixture
 def clubs(store):
-    """Makes the table of clubs a view; it is a table again at the end."""
+    """Return a function that replaces the table of clubs by a view; the table is restored at the end."""
     run("ALTER TABLE shop_club RENAME TO shop_club_kept")
 
     def make(*definitions, by=run):
@@ -68,7 +68,7 @@ def texts():
     return sorted(Label.objects.values_list("text", flat=True))
 
 
-def got(model=Club, **condition):
+def instance_or_none(model=Club, **condition):
     try:
         return str(model.objects.get(**condition))
     except model.DoesNotExist:
@@ -78,7 +78,7 @@ def got(model=Club, **condition):
 READS = {
     "values": names,
     "instances": lambda: [each.name for each in Club.objects.all()],
-    "get": lambda: [each and Club.objects.get(pk=1).name for each in [got(pk=1)]],
+    "get": lambda: [each and Club.objects.get(pk=1).name for each in [instance_or_none(pk=1)]],
     "count": lambda: Club.objects.filter(name="a").count(),
     "raw": lambda: [each.name for each in Club.objects.raw("SELECT * FROM shop_club").cache()],
     "a subquery": lambda: [each.text for each in Label.objects.filter(text__in=Club.objects.values("name"))],
@@ -88,8 +88,8 @@ READS = {
 
 @pytest.mark.parametrize("definitions", [[CLUBS], [SPECIAL_LABELS, SPECIAL]], ids=["a view", "a view of a view"])
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_write_to_a_table_that_a_managed_view_reads_is_seen_through_it(clubs, is_hit, definitions, read):
-    """Directly or by another view."""
+def test_a_write_to_a_table_is_seen_in_a_managed_view_of_it(clubs, is_hit, definitions, read):
+    """Directly or through another view."""
     clubs(*definitions)
     label = Label.objects.create(pk=1, text="a")
     before = read()
@@ -103,7 +103,7 @@ def test_a_write_to_a_table_that_a_managed_view_reads_is_seen_through_it(clubs, 
 
 def save(club):
     club.name = "new"
-    # Of what triggers update SQLite tells no number, so that Django would insert.
+    # SQLite does not count rows that triggers update, so that Django would insert.
     club.save(force_update=connection.vendor != "sqlite", force_insert=connection.vendor == "sqlite")
 
 
@@ -127,8 +127,7 @@ WRITES = {
 
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_to_a_managed_view_is_seen_in_the_table_behind_it(clubs, name, in_transaction):
-    """However it is written."""
+def test_a_write_to_a_managed_view_is_seen_in_its_table(clubs, name, in_transaction):
     clubs(CLUBS)
     label = Label.objects.create(text="old")
     Category.objects.create(name="of another table")
@@ -144,8 +143,8 @@ def test_a_write_to_a_managed_view_is_seen_in_the_table_behind_it(clubs, name, i
     assert read()[0] != ["old"]
 
 
-def test_copy_into_a_managed_view_is_seen_in_the_table_behind_it(clubs):
-    """By a trigger."""
+def test_copy_into_a_managed_view_is_seen_in_its_table(clubs):
+    """A trigger redirects the rows."""
     if connection.vendor != "postgresql":
         pytest.skip("no COPY")
     clubs(CLUBS)
@@ -160,43 +159,43 @@ def test_copy_into_a_managed_view_is_seen_in_the_table_behind_it(clubs):
     assert texts() == ["new"]
 
 
-def test_what_rests_on_an_unwatched_table_behind_a_managed_view_is_not_cached(clubs):
-    """Its writes are not followed."""
+def test_a_managed_view_of_a_table_without_a_profile_is_not_cached(clubs):
+    """Writes to that table are not tracked."""
     clubs("CREATE VIEW shop_club AS SELECT id, name FROM shop_unwatched")
     other = Unwatched.objects.create(name="a")
-    assert (names(), got(pk=other.pk) is None) == (["a"], False)
+    assert (names(), instance_or_none(pk=other.pk) is None) == (["a"], False)
     Unwatched.objects.all().delete()
-    assert (names(), got(pk=other.pk)) == ([], None)
+    assert (names(), instance_or_none(pk=other.pk)) == ([], None)
 
 
-def test_a_view_that_was_there_before_the_process_is_known(clubs, queries):
-    """From its first connection on, without a query that Django would count."""
+def test_a_view_created_before_the_process_is_found_on_the_first_connection(clubs, queries):
+    """Finding it runs no query that Django would count."""
     clubs(CLUBS, by=run_unseen)
-    forget()
+    forget_views()
     label = Label.objects.create(pk=1, text="a")
     connection.close()
-    forget()
+    forget_views()
     with queries() as found:
         assert Club.objects.get(pk=1).name == "a"
     assert len(found) == 1
     with queries() as found:
         assert Club.objects.get(pk=1).name == "a"
         assert Club.objects.filter(pk=1).count() == 1
-    # On no direct path.
+    # The point lookup is not used.
     assert len(found) == 1
     label.text = "b"
     label.save()
     assert Club.objects.get(pk=1).name == "b"
 
 
-def forget():
-    """As when the process begins."""
+def forget_views():
+    """Forget the views of the database, as at the start of the process."""
     database_views.forget("default")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
-def test_databases_are_told_apart(clubs):
-    """A view of one of them is a table of the other."""
+def test_views_are_tracked_per_database(clubs):
+    """A view in one database is a table in the other."""
     clubs(CLUBS)
     Label.objects.create(pk=1, text="a")
     there = Club.objects.using("other").create(pk=1, name="there")
@@ -207,14 +206,14 @@ def test_databases_are_told_apart(clubs):
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_a_catalog_that_cannot_be_read_breaks_nothing(store, monkeypatch, caplog, in_transaction):
-    """Nothing is cached then, and each write invalidates everything; and no transaction breaks."""
+def test_an_unreadable_catalog_disables_caching_and_breaks_no_transaction(store, monkeypatch, caplog, in_transaction):
+    """Each write then invalidates everything."""
     Label.objects.create(pk=1, text="a")
     monkeypatch.setattr(error_boundary, "_reported", LruMap(10))
     monkeypatch.setattr(
         database_catalog, "NAMES", dict.fromkeys(database_catalog.NAMES, "SELECT nonsense FROM nowhere")
     )
-    forget()
+    forget_views()
 
     def use():
         assert texts() == ["a"]
@@ -239,17 +238,17 @@ def test_a_catalog_that_cannot_be_read_breaks_nothing(store, monkeypatch, caplog
         assert texts() == uncached(texts) == ["d", "e"]
     finally:
         monkeypatch.undo()
-        forget()
+        forget_views()
     assert texts() == ["d", "e"]
 
 
-def test_a_broken_transaction_is_asked_nothing(store, is_hit):
-    """It raises what it would without the cache."""
+def test_an_aborted_transaction_raises_the_error_of_django(store, is_hit):
+    """The catalog is not read in it."""
     if connection.vendor != "postgresql":
         pytest.skip("others go on")
-    forget()
+    forget_views()
     with pytest.raises(DatabaseError, match="current transaction is aborted"), transaction.atomic():
-        forget()
+        forget_views()
         with pytest.raises(DatabaseError, match="nonsense"):
             run("SELECT nonsense")
         texts()
@@ -258,10 +257,9 @@ def test_a_broken_transaction_is_asked_nothing(store, is_hit):
     assert is_hit(texts)
 
 
-def test_no_connection_is_no_reason_to_break(store, monkeypatch):
-    """What Django raises then is raised, and nothing else."""
+def test_a_failed_connection_raises_the_error_of_django(store, monkeypatch):
     connection.close()
-    forget()
+    forget_views()
 
     def connect():
         raise DatabaseError("there is no database")
@@ -275,8 +273,8 @@ def test_no_connection_is_no_reason_to_break(store, monkeypatch):
     assert texts() == []
 
 
-def test_views_within_a_transaction_are_its_own(clubs, is_hit):
-    """Other connections find what is committed; and what a savepoint undoes is undone."""
+def test_views_created_in_a_transaction_are_visible_in_it_only(clubs, is_hit):
+    """Other connections find committed views; a rollback to a savepoint restores the table."""
     if connection.vendor != "postgresql":
         pytest.skip("definitions are committed at once, or locked")
     clubs("CREATE TABLE shop_club (id bigint PRIMARY KEY, name varchar(50))")
@@ -295,29 +293,29 @@ def test_views_within_a_transaction_are_its_own(clubs, is_hit):
     assert names() == ["b"]
 
 
-def test_many_writes_after_a_definition_ask_once(clubs, monkeypatch):
-    """As those of a migration do, which defines tables and fills them in one transaction."""
+def test_writes_after_a_definition_do_not_read_the_catalog_again(clubs, monkeypatch):
+    """A migration defines tables and fills them in one transaction."""
     clubs(CLUBS)
-    asked = []
+    catalog_reads = []
     original = database_views._read_views
-    monkeypatch.setattr(database_views, "_read_views", lambda using: asked.append(using) or original(using))
+    monkeypatch.setattr(database_views, "_read_views", lambda using: catalog_reads.append(using) or original(using))
     with transaction.atomic():
         run("ALTER TABLE shop_ticket RENAME TO shop_ticket_kept")
         run("ALTER TABLE shop_ticket_kept RENAME TO shop_ticket")
         Label.objects.create(text="first")
-        asked.clear()
+        catalog_reads.clear()
         for number in range(5):
             with transaction.atomic():
                 Label.objects.create(text=str(number))
-        assert asked == []
+        assert catalog_reads == []
     assert names() == [*"01234", "first"]
 
 
-def test_statements_that_only_name_a_partition_or_view_forget_nothing(store, monkeypatch):
+def test_statements_that_only_name_a_partition_or_view_clear_no_catalog(store, monkeypatch):
     """Window functions have partitions, and a materialized view is refreshed often."""
-    forgotten = []
+    forgotten_databases = []
     assert texts() == []
-    monkeypatch.setattr(database_views, "forget", forgotten.append)
+    monkeypatch.setattr(database_views, "forget", forgotten_databases.append)
     run(
         "INSERT INTO shop_label (id, text) SELECT 1, 'view' WHERE 1 = 0",
         "UPDATE shop_label SET text = (SELECT MAX(n) FROM "
@@ -325,17 +323,17 @@ def test_statements_that_only_name_a_partition_or_view_forget_nothing(store, mon
     )
     if connection.vendor == "postgresql":
         run("CREATE MATERIALIZED VIEW names AS SELECT 1 AS one")
-        forgotten.clear()
+        forgotten_databases.clear()
         run("REFRESH MATERIALIZED VIEW names")
-        assert forgotten == []
+        assert forgotten_databases == []
         run("DROP MATERIALIZED VIEW names")
     else:
-        assert forgotten == []
+        assert forgotten_databases == []
 
 
 @pytest.fixture
 def people():
-    """The table of people, whose children customers are, is a view."""
+    """Replace the table of people, the parents of customers, by a view."""
     if connection.vendor == "sqlite":
         pytest.skip("needs views that can be written")
     label = "ALTER TABLE shop_person RENAME TO shop_person_kept"
@@ -344,8 +342,8 @@ def people():
     run("DROP VIEW shop_person", "ALTER TABLE shop_person_kept RENAME TO shop_person")
 
 
-def test_a_parent_that_is_a_view_is_written_with_its_child(store, people):
-    """Of multi-table inheritance: the parent's part is not a row of its own."""
+def test_a_parent_model_on_a_view_is_invalidated_with_its_child(store, people):
+    """In multi-table inheritance the part of the parent is not a row of its own there."""
     customer = Customer.objects.create(name="a", city="x")
     read = lambda: [(each.name, each.city) for each in Customer.objects.all()]
     parents = lambda: [each.name for each in Person.objects.all()]
@@ -360,8 +358,8 @@ def test_a_parent_that_is_a_view_is_written_with_its_child(store, people):
     assert (read(), parents()) == ([], [])
 
 
-def test_a_partition_with_a_managed_model_is_its_parent_s(clubs):
-    """As that of a model that is not managed is."""
+def test_rows_of_a_partition_with_a_managed_model_are_rows_of_its_parent(clubs):
+    """A partition with an unmanaged model behaves the same."""
     if connection.vendor != "postgresql":
         pytest.skip("a partition has no name of its own")
     run(
@@ -382,8 +380,7 @@ def test_a_partition_with_a_managed_model_is_its_parent_s(clubs):
         run("ALTER TABLE shop_label_kept RENAME TO shop_label")
 
 
-def test_related_rows_of_a_managed_view_are_seen(clubs):
-    """By joins and by foreign keys."""
+def test_joins_and_foreign_keys_to_a_managed_view_are_invalidated(clubs):
     clubs(CLUBS)
     label = Label.objects.create(pk=1, text="a")
     person = Person.objects.create(name="p")
@@ -410,8 +407,8 @@ def test_related_rows_of_a_managed_view_are_seen(clubs):
         connection.close()
 
 
-def test_a_virtual_table_shows_the_rows_of_others(clubs):
-    """SQLite's full-text search may read its columns from another table."""
+def test_a_virtual_table_is_invalidated_by_the_table_that_it_reads(clubs):
+    """The full-text search of SQLite may read its columns from another table."""
     if connection.vendor != "sqlite":
         pytest.skip("no virtual tables")
     try:
@@ -425,12 +422,12 @@ def test_a_virtual_table_shows_the_rows_of_others(clubs):
     assert read() == [1, 2]
 
 
-def test_connections_of_other_threads_and_no_model_ask_nothing_more(store, monkeypatch):
-    """The catalog is read once a process and database."""
+def test_the_catalog_is_read_once_per_process_and_database(store, monkeypatch):
+    """New connections, other threads and other models do not read it again."""
     assert texts() == []
-    asked = []
-    monkeypatch.setattr(database_views, "_read_views", lambda using: asked.append(using) or {})
+    catalog_reads = []
+    monkeypatch.setattr(database_views, "_read_views", lambda using: catalog_reads.append(using) or {})
     assert in_thread(texts) == []
     connections["default"].close()
     assert (texts(), Product.objects.count()) == ([], 0)
-    assert asked == []
+    assert catalog_reads == []

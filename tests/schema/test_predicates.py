@@ -1,26 +1,26 @@
-"""The algebra of conditions stands for a superset of what the real condition lets through, and stays small."""
+"""Predicates of conditions match a superset of the rows that the WHERE clause matches, and stay small."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheops_lite.schema.predicates import ANY, MAX_CONJUNCTIONS, NONE, Condition, all_of, any_of, one_of
 
-TERMS = st.builds(Condition, st.just("t"), st.sampled_from("abc"), st.sampled_from("012"))
+CONDITIONS = st.builds(Condition, st.just("t"), st.sampled_from("abc"), st.sampled_from("012"))
 TREES = st.recursive(
-    st.lists(TERMS, min_size=1, max_size=4).map(lambda conditions: ("in", conditions)) | st.just(("unknown", [])),
+    st.lists(CONDITIONS, min_size=1, max_size=4).map(lambda conditions: ("in", conditions)) | st.just(("unknown", [])),
     lambda trees: st.tuples(st.sampled_from(["and", "or"]), st.lists(trees, max_size=5)),
     max_leaves=25,
 )
 ROWS = [dict(zip("abc", (x, y, z), strict=True)) for x in "012" for y in "012" for z in "012"]
 
 
-def formula(tree):
+def predicate_of(tree):
     kind, parts = tree
     if kind == "in":
         return one_of(parts)
     if kind == "unknown":
         return ANY
-    return {"and": all_of, "or": any_of}[kind](map(formula, parts))
+    return {"and": all_of, "or": any_of}[kind](map(predicate_of, parts))
 
 
 def passes(tree, row, unknown):
@@ -37,32 +37,31 @@ def meets(row, result):
 
 
 @given(TREES)
-def test_each_row_that_passes_the_condition_meets_the_formula(tree):
-    """However conditions are combined and dropped, no row that matters is left out."""
-    result = formula(tree)
+def test_each_row_that_passes_the_condition_meets_the_predicate(tree):
+    """No row is left out, however conditions are combined and dropped."""
+    result = predicate_of(tree)
     for row in ROWS:
         if passes(tree, row, unknown=True):
             assert meets(row, result)
 
 
 @given(TREES)
-def test_the_formula_stays_within_its_bound(tree):
-    """No combination explodes."""
-    assert len(formula(tree)) <= MAX_CONJUNCTIONS
+def test_a_predicate_stays_within_its_limit(tree):
+    assert len(predicate_of(tree)) <= MAX_CONJUNCTIONS
 
 
 @given(TREES.filter(lambda tree: "unknown" not in repr(tree)))
-def test_a_small_formula_is_exact(tree):
-    """As long as nothing had to be dropped, no row that fails the condition meets the formula."""
-    result = formula(tree)
+def test_a_small_predicate_is_exact(tree):
+    """If no condition was dropped, no row that fails the condition meets the predicate."""
+    result = predicate_of(tree)
     if result != ANY and len(repr(tree)) < 300:
         for row in ROWS:
             if meets(row, result) and not passes(tree, row, unknown=False):
-                # Only a product past the bound leaves conditions out.
+                # Conditions are left out only if their product exceeds the limit.
                 assert sum(1 for _ in repr(tree).split("Term")) > 6
 
 
 def test_contradictions_are_dropped():
-    """A column can't equal two values, so that such a conjunction concerns no row."""
+    """A column cannot equal two values, so that such a conjunction concerns no row."""
     assert all_of([one_of([Condition("t", "a", "1")]), one_of([Condition("t", "a", "2")])]) == NONE
     assert len(all_of([one_of([Condition("t", "a", "1")]), one_of([Condition("u", "a", "2")])])) == 1

@@ -1,4 +1,4 @@
-"""That two values look the same proves nothing: what is not stored as its field writes it is told apart."""
+"""Values that are displayed alike but stored differently are distinguished."""
 
 import datetime
 import decimal
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HEX = uuid.UUID(int=0xABCDEF).hex
 DASHED = str(uuid.UUID(int=0xABCDEF))
 
-# SQL of values that the field shows as others, or does not write itself, by what they show; of each two or more.
+# SQL of values that the field displays as other values, or does not write itself; at least two per field.
 ODD = {
     "sqlite": {
         "integer": ["1", "1.5", "'a'", "x'31'", "1e300"],
@@ -134,7 +134,7 @@ ORDINARY = {
     "range": None,
 }
 FIELDS = [field.name for field in Every._meta.concrete_fields if field.name not in ("id", "note")]
-# Of whose values this package can't know how they are stored: of the application's own, and of django.contrib's.
+# Fields of the application and of django.contrib: this package does not know how they store their values.
 UNCERTAIN = {"salted", "array", "range"}
 
 
@@ -142,8 +142,8 @@ def sql(text):
     return RawSQL(text.replace("%", "%%"), [])
 
 
-def truth(read):
-    """What the read finds, or the error that it ends in: some odd values can't be shown."""
+def outcome(read):
+    """Return the result of the read, or the type of its error: some odd values cannot be displayed."""
     try:
         return read()
     except Exception as error:
@@ -151,7 +151,7 @@ def truth(read):
 
 
 def reads_of(name):
-    """Reads of one column, which tell what it shows, what it holds, and which rows meet some conditions on it."""
+    """Return reads of one column: its displayed values, its stored values, and the rows that meet conditions on it."""
     objects = Every.objects.order_by("pk")
     if services.DATABASE == "mariadb":
         raw = RawSQL(f"HEX(CAST(`{name}` AS char))", [])
@@ -159,8 +159,8 @@ def reads_of(name):
         raw = RawSQL(f'quote(+"{name}")', [])
     else:
         raw = Cast(name, TextField())
-    shown = truth(lambda: uncached(lambda: list(objects.values_list(name, flat=True))))
-    conditions = [{name: value} for value in shown if value is not None] if isinstance(shown, list) else []
+    displayed = outcome(lambda: uncached(lambda: list(objects.values_list(name, flat=True))))
+    conditions = [{name: value} for value in displayed if value is not None] if isinstance(displayed, list) else []
     if (value := ORDINARY.get(name)) is not None:
         conditions.append({name: value})
     return [
@@ -174,8 +174,8 @@ def reads_of(name):
 
 
 def check(name, reads):
-    found = [truth(read) for read in reads]
-    true = uncached(lambda: [truth(read) for read in reads])
+    found = [outcome(read) for read in reads]
+    true = uncached(lambda: [outcome(read) for read in reads])
     for number, (one, other) in enumerate(zip(found, true, strict=True)):
         # NaN differs from itself.
         assert repr(one) == repr(other), f"read {number} of {name}"
@@ -186,8 +186,8 @@ def fields_read(row):
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_every_odd_value_is_told_apart(store, name):
-    """Each of them is put into the row by an expression, saved as it is shown, changed to another one, and deleted."""
+def test_every_odd_value_is_distinguished(store, name):
+    """Each is written by an expression, saved as it is displayed, changed to another one, and deleted."""
     is_checked = []
     if services.DATABASE == "mariadb":
         with connection.cursor() as cursor:
@@ -201,10 +201,10 @@ def test_every_odd_value_is_told_apart(store, name):
         reads = reads_of(name)
         check(name, reads)
         for save in (lambda row: row.save(), lambda row: row.save(update_fields=[name, "note"])):
-            row = truth(lambda: Every.objects.nocache().last())
+            row = outcome(lambda: Every.objects.nocache().last())
             if isinstance(row, Every):
                 row.note += "x"
-                if truth(lambda row=row, save=save: save(row)) is None:
+                if outcome(lambda row=row, save=save: save(row)) is None:
                     is_checked.append(one)
                 check(name, reads)
             Every.objects.filter(pk__gt=1).update(**{name: sql(one)})
@@ -214,7 +214,7 @@ def test_every_odd_value_is_told_apart(store, name):
         field = Every._meta.get_field(name)
         Every.objects.update(**{name: Case(When(note="", then=sql(one)), default=F(name), output_field=field)})
         check(name, reads)
-        truth(lambda: Every.objects.nocache().order_by("pk")[0].delete())
+        outcome(lambda: Every.objects.nocache().order_by("pk")[0].delete())
         check(name, reads)
         Every.objects.all().delete()
         check(name, reads)
@@ -222,12 +222,12 @@ def test_every_odd_value_is_told_apart(store, name):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_save_that_leaves_a_field_as_it_is_keeps_what_reads_it(store, is_hit, name):
-    """Of each field that Django has: ordinary values are known to be equal. Of others no result is kept wrongly."""
+def test_a_save_of_an_unchanged_value_leaves_reads_of_its_field_cached(store, is_hit, name):
+    """This applies to each field of Django; results of other fields are invalidated rather than stale."""
     value = ORDINARY.get(name)
     values = {} if name in ("generated", "salted") else {name: value}
     row = Every.objects.create(**values)
-    # To compare, the row as it is read.
+    # The row as it is read from the database.
     row = Every.objects.nocache().get(pk=row.pk)
     reads = [lambda: list(Every.objects.values_list(name, flat=True)), lambda: Every.objects.filter(**values).count()]
     for write in (
@@ -247,8 +247,8 @@ def test_a_save_that_leaves_a_field_as_it_is_keeps_what_reads_it(store, is_hit, 
                 assert is_hit(reads[1])
 
 
-def test_the_predicate_names_each_field():
-    """Of those that are not certain a change counts."""
+def test_distinguishes_stored_values_is_false_for_uncertain_fields():
+    """A write to such a field counts as a change."""
     uncertain = {
         field.name
         for field in Every._meta.concrete_fields
@@ -258,8 +258,8 @@ def test_the_predicate_names_each_field():
     assert not any(field_traits.distinguishes_stored_values(field, "oracle") for field in Every._meta.concrete_fields)
 
 
-def test_expressions_that_django_offers(store):
-    """No SQL by hand is needed to store what is not shown."""
+def test_expressions_of_django_that_store_unusual_values_are_seen(store):
+    """Values that are displayed differently can be stored without raw SQL."""
     for name, expression in {
         "integer": F("integer") * 1.5,
         "boolean": Cast(F("integer") + 1, Every._meta.get_field("integer")),
@@ -269,7 +269,7 @@ def test_expressions_that_django_offers(store):
         "json": Value(None, JSONField()),
         "real": Value(-0.0, output_field=FloatField()),
     }.items():
-        # What these databases, or Django on them, do not take.
+        # These databases, or Django on them, do not support the expression.
         if (services.DATABASE, name) in (("postgresql", "boolean"), ("mariadb", "span")):
             continue
         Every.objects.all().delete()
@@ -283,7 +283,7 @@ def test_expressions_that_django_offers(store):
         check(name, reads)
         for row in Every.objects.nocache():
             row.note = "x"
-            truth(row.save)
+            outcome(row.save)
             check(name, reads)
             setattr(row, name, expression)
             row.save()
@@ -292,8 +292,8 @@ def test_expressions_that_django_offers(store):
         check(name, reads)
 
 
-def test_a_foreign_key_to_such_a_field(store):
-    """In the table that refers and in the one that is referred to."""
+def test_a_foreign_key_to_a_field_with_odd_values_is_invalidated(store):
+    """The writes go to the table with the key and to the table that it refers to."""
     odd = {
         "sqlite": {"day": "'20200102'", "span": "86400000000.5"},
         "postgresql": {"span": "'24 hours'"},
@@ -322,5 +322,5 @@ def test_a_foreign_key_to_such_a_field(store):
             lambda name=name, text=text: Known.objects.update(**{name: sql(text)}),
             lambda: Known.objects.all().delete(),
         ):
-            truth(write)
+            outcome(write)
             check(name, reads)

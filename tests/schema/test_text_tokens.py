@@ -1,4 +1,4 @@
-"""Text has tokens that compare as the database does, or coarser."""
+"""Texts that the database treats as equal have equal tokens."""
 
 import itertools
 
@@ -19,7 +19,7 @@ mariadb_only = pytest.mark.skipif(connection.vendor != "mysql", reason="its coll
 
 
 def test_reads_by_text_see_every_change(store):
-    """Whatever is equal to whatever."""
+    """Whichever texts the database treats as equal."""
     reads = [lambda text=text: sorted(p.pk for p in Product.objects.filter(name=text)) for text in TEXTS]
     reads += [lambda: sorted(p.pk for p in Product.objects.filter(name__in=["a", "é"]))]
     product = Product.objects.create(sku="x", name="")
@@ -32,7 +32,7 @@ def test_reads_by_text_see_every_change(store):
 
 
 def test_gets_by_text_see_every_change(store):
-    """By the direct path, where one text has the key of no other."""
+    """In the point lookup two texts never share a key."""
 
     def get(text):
         return list(Label.objects.filter(text=text).values_list("text")), got(text)
@@ -53,8 +53,8 @@ def test_gets_by_text_see_every_change(store):
         assert cached == uncached(lambda: [get(each) for each in TEXTS]), text
 
 
-def test_other_texts_leave_a_read_in_place(store, is_hit):
-    """On MariaDB, too."""
+def test_a_write_of_another_text_leaves_a_read_cached(store, is_hit):
+    """This includes MariaDB."""
     Product.objects.create(sku="x", name="new")
     product = Product.objects.create(sku="y", name="old")
     read = lambda: Product.objects.filter(name="new").count()
@@ -70,8 +70,8 @@ def test_other_texts_leave_a_read_in_place(store, is_hit):
     assert is_hit(get)
 
 
-def test_a_foreign_key_of_text_sees_every_change(store):
-    """Its column compares like the one that it refers to."""
+def test_a_foreign_key_of_text_is_invalidated(store):
+    """Its column compares like the column that it refers to."""
     owner = Owner.objects.create(name="a", code="é")
     owner.nicked.create(title="x", fallback=None)
     read = lambda: [item.nick.name for item in owner.nicked.select_related("nick")]
@@ -81,8 +81,8 @@ def test_a_foreign_key_of_text_sees_every_change(store):
 
 
 @mariadb_only
-def test_a_foreign_key_may_be_spelt_otherwise(store):
-    """Neither equality across joins nor the rows that came back tell how the other side spells it."""
+def test_a_foreign_key_may_differ_in_case_or_accents_from_its_target(store):
+    """Neither an equality across a join nor the returned rows contain the spelling of the other side."""
     Owner.objects.create(name="a", code="é")
     item = Item.objects.create(title="x", fallback=None, nick_id="E")
     reads = [
@@ -95,8 +95,8 @@ def test_a_foreign_key_may_be_spelt_otherwise(store):
 
 
 @mariadb_only
-def test_texts_that_any_collation_holds_equal_have_equal_tokens():
-    """Of two characters, in all collations that the server has for all of Unicode, and of one in all others."""
+def test_texts_that_any_collation_treats_as_equal_have_equal_tokens():
+    """Texts of two characters in all collations for Unicode that the server has, and of one in all others."""
     plain = [chr(code) for code in range(0x20, 0x7F)]
     pairs = ["".join(pair) for pair in itertools.product(plain, repeat=2)]
     with connection.cursor() as cursor:
@@ -116,9 +116,9 @@ def test_texts_that_any_collation_holds_equal_have_equal_tokens():
 
 
 def collations(cursor):
-    """Pairs of character sets and collations; those that differ in padding or in telling case apart are finer.
+    """Return pairs of character sets and collations; those that differ in padding or in case sensitivity are finer.
 
-    What SWE7 lacks is converted to question marks.
+    Characters that SWE7 lacks are converted to question marks.
     """
     cursor.execute(
         "SELECT character_set_name, full_collation_name FROM information_schema.collation_character_set_applicability"
@@ -146,5 +146,5 @@ def collations(cursor):
     ],
 )
 def test_a_tokenizer_is_chosen_by_collation(vendor, collation, tokenizer):
-    """What is not known makes no conditions."""
+    """An unknown collation has no tokenizer, and makes no conditions."""
     assert columns._text_tokenizer(collation, vendor) is tokenizer

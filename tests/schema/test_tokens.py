@@ -1,4 +1,4 @@
-"""Tokens are equal where the database holds values equal, and differ where it doesn't."""
+"""Tokens are equal where the database treats values as equal, and differ where it does not."""
 
 import datetime
 import decimal
@@ -17,13 +17,13 @@ SAFE = re.compile(r"[A-Za-z0-9_.~%#+-]*")
 
 @given(st.text(), st.text())
 def test_texts_have_equal_tokens_only_if_they_are_equal(one, other):
-    """Escaping and hashing keep different texts apart."""
+    """Escaping and hashing keep different texts distinct."""
     assert (tokens.text(one) == tokens.text(other)) == (one == other)
 
 
 @given(st.text(alphabet="a!#%&=|:,~\x00 é", max_size=200))
-def test_tokens_hold_no_character_that_keys_are_made_with(text):
-    """No value can pretend to be another condition, and none is taken for NULL."""
+def test_tokens_contain_no_separator_of_keys(text):
+    """No value can imitate another condition or NULL."""
     assert SAFE.fullmatch(tokens.text(text))
     assert tokens.text(text) != tokens.NULL
 
@@ -34,7 +34,7 @@ TOKENIZERS = {"text": tokens.text, "padded": tokens.padded, "nocase": tokens.noc
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(text=st.text())
 def test_tokens_of_texts_are_safe_in_keys_and_never_null(name, text):
-    """However a column compares."""
+    """This applies to all tokenizers."""
     token = TOKENIZERS[name](text)
     assert SAFE.fullmatch(token) or token == tokens.INDETERMINATE
     assert token != tokens.NULL
@@ -42,8 +42,8 @@ def test_tokens_of_texts_are_safe_in_keys_and_never_null(name, text):
 
 
 @given(st.text(alphabet="aAbBéÉ -1"), st.text(alphabet="aAbBéÉ -1"))
-def test_loose_tokens_are_equal_where_texts_are(one, other):
-    """Of SQLite's NOCASE and RTRIM, and of binary collations that pad."""
+def test_inexact_tokens_are_equal_where_the_database_compares_texts_as_equal(one, other):
+    """With NOCASE and RTRIM of SQLite, and with binary collations that pad."""
     ascii_lower = lambda text: "".join(each.lower() if each.isascii() else each for each in text)
     assert (tokens.nocase(one) == tokens.nocase(other)) == (ascii_lower(one) == ascii_lower(other))
     assert (tokens.padded(one) == tokens.padded(other)) == (one.rstrip(" ") == other.rstrip(" "))
@@ -62,14 +62,14 @@ def test_loose_tokens_are_equal_where_texts_are(one, other):
         ("ccs", "cscs"),
     ],
 )
-def test_what_some_collation_holds_equal_has_one_token(one, other):
-    """Case, padding, and letters of some languages."""
+def test_texts_that_some_collation_treats_as_equal_have_one_token(one, other):
+    """They differ in case, in padding, or in letters that are equal in some languages."""
     assert tokens.folded(one) == tokens.folded(other) != tokens.INDETERMINATE
 
 
 @pytest.mark.parametrize("text", ["é", "ß", "a\x00", "a\tb", "\x7f", "a`", "x~", "[", "\u200b", "日本"])
-def test_what_may_equal_anything_is_odd(text):
-    """What collations ignore, expand or hold equal to plain letters."""
+def test_texts_that_may_equal_any_text_have_an_indeterminate_token(text):
+    """Collations ignore or expand these characters, or treat them as equal to plain letters."""
     assert tokens.folded(text) == tokens.INDETERMINATE
 
 
@@ -77,24 +77,24 @@ def test_what_may_equal_anything_is_odd(text):
     ("one", "other"),
     [("new", "old"), ("sku1", "sku11"), ("a-b", "ab"), ("a@b.org", "a@c.org"), ("1", "10"), ("a a", "a")],
 )
-def test_common_texts_are_told_apart(one, other):
-    """Numbers and signs in full."""
+def test_common_texts_have_different_tokens(one, other):
+    """Numbers and punctuation are kept in full."""
     assert tokens.folded(one) != tokens.folded(other)
 
 
 @given(st.integers(), st.integers())
-def test_integers_are_told_apart_in_full(one, other):
-    """Big ones are never rounded."""
+def test_different_integers_have_different_tokens(one, other):
+    """Big integers are never rounded."""
     assert (tokens.integer(one) == tokens.integer(other)) == (one == other)
 
 
-def test_neighbouring_big_integers_differ():
-    """Doubles, Lua's only numbers, can't tell these apart."""
+def test_neighbouring_big_integers_have_different_tokens():
+    """As doubles, the only numbers of Lua, they would be equal."""
     assert tokens.integer(2**63 - 1) != tokens.integer(2**63 - 2)
 
 
-def test_an_enum_member_is_the_value_that_is_stored():
-    """Whatever its own __str__ says."""
+def test_an_enum_member_has_the_token_of_its_stored_value():
+    """Its own `__str__` does not matter."""
 
     class Color(str, enum.Enum):
         RED = "red"
@@ -104,8 +104,8 @@ def test_an_enum_member_is_the_value_that_is_stored():
 
 @pytest.mark.parametrize("vendor", ["sqlite", "postgresql", "mysql"])
 @pytest.mark.parametrize(("one", "other"), [("1", "1.00"), ("0", "-0.00"), ("100", "1E+2")])
-def test_decimals_that_are_equal_have_one_token(vendor, one, other):
-    """Scale does not matter."""
+def test_equal_decimals_have_one_token(vendor, one, other):
+    """The scale does not matter."""
     token = tokens.decimal_of(8, 2, vendor)
     assert token(decimal.Decimal(one)) == token(decimal.Decimal(other))
 
@@ -113,8 +113,8 @@ def test_decimals_that_are_equal_have_one_token(vendor, one, other):
 @pytest.mark.parametrize(
     ("one", "other"), [("2.345", "2.35"), ("2.355", "2.36"), ("-2.345", "-2.35"), ("12", "12.004")]
 )
-def test_decimals_are_rounded_as_databases_do(one, other):
-    """Half away from zero; what is told of SQLite is that it does not, and of MariaDB that exponents make doubles."""
+def test_decimals_are_rounded_like_the_database_does(one, other):
+    """Half away from zero. Decimals raise `ValueError` if SQLite would not round them or MariaDB would use doubles."""
     for vendor in ("postgresql", "mysql"):
         token = tokens.decimal_of(8, 2, vendor)
         assert token(decimal.Decimal(one)) == token(decimal.Decimal(other))
@@ -123,8 +123,7 @@ def test_decimals_are_rounded_as_databases_do(one, other):
             tokens.decimal_of(8, 2, vendor)(decimal.Decimal(number))
 
 
-def test_decimals_that_are_stored_differently_differ():
-    """Neighbours in the last place."""
+def test_decimals_that_differ_in_the_last_place_have_different_tokens():
     token = tokens.decimal_of(8, 2, "sqlite")
     assert token(decimal.Decimal("1.01")) != token(decimal.Decimal("1.02"))
 
@@ -137,8 +136,8 @@ def test_the_same_instant_has_one_token_in_all_timezones():
     assert tokens.instant(utc) != tokens.instant(utc + datetime.timedelta(microseconds=1))
 
 
-def test_zeros_of_both_signs_are_one_and_nan_has_no_token():
-    """As the database compares floats."""
+def test_zeros_of_both_signs_have_one_token_and_nan_has_none():
+    """This is how the database compares floats."""
     assert tokens.real(0.0) == tokens.real(-0.0)
     with pytest.raises(ValueError, match="NaN"):
         tokens.real(float("nan"))
@@ -150,7 +149,7 @@ def test_a_uuid_has_one_token_in_all_spellings():
     assert tokens.uuid_hex(key) == tokens.uuid_hex(str(key)) == tokens.uuid_hex(key.hex)
 
 
-def test_a_datetime_is_no_date():
+def test_a_value_of_another_temporal_type_raises_type_error():
     """A date column compares with midnight, which a datetime may not be."""
     with pytest.raises(TypeError):
         tokens.date(datetime.datetime(2026, 1, 1, 12))
@@ -160,7 +159,7 @@ def test_a_datetime_is_no_date():
         tokens.time(datetime.time(1, tzinfo=datetime.timezone.utc))
 
 
-def test_durations_count_microseconds_and_times_are_written_out():
+def test_durations_are_microseconds_and_times_are_iso_texts():
     """Both are exact."""
     assert tokens.duration(datetime.timedelta(days=1, microseconds=1)) == "86400000001"
     assert tokens.time(datetime.time(1, 2, 3)) == "01%3A02%3A03"

@@ -1,4 +1,4 @@
-"""Whatever the database holds equal falls together, however it is written and asked for."""
+"""Values that the database treats as equal are invalidated together, in whichever form they are written and read."""
 
 import datetime
 import itertools
@@ -21,14 +21,14 @@ NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=UTC)
 ID = uuid.UUID(int=2**127 + 1)
 
 
-class Lowered(str):
-    """Says something else of itself than what is stored."""
+class MisleadingStr(str):
+    """Has a `__str__` that differs from the stored value."""
 
     def __str__(self):
         return "something else"
 
 
-# Spellings of one value, and values that are not it.
+# Spellings of one value, and other values.
 SPELLINGS = {
     "whole": ([1, "1", True, 1.0, Decimal(1), Item.Level.LOW, "01", " 1"], [2, -1, 10]),
     "big": ([2**53 + 1, str(2**53 + 1), Decimal(2**53 + 1)], [2**53, 2**53 + 2, -(2**53) - 1, 2**63 - 1]),
@@ -47,7 +47,10 @@ SPELLINGS = {
     "clock": ([datetime.time(1, 2, 3), "01:02:03", "01:02:03.000"], [datetime.time(1, 2, 3, 4)]),
     "span": ([datetime.timedelta(1), datetime.timedelta(hours=24)], [datetime.timedelta(0, 1)]),
     "token": ([ID, str(ID), ID.hex, ID.int, f"{{{ID}}}", ID.urn, str(ID).upper()], [uuid.UUID(int=1), 1]),
-    "short": (["x", Lowered("x"), *(["X", "x ", "X  "] if connection.vendor == "mysql" else [])], [1, "y", "x\t"]),
+    "short": (
+        ["x", MisleadingStr("x"), *(["X", "x ", "X  "] if connection.vendor == "mysql" else [])],
+        [1, "y", "x\t"],
+    ),
     "nocase": (["x", "X", *(["x "] if connection.vendor == "mysql" else [])], ["y", "xx"]),
     "secret": (["ab", Secret("ab")], ["ba", "abc"]),
     "fresh": ([7, "7", 7.0], [5, 70]),
@@ -56,12 +59,12 @@ SPELLINGS = {
 if connection.vendor == "sqlite":
     # Stored as doubles, its decimals are read and compared with no more digits than these have.
     SPELLINGS["long_amount"] = [Decimal("12345.1"), Decimal("12345.10"), "12345.100"], [Decimal("12345.2"), 12345]
-# What holds the value of a generated column.
+# The columns from which generated columns are computed.
 WRITTEN = {"double": ("whole", lambda value: int(value) // 2)}
 
 
 def reads_by(field, value):
-    """Ways of asking for rows by a value."""
+    """Return reads of rows by a value."""
     rows = Sample.objects.filter(**{field: value})
     return [
         lambda: sorted(rows.all().values_list("pk", flat=True)),
@@ -89,8 +92,8 @@ WAYS = {
 
 
 @pytest.mark.parametrize("field", SPELLINGS)
-def test_equal_values_fall_together_however_they_are_spelt(store, field):
-    """Written in each spelling, asked for in each; and then other values are written."""
+def test_equal_values_invalidate_reads_by_every_spelling(store, field):
+    """Each spelling is written and read, and then other values are written."""
     same, others = SPELLINGS[field]
     reads = [read for value in [*same, *others] for read in reads_by(field, value)]
     for way, value in itertools.product(WAYS, [*same, others[0], same[-1], *others]):
@@ -103,8 +106,8 @@ def test_equal_values_fall_together_however_they_are_spelt(store, field):
 
 
 @pytest.mark.parametrize("field", SPELLINGS)
-def test_spellings_find_what_was_written_in_others(store, field):
-    """So that the test above has something to find; and what they do not find leaves them in place."""
+def test_each_spelling_finds_rows_written_in_another_spelling(store, field):
+    """Without this the test above would find nothing; values that no spelling finds leave the reads cached."""
     same, others = SPELLINGS[field]
     row = Sample.objects.create(**written_by(field, same[0]))
     counts = [lambda value=value: Sample.objects.filter(**{field: value}).count() for value in same]
@@ -123,8 +126,8 @@ def test_spellings_find_what_was_written_in_others(store, field):
 WORDS = ["a", "A", "a ", "é", "É", "e", "b", ""]
 
 
-def test_a_column_that_does_not_tell_case_apart_by_its_type(store):
-    """citext on PostgreSQL, which the model's field says and no collation."""
+def test_a_column_of_a_case_insensitive_type_is_invalidated(store):
+    """citext on PostgreSQL: the field declares it, and no collation does."""
     by_word = [lambda word=word: list(Mark.objects.filter(word=word).values_list("pk", flat=True)) for word in WORDS]
     mark = Mark.objects.create(code="m-1")
     for word in [*WORDS, *reversed(WORDS)]:
@@ -140,8 +143,8 @@ def test_a_column_that_does_not_tell_case_apart_by_its_type(store):
         Mark.objects.update(word="A")
 
 
-def test_what_no_column_can_hold_is_asked_for_after_what_it_can(store):
-    """Of one shape: a plan that was made for one is not for the other."""
+def test_reads_by_values_outside_the_range_of_a_column_have_no_plan_of_others(store):
+    """Queries of one fingerprint: the plan for a value in the range does not apply to one outside it."""
     Sample.objects.create(whole=1)
     for value in (1, 2**70, 1, -(2**70), 2):
         reads = [

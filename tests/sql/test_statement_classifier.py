@@ -1,4 +1,4 @@
-"""Statements are told apart by what they do: read, write one table, or something that can't be told."""
+"""SQL statements are classified as reads, as writes of one table, or as unknown."""
 
 import pytest
 
@@ -101,8 +101,8 @@ READS = [
         ("SELECT CASE WHEN a THEN 1 END FROM t", None),
     ],
 )
-def test_statements_tell_whether_a_transaction_is_open_after_them(sql, found):
-    """Or say nothing of it."""
+def test_transaction_open_after_returns_the_state_after_a_statement(sql, found):
+    """It returns None if the statement neither opens nor ends a transaction."""
     assert transaction_open_after(sql) is found
 
 
@@ -124,25 +124,24 @@ def test_statements_tell_whether_a_transaction_is_open_after_them(sql, found):
         ("SELECT * FROM t FOR UPDATE", set()),
     ],
 )
-def test_what_a_statement_may_write_that_nobody_knows_is_told(sql, names):
-    """A view or a partition, maybe; `t` is known."""
+def test_unknown_write_targets_returns_tables_that_are_not_known(sql, names):
+    """Here `t` is known; other targets may be views or partitions."""
     assert unknown_write_targets(sql, frozenset({"t"})) == names
 
 
 @pytest.mark.parametrize(("sql", "write"), WRITES)
-def test_a_statement_that_may_write_is_seen(sql, write):
-    """With its table where it is plain; what is not known to only read may write."""
+def test_a_statement_that_may_write_is_classified_as_a_write(sql, write):
+    """The result names the table if it is plain; a statement counts as a write unless it is known to only read."""
     assert parse_write(sql) == write
 
 
 @pytest.mark.parametrize("sql", READS)
-def test_a_statement_that_only_reads_is_let_pass(sql):
-    """Names that look like keywords don't matter."""
+def test_a_statement_that_only_reads_is_not_a_write(sql):
+    """Names that look like keywords do not matter."""
     assert parse_write(sql) is None
 
 
-def test_tables_are_found_wherever_a_statement_mentions_them():
-    """In any case of letters, quoted or not."""
+def test_tables_mentioned_ignores_case_and_quotes():
     assert tables_mentioned('MERGE INTO public."Shop_Product" USING s', ["shop_product", "shop_label"]) == {
         "shop_product"
     }
@@ -161,8 +160,8 @@ def test_tables_are_found_wherever_a_statement_mentions_them():
         ("SELECT snapshot FROM t", False),
     ],
 )
-def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
-    """Afterwards its connection may read older states than the versions say."""
+def test_may_pin_snapshot_recognises_statements_that_choose_a_snapshot(sql, asks):
+    """Afterwards the connection may read rows that are older than the versions in Redis."""
     assert may_pin_snapshot(sql) is asks
 
 
@@ -184,8 +183,8 @@ def test_a_statement_that_chooses_a_snapshot_is_seen(sql, asks):
         ("(SELECT 1)", set()),
     ],
 )
-def test_statements_that_may_commit_are_seen(sql, vendors):
-    """Some by their meaning, and on MariaDB and MySQL all that are not known not to."""
+def test_may_commit_recognises_explicit_and_implicit_commits(sql, vendors):
+    """On MariaDB and MySQL each statement counts unless it is known not to commit."""
     assert {vendor for vendor in ("postgresql", "sqlite", "mysql") if may_commit(sql, vendor)} == vendors
 
 
@@ -204,8 +203,8 @@ def test_statements_that_may_commit_are_seen(sql, vendors):
         ("WITH w AS (SELECT rank() OVER (PARTITION BY a) FROM t) DELETE FROM t", False),
     ],
 )
-def test_statements_that_define_what_shows_rows_of_others_are_told(sql, defines):
-    """Those that only name such, or whose functions have partitions, are not."""
+def test_may_define_view_recognises_definitions_of_views_and_partitions(sql, defines):
+    """Statements that only name such objects, or use PARTITION BY in a window function, do not count."""
     assert may_define_view(sql) is defines
 
 
@@ -213,6 +212,6 @@ def test_statements_that_define_what_shows_rows_of_others_are_told(sql, defines)
     ("sql", "undoing"),
     [("ROLLBACK TO SAVEPOINT s", True), ("SAVEPOINT s; ROLLBACK", True), ("RELEASE SAVEPOINT s", False)],
 )
-def test_statements_that_undo_others_are_told(sql, undoing):
-    """As views that were defined since are gone then."""
+def test_may_roll_back_recognises_rollbacks(sql, undoing):
+    """A rollback removes views that were defined since."""
     assert may_roll_back(sql) is undoing
