@@ -52,7 +52,7 @@ def test_the_lock_of_a_killed_run_expires_soon(another_run):
     client.delete(key)
 
 
-def test_a_running_run_extends_its_lock(monkeypatch):
+def test_a_run_that_lives_extends_its_lock(monkeypatch):
     """A run may take longer than the lifetime of a lock."""
     monkeypatch.delenv("TEST_REDIS_URL", raising=False)
     monkeypatch.setattr(redis_databases, "REFRESH_SECONDS", 0.01)
@@ -66,7 +66,7 @@ def test_a_running_run_extends_its_lock(monkeypatch):
     assert not client.exists(key)
 
 
-def test_the_paths_of_the_runner_exist():
+def test_every_test_runs_on_some_database():
     """The runner leaves these paths out of its runs, or runs them alone."""
     for path in (*run.ONCE, *run.OF_THE_STORE, run.CONCURRENCY, *run.CONTRACTS):
         assert (run.ROOT / path.partition("::")[0]).exists(), path
