@@ -118,7 +118,7 @@ def found(path):
     return value
 
 
-def check_accepts_calls_of(theirs, ours):
+def takes_what(theirs, ours):
     """Check that `ours` accepts each call that `theirs` accepts, with the same defaults."""
     ours, params = inspect.signature(ours), inspect.signature(theirs).parameters.values()
     positional = [each for each in params if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
@@ -144,7 +144,7 @@ def functions_of(file):
     return {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
 
 
-def test_each_row_of_the_page_is_complete():
+def test_each_row_says_what_it_should():
     """Each feature appears once, with a verdict, a test, and a remark if it is different."""
     assert len(ROWS) == len(re.findall(r"^   \* - (?!Feature$)", PAGE, re.M)) > 100
     for row in ROWS:
@@ -160,24 +160,25 @@ def test_each_test_that_the_page_names_exists(row):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_take_the_arguments_of_django_cacheops(name):
+def test_functions_take_what_they_took(name):
     """The order, the names and the defaults are the same."""
-    check_accepts_calls_of(FUNCTIONS[name], found(name))
+    takes_what(FUNCTIONS[name], found(name))
 
 
 @pytest.mark.parametrize(("owner", "methods"), [(QuerySet, QUERYSET), (Manager, MANAGER)])
-def test_methods_of_querysets_and_managers_take_the_arguments_of_django_cacheops(owner, methods):
+def test_methods_of_querysets_and_managers_take_what_they_took(owner, methods):
     """The app adds them to the classes of Django."""
     for name, theirs in methods.items():
-        check_accepts_calls_of(theirs, getattr(owner, name))
+        takes_what(theirs, getattr(owner, name))
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_importable_names_exist_at_the_same_paths(name):
+def test_names_that_are_imported_are_there(name):
+    """Importable names exist at the same paths."""
     assert found(name) is not None
 
 
-def test_signals_template_tags_and_the_extension_have_the_same_types():
+def test_signals_template_tags_and_the_extension_are_what_they_were():
     """The signals, the tags of the template library `cacheops` and the class of the Jinja2 extension."""
     assert isinstance(found("signals.cache_read"), Signal)
     assert isinstance(found("signals.cache_invalidated"), Signal)
@@ -192,13 +193,14 @@ def test_signals_template_tags_and_the_extension_have_the_same_types():
 
 
 @pytest.mark.parametrize(("name", "arguments", "options"), COMMANDS)
-def test_commands_take_the_arguments_of_django_cacheops(name, arguments, options):
+def test_commands_take_what_they_took(name, arguments, options):
     """The options and their defaults are the same."""
     parsed = load_command_class("cacheops_lite", name).create_parser("manage.py", name).parse_args(arguments)
     assert {option: getattr(parsed, option) for option in options} == options
 
 
-def test_settings_and_profile_options_have_the_same_names():
+def test_settings_have_their_names():
+    """Settings and profile options have the names of django-cacheops."""
     assert set(SETTINGS) <= set(conf.DEFAULTS)
     assert {field.name for field in fields(conf.Profile)} == set(PROFILE_OPTIONS)
 
@@ -227,5 +229,6 @@ def test_settings_and_profile_options_have_the_same_names():
         *("--chunk-size", "--min-conj-set-size", "--dry-run", "takes_context"),
     ],
 )
-def test_public_names_are_on_the_page(name):
+def test_names_are_on_the_page(name):
+    """The page mentions all settings, options and importable names."""
     assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE)

@@ -28,7 +28,8 @@ def test_each_module_imports_without_settings_and_without_a_warning(module):
     assert done.returncode == 0, done.stderr
 
 
-def test_imports_respect_the_layers_of_setup_cfg():
+def test_imports_go_downwards_only():
+    """Imports respect the layers of setup.cfg."""
     pytest.importorskip("importlinter")
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, timeout=250
@@ -36,7 +37,8 @@ def test_imports_respect_the_layers_of_setup_cfg():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_all_lists_only_documented_names():
+def test_all_names_what_the_package_gives():
+    """``__all__`` lists only documented names."""
     for name in cacheops_lite.__all__:
         assert getattr(cacheops_lite, name).__doc__
     assert tuple(map(int, cacheops_lite.__version__.split("."))) == cacheops_lite.VERSION
@@ -53,7 +55,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_contains_every_file_of_the_package(wheel):
+def test_the_wheel_carries_every_file_of_the_package(wheel):
     """This includes Lua scripts, templates and `py.typed`."""
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info" not in name}
     there = {

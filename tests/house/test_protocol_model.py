@@ -24,7 +24,7 @@ def walk(*arguments):
         ["--readers", "", "--joined", "2", "--writers", "2", "--coarse", "3"],
     ],
 )
-def test_no_interleaving_leads_to_a_stale_read(arguments):
+def test_no_interleaving_is_stale(arguments):
     """Readers, writers of both kinds and evictions are combined in every order."""
     assert walk(*arguments).startswith("safe")
 
@@ -68,6 +68,6 @@ def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
         ["--readers", "", "--joined", "1", "--writers", "2", "--break", "late-row-level"],
     ],
 )
-def test_each_simplification_leads_to_a_stale_read(arguments):
+def test_each_simplification_is_found_stale(arguments):
     """This shows that the check can fail."""
     assert walk(*arguments).startswith("STALE")

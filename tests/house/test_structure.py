@@ -61,7 +61,7 @@ def test_modules_and_functions_are_short(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_import_from_other_wings_only_what_all_lists(path):
+def test_a_wing_is_entered_through_its_door(path):
     """The names stand in ``__all__`` of ``__init__.py``."""
     here = path.relative_to(PACKAGE).parts
     for node in ast.walk(tree_of(path)):
@@ -84,7 +84,7 @@ def door(wing: str) -> list[str]:
 
 
 @pytest.mark.parametrize("wing", WINGS)
-def test_all_of_a_wing_lists_only_names_that_other_wings_use(wing):
+def test_a_door_names_only_what_other_wings_use(wing):
     """Names that only its own modules use are left out."""
     used = set()
     for path in MODULES:
@@ -98,7 +98,7 @@ def test_all_of_a_wing_lists_only_names_that_other_wings_use(wing):
     assert set(door(wing)) == used
 
 
-def test_each_wing_has_an_import_contract():
+def test_the_wings_are_those_of_the_import_contract():
     """The contract stands in setup.cfg."""
     contract = (ROOT / "setup.cfg").read_text("utf-8")
     assert all(f"[importlinter:contract:{wing}]" in contract for wing in WINGS)

@@ -58,7 +58,7 @@ def test_a_small_predicate_is_exact(tree):
         for row in ROWS:
             if meets(row, result) and not passes(tree, row, unknown=False):
                 # Conditions are left out only if their product exceeds the limit.
-                assert sum(1 for _ in repr(tree).split("Term")) > 6
+                assert sum(1 for _ in repr(tree).split("Condition(")) > 6
 
 
 def test_contradictions_are_dropped():

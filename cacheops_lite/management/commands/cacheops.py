@@ -23,8 +23,8 @@ class Command(BaseCommand):
         explaining = commands.add_parser("explain", help="would this queryset come from the cache, and why or why not?")
         explaining.add_argument(
             "queryset",
-            help="an expression such as \"blog.Article.objects.filter(status='p')\"; it may name models by app label, and "
-            "what django.db.models has, such as Q, F and Count",
+            help="an expression such as \"blog.Article.objects.filter(status='p')\"; it may name models by app label "
+            "and what django.db.models has, such as Q, F and Count",
         )
         explaining.add_argument(
             "--operation", default="fetch", choices=sorted(ALL_OPS - {"get", "aggregate"}), help="by default fetch"
