@@ -42,7 +42,10 @@ UNMEASURED = ["tests/house", "tests/e2e", "tests/property"]
 CONTRACTS = [
     *(f"tests/reads/test_{name}.py" for name in ("queryset_read", "races")),
     *(f"tests/query/test_{name}.py" for name in ("read_set", "read_set_of_relations")),
-    *(f"tests/writes/test_{name}.py" for name in ("persistence", "bulk_persistence", "unit_of_work", "values_stored")),
+    *(
+        f"tests/writes/test_{name}.py"
+        for name in ("instance_writes", "queryset_writes", "unit_of_work", "values_stored")
+    ),
     *("tests/functions/test_decorators.py", "tests/store/test_protocol.py", "tests/orm/test_save_delete.py"),
     *("tests/schema/test_values_compared.py", "tests/property/test_directory.py", "tests/property/test_shop.py"),
     "tests/property/test_machine.py::test_no_random_history_of_the_rich_schema_leaves_a_stale_read",

@@ -1,6 +1,6 @@
 """What became of reads, and why: reasons, decisions, and who consumes them.
 
-Not here: the decisions themselves, which `reads` and `orm` make, and pages that show them (`contrib`).
+Not here: the decisions themselves, which `reads`, `query` and `orm` make.
 """
 
 from . import decisions

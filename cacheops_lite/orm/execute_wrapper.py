@@ -153,12 +153,12 @@ def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
 
 
 def _needs_transaction(unit: UnitOfWork, connection: BaseDatabaseWrapper, text: str, write: Write) -> bool:
-    """Return whether a statement in autocommit may change watched rows, and can run in a transaction instead."""
+    """Return whether a statement in autocommit may change tracked rows, and can run in a transaction instead."""
     return (
         is_active()
         and not unit.unmanaged_transaction.is_open
         and _is_registered(connection)
-        and _may_change_watched_rows(write.table, connection.alias)
+        and _may_change_tracked_rows(write.table, connection.alias)
         and is_complete_once_executed(text, connection.vendor)
         and not keeps_partial_writes(text)
     )
@@ -205,12 +205,12 @@ def _is_registered(connection: BaseDatabaseWrapper) -> bool:
     return connection.alias in connections.settings and connections[connection.alias] is connection
 
 
-def _may_change_watched_rows(table: str | None, using: str) -> bool:
+def _may_change_tracked_rows(table: str | None, using: str) -> bool:
     return table in tracked_columns() or bool(database_views.base_tables(table, using))
 
 
 def _tables_changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
-    """Return the watched tables that a write of `tables` changes as well: those behind views, and by ON DELETE CASCADE.
+    """Return the tracked tables that a write of `tables` changes as well: those behind views, and by ON DELETE CASCADE.
 
     A trigger of a view may turn a write into any other write of the tables behind it, so also into a delete.
     """
@@ -233,26 +233,26 @@ def _invalidate_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
 
 
 def _written_tables(text: str, write: Write) -> set[str]:
-    """Return the watched tables that a statement may write."""
+    """Return the tracked tables that a statement may write."""
     if write.table in tracked_columns():
         return {write.table}
     return set().union(*(_tables_written_by_part(part, write) for part in split_statements(text)))
 
 
 def _tables_written_by_part(text: str, write: Write) -> set[str]:
-    watched = tracked_columns()
+    tracked = tracked_columns()
     if may_write_any_table(text):
-        return set(watched)
+        return set(tracked)
     if write.table is not None:
         written = database_views.normalized_name(write.table)
-        named = {table for table in watched if database_views.normalized_name(table) == written}
+        named = {table for table in tracked if database_views.normalized_name(table) == written}
         # A table that no model has may be a view or a partition of one that a model has.
         is_foreign = not named and written not in map(database_views.normalized_name, known_tables())
     else:
-        named = tables_mentioned(text, watched)
+        named = tables_mentioned(text, tracked)
         has_strangers = not tables_mentioned(text, known_tables()) or bool(unknown_write_targets(text, known_tables()))
         is_foreign = writes_rows(text) and has_strangers
-    return set(watched) if is_foreign else named
+    return set(tracked) if is_foreign else named
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from ..reads import (
 from ..schema import is_tracked, is_tracked_table
 from ..signals import post_update, pre_update
 from ..utils import Patches, call_or_default
-from ..writes import bulk_persistence, is_active, persistence, unit_of_work_for, write_transaction
+from ..writes import instance_writes, is_active, queryset_writes, unit_of_work_for, write_transaction
 from .manager import ManagerMixin
 
 
@@ -107,7 +107,7 @@ class QuerySetMixin(QuerySet[Any]):
             return django.update(rows, **kwargs)
 
         return _update_with_signals(
-            clone, kwargs, lambda: bulk_persistence.update_invalidated(clone.nocache(), kwargs, perform)
+            clone, kwargs, lambda: queryset_writes.update_invalidated(clone.nocache(), kwargs, perform)
         )
 
     invalidated_update.alters_data = True  # type: ignore[attr-defined]
@@ -122,13 +122,13 @@ class QuerySetMixin(QuerySet[Any]):
         is_refused = self.query.combinator or self.query.is_sliced
         if is_refused or not is_tracked_table(model, self.db) or not is_active():
             return _update_with_signals(self, kwargs, perform)
-        return _update_with_signals(self, kwargs, lambda: bulk_persistence.update(self, kwargs, perform))
+        return _update_with_signals(self, kwargs, lambda: queryset_writes.update(self, kwargs, perform))
 
     def _raw_delete(self, using: Any) -> int:
         model: Any = self.model
         if not is_tracked_table(model, using) or not is_active():
             return django._raw_delete(self, using)
-        return bulk_persistence.delete(self, using, lambda: django._raw_delete(self, using))
+        return queryset_writes.delete(self, using, lambda: django._raw_delete(self, using))
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         updates = len(args) > 2 or kwargs.get("update_conflicts")
@@ -145,10 +145,10 @@ class QuerySetMixin(QuerySet[Any]):
                 # It is not known which rows were updated.  With ``ignore_conflicts`` MariaDB and MySQL also change
                 # values that do not fit; not in many-to-many tables, whose values are keys of other rows.
                 return django.bulk_create(self, objs, *args, **kwargs)
-            before = persistence.values_before_insert(self.model, objs)
+            before = instance_writes.values_before_insert(self.model, objs)
             with unit_of_work_for(using).claiming("insert", self.model._meta.db_table):
                 created = django.bulk_create(self, objs, *args, **kwargs)
-            persistence.record_bulk_create(self.model, created, using, before)
+            instance_writes.record_bulk_create(self.model, created, using, before)
         return created
 
     def clone(self) -> QuerySet[Any]:

@@ -123,13 +123,13 @@ def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, usi
         tables = {table if isinstance(table, str) else table._meta.db_table for table in given}
     # Without the tables behind views the query is not cached, but that is no error in the settings.
     behind = base_tables_of(tables, using) if is_catalog_known(using) else set()
-    if unwatched := (tables | behind) - set(tracked_columns()):
-        raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(unwatched))}")
+    if untracked := (tables | behind) - set(tracked_columns()):
+        raise ImproperlyConfigured(f"{where}: no profile covers the tables {', '.join(sorted(untracked))}")
     return frozenset(tables)
 
 
 def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
-    """Return where the rows of a raw query are cached, None if it reads a table that is not watched."""
+    """Return where the rows of a raw query are cached, None if it reads a table that is not tracked."""
     using = queryset.db
     found = policy.tables | base_tables_of(policy.tables, using)
     if not found <= tracked_columns().keys():

@@ -29,10 +29,10 @@ from ..writes import (
     attnames_to_read,
     has_key,
     instance_values,
+    instance_writes,
     is_active,
     is_surely_new,
     lock_for_collected_delete,
-    persistence,
     read_after_save,
     read_before_image,
     record_write,
@@ -161,7 +161,9 @@ class SaveOperation:
         returned = attnames_returned(instance, before) if is_compared else ()
         unreliable = [*forgotten, *attnames_replaced(instance, before), *returned]
         read_values = read_after_save(instance, using, unreliable)
-        persistence.record_save(instance, before_image, read_values, not updated, names, using, forgotten, unreliable)
+        instance_writes.record_save(
+            instance, before_image, read_values, not updated, names, using, forgotten, unreliable
+        )
         self.is_recorded = True
         self.end(not updated)
 
@@ -238,13 +240,13 @@ def _save_table(
 def delete(self: Collector) -> Any:
     """Replace `Collector.delete`: read the rows in bulk before they are deleted, and record them."""
     original = _patches.original(Collector, "delete")
-    watched = [model for model in self.data if is_tracked_table(model, self.using)]
-    if not watched or not is_active():
+    tracked = [model for model in self.data if is_tracked_table(model, self.using)]
+    if not tracked or not is_active():
         return original(self)
     using = self.using
     # By model what the delete changes, and the values of the instances for ``cache_invalidated``.
     found: list[tuple[type[Model], WriteSet, list[dict[str, Any]]]] = []
-    reads = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in watched}
+    reads = {model: partial(_read_before_delete, found, model, self.data[model], using) for model in tracked}
     scope = DeleteScope(reads)
     with write_transaction(using), unit_of_work_for(using).open_scope(scope):
         error_boundary.call_or_default(

@@ -1,4 +1,4 @@
-"""Signal receivers for watched models: saves, and deletes whose signals the application sends itself."""
+"""Signal receivers for tracked models: saves, and deletes whose signals the application sends itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..conf import model_profile, on_change
 from ..schema import all_tracked_models, is_table, is_tracked
 from ..store import WriteSet
 from ..utils import Patches, error_boundary
-from ..writes import is_active, persistence, record_write, table_names, unit_of_work_for, unwrap_lazy
+from ..writes import instance_writes, is_active, record_write, table_names, unit_of_work_for, unwrap_lazy
 from . import save_delete
 
 logger = logging.getLogger("cacheops_lite")
@@ -30,7 +30,7 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Connect receivers for all watched models, later ones included."""
+    """Connect receivers for all tracked models, later ones included."""
     global _installed
     uninstall()
     _installed = True
@@ -96,7 +96,7 @@ def after_save(sender: type[Model], instance: Model, created: bool, using: str, 
     instance = unwrap_lazy(instance)
     operation = save_delete.current_save(instance)
     if (operation is None or not operation.is_recorded) and is_active():
-        persistence.record_save(instance, None, {}, created, kwargs.get("update_fields"), using)
+        instance_writes.record_save(instance, None, {}, created, kwargs.get("update_fields"), using)
     _cache_on_save(instance, using)
 
 
@@ -138,7 +138,7 @@ def after_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any
     """Record a delete whose signal the application sent itself; `save_delete` records the others."""
     instance = unwrap_lazy(instance)
     if is_active() and not save_delete.is_being_deleted(instance, using):
-        persistence.record_delete(instance, using)
+        instance_writes.record_delete(instance, using)
 
 
 # `save_delete` ignores this receiver when it decides whether rows must be deleted one by one.

@@ -1,7 +1,8 @@
 """From a Django query to its cache key and dependencies: conditions of the WHERE tree, the read set, the fingerprint,
 the query plan, and the rows of a result (captured, replayed, hydrated).
 
-Not here: whether a query may be cached now, and the read itself (`reads`).
+A query whose content keeps it from being cached, such as a join to a table without a profile, is refused here
+(`read_set` raises `Uncacheable`).  Not here: whether profile and transaction allow caching, and the read (`reads`).
 """
 
 from . import compiler, plan_cache, row_dependencies, row_recorder

@@ -55,12 +55,12 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
         hidden |= {Dependency(table, (), None) for table in named}
     tables = {dependency.table for dependency in found | hidden}
     hidden |= {Dependency(table, (), None) for table in base_tables_of(tables, walk.compiler.using)}
-    watched = tracked_columns()
-    if unwatched := {dependency.table for dependency in found | hidden} - set(watched):
-        raise Uncacheable(Reason.TABLE_WITHOUT_PROFILE, f"no profile covers {models_of(unwatched)}")
+    tracked = tracked_columns()
+    if untracked := {dependency.table for dependency in found | hidden} - set(tracked):
+        raise Uncacheable(Reason.TABLE_WITHOUT_PROFILE, f"no profile covers {models_of(untracked)}")
 
     def with_known_columns(dependencies: Iterable[Dependency]) -> set[Dependency]:
-        return {_with_known_columns(dependency, watched[dependency.table]) for dependency in dependencies}
+        return {_with_known_columns(dependency, tracked[dependency.table]) for dependency in dependencies}
 
     walk.dependencies_by_alias = {
         alias: with_known_columns(dependencies & found) for alias, dependencies in walk.dependencies_by_alias.items()
@@ -70,7 +70,7 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
 
 
 def _with_known_columns(dependency: Dependency, columns: frozenset[str]) -> Dependency:
-    """Return the dependency, on any column (None) if it reads all watched columns of its table."""
+    """Return the dependency, on any column (None) if it reads all tracked columns of its table."""
     if dependency.columns is None or not columns <= set(dependency.columns):
         return dependency
     return dependency._replace(columns=None)

@@ -1,4 +1,7 @@
-"""Decide whether and how reads of a queryset are cached."""
+"""Decide whether and how reads of a queryset are cached, by its profile and transaction.
+
+What a query contains can keep it from being cached as well: `query.read_set` decides that.
+"""
 
 from __future__ import annotations
 

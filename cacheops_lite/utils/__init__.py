@@ -1,6 +1,6 @@
 """General helpers: a bounded LRU map, fork hooks, reversible monkeypatches, HTML whitespace, and the error boundary.
 
-Not here: anything that knows Django's ORM, Redis or the settings.
+Not here: anything that knows Django's ORM, Redis or the settings, except their exceptions (`error_boundary`).
 """
 
 from . import error_boundary

@@ -4,7 +4,7 @@ statements, the unit of work of a transaction, manual invalidation.
 Not here: the hooks into Django that notice writes (`orm`) and the Lua scripts that invalidate (`store`).
 """
 
-from . import bulk_persistence, persistence, unit_of_work
+from . import instance_writes, queryset_writes, unit_of_work
 from .before_image import (
     BeforeImage,
     ReturningUpdate,
@@ -14,9 +14,9 @@ from .before_image import (
     read_after_save,
     read_before_image,
 )
-from .bulk_persistence import lock_for_collected_delete
 from .manual import invalidate_all, invalidate_model, invalidate_obj, is_active, no_invalidation, record_write
 from .operation_scope import DeleteScope, SaveScope
+from .queryset_writes import lock_for_collected_delete
 from .row_images import (
     attnames_replaced,
     attnames_returned,
@@ -39,9 +39,9 @@ __all__ = [
     "attnames_replaced",
     "attnames_returned",
     "attnames_to_read",
-    "bulk_persistence",
     "has_key",
     "instance_values",
+    "instance_writes",
     "invalidate_all",
     "invalidate_model",
     "invalidate_obj",
@@ -51,7 +51,7 @@ __all__ = [
     "lock_for_collected_delete",
     "may_fill",
     "no_invalidation",
-    "persistence",
+    "queryset_writes",
     "read_after_save",
     "read_before_image",
     "record_write",

@@ -11,7 +11,7 @@ from cacheops_lite.query import compiler, join_tree, query_walk, read_set, row_d
 from cacheops_lite.schema import database_views
 from cacheops_lite.store import invalidator
 from cacheops_lite.store.write_set import Change
-from cacheops_lite.writes import bulk_persistence, persistence, unit_of_work
+from cacheops_lite.writes import instance_writes, queryset_writes, unit_of_work
 from tests.property import machine
 from tests.property.differential import Figures
 from tests.property.reads import (
@@ -43,13 +43,13 @@ def test_no_random_history_of_the_rich_schema_leaves_a_stale_read(populated, cap
 
 def no_saves_of_items(monkeypatch):
     """Saves of one model go by unnoticed."""
-    saved = persistence.record_save
+    saved = instance_writes.record_save
 
     def broken(instance, *args):
         if instance._meta.model_name != "item":
             saved(instance, *args)
 
-    monkeypatch.setattr(persistence, "record_save", broken)
+    monkeypatch.setattr(instance_writes, "record_save", broken)
 
 
 def no_new_images(monkeypatch):
@@ -75,12 +75,12 @@ def no_guard(monkeypatch):
 
 def no_bulk_inserts(monkeypatch):
     """Rows that are inserted in bulk, such as links of a many-to-many relation, go by unnoticed."""
-    monkeypatch.setattr(persistence, "record_bulk_create", lambda *args: None)
+    monkeypatch.setattr(instance_writes, "record_bulk_create", lambda *args: None)
 
 
 def no_mass_writes(monkeypatch):
     """Rows that one statement updates or deletes go by unnoticed."""
-    monkeypatch.setattr(bulk_persistence, "record_write", lambda *args, **kwargs: None)
+    monkeypatch.setattr(queryset_writes, "record_write", lambda *args, **kwargs: None)
 
 
 def no_joins(monkeypatch):

@@ -11,7 +11,7 @@ from cacheops_lite.orm import save_delete
 from cacheops_lite.query.row_recorder import Capture
 from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidator, protocol
-from cacheops_lite.writes import bulk_persistence
+from cacheops_lite.writes import queryset_writes
 from tests.shop.models import Label, Product, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -208,7 +208,7 @@ def test_a_row_that_starts_to_match_a_bulk_write_after_its_before_image_read_is_
     subjects = lambda: list(Ticket.objects.filter(pk=late.pk).values_list("subject", flat=True))
     assert subjects() == ["stay"]
     writer = Steps(lambda: write(Ticket.objects.filter(subject="go")))
-    stop(bulk_persistence, "_locked_rows", writer, after=True)
+    stop(queryset_writes, "_locked_rows", writer, after=True)
     writer.run_to_point()
     # The lock on other rows does not prevent this change.
     late.subject = "go"

@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from cacheops_lite.signals import cache_invalidated, post_update, pre_update
 from cacheops_lite.store import dependency_index
-from cacheops_lite.writes import persistence
+from cacheops_lite.writes import instance_writes
 from cacheops_lite.writes.row_images import Image, instance_values, tables_of
 from tests.conftest import counted_reads
 from tests.rich.models import Item, Sample
@@ -114,7 +114,7 @@ def test_an_update_of_what_nobody_reads_reads_nothing(shop, queries):
 
 def test_an_update_of_very_many_rows_drops_the_table(shop, monkeypatch):
     """Instead of reading them."""
-    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 4)
+    monkeypatch.setattr("cacheops_lite.writes.queryset_writes.MAX_CHANGES_PER_TABLE", 4)
     pens, inks = shop
     assert (
         kept([views(pens), views(inks)], lambda: Product.objects.filter(category=pens).update(views=1)) == [False] * 2
@@ -431,10 +431,10 @@ def test_what_is_told_of_many_rows_is_what_their_images_tell():
                 columns = [column for column in (first, second) if column]
                 told = {"&".join(f"{c}={found[c]}" for c in columns) for found in images if set(columns) <= set(found)}
                 is_told = all(set(columns) <= set(found) for found in images)
-                assert persistence._conditions_met(table, [",".join(columns)], rows, "sqlite") == (
+                assert instance_writes._conditions_met(table, [",".join(columns)], rows, "sqlite") == (
                     {",".join(columns): told} if is_told else {}
                 )
-            assert persistence._conditions_met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
+            assert instance_writes._conditions_met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
 
 
 def test_receivers_for_one_model_hear_of_its_mass_writes(shop):

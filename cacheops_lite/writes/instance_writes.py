@@ -1,4 +1,4 @@
-"""Record what saves, inserts and deletes of instances changed, as write sets."""
+"""Record what saves, ``bulk_create()`` and deletes of instances changed, as write sets."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def record_bulk_create(
     if required is None or any(map(attnames_replaced, instances, before)):
         record_write(model, using, WriteSet(tables=table_names(model)))
         return
-    arrivals = error_boundary.call_or_default(
+    inserted = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
         lambda: [
             InsertedRows(table.name, _conditions_met(table, required.shapes[table.name], instances, vendor))
@@ -124,10 +124,10 @@ def record_bulk_create(
         ],
         None,
     )
-    if arrivals is None:
+    if inserted is None:
         record_write(model, using, WriteSet(tables=table_names(model)))
         return
-    write_set = WriteSet(changes=[*arrivals] if instances else [])
+    write_set = WriteSet(changes=[*inserted] if instances else [])
     has_receivers = cache_invalidated.has_listeners(model._meta.concrete_model)
     record_write(model, using, write_set, *(map(instance_values, instances) if has_receivers else ()))
 
@@ -135,7 +135,7 @@ def record_bulk_create(
 def _conditions_met(
     table: Table, shapes: Collection[str], instances: Sequence[Model], vendor: str
 ) -> dict[str, set[str]]:
-    """Return, by shape, the joined conditions that the instances' rows meet.
+    """Return, by shape, the conditions that the instances' rows meet, each as a text like ``a=1&b=2``.
 
     Shapes with a column whose token is unknown for some instance are left out.
     """

@@ -401,7 +401,7 @@ def test_invalidated_update_takes_rows_with_composite_keys(is_hit):
 
 def test_invalidated_update_of_very_many_rows_drops_the_table(monkeypatch):
     """Instead of reading them all twice."""
-    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 1)
+    monkeypatch.setattr("cacheops_lite.writes.queryset_writes.MAX_CHANGES_PER_TABLE", 1)
     count = lambda: Product.objects.filter(views=5).count()
     assert count() == 0
     assert Product.objects.invalidated_update(views=5) == 2
