@@ -117,4 +117,6 @@ def _why_not(queryset: Any, op: str, policy: CachePolicy | None) -> Bypass:
         return _BYPASSES[policy.bypass_reason]
     if op not in policy.ops:
         return _BYPASSES[Reason.OPERATION_NOT_IN_OPS]
+    if queryset.query.select_for_update:
+        return _BYPASSES[Reason.SELECT_FOR_UPDATE]
     return _BYPASSES[Reason.FOR_WRITE if queryset._for_write else Reason.DISABLED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
 
 from django.db.models import QuerySet
@@ -11,7 +12,7 @@ from django.db.models import QuerySet
 from ..conf import ALL_OPS
 from ..observe import Bypass, Outcome, Reason
 from ..query import compiler
-from ..schema import Dependency
+from ..schema import INDETERMINATE, INEXACT, NULL, Dependency
 from ..store import call_or_default, invalidator, protocol
 from ..writes import unit_of_work_for
 from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
@@ -171,6 +172,16 @@ def _profile_in_words(policy: CachePolicy | None) -> str:
 
 def _dependency_in_words(dependency: Dependency, is_row_level: bool = False) -> str:
     columns = "" if dependency.columns is None else f" (columns {', '.join(dependency.columns) or 'none'})"
-    where = " and ".join(f"{column} = {token}" for column, token in dependency.conditions)
+    where = " and ".join(starmap(_condition_in_words, dependency.conditions))
     rows = "the joined rows of the result" if is_row_level else f"rows where {where}" if where else "any row"
     return f"{dependency.table}: {rows}{columns}"
+
+
+def _condition_in_words(column: str, token: str) -> str:
+    if token == NULL:
+        return f"{column} is NULL"
+    if token == INDETERMINATE:
+        return f"{column} is a value that the database compares in ways of its own"
+    if token.startswith(INEXACT):
+        return f"{column} equals {token.removeprefix(INEXACT)} for the database"
+    return f"{column} = {token}"
