@@ -296,7 +296,7 @@ def test_a_command_for_a_closed_connection_is_sent_by_redis_py(client):
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_scripts_sent_without_waiting_are_loaded_again(store_of_its_own, monkeypatch, is_plain):
+def test_scripts_sent_without_waiting_are_loaded_again(separate_store, monkeypatch, is_plain):
     """The call that finds no script on the server is lost, the next one is not; with waiting, no call is lost."""
     monkeypatch.setattr(redis_connection, "ENABLED", is_plain)
     monkeypatch.setattr(cacheops_redis, "_direct_client", None)
@@ -304,13 +304,13 @@ def test_scripts_sent_without_waiting_are_loaded_again(store_of_its_own, monkeyp
     send_script("release", [lock], lines)
     get_client().script_flush()
     for _ in range(3 if is_plain else 1):
-        store_of_its_own.set(lock, "token")
+        separate_store.set(lock, "token")
         send_script("release", [lock], lines)
         execute("ECHO", "this settles it")
-    assert not store_of_its_own.exists(lock)
+    assert not separate_store.exists(lock)
 
 
-def test_scripts_are_loaded_again_after_a_script_flush(store_of_its_own):
+def test_scripts_are_loaded_again_after_a_script_flush(separate_store):
     """The server also has no scripts after a restart."""
     for _ in range(2):
         assert run_script("release", ["wire"], ["token"]) == 0
