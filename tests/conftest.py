@@ -1,4 +1,4 @@
-"""Fixtures: the store in both modes and on both kinds of Redis, and a header that says what a run is on."""
+"""Fixtures: the store in both modes and on both kinds of Redis, and a header that names the services of the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLAVOURS = {
 }
 MODES = {"sets": {"CACHEOPS_INSIDEOUT": False}, "insideout": {"CACHEOPS_INSIDEOUT": True}}
 STORES = [f"{flavour}-{mode}" for flavour in FLAVOURS for mode in MODES]
-# Some of them will do where the same tests run elsewhere on all.
+# TEST_STORES selects some of them, for runs whose tests use all stores elsewhere.
 STORES = [store for store in STORES if store in os.environ.get("TEST_STORES", " ".join(STORES)).split()]
 
 
@@ -44,7 +44,7 @@ def pytest_report_header(config):
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
-    """The test databases, whose tables are emptied fast after each test."""
+    """Create the test databases, whose tables are emptied without TRUNCATE after each test."""
     with django_db_blocker.unblock():
         for each in connections.all():
             if not each.settings_dict["TEST"].get("MIRROR"):
@@ -52,14 +52,14 @@ def django_db_setup(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged_before():
-    """What is logged once per call site is logged again in each test."""
+def forget_logged_call_sites():
+    """Log again in each test what is logged once per call site."""
     error_boundary._reported.clear()
 
 
 @pytest.fixture(params=STORES)
 def store(request):
-    """An empty store of each kind; skipped for want of Redis on a laptop, failed in CI."""
+    """An empty store of each kind; without Redis it skips the test on a laptop and fails in CI."""
     flavour, mode = request.param.split("-")
     if flavour == "redis" and not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
@@ -71,8 +71,8 @@ def store(request):
 
 
 @pytest.fixture
-def store_of_its_own(store):
-    """On a server that no other run uses, for tests that change all of it: others would lose what they sent."""
+def separate_store(store):
+    """A store on a server of its own, for tests that change the whole server: other runs would lose their commands."""
     if isinstance(store, FakeRedis):
         yield store
         return
@@ -83,7 +83,7 @@ def store_of_its_own(store):
 @pytest.fixture
 def populated(store):
     """The first rows of random histories."""
-    # The models are not there when this file is read.
+    # The models are not loaded when this file is imported.
     from tests.property import population
 
     population.populate()
@@ -100,7 +100,7 @@ def cache(request, tmp_path):
 
 @contextmanager
 def cache_of_kind(kind, tmp_path):
-    """An empty cache, in Redis, the embedded one or files."""
+    """Yield an empty cache: in Redis, in the embedded Redis or in files."""
     if kind == "file":
         yield FileCache(tmp_path / "cache")
         return
@@ -113,7 +113,7 @@ def cache_of_kind(kind, tmp_path):
 
 
 def in_thread(function):
-    """Run in another thread, with connections of its own."""
+    """Call `function` in another thread with its own connections, and return its result."""
     result = []
 
     def run():
@@ -166,14 +166,14 @@ def counted_reads():
 
 @pytest.fixture
 def reads():
-    """Hits and misses since the test began."""
+    """Count hits and misses from the beginning of the test."""
     with counted_reads() as counted:
         yield counted
 
 
 @pytest.fixture
 def is_hit():
-    """Tells whether a callable's reads all come from the cache."""
+    """Return a function that returns whether all reads of a callable are hits."""
 
     def check(read):
         with counted_reads() as counted:
@@ -186,5 +186,5 @@ def is_hit():
 
 @pytest.fixture
 def queries():
-    """Counts SQL queries: ``with queries() as found: ...; len(found)``."""
+    """Capture SQL queries: ``with queries() as found: ...; len(found)``."""
     return lambda: CaptureQueriesContext(connection)

@@ -1,4 +1,4 @@
-"""What is put in place can be taken away again, and is put in place once."""
+"""Installation patches Django once, and uninstallation restores it."""
 
 from inspect import isfunction
 
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def without():
-    """Django as it is by itself, for the time of a test."""
+def uninstalled():
+    """Uninstall the package for the time of a test."""
     apps.uninstall()
     yield
     apps.install()
 
 
-def test_uninstalling_leaves_django_as_it_was(store, without, reads):
-    """No method, receiver or wrapper of ours is left."""
+def test_uninstalling_restores_django(store, uninstalled, reads):
+    """No method, receiver or wrapper of the package is left."""
     assert not hasattr(QuerySet, "cache")
     assert not hasattr(BaseManager, "nocache")
     assert QuerySet.count.__module__ == QuerySet._fetch_all.__module__ == "django.db.models.query"
@@ -45,8 +45,8 @@ def test_uninstalling_leaves_django_as_it_was(store, without, reads):
     assert (reads.hits, reads.misses) == (0, 0)
 
 
-def test_functions_may_be_decorated_before_the_app_is_there(store, without):
-    """As in modules that are imported on the way."""
+def test_functions_may_be_decorated_before_the_app_is_installed(store, uninstalled):
+    """This happens in modules that are imported before the app is ready."""
     called = []
 
     @cached_as(Label.objects.filter(text="x"), timeout=60)
@@ -60,8 +60,7 @@ def test_functions_may_be_decorated_before_the_app_is_there(store, without):
     assert count() == 2
 
 
-def test_installing_twice_is_as_installing_once(store, is_hit):
-    """Idempotent, step by step."""
+def test_installing_is_idempotent(store, is_hit):
     before = (
         len(post_save.receivers),
         connection.execute_wrappers.count(execute_wrapper.statement_guard),
@@ -75,7 +74,7 @@ def test_installing_twice_is_as_installing_once(store, is_hit):
 
 
 def test_querysets_and_managers_get_exactly_the_documented_methods():
-    """And what is patched of Django's own is on this list."""
+    """The lists also contain the patched methods of Django."""
     assert queryset.patches.replaced_names(BaseManager) == {
         *("cache", "nocache", "explain_cache", "inplace", "invalidated_update")
     }
@@ -84,7 +83,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
         *("_clone", "_fetch_all", "count", "exists", "aggregate", "get", "first", "last", "in_bulk"),
         *("iterator", "aiterator"),
         *("bulk_create", "update", "_raw_delete"),
-        # Defaults of ours.
+        # Defaults of the package.
         *("_cacheops_policy", "_cacheops_cloning", "_cacheops_capture"),
     }
 
@@ -102,7 +101,7 @@ def test_querysets_and_managers_get_exactly_the_documented_methods():
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
 def test_replaced_methods_keep_django_s_docstrings(patches, owner):
-    """Which help() and IDEs show to the application's developers."""
+    """`help()` and IDEs show them."""
     replaced = {name: patches.original(owner, name) for name in patches.replaced_names(owner)}
     documented = {name: original.__doc__ for name, original in replaced.items() if isfunction(original)}
     assert documented
@@ -119,12 +118,11 @@ def test_replaced_methods_keep_django_s_docstrings(patches, owner):
     ],
 )
 def test_public_methods_of_querysets_are_documented(name):
-    """No method lost its docstring."""
     assert getattr(QuerySet, name).__doc__
 
 
 def test_managers_get_no_methods_that_need_a_queryset():
-    """Django copies the methods of a queryset class to its managers: not ``clone`` and ``cloning``."""
+    """Django copies the methods of a queryset class to its managers, but not ``clone`` and ``cloning``."""
     assert not {"clone", "cloning"} & set(BaseManager._get_queryset_methods(QuerySet))
 
     class LabelQuerySet(QuerySet):
@@ -143,8 +141,8 @@ def test_managers_get_no_methods_that_need_a_queryset():
     assert labels.clone() is not labels
 
 
-def test_managers_steer_caching_too(store, is_hit, reads):
-    """For all objects."""
+def test_managers_have_the_caching_methods(store, is_hit, reads):
+    """They apply to all objects."""
     list(Label.objects.nocache())
     assert reads.misses == 0
     list(Label.objects.cache(timeout=5))
@@ -153,8 +151,8 @@ def test_managers_steer_caching_too(store, is_hit, reads):
     assert labels.filter(text="x") is labels
 
 
-def test_relatives_of_a_model_with_a_profile_are_watched(settings):
-    """Those that share its rows, and the many-to-many tables around it."""
+def test_relatives_of_a_model_with_a_profile_are_tracked(settings):
+    """Relatives share its rows or are its many-to-many tables."""
     settings.CACHEOPS = {"shop.customer": {"timeout": 5}, "shop.product": {"timeout": 5}}
     assert is_tracked(Person)
     assert is_tracked(VisibleProduct)
@@ -168,8 +166,8 @@ def test_relatives_of_a_model_with_a_profile_are_watched(settings):
 
 
 @isolate_apps("tests.shop")
-def test_models_that_are_defined_later_are_followed_too():
-    """Such as those made at run time."""
+def test_models_that_are_defined_later_are_tracked():
+    """They may be defined at run time."""
 
     class Late(models.Model):
         class Meta:
@@ -180,7 +178,7 @@ def test_models_that_are_defined_later_are_followed_too():
         signal.disconnect(sender=Late, dispatch_uid="cacheops_lite")
 
 
-def test_abstract_models_are_not_watched():
+def test_abstract_models_are_not_tracked():
     """They have no rows."""
 
     class Base(models.Model):
@@ -191,8 +189,8 @@ def test_abstract_models_are_not_watched():
     assert not is_tracked(Base)
 
 
-def test_what_is_watched_follows_the_apps_that_are_installed(settings):
-    """Tests may take some away for a while."""
+def test_tracked_models_follow_installed_apps(settings):
+    """Tests may remove apps temporarily."""
     fewer = [app for app in settings.INSTALLED_APPS if app != "tests.shop"]
     with override_settings(INSTALLED_APPS=fewer):
         assert "shop_label" not in tracked_models.tracked_columns()

@@ -1,4 +1,4 @@
-"""System checks name what is wrong with the settings, and ask neither Redis nor a database."""
+"""System checks name wrong settings, and connect neither to Redis nor to a database."""
 
 import io
 import re
@@ -24,8 +24,8 @@ ROOT = Path(checks.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def disconnected(monkeypatch):
-    """Whoever connects to anything fails."""
+def no_connections(monkeypatch):
+    """Fail on every attempt to connect."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("a check connects")
@@ -34,21 +34,21 @@ def disconnected(monkeypatch):
     monkeypatch.setattr(store_client, "_make_client", refuse)
 
 
-def found(**overrides):
-    """What the checks say of the tests' settings with some overridden."""
-    return [each for each in found_with_infos(**overrides) if each.level >= WARNING]
+def run_checks_with(**overrides):
+    """Return the problems that the checks find with the settings of the tests and these overrides."""
+    return [each for each in run_checks_and_hints_with(**overrides) if each.level >= WARNING]
 
 
-def found_with_infos(**overrides):
+def run_checks_and_hints_with(**overrides):
     with override_settings(**overrides):
         return run_checks(tags=["cacheops_lite"])
 
 
-def entry(name="shop.product", **options):
+def profile_setting(name="shop.product", **options):
     return {"CACHEOPS": {name: {"timeout": 5, **options}}}
 
 
-class Silent:
+class WithoutDumps:
     dumps = None
 
 
@@ -56,7 +56,7 @@ def client(url):
     pass
 
 
-WRONG = [
+WRONG_SETTINGS = [
     ({"CACHEOPS_REDIS": "redis://h", "CACHEOPS_SENTINEL": {"locations": [("h", 1)], "service_name": "m"}}, "E001"),
     ({"CACHEOPS_REDIS": 6379}, "E002", "should be a dict or a URL, not 6379", ""),
     ({"CACHEOPS_REDIS": "localhost:6379"}, "E002", "not a URL of a Redis", ""),
@@ -70,33 +70,33 @@ WRONG = [
     ({"CACHEOPS_CLIENT_CLASS": "no.such.Class"}, "E004", "'no.such.Class' can't be imported", ""),
     ({"CACHEOPS_CLIENT_CLASS": 5}, "E004", "a class or its path, not 5", ""),
     ({"CACHEOPS_SERIALIZER": "no.such.module"}, "E005", "'no.such.module' can't be imported", ""),
-    ({"CACHEOPS_SERIALIZER": Silent}, "E005", r"should have dumps\(\) and loads\(\)", ""),
+    ({"CACHEOPS_SERIALIZER": WithoutDumps}, "E005", r"should have dumps\(\) and loads\(\)", ""),
     ({"CACHEOPS_LONG_DISJUNCTION": "8"}, "E006", "whole number, not '8'", ""),
     ({"CACHEOPS_LONG_DISJUNCTION": True}, "E006", "whole number, not True", ""),
     ({"CACHEOPS_SKIP_FIELDS": "FileField"}, "E007", "not 'FileField'", ""),
     ({"CACHEOPS_SKIP_FIELDS": [5]}, "E007", "internal types or classes", ""),
-    (entry(cache_on_save="skuu"), "E008", "'skuu', which is not a field", "'sku'"),
-    (entry(cache_on_save="labels"), "E008", "'labels', which is not a field", ""),
-    (entry("shop.label", cache_on_save="products"), "E008", "'products', which is not a field", ""),
-    (entry(cache_on_save=5), "E008", "5, which is not a field", "True for the primary key"),
-    (entry(timeuot=6), "W001", "'shop.product' has an unknown option 'timeuot'", "'timeout'"),
+    (profile_setting(cache_on_save="skuu"), "E008", "'skuu', which is not a field", "'sku'"),
+    (profile_setting(cache_on_save="labels"), "E008", "'labels', which is not a field", ""),
+    (profile_setting("shop.label", cache_on_save="products"), "E008", "'products', which is not a field", ""),
+    (profile_setting(cache_on_save=5), "E008", "5, which is not a field", "True for the primary key"),
+    (profile_setting(timeuot=6), "W001", "'shop.product' has an unknown option 'timeuot'", "'timeout'"),
     ({"CACHEOPS_DEFAULTS": {"timeout": 6, "locks": True}}, "W001", "CACHEOPS_DEFAULTS has .* 'locks'", "'lock'"),
     ({"CACHEOPS_SERIALISER": "pickle"}, "W002", "CACHEOPS_SERIALISER is not a setting", "CACHEOPS_SERIALIZER"),
     ({"CACHEOPS_ZZZ": 1}, "W002", "CACHEOPS_ZZZ is not a setting", "Remove it"),
-    (entry("shop.prodct"), "W003", "'shop.prodct' names no installed model", "'shop.product'"),
-    (entry("shopp.*"), "W003", "'shopp.*' names no installed model", r"'shop\.\*'"),
-    (entry("*.product"), "W003", "names no installed model", ""),
+    (profile_setting("shop.prodct"), "W003", "'shop.prodct' names no installed model", "'shop.product'"),
+    (profile_setting("shopp.*"), "W003", "'shopp.*' names no installed model", r"'shop\.\*'"),
+    (profile_setting("*.product"), "W003", "names no installed model", ""),
     ({"CACHEOPS": {"shop.prodct": None}}, "W003", "names no installed model", "'shop.product'"),
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong[1])
-def test_what_is_wrong_is_named(wrong):
-    """By its id, with the value that is wrong and, where there is one, the nearest that would be right."""
+@pytest.mark.parametrize("wrong", WRONG_SETTINGS, ids=lambda wrong: wrong[1])
+def test_each_wrong_setting_is_reported_with_its_id(wrong):
+    """The message has the wrong value, and the hint has the nearest valid one if there is one."""
     overrides, id, *texts = wrong
     if "CACHEOPS_CLIENT_CLASS" not in overrides:
         overrides = {**overrides, "CACHEOPS_CLIENT_CLASS": None}
-    (message,) = found(**overrides)
+    (message,) = run_checks_with(**overrides)
     assert message.id == f"cacheops_lite.{id}"
     if texts:
         said, hint = texts
@@ -104,15 +104,15 @@ def test_what_is_wrong_is_named(wrong):
         assert re.search(hint, message.hint)
 
 
-RIGHT = [
+VALID_SETTINGS = [
     {},
     {"CACHEOPS": {}, "CACHEOPS_DEFAULTS": {}},
     {"CACHEOPS": {"*.*": {"timeout": 5}, "Shop.Product": None, "shop.product_labels": {"timeout": 5}}},
-    entry(ops="all", lock=True, local_get=True, cache_on_save=True, db_agnostic=False),
-    entry(cache_on_save="sku"),
-    entry(cache_on_save="pk"),
-    entry(cache_on_save="category"),
-    entry("shop.customer", cache_on_save="name"),
+    profile_setting(ops="all", lock=True, local_get=True, cache_on_save=True, db_agnostic=False),
+    profile_setting(cache_on_save="sku"),
+    profile_setting(cache_on_save="pk"),
+    profile_setting(cache_on_save="category"),
+    profile_setting("shop.customer", cache_on_save="name"),
     {"CACHEOPS_REDIS": {"host": "h", "db": 1, "unix_socket_path": ""}, "CACHEOPS_CLIENT_CLASS": None},
     {"CACHEOPS_REDIS": "unix:///socket?db=1", "CACHEOPS_CLIENT_CLASS": "redis.Redis"},
     {"CACHEOPS_REDIS": "other://h", "CACHEOPS_CLIENT_CLASS": client},
@@ -123,15 +123,15 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize("overrides", RIGHT)
-def test_what_is_right_is_not_complained_about(overrides):
-    """Whatever form it has."""
-    assert found(**overrides) == []
+@pytest.mark.parametrize("overrides", VALID_SETTINGS)
+def test_valid_settings_are_not_reported(overrides):
+    """This applies to all accepted forms."""
+    assert run_checks_with(**overrides) == []
 
 
-def test_a_profile_of_a_swapped_model_has_no_effect(monkeypatch):
-    """It has no rows, so nobody follows its writes."""
-    with override_settings(**entry("shop.label")), monkeypatch.context() as patch:
+def test_a_profile_of_a_swapped_model_is_reported(monkeypatch):
+    """A swapped model has no rows, so its writes are not tracked."""
+    with override_settings(**profile_setting("shop.label")), monkeypatch.context() as patch:
         patch.setitem(Label._meta.__dict__, "swapped", "shop.Category")
         tracked_models.clear_caches()
         (message,) = run_checks(tags=["cacheops_lite"])
@@ -140,44 +140,44 @@ def test_a_profile_of_a_swapped_model_has_no_effect(monkeypatch):
 
 
 @pytest.mark.parametrize(("app", "id"), [("cacheops", "E009"), ("cachalot", "W005")])
-def test_another_app_that_caches_querysets_is_named(tmp_path, monkeypatch, app, id):
-    """Two that patch querysets are an error, one beside another a warning."""
+def test_another_app_that_caches_querysets_is_reported(tmp_path, monkeypatch, app, id):
+    """An app that also patches querysets is an error; any other app that caches them is a warning."""
     (tmp_path / app).mkdir()
     (tmp_path / app / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     with modify_settings(INSTALLED_APPS={"append": app}):
-        (message,) = found()
+        (message,) = run_checks_with()
     sys.modules.pop(app)
     assert message.id == f"cacheops_lite.{id}"
 
 
-def test_the_command_fails_for_errors_and_warns_of_the_rest():
-    """Both with their ids."""
+def test_the_check_command_fails_for_errors_and_prints_warnings():
+    """Both have their ids."""
     with (
         override_settings(CACHEOPS_LONG_DISJUNCTION=None),
         pytest.raises(SystemCheckError, match=r"cacheops_lite\.E006"),
     ):
         call_command("check", tags=["cacheops_lite"])
     err = io.StringIO()
-    with override_settings(**entry(timeuot=6)):
+    with override_settings(**profile_setting(timeuot=6)):
         call_command("check", tags=["cacheops_lite"], stderr=err)
     assert "(cacheops_lite.W001)" in err.getvalue()
     assert "Did you mean 'timeout'?" in err.getvalue()
 
 
-NONSENSE = [
+INVALID_PROFILES = [
     ({"CACHEOPS": ["shop.product"]}, "CACHEOPS should be a dict, not ['shop.product']"),
     ({"CACHEOPS": {}, "CACHEOPS_DEFAULTS": 600}, "CACHEOPS_DEFAULTS should be a dict, not 600"),
     (
-        entry(timeout="60"),
+        profile_setting(timeout="60"),
         "CACHEOPS entry 'shop.product' has timeout '60'; it should be a whole number of seconds, 0 or",
     ),
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), NONSENSE)
-def test_profiles_that_make_no_sense_stop_the_start(settings, said):
-    """Which is earlier than any check, and as clear."""
+@pytest.mark.parametrize(("settings", "said"), INVALID_PROFILES)
+def test_invalid_profiles_raise_when_django_starts(settings, said):
+    """The error precedes all checks."""
     code = (
         "import django, django.conf;"
         f"django.conf.settings.configure(INSTALLED_APPS=['cacheops_lite'], **{settings!r}); django.setup()"
@@ -187,8 +187,8 @@ def test_profiles_that_make_no_sense_stop_the_start(settings, said):
     assert done.stderr.splitlines()[-1].startswith(f"django.core.exceptions.ImproperlyConfigured: {said}")
 
 
-def test_checks_are_registered_once_and_taken_away_again():
-    """As all that is put in place."""
+def test_checks_are_registered_once_and_unregistered():
+    """Installation registers them, and uninstallation unregisters them."""
     before = registry.registered_checks.copy()
     apps.install()
     assert registry.registered_checks == before
@@ -203,7 +203,7 @@ def test_checks_are_registered_once_and_taken_away_again():
 
 def test_a_relation_to_a_model_without_a_profile_is_named():
     """Queries that join it are not cached, which a new user meets first."""
-    (info,) = [each for each in found_with_infos(**entry(ops="all")) if each.id == "cacheops_lite.I001"]
+    (info,) = [each for each in run_checks_and_hints_with(**entry(ops="all")) if each.id == "cacheops_lite.I001"]
     assert info.level < WARNING
     assert "shop.Product" in info.msg
     assert "category (shop.Category)" in info.msg
@@ -213,15 +213,15 @@ def test_a_relation_to_a_model_without_a_profile_is_named():
 def test_no_relation_is_named_where_no_query_is_cached():
     """Profiles without ops, or for get() alone, cache no joins by themselves."""
     for ops in ((), "get"):
-        assert not [each for each in found_with_infos(**entry(ops=ops)) if each.id == "cacheops_lite.I001"]
+        assert not [each for each in run_checks_and_hints_with(**entry(ops=ops)) if each.id == "cacheops_lite.I001"]
 
 
 def test_every_id_is_documented():
-    """And no other."""
+    """No other id is documented."""
     source = (ROOT / "cacheops_lite" / "checks.py").read_text()
-    made = {f"{kind[1].upper()}{int(number):03}" for kind, number in re.findall(r"(_[ew])\w+\(\s*(\d+),", source)}
-    made |= {"E002", "E003"}  # Chosen at run time.
-    made |= set(re.findall(r"cacheops_lite\.(I\d+)", source))
-    made |= set(re.findall(r"cacheops_lite\.(\w\d+)", (ROOT / "cacheops_lite" / "database_checks.py").read_text()))
+    found_ids = {f"{kind[1].upper()}{int(number):03}" for kind, number in re.findall(r"(_[ew])\w+\(\s*(\d+),", source)}
+    found_ids |= set(re.findall(r"cacheops_lite\.(I\d+)", source))
+    found_ids |= {"E002", "E003"}  # Chosen at run time.
+    found_ids |= set(re.findall(r"cacheops_lite\.(\w\d+)", (ROOT / "cacheops_lite" / "database_checks.py").read_text()))
     documented = set(re.findall(r"^``cacheops_lite\.(\w+)``", (ROOT / "docs" / "checks.rst").read_text(), re.M))
-    assert made == documented
+    assert found_ids == documented

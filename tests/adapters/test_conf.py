@@ -1,4 +1,4 @@
-"""Settings mean what they mean in django-cacheops; nonsense is refused by name."""
+"""Settings have the meaning that they have in django-cacheops; invalid values are refused by name."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -15,8 +15,8 @@ def profile(entries, model=Product, **defaults):
         return model_profile(model)
 
 
-def test_the_most_specific_entry_counts():
-    """'app.model' before 'app.*' before '*.*', in any case of letters."""
+def test_the_most_specific_profile_applies():
+    """'app.model' precedes 'app.*', which precedes '*.*'; the case of letters does not matter."""
     entries = {
         "Shop.Product": {"ops": "get", "timeout": 1},
         "shop.*": {"ops": {"fetch", "get"}, "timeout": 2},
@@ -29,8 +29,8 @@ def test_the_most_specific_entry_counts():
     assert profile({"*.*": {"timeout": 3}}).ops == frozenset()
 
 
-def test_all_means_all_ops_and_defaults_fill_in():
-    """CACHEOPS_DEFAULTS gives what an entry leaves out."""
+def test_all_means_all_ops_and_defaults_complete_a_profile():
+    """CACHEOPS_DEFAULTS supplies the options that a profile lacks."""
     found = profile({"shop.product": {"ops": "all"}}, timeout=5, lock=True, db_agnostic=False)
     assert (found.ops, found.timeout, found.lock, found.db_agnostic) == (ALL_OPS, 5, True, False)
     assert profile({"shop.product": {"ops": ("get", "count")}}, timeout=5).ops == {"get", "count"}
@@ -53,28 +53,28 @@ def test_all_means_all_ops_and_defaults_fill_in():
         (["shop.product"], "CACHEOPS should be a dict"),
     ],
 )
-def test_nonsense_is_refused_by_name(entries, named):
-    """The message says which entry is wrong and what would be right."""
+def test_an_invalid_profile_is_refused_by_name(entries, named):
+    """The message names the wrong entry and a valid form."""
     with pytest.raises(ImproperlyConfigured, match=named), override_settings(CACHEOPS=entries, CACHEOPS_DEFAULTS={}):
         model_profile(Product)
 
 
-def test_overridden_settings_count_at_once():
-    """Also those that were read before, and derived ones."""
+def test_overridden_settings_apply_at_once():
+    """This includes settings that were read before, and derived ones."""
     assert settings.CACHEOPS_LONG_DISJUNCTION == 8
     with override_settings(CACHEOPS_LONG_DISJUNCTION=3):
         assert settings.CACHEOPS_LONG_DISJUNCTION == 3
     assert settings.CACHEOPS_LONG_DISJUNCTION == 8
 
 
-def test_an_unknown_setting_of_ours_is_an_error():
-    """A slip in our own code does not read as None."""
+def test_an_unknown_setting_raises_attribute_error():
+    """A misspelled name in the package must not read as None."""
     with pytest.raises(AttributeError, match="CACHEOPS_NONSENSE"):
         settings.CACHEOPS_NONSENSE  # noqa: B018
 
 
 def test_fields_to_skip_may_be_classes():
-    """As old configurations have them."""
+    """Old configurations have classes."""
     from django.db.models import TextField
 
     with override_settings(CACHEOPS_SKIP_FIELDS=["FileField", TextField]):
@@ -82,13 +82,13 @@ def test_fields_to_skip_may_be_classes():
 
 
 def test_historical_models_of_migrations_have_no_profile():
-    """They come and go with other columns."""
+    """Their columns may differ from those of the current model."""
     fake = type("Fake", (), {"__module__": "__fake__"})
     assert model_profile(fake) is None
 
 
-def test_ops_are_parsed_from_anything_that_lists_them():
-    """None means none."""
+def test_ops_are_parsed_from_a_name_or_any_iterable():
+    """None means no ops."""
     assert parse_ops(None, "x") == frozenset()
     assert parse_ops("get", "x") == {"get"}
     assert parse_ops(iter(["get", "count"]), "x") == {"get", "count"}
@@ -106,22 +106,22 @@ class Client:
         return source
 
 
-def made_client(**overrides):
+def make_client(**overrides):
     overrides = {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {}, "CACHEOPS_CLIENT_CLASS": Client, **overrides}
     with override_settings(**overrides):
         return cacheops_redis.get_client()
 
 
-def test_redis_is_given_as_a_dict_a_url_or_a_socket():
-    """A client class may be a dotted path or the class itself; an empty socket path means none."""
-    assert made_client(CACHEOPS_REDIS={"host": "h", "db": 3, "unix_socket_path": ""}).options == {"host": "h", "db": 3}
-    assert made_client(CACHEOPS_REDIS={"unix_socket_path": "/s"}).options == {"unix_socket_path": "/s"}
-    assert made_client(CACHEOPS_REDIS="redis://h/1").options == {"url": "redis://h/1"}
-    assert made_client(CACHEOPS_CLIENT_CLASS=f"{__name__}.Client").options == {}
+def test_redis_is_configured_by_a_dict_a_url_or_a_socket():
+    """The client class may be a class or its dotted path; an empty socket path means none."""
+    assert make_client(CACHEOPS_REDIS={"host": "h", "db": 3, "unix_socket_path": ""}).options == {"host": "h", "db": 3}
+    assert make_client(CACHEOPS_REDIS={"unix_socket_path": "/s"}).options == {"unix_socket_path": "/s"}
+    assert make_client(CACHEOPS_REDIS="redis://h/1").options == {"url": "redis://h/1"}
+    assert make_client(CACHEOPS_CLIENT_CLASS=f"{__name__}.Client").options == {}
 
 
-def test_a_sentinel_is_asked_for_its_master():
-    """What is not ours goes to Sentinel()."""
+def test_sentinel_options_are_passed_to_sentinel_and_its_master():
+    """Options that the package does not use itself are passed to `Sentinel()`."""
     with override_settings(
         CACHEOPS_REDIS={},
         CACHEOPS_SENTINEL={"locations": [("h", 1)], "service_name": "m", "db": 2, "socket_timeout": 0.1},
@@ -141,10 +141,10 @@ def test_a_sentinel_is_asked_for_its_master():
         ({"CACHEOPS_REDIS": {"decode_responses": True}, "CACHEOPS_CLIENT_CLASS": None}, "decode_responses"),
     ],
 )
-def test_a_client_that_makes_no_sense_is_refused(overrides, said):
-    """With the name of the setting."""
+def test_an_invalid_client_setting_is_refused(overrides, said):
+    """The message names the setting."""
     with pytest.raises(ImproperlyConfigured, match=said):
-        made_client(**overrides)
+        make_client(**overrides)
 
 
 class Upper:
@@ -154,13 +154,13 @@ class Upper:
 
 @pytest.mark.parametrize("serializer", [Upper, f"{__name__}.Upper"])
 def test_the_serializer_may_be_a_class_or_a_path(serializer):
-    """With dumps() and loads()."""
+    """It needs `dumps()` and `loads()`."""
     with override_settings(CACHEOPS_SERIALIZER=serializer):
         assert function_serializer().dumps("a") == "A"
 
 
 def test_the_serializer_may_be_a_module():
-    """Such as marshal or dill."""
+    """Examples are marshal and dill."""
     import marshal
 
     with override_settings(CACHEOPS_SERIALIZER="marshal"):
@@ -168,7 +168,7 @@ def test_the_serializer_may_be_a_module():
 
 
 @pytest.mark.parametrize("serializer", ["no.such.module", "os", 5])
-def test_a_serializer_that_can_not_serialize_is_refused(serializer):
-    """By name."""
+def test_a_serializer_without_dumps_and_loads_is_refused(serializer):
+    """The message names it."""
     with override_settings(CACHEOPS_SERIALIZER=serializer), pytest.raises(ImproperlyConfigured, match=str(serializer)):
         function_serializer()

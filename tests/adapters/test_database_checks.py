@@ -1,4 +1,4 @@
-"""The check of columns that compare otherwise than their fields say."""
+"""The system check for columns that the database compares in another way than their fields declare."""
 
 import contextlib
 
@@ -14,7 +14,7 @@ from tests.shop.models import Club, Product, Ticket
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def found():
+def column_warnings():
     checked = run_checks(tags=[Tags.database], databases=["default"])
     return [each for each in checked if each.id == "cacheops_lite.W006"]
 
@@ -25,19 +25,19 @@ def execute(*statements):
             cursor.execute(statement)
 
 
-def test_fields_that_say_how_their_columns_compare_are_fine():
-    """As all of ours do, those of other collations and types among them."""
-    assert found() == []
+def test_columns_that_compare_as_their_fields_declare_are_not_reported():
+    """The models of the tests do, also those with other collations and types."""
+    assert column_warnings() == []
 
 
-# Django's own checks of fields ask each database what it can, since 6.1.
+# Since Django 6.1 its own checks of fields query the features of each database.
 @pytest.mark.django_db(transaction=True, databases=["default", "replica", "other"])
-def test_other_checks_ask_no_database():
-    """Only who names databases has them asked."""
+def test_checks_without_databases_do_not_query_them():
+    """The columns are only checked if the call names databases."""
     assert not [each for each in run_checks() if each.id == "cacheops_lite.W006"]
 
 
-# The column, its type, and what the warning says of it.
+# The column, its type, and the text of the warning.
 POSTGRESQL = [
     ("shop_club.name", "citext", "differ only in case"),
     ("shop_club.name", "spelling", "differ only in case"),
@@ -129,8 +129,8 @@ NO_TYPES = [
 
 
 @contextlib.contextmanager
-def altered(place, kind):
-    """The table with the column of another type, in its place."""
+def altered_column(place, kind):
+    """Replace the table temporarily by one whose column has another type."""
     table, column = place.split(".")
     quote = connection.ops.quote_name
     columns = [f"{quote(name)} {kind if name == column else typed}" for name, typed in columns_of(table)]
@@ -158,10 +158,10 @@ def columns_of(table):
 
 
 @pytest.mark.parametrize(("place", "kind", "problem"), CASES)
-def test_a_column_that_compares_otherwise_is_told(place, kind, problem):
-    """By its type, also that of a domain, by its size or its collation; others are fine."""
-    with altered(place, kind) as model:
-        messages = found()
+def test_a_column_that_compares_otherwise_is_reported(place, kind, problem):
+    """The cause may be its type, also behind a domain, its size or its collation; other columns are not reported."""
+    with altered_column(place, kind) as model:
+        messages = column_warnings()
     if problem is None:
         assert messages == []
         return
@@ -171,13 +171,13 @@ def test_a_column_that_compares_otherwise_is_told(place, kind, problem):
     assert problem in message.msg
     assert message.obj is next(each for each in model._meta.local_concrete_fields if each.column == column)
     assert "CACHEOPS_SKIP_FIELDS" in message.hint
-    assert found() == []
+    assert column_warnings() == []
 
 
-def test_a_column_of_a_binary_collation_that_has_another_one_is_told():
-    """On MariaDB, where fields without one are told apart coarsely enough for all."""
+def test_a_column_with_another_collation_than_its_binary_field_is_reported():
+    """On MariaDB, fields without a collation are compared coarsely enough for all collations."""
     if connection.vendor != "mysql":
-        pytest.skip("there it is as for any other")
+        pytest.skip("the other databases do not treat such fields differently")
     field = Club._meta.get_field("name")
     field.db_collation = "utf8mb4_bin"
     try:
@@ -185,8 +185,8 @@ def test_a_column_of_a_binary_collation_that_has_another_one_is_told():
 
         columns.tokenizer.cache_clear()
         columns.comparison_tokenizer.cache_clear()
-        with altered("shop_club.name", "varchar(50) COLLATE utf8mb4_general_ci"):
-            (message,) = found()
+        with altered_column("shop_club.name", "varchar(50) COLLATE utf8mb4_general_ci"):
+            (message,) = column_warnings()
         assert "utf8mb4_general_ci" in message.msg
     finally:
         field.db_collation = None
@@ -194,37 +194,37 @@ def test_a_column_of_a_binary_collation_that_has_another_one_is_told():
         columns.comparison_tokenizer.cache_clear()
 
 
-def test_columns_of_views_are_fine(store):
-    """What a view shows falls with any write of what it reads."""
+def test_columns_of_views_are_not_reported(store):
+    """A view is invalidated by any write to the tables that it reads."""
     if connection.vendor == "mysql":
-        pytest.skip("no type of its columns is worse than it")
+        pytest.skip("MySQL has no type that compares more coarsely")
     kind = "CAST(text AS char(50))" if connection.vendor == "postgresql" else "text COLLATE NOCASE"
     execute(f"CREATE VIEW shop_tag AS SELECT id, {kind} AS text FROM shop_label")
     try:
-        assert found() == []
+        assert column_warnings() == []
     finally:
         execute("DROP VIEW shop_tag")
 
 
-def test_a_catalog_that_cannot_be_read_is_no_error(monkeypatch, caplog):
-    """Migrations go on."""
+def test_an_unreadable_catalog_raises_no_error(monkeypatch, caplog):
+    """Migrations continue."""
 
     def fail(*args):
         raise DatabaseError("permission denied")
 
     monkeypatch.setattr("cacheops_lite.database_checks.columns_of", fail)
     with caplog.at_level("WARNING", "cacheops_lite"):
-        assert found() == []
+        assert column_warnings() == []
     assert "permission denied" in caplog.text
 
 
-def test_what_the_warning_is_about_is_true(store):
-    """A column that pads finds what was written with other spaces: its field knows nothing of that."""
+def test_a_reported_column_can_give_a_stale_result(store):
+    """A column that pads also finds values with other trailing spaces, which its field does not know."""
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL's")
     execute("ALTER TABLE shop_club ALTER name TYPE char(50)")
     try:
-        assert found() != []
+        assert column_warnings() != []
         read = lambda: Club.objects.filter(name="a ").count()
         assert read() == 0
         Club.objects.create(name="a")
@@ -245,8 +245,8 @@ def test_what_the_warning_is_about_is_true(store):
         ("STRING", "numeric"),
     ],
 )
-def test_affinities_are_sqlite_s(declared, affinity):
-    """By the first rule that fits."""
+def test_affinities_follow_the_rules_of_sqlite(declared, affinity):
+    """The first rule that matches applies."""
     assert database_columns.affinity(declared) == affinity
 
 
@@ -262,8 +262,8 @@ def test_affinities_are_sqlite_s(declared, affinity):
         ("CREATE TABLE t (a text DEFAULT ', b COLLATE NOCASE', CHECK (a IN ('x', 'y')))", {}),
     ],
 )
-def test_collations_are_found_in_definitions(definition, collations):
-    """Whoever wrote them."""
+def test_collations_are_parsed_from_table_definitions(definition, collations):
+    """The definitions may be written by hand."""
     assert database_columns.collations_in(definition) == collations
 
 
@@ -285,8 +285,8 @@ def test_collations_are_found_in_definitions(definition, collations):
         ("char(3)", models.CharField(max_length=3), "pads texts"),
     ],
 )
-def test_types_have_limits(kind, field, problem):
-    """As PostgreSQL's catalog keeps them, in one number."""
+def test_limits_of_types_are_read_from_the_catalog(kind, field, problem):
+    """PostgreSQL's catalog stores them in one number."""
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL's")
     execute(f"CREATE TABLE made_by_hand (value {kind})")
@@ -294,5 +294,5 @@ def test_types_have_limits(kind, field, problem):
         column = database_columns.columns_of(connection, {"made_by_hand"})["made_by_hand", "value"]
     finally:
         execute("DROP TABLE made_by_hand")
-    told = database_checks.problem_of(column, field, "postgresql")
-    assert told is None if problem is None else problem in told
+    reported = database_checks.problem_of(column, field, "postgresql")
+    assert reported is None if problem is None else problem in reported

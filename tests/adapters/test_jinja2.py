@@ -1,4 +1,4 @@
-"""The Jinja2 extension: fragments that are cached by time or like querysets."""
+"""The Jinja2 extension: fragments that are cached for a time or until their querysets change."""
 
 import asyncio
 from itertools import count
@@ -52,13 +52,13 @@ def environment(templates=(), kind=Environment, **options):
     return kind(extensions=[EXTENSION], loader=DictLoader(dict(templates)), **options)
 
 
-def rendered(source, env=None, **context):
+def render_source(source, env=None, **context):
     return (env or environment()).from_string(source).render(context)
 
 
 @pytest.fixture
 def n():
-    """Counts: ``{{ n() }}`` is 1, 2, 3, ... with each rendering of it."""
+    """A counter: ``{{ n() }}`` is 1, 2, 3, ... at each rendering."""
     counted = count(1)
     return lambda: next(counted)
 
@@ -67,29 +67,29 @@ def n():
     "arguments",
     ["", "60", "timeout=60", "60, 'x'", "60, extra='x'", "timeout=60, extra=('x', 5)", "extra=(1, [2, {'a': 3}])"],
 )
-def test_a_fragment_is_kept_for_a_time(n, arguments):
-    """With positional arguments and with names."""
+def test_a_fragment_is_cached_by_time(n, arguments):
+    """The tag takes positional and keyword arguments."""
     source = f"<{{% cached {arguments} %}}{{{{ n() }}}}{{% endcached %}}>"
-    assert [rendered(source, n=n), rendered(source, n=n, other=5)] == ["<1>", "<1>"]
+    assert [render_source(source, n=n), render_source(source, n=n, other=5)] == ["<1>", "<1>"]
 
 
-def test_timeouts_are_the_tags_or_the_models(n, store):
-    """In seconds."""
+def test_the_timeout_is_that_of_the_tag_or_of_the_profile(n, store):
+    """It is in seconds."""
     ttls = []
     for tag in ("cached_as labels", "cached_as labels, timeout=50", "cached 40", "cached"):
         store.flushdb()
-        rendered(f"{{% {tag} %}}{{% end{tag.split()[0]} %}}", labels=Label.objects.all())
+        render_source(f"{{% {tag} %}}{{% end{tag.split()[0]} %}}", labels=Label.objects.all())
         (key,) = store.keys("*cacheops:v:*") + store.keys("*cacheops:s:*")
         ttls.append(store.ttl(key))
     assert [-(-ttl // 10) * 10 if ttl > 0 else ttl for ttl in ttls] == [600, 50, 40, -1]
 
 
-def test_a_fragment_like_a_queryset_falls_with_it(n):
-    """With any one of several samples."""
+def test_a_fragment_is_invalidated_by_changes_of_its_querysets(n):
+    """A change of any of several samples counts."""
     source = "{% cached_as queryset, products, timeout=60, extra=5, lock=true %}{{ n() }}{% endcached_as %}"
 
     def get():
-        return rendered(source, n=n, queryset=Label.objects.filter(pk=10001), products=Product)
+        return render_source(source, n=n, queryset=Label.objects.filter(pk=10001), products=Product)
 
     assert (get(), get()) == ("1", "1")
     Label.objects.create(pk=10002, text="y")
@@ -100,60 +100,60 @@ def test_a_fragment_like_a_queryset_falls_with_it(n):
     assert get() == "3"
 
 
-def test_extra_tells_fragments_apart(n):
-    """A value or what a callable returns, by value and type."""
+def test_fragments_are_cached_by_extra(n):
+    """`extra` is a value or the result of a callable, and is compared by value and type."""
     for tag in ("cached 60,", "cached_as labels,"):
         source = f"{{% {tag} extra=extra %}}{{{{ n() }}}}{{% end{tag.split()[0].strip(',')} %}}"
         extras = [1, "1", (1,), None, True, lambda: 2, lambda: 3]
-        first = [rendered(source, n=n, extra=extra, labels=Label.objects.all()) for extra in extras]
+        first = [render_source(source, n=n, extra=extra, labels=Label.objects.all()) for extra in extras]
         assert len(set(first)) == len(extras)
-        assert [rendered(source, n=n, extra=extra, labels=Label.objects.all()) for extra in extras] == first
+        assert [render_source(source, n=n, extra=extra, labels=Label.objects.all()) for extra in extras] == first
 
 
-def test_an_extra_that_can_be_called_is_what_it_returns(n):
-    """Such as the language, which is not part of the key by itself."""
+def test_a_callable_extra_is_called(n):
+    """An example is the language, which is not a part of the key by itself."""
     source = "{% cached 60, extra=get_language %}{{ n() }}{% endcached %}"
 
     def get(language):
         with translation.override(language):
-            return rendered(source, n=n, get_language=translation.get_language)
+            return render_source(source, n=n, get_language=translation.get_language)
 
     assert [get("en"), get("de"), get("en")] == ["1", "2", "1"]
 
 
-def test_an_undefined_extra_is_what_the_environment_makes_of_it(n):
-    """Nothing, or an error."""
+def test_the_environment_determines_the_meaning_of_an_undefined_extra(n):
+    """It is an empty value or an error."""
     source = "{% cached 60, extra=nothing %}{{ n() }}{% endcached %}"
-    assert rendered(source, n=n) == rendered(source, n=n, nothing="") == "1"
+    assert render_source(source, n=n) == render_source(source, n=n, nothing="") == "1"
     with pytest.raises(UndefinedError, match="nothing"):
-        rendered(source, environment(undefined=StrictUndefined), n=n)
+        render_source(source, environment(undefined=StrictUndefined), n=n)
 
 
-def test_fragments_of_one_line_are_told_apart(n):
-    """Even when they look the same."""
+def test_fragments_on_one_line_have_different_keys(n):
+    """This applies even if their text is equal."""
     source = "{% cached 60 %}{{ n() }}{% endcached %}" * 2 + "{% cached_as labels %}{{ n() }}{% endcached_as %}" * 2
     for _ in range(2):
-        assert rendered(source, n=n, labels=Label.objects.all()) == "1234"
+        assert render_source(source, n=n, labels=Label.objects.all()) == "1234"
 
 
-def test_fragments_of_templates_without_a_name_are_told_apart(n):
-    """By the whole text of the template."""
+def test_fragments_of_unnamed_templates_have_different_keys(n):
+    """The key has the whole text of the template."""
     sources = ["{% cached 60 %}{{ n() }}{% endcached %}", "{% cached 60 %}a{{ n() }}{% endcached %}"]
     macros = "{{% macro m() %}}{}{{% endmacro %}}{{% cached 60 %}}{{{{ m() }}}}{{% endcached %}}"
     for _ in range(2):
-        assert [rendered(source, n=n) for source in sources] == ["1", "a2"]
-        assert [rendered(macros.format(text)) for text in "ab"] == ["a", "b"]
+        assert [render_source(source, n=n) for source in sources] == ["1", "a2"]
+        assert [render_source(macros.format(text)) for text in "ab"] == ["a", "b"]
 
 
-def test_fragments_of_templates_of_other_names_are_told_apart(n):
-    """Though they are of the same text."""
+def test_fragments_of_templates_with_different_names_have_different_keys(n):
+    """This applies even if their text is equal."""
     env = environment({"a": "{% cached 60 %}{{ n() }}{% endcached %}", "b": "{% cached 60 %}{{ n() }}{% endcached %}"})
     for _ in range(2):
         assert [env.get_template(name).render(n=n) for name in "ab"] == ["1", "2"]
 
 
-def test_an_edited_template_does_not_find_what_it_was(n):
-    """Nor where the tag stays in its place."""
+def test_an_edited_template_is_a_miss(n):
+    """This applies even if the tag stays in its place."""
     for text in "ab":
         env = environment({"page": "{% cached 60 %}" + text + "{% endcached %}"})
         assert env.get_template("page").render() == text
@@ -161,7 +161,7 @@ def test_an_edited_template_does_not_find_what_it_was(n):
 
 @pytest.mark.parametrize("serializer", ["pickle", "plain"])
 def test_under_autoescape_a_fragment_is_escaped_once(n, serializer, settings):
-    """What it prints, when computed and when cached, whatever the serializer makes of markup."""
+    """This applies to misses and hits, also if the serializer turns markup into text."""
 
     class Plain:
         dumps = staticmethod(lambda data: str(data).encode())
@@ -172,33 +172,33 @@ def test_under_autoescape_a_fragment_is_escaped_once(n, serializer, settings):
     source = "{% cached 60 %}<b>{{ text }}{{ safe }}</b>  <i>{{ n() }}</i>{% endcached %}"
     escaped = "<b>&lt;&amp;<br></b> <i>1</i>"
     for _ in range(2):
-        assert rendered(source, env, n=n, text="<&", safe=Markup("<br>")) == escaped
+        assert render_source(source, env, n=n, text="<&", safe=Markup("<br>")) == escaped
     for form in (
         "{% set x %}" + source + "{% endset %}{{ x }}",
         "{% macro m() %}" + source + "{% endmacro %}{{ m() }}",
     ):
-        first = rendered(form, env, n=n, text="<&", safe=Markup("<br>"))
+        first = render_source(form, env, n=n, text="<&", safe=Markup("<br>"))
         assert first.startswith("<b>&lt;&amp;<br></b>")
-        assert rendered(form, env, n=n, text="<&", safe=Markup("<br>")) == first
+        assert render_source(form, env, n=n, text="<&", safe=Markup("<br>")) == first
 
 
-def test_in_environments_of_native_types_a_fragment_is_what_its_body_is(n):
-    """A value, or markup."""
+def test_in_native_environments_a_fragment_has_the_type_of_its_body(n):
+    """It is a value or markup."""
     for _ in range(2):
-        assert rendered("{% cached 60 %}{{ n() }}{% endcached %}", environment(kind=NativeEnvironment), n=n) == 1
+        assert render_source("{% cached 60 %}{{ n() }}{% endcached %}", environment(kind=NativeEnvironment), n=n) == 1
         env = environment(kind=NativeEnvironment, autoescape=True)
-        assert isinstance(rendered("{% cached 60 %}<a>  <b>{% endcached %}", env), Markup)
+        assert isinstance(render_source("{% cached 60 %}<a>  <b>{% endcached %}", env), Markup)
 
 
-def test_escaped_and_unescaped_fragments_do_not_meet():
-    """Of two environments, or of a block in which escaping is turned off."""
+def test_escaped_and_unescaped_fragments_have_different_keys():
+    """They come from two environments, or from a block without escaping."""
     templates = {"page": "{% cached 60 %}{{ x }}{% endcached %}"}
     for _ in range(2):
         for autoescape, text in ((False, "<"), (True, "&lt;")):
             assert environment(templates, autoescape=autoescape).get_template("page").render(x="<") == text
     off = "{% autoescape escape %}{% cached 60 %}{{ x }}{% endcached %}{% endautoescape %}"
     env = environment(autoescape=True)
-    assert [rendered(off, env, x="<", escape=escape) for escape in (True, False, True)] == ["&lt;", "<", "&lt;"]
+    assert [render_source(off, env, x="<", escape=escape) for escape in (True, False, True)] == ["&lt;", "<", "&lt;"]
 
 
 TEMPLATES_OF_ALL_KINDS = {
@@ -234,30 +234,30 @@ EXPECTED = {
 
 @pytest.mark.parametrize("kind", [Environment, SandboxedEnvironment])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_fragments_may_be_anywhere(n, name, kind):
-    """In macros, loops, includes, blocks and fragments."""
+def test_fragments_may_be_in_any_place_of_a_template(n, name, kind):
+    """Places are macros, loops, includes, blocks and other fragments."""
     template = environment(TEMPLATES_OF_ALL_KINDS, kind).get_template(name)
     assert [template.render(n=n), template.render(n=n)] == [EXPECTED[name]] * 2
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_in_asynchronous_environments_too(n, name):
-    """The same, when rendered in a task and when not."""
+def test_fragments_work_in_asynchronous_environments(n, name):
+    """The output is the same with and without `render_async()`."""
     template = environment(TEMPLATES_OF_ALL_KINDS, enable_async=True).get_template(name)
 
-    async def twice():
+    async def render_twice():
         return [await template.render_async(n=n), await template.render_async(n=n)]
 
-    assert run_async(twice()) == [EXPECTED[name]] * 2
+    assert run_async(render_twice()) == [EXPECTED[name]] * 2
     assert template.render(n=n) == EXPECTED[name]
 
 
-def test_asynchronous_fragments_fall_like_their_querysets():
-    """What is read within them is awaited."""
+def test_asynchronous_fragments_are_invalidated_by_changes_of_their_querysets():
+    """Awaitables within a fragment are awaited."""
     source = "{% cached_as labels %}{% for label in labels %}{{ label.text }}{{ n() }} {% endfor %}{% endcached_as %}"
     template = environment(enable_async=True).from_string(source)
 
-    async def story():
+    async def render_repeatedly():
         counted = count(1)
         seen = []
         for text in "xy":
@@ -268,44 +268,43 @@ def test_asynchronous_fragments_fall_like_their_querysets():
         await sync_to_async(connections.close_all)()
         return seen
 
-    assert run_async(story()) == ["x1 ", "x1 ", "x2 y3 ", "x2 y3 "]
+    assert run_async(render_repeatedly()) == ["x1 ", "x1 ", "x2 y3 ", "x2 y3 "]
 
 
-def test_line_statements_are_tags_too(n):
-    """Where an environment has them."""
+def test_line_statements_may_be_tags(n):
+    """The environment must have a prefix for them."""
     env = environment(line_statement_prefix="%")
     for _ in range(2):
-        assert rendered("% cached 60\n{{ n() }}\n% endcached\n", env, n=n).strip() == "1"
+        assert render_source("% cached 60\n{{ n() }}\n% endcached\n", env, n=n).strip() == "1"
 
 
-def test_in_a_transaction_with_changes_fragments_like_querysets_are_not_cached(n):
-    """Neither read nor kept."""
+def test_fragments_of_querysets_bypass_the_cache_in_a_transaction_that_has_written(n):
+    """They are neither read from the cache nor stored."""
     source = "{% cached_as labels %}{{ n() }}{% endcached_as %}"
-    assert rendered(source, n=n, labels=Label.objects.all()) == "1"
+    assert render_source(source, n=n, labels=Label.objects.all()) == "1"
     with transaction.atomic():
         Product.objects.create(sku="x")
-        assert rendered(source, n=n, labels=Label.objects.all()) == "2"
+        assert render_source(source, n=n, labels=Label.objects.all()) == "2"
         transaction.set_rollback(True)
-    assert rendered(source, n=n, labels=Label.objects.all()) == "1"
+    assert render_source(source, n=n, labels=Label.objects.all()) == "1"
 
 
-def test_a_fragment_whose_body_fails_is_not_cached():
-    """The error comes out each time, until there is none."""
+def test_a_fragment_that_raises_is_not_cached():
+    """The error is raised at each rendering until the body succeeds."""
     source = "{% cached 60 %}{{ 1 // x }}{% endcached %}"
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            rendered(source, x=0)
-    assert rendered(source, x=1) == "1"
+            render_source(source, x=0)
+    assert render_source(source, x=1) == "1"
 
 
-def test_without_the_cache_tags_give_the_same(n, settings):
-    """Anew each time."""
+def test_with_a_disabled_cache_tags_render_their_body(n, settings):
     source = "<a>  <b>{% cached 60 %}<a>  <b>{{ n() }}{% endcached %}"
-    assert rendered(source, n=n) == "<a>  <b><a> <b>1"
+    assert render_source(source, n=n) == "<a>  <b><a> <b>1"
     settings.CACHEOPS_ENABLED = False
-    assert rendered(source, n=n) == "<a>  <b><a> <b>2"
+    assert render_source(source, n=n) == "<a>  <b><a> <b>2"
     settings.CACHEOPS_KEEP_WHITESPACE = "all"
-    assert rendered(source, n=n) == "<a>  <b><a>  <b>3"
+    assert render_source(source, n=n) == "<a>  <b><a>  <b>3"
 
 
 @pytest.mark.parametrize(
@@ -317,8 +316,8 @@ def test_without_the_cache_tags_give_the_same(n, settings):
         ("cached 60 extra=5", "expected token ','"),
     ],
 )
-def test_wrong_arguments_are_errors_of_the_template(tag, message):
-    """When it is compiled, with the line."""
+def test_wrong_arguments_raise_template_syntax_errors(tag, message):
+    """They are raised by compilation and have the line."""
     with pytest.raises(TemplateSyntaxError) as error:
         environment().from_string(f"\n{{% {tag} %}}{{% end{tag.split()[0]} %}}")
     assert message in str(error.value)
@@ -339,17 +338,17 @@ def test_wrong_arguments_are_errors_of_the_template(tag, message):
     ],
 )
 @pytest.mark.parametrize("is_async", [False, True])
-def test_wrong_values_are_clear_errors(tag, error, message, is_async):
-    """When rendered."""
+def test_wrong_values_raise_errors_that_name_the_tag(tag, error, message, is_async):
+    """They are raised by rendering."""
     source = f"{{% {tag} %}}{{% end{tag.split()[0]} %}}"
     with pytest.raises(error) as raised:
-        rendered(source, environment(enable_async=is_async), labels=Label, unwatched=Unwatched)
+        render_source(source, environment(enable_async=is_async), labels=Label, unwatched=Unwatched)
     assert message in str(raised.value)
 
 
 @override_settings(ROOT_URLCONF=__name__, TEMPLATES=TEMPLATES, MIDDLEWARE=[])
-def test_pages_of_djangos_backend_are_fresh(n):
-    """With inheritance and includes, escaped once."""
+def test_pages_of_django_s_backend_are_never_stale(n):
+    """They use inheritance and includes, and are escaped once."""
     get = lambda: Client().get("/page/").content.decode()
     assert get() == ""
     Label.objects.create(text="<b>")
@@ -363,7 +362,7 @@ def test_pages_of_djangos_backend_are_fresh(n):
 
 
 def test_only_the_extension_needs_jinja2():
-    """All else is imported without it."""
+    """All other modules are imported without it."""
     import subprocess
     import sys
 

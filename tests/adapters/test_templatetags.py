@@ -1,4 +1,4 @@
-"""Template tags: fragments that are cached by time or like querysets, and tags of one's own."""
+"""Template tags: fragments that are cached for a time or until their querysets change, and custom tags."""
 
 from functools import wraps
 from itertools import count
@@ -84,8 +84,8 @@ def titled(name):
     return decorate
 
 
-def rendered(template, **context):
-    """What a template gives, in which ``{{ n }}`` is 1, 2, 3, ... with each rendering of it."""
+def render_template(template, **context):
+    """Return the output of a template, in which ``{{ n }}`` is 1, 2, 3, ... at each rendering."""
     return Engine(libraries=LIBRARIES, builtins=list(LIBRARIES.values())).from_string(template).render(Context(context))
 
 
@@ -95,33 +95,33 @@ def n():
     return lambda: next(counted)
 
 
-def test_a_fragment_is_kept_by_name(n):
-    """The same in any template, whatever else the context holds."""
-    assert rendered("<{% cached 60 'a' %}{{ n }}{{ x }}{% endcached %}>", n=n) == "<1>"
-    assert rendered("{% cached 5 'a' %}else {{ n }}{% endcached %}", n=n, x=2) == "1"
-    assert rendered("{% cached 60 'b' %}{{ n }}{% endcached %}", n=n) == "2"
-    assert rendered("{% cached timeout=60 fragment_name='b' %}{{ n }}{% endcached %}", n=n) == "2"
+def test_a_fragment_is_cached_by_name(n):
+    """It is the same in all templates and with any context."""
+    assert render_template("<{% cached 60 'a' %}{{ n }}{{ x }}{% endcached %}>", n=n) == "<1>"
+    assert render_template("{% cached 5 'a' %}else {{ n }}{% endcached %}", n=n, x=2) == "1"
+    assert render_template("{% cached 60 'b' %}{{ n }}{% endcached %}", n=n) == "2"
+    assert render_template("{% cached timeout=60 fragment_name='b' %}{{ n }}{% endcached %}", n=n) == "2"
 
 
-def test_extra_tells_fragments_apart(n):
-    """By value and type, not by what it prints."""
+def test_fragments_are_cached_by_extra(n):
+    """`extra` is compared by value and type, not by its text."""
 
     def get(**context):
-        return rendered("{% cached 60 'a' x y %}{{ n }}{% endcached %}", n=n, **context)
+        return render_template("{% cached 60 'a' x y %}{{ n }}{% endcached %}", n=n, **context)
 
     seen = [get(x=1, y=2), get(x="1", y=2), get(x=12, y=""), get(x=True, y=2), get(x=None, y=2), get(x=1, y=2)]
     assert seen == ["1", "2", "3", "4", "5", "1"]
-    assert rendered("{% cached 60 'a' 1 2 %}{{ n }}{% endcached %}", n=n) == "1"
+    assert render_template("{% cached 60 'a' 1 2 %}{{ n }}{% endcached %}", n=n) == "1"
 
 
-def test_invalidating_a_fragment_forgets_exactly_that(n):
-    """That of this name and extra."""
+def test_invalidating_a_fragment_invalidates_no_other(n):
+    """Fragments are identified by name and extra."""
     label = Label.objects.create(text="x")
 
     def get():
         parts = ("'a'", "'a' 1", "'a' '1'", "'a' label", "'b'")
         return [
-            rendered(
+            render_template(
                 f"{{% cached 60 {part} %}}{{{{ n }}}}{{% endcached %}}", n=n, label=SimpleLazyObject(lambda: label)
             )
             for part in parts
@@ -147,84 +147,84 @@ def test_invalidating_a_fragment_forgets_exactly_that(n):
         type("Text", (str,), {})("Name"),
     ],
 )
-def test_text_of_every_kind_is_the_text_that_it_is(n, name):
-    """Safe and lazy text as name and extra, in the tags and in the call."""
+def test_safe_and_lazy_text_equal_plain_text_in_keys(n, name):
+    """This applies to name and extra, in the tags and in the call."""
     template = "{% cached 60 name name %}{{ n }}{% endcached %}"
-    assert rendered(template, n=n, name="Name") == rendered(template, n=n, name=name) == "1"
+    assert render_template(template, n=n, name="Name") == render_template(template, n=n, name=name) == "1"
     invalidate_fragment(name, name)
-    assert rendered(template, n=n, name="Name") == "2"
+    assert render_template(template, n=n, name="Name") == "2"
     invalidate_fragment("Name", "Name")
-    assert rendered(template, n=n, name=name) == "3"
+    assert render_template(template, n=n, name=name) == "3"
     template = "{% cached_as labels None name %}{{ n }}{% endcached_as %}"
-    assert rendered(template, n=n, name="Name", labels=Label.objects.all()) == "4"
-    assert rendered(template, n=n, name=name, labels=Label.objects.all()) == "4"
+    assert render_template(template, n=n, name="Name", labels=Label.objects.all()) == "4"
+    assert render_template(template, n=n, name=name, labels=Label.objects.all()) == "4"
 
 
-def test_a_fragment_like_a_queryset_falls_with_it(n):
-    """And with nothing else."""
+def test_a_fragment_is_invalidated_by_changes_of_its_queryset(n):
+    """No other change invalidates it."""
 
     def get(queryset, timeout=None):
         template = "{% cached_as queryset timeout 'a' %}{{ n }}{% endcached_as %}"
-        return rendered(template, n=n, queryset=queryset, timeout=timeout)
+        return render_template(template, n=n, queryset=queryset, timeout=timeout)
 
     xs, ys = Label.objects.filter(pk=10001), Label.objects.filter(pk=10002)
     assert (get(xs), get(ys), get(xs), get(ys)) == ("1", "2", "1", "2")
     Label.objects.create(pk=10001, text="x")
     assert (get(xs), get(ys), get(ys, timeout=5)) == ("3", "2", "2")
     named = "{% cached_as queryset fragment_name='a' timeout=60 %}{{ n }}{% endcached_as %}"
-    assert rendered(named, n=n, queryset=ys) == "2"
+    assert render_template(named, n=n, queryset=ys) == "2"
     extra = "{% cached_as queryset None 'a' 1 %}{{ n }}{% endcached_as %}"
-    assert (rendered(extra, n=n, queryset=ys), rendered(extra, n=n, queryset=ys)) == ("4", "4")
+    assert (render_template(extra, n=n, queryset=ys), render_template(extra, n=n, queryset=ys)) == ("4", "4")
 
 
-def test_timeouts_are_the_tags_or_the_models(n, store):
-    """In seconds; None keeps a fragment that is cached by time until it is invalidated."""
+def test_the_timeout_is_that_of_the_tag_or_of_the_profile(n, store):
+    """It is in seconds; with None, `cached` keeps a fragment until it is invalidated."""
     ttls = []
     for tag in ("cached_as labels None", "cached_as labels 50", "cached 40", "cached None"):
         store.flushdb()
-        rendered(f"{{% {tag} 'a' %}}{{% end{tag.split()[0]} %}}", labels=Label.objects.all())
+        render_template(f"{{% {tag} 'a' %}}{{% end{tag.split()[0]} %}}", labels=Label.objects.all())
         (key,) = store.keys("*cacheops:v:*") + store.keys("*cacheops:s:*")
         ttls.append(store.ttl(key))
     assert [-(-ttl // 10) * 10 if ttl > 0 else ttl for ttl in ttls] == [600, 50, 40, -1]
 
 
-def test_cached_and_cached_as_of_one_name_do_not_meet(n):
-    """Nor is the one forgotten with the other."""
+def test_cached_and_cached_as_with_the_same_name_have_different_keys(n):
+    """`invalidate_fragment` invalidates only the former."""
     template = "{% cached 60 'a' %}{{ n }}{% endcached %} {% cached_as labels 60 'a' %}{{ n }}{% endcached_as %}"
-    assert rendered(template, n=n, labels=Label.objects.all()) == "1 2"
+    assert render_template(template, n=n, labels=Label.objects.all()) == "1 2"
     invalidate_fragment("a")
-    assert rendered(template, n=n, labels=Label.objects.all()) == "3 2"
+    assert render_template(template, n=n, labels=Label.objects.all()) == "3 2"
 
 
-def test_in_a_transaction_with_changes_fragments_like_querysets_are_not_cached(n):
-    """Neither read nor kept."""
+def test_fragments_of_querysets_bypass_the_cache_in_a_transaction_that_has_written(n):
+    """They are neither read from the cache nor stored."""
     template = "{% cached_as labels None 'a' %}{{ n }}{% endcached_as %}"
-    assert rendered(template, n=n, labels=Label.objects.all()) == "1"
+    assert render_template(template, n=n, labels=Label.objects.all()) == "1"
     with transaction.atomic():
-        assert rendered(template, n=n, labels=Label.objects.all()) == "1"
+        assert render_template(template, n=n, labels=Label.objects.all()) == "1"
         Product.objects.create(sku="x")
-        assert rendered(template, n=n, labels=Label.objects.all()) == "2"
+        assert render_template(template, n=n, labels=Label.objects.all()) == "2"
         transaction.set_rollback(True)
-    assert rendered(template, n=n, labels=Label.objects.all()) == "1"
+    assert render_template(template, n=n, labels=Label.objects.all()) == "1"
 
 
 def test_fragments_may_be_nested(n):
-    """Each is kept by itself."""
+    """Each is cached by itself."""
     template = "{% cached 60 'a' %}{{ n }}{% cached 60 'b' %}{{ n }}{% endcached %}{% endcached %}"
-    assert rendered(template, n=n) == rendered(template, n=n) == "12"
+    assert render_template(template, n=n) == render_template(template, n=n) == "12"
     invalidate_fragment("a")
-    assert rendered(template, n=n) == "32"
+    assert render_template(template, n=n) == "32"
 
 
-def test_a_fragment_in_a_loop_is_one_for_each_extra(n):
-    """As its name alone is one for all."""
+def test_a_fragment_in_a_loop_is_cached_by_extra(n):
+    """Without extra it would be the same in all iterations."""
     template = "{% for x in xs %}{% cached 60 'a' x %}{{ x }}:{{ n }} {% endcached %}{% endfor %}"
-    assert rendered(template, n=n, xs="aba") == rendered(template, n=n, xs="aba") == "a:1 b:2 a:1 "
+    assert render_template(template, n=n, xs="aba") == render_template(template, n=n, xs="aba") == "a:1 b:2 a:1 "
 
 
 @pytest.mark.parametrize("serializer", ["pickle", "json"])
-def test_a_fragment_is_safe_text_and_what_it_prints_is_escaped_once(n, serializer):
-    """When computed and when cached, whatever the serializer makes of safe text."""
+def test_a_fragment_is_safe_text_and_its_variables_are_escaped_once(n, serializer):
+    """This applies to misses and hits, also if the serializer loses the type of safe text."""
     template = "{% cached 60 'a' %}<b>{{ text }}{{ n }}</b>{% endcached %}"
 
     class Json:
@@ -233,16 +233,16 @@ def test_a_fragment_is_safe_text_and_what_it_prints_is_escaped_once(n, serialize
 
     with override_settings(CACHEOPS_SERIALIZER=Json if serializer == "json" else serializer):
         for _ in range(2):
-            text = rendered(template, n=n, text="<&>")
+            text = render_template(template, n=n, text="<&>")
             assert text == "<b>&lt;&amp;&gt;1</b>"
-            filtered = rendered("{% filter upper %}" + template + "{% endfilter %}", n=n)
+            filtered = render_template("{% filter upper %}" + template + "{% endfilter %}", n=n)
             assert filtered.startswith("<B>")
         node = Engine(builtins=list(LIBRARIES.values())).from_string(template).nodelist[0]
         assert isinstance(node.render(Context()), SafeString)
 
 
-def test_a_fragment_whose_body_fails_is_not_cached():
-    """The error comes out each time, until there is none."""
+def test_a_fragment_that_raises_is_not_cached():
+    """The error is raised at each rendering until the body succeeds."""
 
     def fail():
         raise ZeroDivisionError
@@ -251,27 +251,26 @@ def test_a_fragment_whose_body_fails_is_not_cached():
         template = f"{{% {tag} %}}{{{{ x }}}}{{% end{tag.split()[0]} %}}"
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
-                rendered(template, x=fail, labels=Label.objects.all())
-        assert rendered(template, x=5, labels=Label.objects.all()) == "5"
+                render_template(template, x=fail, labels=Label.objects.all())
+        assert render_template(template, x=5, labels=Label.objects.all()) == "5"
 
 
-def test_without_the_cache_tags_give_the_same(n, settings):
-    """Anew each time."""
+def test_with_a_disabled_cache_tags_render_their_body(n, settings):
     template = "{% cached 60 'a' %}<a>  <b>{{ n }}{% endcached %}"
-    assert rendered(template, n=n) == "<a> <b>1"
+    assert render_template(template, n=n) == "<a> <b>1"
     settings.CACHEOPS_ENABLED = False
-    assert rendered(template, n=n) == "<a> <b>2"
+    assert render_template(template, n=n) == "<a> <b>2"
 
 
-def test_whitespace_between_tags_collapses_in_fragments_alone(settings):
-    """As the setting has it, whether computed or cached."""
+def test_whitespace_between_tags_collapses_only_in_fragments(settings):
+    """The setting applies to misses and hits."""
     template = "<a>  <b>{% cached 60 name %}<a>  <b>\n\n<pre>  <b>  </b></pre>{% endcached %}"
     for _ in range(2):
-        assert rendered(template, name="a") == "<a>  <b><a> <b>\n<pre>  <b>  </b></pre>"
+        assert render_template(template, name="a") == "<a>  <b><a> <b>\n<pre>  <b>  </b></pre>"
     settings.CACHEOPS_KEEP_WHITESPACE = "all"
-    assert rendered(template, name="b") == "<a>  <b><a>  <b>\n\n<pre>  <b>  </b></pre>"
+    assert render_template(template, name="b") == "<a>  <b><a>  <b>\n\n<pre>  <b>  </b></pre>"
     settings.CACHEOPS_KEEP_WHITESPACE = ()
-    assert rendered(template, name="c") == "<a>  <b><a> <b>\n<pre> <b> </b></pre>"
+    assert render_template(template, name="c") == "<a>  <b><a> <b>\n<pre> <b> </b></pre>"
 
 
 @pytest.mark.parametrize(
@@ -289,17 +288,16 @@ def test_whitespace_between_tags_collapses_in_fragments_alone(settings):
         ("for_visitors 'a' context=5", "{% for_visitors %}: multiple values for argument 'context'"),
     ],
 )
-def test_wrong_arguments_are_errors_of_the_template(tag, message):
-    """When it is compiled, with the name of the tag."""
+def test_wrong_arguments_raise_template_syntax_errors(tag, message):
+    """They are raised by compilation and have the name of the tag."""
     with pytest.raises(TemplateSyntaxError) as error:
         Engine(builtins=list(LIBRARIES.values())).from_string(f"{{% {tag} %}}{{% end{tag.split()[0]} %}}")
     assert message in str(error.value)
 
 
-def test_a_tag_that_is_not_closed_is_an_error_of_the_template():
-    """As of any block tag."""
+def test_an_unclosed_tag_raises_a_template_syntax_error():
     with pytest.raises(TemplateSyntaxError, match="endcached"):
-        rendered("{% cached 60 'a' %}")
+        render_template("{% cached 60 'a' %}")
 
 
 @pytest.mark.parametrize(
@@ -315,32 +313,32 @@ def test_a_tag_that_is_not_closed_is_an_error_of_the_template():
         ("cached 60 'a' unsaved", TypeError, "is not saved"),
     ],
 )
-def test_wrong_values_are_clear_errors(tag, error, message):
-    """When rendered, also without the cache."""
+def test_wrong_values_raise_errors_that_name_the_tag(tag, error, message):
+    """They are raised by rendering, also with a disabled cache."""
     template = f"{{% {tag} %}}{{% end{tag.split()[0]} %}}"
     context = {"labels": Label.objects.all(), "unwatched": Unwatched.objects.all(), "unsaved": Label()}
     with pytest.raises(error) as raised:
-        rendered(template, **context)
+        render_template(template, **context)
     assert message in str(raised.value)
 
 
-def test_own_tags_do_what_the_returned_decorator_does(n):
-    """With and without parentheses, arguments or the context; also one that wraps a function."""
+def test_custom_tags_apply_the_returned_decorator(n):
+    """They may have parentheses, arguments, the context or a wrapped function."""
     for _ in range(2):
-        assert rendered("{% short %}{{ n }}{% endshort %}", n=n) == "1"
-        assert rendered("{% short 'a' %}{{ n }}{% endshort %}", n=n) == "2"
-        assert rendered("{% other name='a' %}{{ n }}{% endother %}", n=n) == "3"
-        assert rendered("{% wrapped 'a' 1 %}{{ n }}{% endwrapped %}", n=n) == "4"
-        assert rendered("{% for_visitors 'a' %}{{ n }}{% endfor_visitors %}", n=n) == "5"
-        assert rendered("{% cached 60 'a' %}{{ n }}{% endcached %}", n=n) == "6"
-    assert rendered("{% for_visitors 'a' timeout=5 %}{{ n }}{% endfor_visitors %}", n=n, staff=True) == "7"
+        assert render_template("{% short %}{{ n }}{% endshort %}", n=n) == "1"
+        assert render_template("{% short 'a' %}{{ n }}{% endshort %}", n=n) == "2"
+        assert render_template("{% other name='a' %}{{ n }}{% endother %}", n=n) == "3"
+        assert render_template("{% wrapped 'a' 1 %}{{ n }}{% endwrapped %}", n=n) == "4"
+        assert render_template("{% for_visitors 'a' %}{{ n }}{% endfor_visitors %}", n=n) == "5"
+        assert render_template("{% cached 60 'a' %}{{ n }}{% endcached %}", n=n) == "6"
+    assert render_template("{% for_visitors 'a' timeout=5 %}{{ n }}{% endfor_visitors %}", n=n, staff=True) == "7"
     Label.objects.create(text="x")
-    assert rendered("{% for_visitors 'a' timeout=5 %}{{ n }}{% endfor_visitors %}", n=n) == "8"
-    assert rendered("{% titled 'a' %}<i>  <b>{{ x }}{% endtitled %}", x="<") == "<h1><i> <b>&lt;</h1>"
+    assert render_template("{% for_visitors 'a' timeout=5 %}{{ n }}{% endfor_visitors %}", n=n) == "8"
+    assert render_template("{% titled 'a' %}<i>  <b>{{ x }}{% endtitled %}", x="<") == "<h1><i> <b>&lt;</h1>"
 
 
-def test_own_tags_may_use_any_cache(n, tmp_path):
-    """Such as that of files."""
+def test_custom_tags_may_use_any_cache(n, tmp_path):
+    """An example is the file cache."""
     library = CacheopsLibrary()
     cache = type(file_cache)(tmp_path)
 
@@ -355,26 +353,25 @@ def test_own_tags_may_use_any_cache(n, tmp_path):
     assert list(tmp_path.iterdir())
 
 
-def test_a_decorated_tag_function_stays_a_function():
-    """That can be called by others."""
+def test_a_decorated_tag_function_remains_callable():
     assert short("a")(lambda: 5)() == 5
     assert wrapped.__name__ == "wrapped"
 
 
-def test_what_can_not_be_serialized_is_named_after_its_tag(n, caplog, settings):
-    """In the log; it is given all the same."""
+def test_a_fragment_that_cannot_be_serialized_is_rendered_and_logged(n, caplog, settings):
+    """The log names the tag."""
 
     class Failing:
         dumps = loads = staticmethod(lambda data: 1 / 0)
 
     settings.CACHEOPS_SERIALIZER = Failing
-    assert rendered("{% cached 60 'a' %}{{ n }}{% endcached %}", n=n) == "1"
+    assert render_template("{% cached 60 'a' %}{{ n }}{% endcached %}", n=n) == "1"
     assert "{% cached %}" in caplog.text
 
 
 @override_settings(ROOT_URLCONF=__name__, TEMPLATES=TEMPLATES, MIDDLEWARE=[])
-def test_pages_of_cached_fragments_are_fresh():
-    """Through views, with inheritance and includes, with the library found by its app."""
+def test_pages_of_cached_fragments_are_never_stale():
+    """They use views, inheritance and includes, and the tag library of the app."""
     get = lambda: Client().get("/page/").content.decode()
     head, body = get().split(maxsplit=1)
     assert body == "<ul>\n</ul>"

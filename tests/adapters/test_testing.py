@@ -1,4 +1,4 @@
-"""as_autocommit(): caching within Django's own TestCase, and what a run is on."""
+"""as_autocommit(): caching within Django's TestCase; and the services that a test run uses."""
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -24,17 +24,17 @@ def rename(label, text):
 
 
 class InsideATestCase(TestCase):
-    """Django's TestCase holds transactions around each test, which as_autocommit() hides."""
+    """Django's TestCase opens transactions around each test, which as_autocommit() hides."""
 
-    def test_without_help_all_is_dirty(self):
-        """What the test wrote is not committed."""
+    def test_without_as_autocommit_reads_bypass_the_cache(self):
+        """The rows that the test wrote are not committed."""
         label = Label.objects.create(text="a")
         with counted_reads() as reads:
             Label.objects.get(pk=label.pk)
         assert reads.hits + reads.misses == 0
 
     def test_caching_and_invalidation_work_as_in_autocommit(self):
-        """Reads are kept and writes drop them."""
+        """Reads are cached and writes invalidate them."""
         label = Label.objects.create(text="a")
         with as_autocommit(), counted_reads() as reads:
             assert [Label.objects.get(pk=label.pk).text for _ in range(2)] == ["a", "a"]
@@ -43,8 +43,8 @@ class InsideATestCase(TestCase):
             assert Label.objects.get(pk=label.pk).text == "b"
             assert reads.misses == 2
 
-    def test_a_statement_that_fails_leaves_the_test_going(self):
-        """As in autocommit: it is undone, and nothing else."""
+    def test_a_failing_statement_does_not_break_the_transaction_of_the_test(self):
+        """Only the statement is rolled back, like in autocommit."""
         label = Label.objects.create(text="a")
         with as_autocommit():
             with pytest.raises(IntegrityError), connection.cursor() as cursor:
@@ -52,7 +52,7 @@ class InsideATestCase(TestCase):
             assert texts() == ["a"]
 
     def test_inner_transactions_work_as_outermost_ones(self):
-        """Dirty within, committed at their end, undone by a rollback."""
+        """Reads within them bypass the cache once they have written; a commit or a rollback ends that."""
         label = Label.objects.create(text="a")
         with as_autocommit():
             assert texts() == ["a"]
@@ -72,8 +72,8 @@ class InsideATestCase(TestCase):
                 rename(label, "d")
             assert texts() == ["d"]
 
-    def test_nothing_is_left_behind(self):
-        """What was cached within will be rolled back."""
+    def test_values_cached_within_as_autocommit_are_invalidated_at_its_end(self):
+        """The rows that they show will be rolled back."""
         with as_autocommit():
             Label.objects.create(text="a")
             assert texts() == ["a"]
@@ -81,8 +81,8 @@ class InsideATestCase(TestCase):
             texts()
         assert reads.hits == 0
 
-    def test_the_transaction_outside_stays_dirty(self):
-        """What was written before counts again afterwards."""
+    def test_the_outer_transaction_bypasses_the_cache_afterwards(self):
+        """Its earlier writes count again."""
         Label.objects.create(text="a")
         with as_autocommit():
             texts()
@@ -90,8 +90,8 @@ class InsideATestCase(TestCase):
             texts()
         assert reads.hits + reads.misses == 0
 
-    def test_captured_callbacks_are_the_test_s_own(self):
-        """Ours does not push itself before one that was there."""
+    def test_captured_callbacks_are_those_of_the_test(self):
+        """The callback of the package does not precede one that was registered earlier."""
         calls = []
         transaction.on_commit(lambda: calls.append("earlier"))
         with self.captureOnCommitCallbacks(execute=True):
@@ -100,7 +100,6 @@ class InsideATestCase(TestCase):
         assert calls == ["own"]
 
 
-def test_services_are_named_in_the_header():
-    """Which database this run is on."""
+def test_the_configured_database_is_in_use():
     assert services.DATABASE in {"sqlite": "sqlite", "postgresql": "postgresql", "mariadb": "mysql"}
     assert connection.vendor == {"mariadb": "mysql"}.get(services.DATABASE, services.DATABASE)

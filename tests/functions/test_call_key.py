@@ -1,4 +1,4 @@
-"""Calls that differ have different names, whatever their arguments."""
+"""Different calls have different keys, regardless of the types and values of their arguments."""
 
 import datetime
 import enum
@@ -23,7 +23,7 @@ def func():
     pass
 
 
-class Right(enum.Flag):
+class Permission(enum.Flag):
     READ, WRITE, RUN = 1, 2, 4
 
 
@@ -31,8 +31,8 @@ def name(*args, extra=None, **kwargs):
     return call_identity(func, args, kwargs, extra)
 
 
-def test_no_argument_passes_for_another():
-    """Nor does any for what looks like it, wherever it is passed: as an argument, by name or as extra."""
+def test_different_arguments_have_different_keys():
+    """This applies to positional arguments, keyword arguments and `extra`, and to values that look alike."""
     values = [each for sample in SAMPLES for each in (sample, *lookalikes(sample))]
     calls = [((value,), {}) for value in values] + [((), {"a": value}) for value in values]
     names = [call_identity(func, args, kwargs, None) for args, kwargs in calls]
@@ -44,16 +44,16 @@ def test_no_argument_passes_for_another():
 
 @settings(max_examples=100, deadline=None)
 @given(CALLS)
-def test_two_calls_share_a_name_only_if_they_are_the_same(call):
-    """Types are told apart, also deep within, and so are ways to pass arguments."""
+def test_only_equal_calls_share_a_key(call):
+    """Keys differ by types, also of nested values, and by the way in which arguments are passed."""
     calls = list(family(*call))
     assert merged(calls, [call_identity(func, args, kwargs, None) for args, kwargs in calls]) == []
 
 
 @settings(max_examples=100, deadline=None)
 @given(CALLS)
-def test_bound_to_a_signature_two_calls_share_a_name_only_if_they_are_the_same(call):
-    """Defaults and keywords make no difference, and nothing passes for them."""
+def test_only_calls_with_equal_bound_arguments_share_a_key(call):
+    """Explicit defaults and keywords do not change the key; any other difference does."""
 
     def function(a=1, b=None, *rest, c="1", **more):
         pass
@@ -83,7 +83,7 @@ WAYS = {"cached": cached(60), "cached_as": cached_as(Product), "cached_view": as
     "decorate", [cached(60), cached_as(Product), as_view], ids=["cached", "cached_as", "cached_view"]
 )
 def test_each_call_gets_its_own_result(decorate):
-    """Whatever was called before, with whatever looks like its arguments."""
+    """Former calls with similar arguments do not matter."""
     computed = []
 
     @decorate
@@ -129,21 +129,21 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_calls_that_look_alike_are_told_apart(one, other):
-    """Each pair met in some cache or other."""
+def test_similar_calls_have_different_keys(one, other):
+    """Each pair has the same key in some known cache."""
     assert one() != other()
 
 
-def test_the_same_call_has_the_same_name():
-    """Order of keywords and of sets does not matter."""
+def test_equal_calls_have_the_same_key():
+    """The order of keywords and of sets does not matter."""
     key = uuid.uuid4()
     assert name(a=1, b=key) == name(b=key, a=1)
     assert name({"a", "b", "c"}) == name({"c", "b", "a"})
     assert name(Product(pk=1, name="a")) == name(Product(pk=1, name="b"))
 
 
-def test_functions_are_told_apart_through_wrappers():
-    """By module, name and line."""
+def test_a_wrapper_has_the_identity_of_the_function_that_it_wraps():
+    """Functions are identified by module, name and line."""
 
     @functools.wraps(func)
     def wrapper():
@@ -153,8 +153,8 @@ def test_functions_are_told_apart_through_wrappers():
     assert call_identity(name, (), {}, None) != call_identity(func, (), {}, None)
 
 
-def test_enum_members_and_picklable_objects_are_arguments():
-    """Anything whose state tells it from others."""
+def test_enum_members_and_picklable_objects_may_be_arguments():
+    """They are identified by their state."""
 
     assert name(Kind.A) != name(Kind.B)
     assert name(functools.partial(func, 1)) != name(functools.partial(func, 2))
@@ -166,44 +166,44 @@ class Kind(enum.Enum):
 
 
 class Holder:
-    def __init__(self, held):
-        self.held = held
+    def __init__(self, content):
+        self.content = content
 
     def method(self):
         pass
 
 
-def made(number):
+def make_function(number):
     return lambda: number
 
 
 LOOKALIKES = [
     ("a".upper, "b".upper),
     (Holder(1).method, Holder(2).method),
-    (made(1), made(2)),
+    (make_function(1), make_function(2)),
     (lambda: 1, lambda: 2),
     (QueryDict("a=1&a=2"), QueryDict("a=3&a=2")),
     (Product.objects.filter(sku="a", name='x" AND "y'), Product.objects.filter(sku='a AND "x"', name="y")),
     (Product.objects.values("name"), Product.objects.values_list("name")),
     (Product.objects.none(), Product.objects.all()),
-    (Right.READ | Right.WRITE, Right.READ | Right.RUN),
+    (Permission.READ | Permission.WRITE, Permission.READ | Permission.RUN),
 ]
 
 
 @pytest.mark.parametrize(("one", "other"), LOOKALIKES)
-def test_arguments_that_look_alike_are_told_apart(one, other):
-    """By what they hold and what they are bound to."""
+def test_similar_arguments_have_different_keys(one, other):
+    """They are identified by their contents and by the objects that they are bound to."""
     assert name(one) != name(other)
     assert name(one) == name(one)
 
 
 def test_an_unsaved_instance_is_refused():
-    """It can't be told from another unsaved one."""
+    """Two unsaved instances cannot be distinguished."""
     with pytest.raises(TypeError, match="not saved"):
         name(Product())
 
 
-def test_what_can_not_be_told_from_others_is_refused():
-    """Instead of never or, worse, wrongly hitting."""
+def test_an_argument_that_cannot_be_identified_is_refused():
+    """Otherwise the call would never be a hit, or would be a wrong one."""
     with pytest.raises(TypeError, match="can't be pickled"):
         name(object.__new__(type("Odd", (), {"__reduce__": None})))

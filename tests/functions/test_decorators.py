@@ -1,4 +1,4 @@
-"""cached_as: results of functions fall like the querysets, models and instances that they are cached like."""
+"""cached_as: changes of its samples (querysets, models and instances) invalidate the result of a function."""
 
 import asyncio
 import threading
@@ -21,8 +21,8 @@ def shop(store):
         Product.objects.create(sku=name, name=name, category=Category.objects.create(name=name))
 
 
-def counted(*samples, **options):
-    """A cached function that returns how often it was called."""
+def counting_function(*samples, **options):
+    """Return a cached function that returns how often it was called."""
     calls = []
 
     @cached_as(*samples, **options)
@@ -34,11 +34,11 @@ def counted(*samples, **options):
     return func
 
 
-def test_a_result_is_kept_until_its_sample_changes():
-    """Of a model, any row; of a queryset, those that match; of an instance, its own."""
+def test_a_result_is_cached_until_its_sample_changes():
+    """Any row of a model, the matching rows of a queryset and the row of an instance count."""
     pen = Product.objects.get(sku="pens")
-    of_model, of_pens = counted(Product), counted(Product.objects.filter(category=pen.category_id))
-    of_pen, of_label = counted(pen), counted(Label)
+    of_model, of_pens = counting_function(Product), counting_function(Product.objects.filter(category=pen.category_id))
+    of_pen, of_label = counting_function(pen), counting_function(Label)
     functions = [of_model, of_pens, of_pen, of_label]
     assert [func() for func in functions * 2] == [1] * 8
     ink = Product.objects.get(sku="inks")
@@ -50,9 +50,9 @@ def test_a_result_is_kept_until_its_sample_changes():
     assert [func() for func in functions] == [3, 2, 2, 1]
 
 
-def test_several_samples_each_drop_the_result():
-    """Querysets, models and managers together."""
-    func = counted(Label.objects, Category, Product.objects.filter(name="pens"))
+def test_a_change_of_any_of_several_samples_invalidates_the_result():
+    """Querysets, models and managers can be combined."""
+    func = counting_function(Label.objects, Category, Product.objects.filter(name="pens"))
     assert (func(), func()) == (1, 1)
     Label.objects.create(text="new")
     assert (func(), func()) == (2, 2)
@@ -60,20 +60,20 @@ def test_several_samples_each_drop_the_result():
     assert (func(), func()) == (3, 3)
 
 
-def test_arguments_and_extra_tell_results_apart():
-    """Extra may be a value or a callable that gets the arguments."""
-    func = counted(Label)
+def test_results_are_cached_by_arguments_and_extra():
+    """`extra` may be a value or a callable that gets the arguments."""
+    func = counting_function(Label)
     assert [func(), func(1), func("1"), func(a=1), func(1)] == [1, 2, 3, 4, 2]
     current = ["en"]
-    by_language = counted(Label, extra=lambda *args: current[0])
+    by_language = counting_function(Label, extra=lambda *args: current[0])
     assert by_language() == 1
     current[0] = "de"
     assert by_language() == 2
-    assert {counted(Label, extra=extra)() for extra in ("a", "b")} == {1}
+    assert {counting_function(Label, extra=extra)() for extra in ("a", "b")} == {1}
 
 
-def test_functions_at_one_place_are_told_apart_by_extra_and_samples():
-    """As closures made in a function are."""
+def test_functions_defined_on_the_same_line_are_distinguished_by_extra_and_samples():
+    """Closures made by a function are an example."""
 
     def block(category, count):
         queryset = Product.objects.filter(category__name=category)
@@ -88,8 +88,7 @@ def test_functions_at_one_place_are_told_apart_by_extra_and_samples():
     assert block("inks", 1) == ["inks"]
 
 
-def test_none_and_other_empty_values_are_results():
-    """A miss is something else."""
+def test_a_result_of_none_is_cached():
     calls = []
 
     @cached_as(Label)
@@ -99,18 +98,18 @@ def test_none_and_other_empty_values_are_results():
     assert (nothing(), nothing(), len(calls)) == (None, None, 1)
 
 
-def test_the_timeout_is_given_or_the_profile_s(store, settings):
-    """In seconds; of several samples the least counts."""
+def test_the_timeout_is_that_of_the_call_or_of_the_profile(store, settings):
+    """It is in seconds; of several samples the shortest applies."""
     settings.CACHEOPS = {"shop.label": {"timeout": 50}, "shop.product": {"timeout": 40}}
-    counted(Label, Product)()
+    counting_function(Label, Product)()
     assert [store.ttl(key) for key in store.scan_iter(match="cacheops:v:*")] == [40]
     store.flushdb()
-    counted(Label, Product, timeout=7)()
+    counting_function(Label, Product, timeout=7)()
     assert [store.ttl(key) for key in store.scan_iter(match="cacheops:v:*")] == [7]
 
 
-def test_what_is_invalidated_while_the_function_runs_is_not_kept():
-    """keep_fresh is always on."""
+def test_a_result_invalidated_while_the_function_runs_is_not_cached():
+    """`keep_fresh` is always on."""
     calls = []
 
     @cached_as(Label, keep_fresh=True)
@@ -127,8 +126,8 @@ def test_what_is_invalidated_while_the_function_runs_is_not_kept():
 
 
 def test_in_a_dirty_transaction_the_function_is_called():
-    """And what it returns is not kept."""
-    func = counted(Label)
+    """Its result is not cached."""
+    func = counting_function(Label)
     func()
     with transaction.atomic():
         Label.objects.create(text="x")
@@ -138,14 +137,14 @@ def test_in_a_dirty_transaction_the_function_is_called():
 
 
 def test_a_disabled_cache_calls_the_function(settings):
-    """CACHEOPS_ENABLED = False."""
-    func = counted(Label)
+    """`CACHEOPS_ENABLED = False` disables it."""
+    func = counting_function(Label)
     settings.CACHEOPS_ENABLED = False
     assert (func(), func()) == (1, 2)
 
 
-def test_results_go_through_the_serializer(settings):
-    """CACHEOPS_SERIALIZER: what it does to them shows on a hit."""
+def test_results_are_serialized_by_the_configured_serializer(settings):
+    """A hit shows the effect of CACHEOPS_SERIALIZER."""
 
     class Upper:
         dumps = staticmethod(lambda data: data.upper().encode())
@@ -160,15 +159,14 @@ def test_results_go_through_the_serializer(settings):
     assert (text(), text()) == ("text", "TEXT")
 
 
-def test_what_does_not_serialize_is_returned_and_not_kept(caplog):
-    """And logged."""
+def test_a_result_that_cannot_be_serialized_is_returned_logged_and_not_cached(caplog):
     func = cached_as(Label)(lambda: lambda: 5)
     assert func()() == func()() == 5
     assert "does not serialize" in caplog.text
 
 
-def test_a_raising_function_keeps_nothing():
-    """Its error comes through, and with a lock the next call computes at once."""
+def test_an_exception_is_raised_and_not_cached():
+    """With a lock, the next call computes at once."""
     calls = []
 
     @cached_as(Label, lock=True)
@@ -183,8 +181,8 @@ def test_a_raising_function_keeps_nothing():
     assert (failing(), failing(), len(calls)) == ("done", "done", 2)
 
 
-def test_with_a_lock_one_computes_and_the_others_wait_for_it():
-    """Of several threads that miss at once."""
+def test_with_a_lock_one_of_several_concurrent_misses_computes():
+    """The other threads wait for its result."""
     started, go_on, calls, results = threading.Event(), threading.Event(), [], []
 
     @cached_as(Label, lock=True)
@@ -211,9 +209,9 @@ def test_with_a_lock_one_computes_and_the_others_wait_for_it():
     assert results == [1, 1, 1, 1]
 
 
-def test_when_the_holder_dies_another_one_computes(monkeypatch, store):
-    """Its lock expires, or the waiting ends."""
-    func = counted(Label, lock=True)
+def test_a_caller_computes_after_waiting_in_vain_for_the_lock(monkeypatch, store):
+    """The lock expires or the waiting time ends."""
+    func = counting_function(Label, lock=True)
     from cacheops_lite.reads import cached_read
     from cacheops_lite.store import fill_lock
 
@@ -222,8 +220,8 @@ def test_when_the_holder_dies_another_one_computes(monkeypatch, store):
     assert func() == 1
 
 
-def test_coroutine_functions_are_cached_too():
-    """And stay coroutine functions."""
+def test_coroutine_functions_are_cached():
+    """They remain coroutine functions."""
     calls = []
 
     @cached_as(Label, lock=True)
@@ -231,21 +229,21 @@ def test_coroutine_functions_are_cached_too():
         calls.append(1)
         return [label.text async for label in Label.objects.nocache()]
 
-    async def history():
+    async def read_repeatedly():
         first = [await texts(), await texts()]
         await Label.objects.acreate(text="new")
         return [*first, await texts(), await texts()]
 
     assert asyncio.iscoroutinefunction(texts)
-    assert run_async(history()) == [[], [], ["new"], ["new"]]
+    assert run_async(read_repeatedly()) == [[], [], ["new"], ["new"]]
     assert len(calls) == 2
 
 
-def test_coroutines_that_miss_at_once_wait_for_one(monkeypatch):
-    """Without blocking the event loop."""
+def test_with_a_lock_one_of_several_coroutines_computes(monkeypatch):
+    """The others wait without blocking the event loop."""
     calls = []
 
-    async def history():
+    async def read_repeatedly():
         go_on = asyncio.Event()
 
         @cached_as(Label, lock=True)
@@ -260,12 +258,11 @@ def test_coroutines_that_miss_at_once_wait_for_one(monkeypatch):
         go_on.set()
         return await asyncio.gather(*tasks)
 
-    assert run_async(history()) == ["done"] * 3
+    assert run_async(read_repeatedly()) == ["done"] * 3
     assert len(calls) == 1
 
 
-def test_a_coroutine_in_a_disabled_cache_is_just_called(settings):
-    """As without the decorator."""
+def test_a_disabled_cache_calls_the_coroutine_function(settings):
     settings.CACHEOPS_ENABLED = False
     func = cached_as(Label)(lambda: None)
     assert func() is None
@@ -277,8 +274,8 @@ def test_a_coroutine_in_a_disabled_cache_is_just_called(settings):
     assert run_async(one()) == 1
 
 
-def test_nothing_to_cache_like_is_an_error():
-    """So is what is no queryset, model or saved instance; a list, as a paginator has for an empty page, is not."""
+def test_a_missing_or_invalid_sample_is_refused():
+    """A sample is a queryset, model or saved instance; a list, which a paginator has for an empty page, is allowed."""
     with pytest.raises(TypeError, match="at least one queryset, model or instance"):
         cached_as()
     with pytest.raises(TypeError, match="not 5"):
@@ -293,37 +290,37 @@ def test_nothing_to_cache_like_is_an_error():
     assert cached_as([])(func) is func
 
 
-def test_an_empty_sample_never_falls_and_an_unanalysable_one_is_not_cached():
-    """Nothing can change what no row can match; what rests on unknown tables can't be kept."""
-    never = counted(Label.objects.none())
-    assert (never(), never()) == (1, 1)
-    unknown = counted(Product.objects.extra(where=["id IN (SELECT 1)"]))
-    assert (unknown(), unknown()) == (1, 2)
+def test_an_empty_sample_is_never_invalidated_and_one_of_unknown_tables_is_not_cached():
+    """No row can match an empty queryset; changes of unknown tables cannot be seen."""
+    of_none = counting_function(Label.objects.none())
+    assert (of_none(), of_none()) == (1, 1)
+    of_unknown_tables = counting_function(Product.objects.extra(where=["id IN (SELECT 1)"]))
+    assert (of_unknown_tables(), of_unknown_tables()) == (1, 2)
 
 
-def test_receivers_of_cache_read_hear_of_functions():
-    """With the function, and no sender."""
-    heard = []
+def test_the_cache_read_signal_is_sent_for_functions():
+    """It has the function and no sender."""
+    received = []
 
-    def note(sender, func, hit, **kwargs):
-        heard.append((sender, func.__name__, hit))
+    def receive(sender, func, hit, **kwargs):
+        received.append((sender, func.__name__, hit))
 
     @cached_as(Label)
     def named():
         return 1
 
-    cache_read.connect(note)
+    cache_read.connect(receive)
     try:
         named(), named()
     finally:
-        cache_read.disconnect(note)
-    assert heard == [(None, "named", False), (None, "named", True)]
+        cache_read.disconnect(receive)
+    assert received == [(None, "named", False), (None, "named", True)]
 
 
-def test_invalidating_an_object_by_hand_drops_functions():
-    """As it does querysets."""
+def test_invalidate_obj_invalidates_functions():
+    """It invalidates them like querysets."""
     pen, ink = Product.objects.get(sku="pens"), Product.objects.get(sku="inks")
-    func = counted(Product.objects.filter(category=pen.category_id))
+    func = counting_function(Product.objects.filter(category=pen.category_id))
     func()
     invalidate_obj(ink)
     assert func() == 1

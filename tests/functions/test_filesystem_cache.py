@@ -1,4 +1,4 @@
-"""The file cache: what only files have to fear.  What it has in common with others is in test_simple."""
+"""The file cache: behaviour that only files have. The behaviour common to all caches is in test_simple_caches."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time as the file cache sees it; ``clock.now += 1`` lets a second pass."""
+    """Replace the time of the file cache; ``clock.now += 1`` lets a second pass."""
 
     class Clock:
         now = 1_900_000_000.0
@@ -49,7 +49,7 @@ def files_in(directory):
 
 
 def test_a_value_expires(cache, clock):
-    """On the second, for all who ask."""
+    """It is a miss for all methods from the second of its timeout on."""
     cache.set("key", 1, timeout=10)
     clock.now += 9
     assert cache.get("key") == 1
@@ -60,8 +60,8 @@ def test_a_value_expires(cache, clock):
     assert cache.delete("key") is False
 
 
-def test_what_expired_is_replaced(cache, clock):
-    """A stale file never stands in the way of a value."""
+def test_an_expired_value_is_replaced(cache, clock):
+    """An expired file never prevents a write."""
     for use in (cache.set, cache.add, cache.get_or_set):
         cache.set("key", "old", timeout=1)
         clock.now += 1
@@ -69,8 +69,8 @@ def test_what_expired_is_replaced(cache, clock):
         assert cache.get("key") == "new"
 
 
-def test_what_expired_is_computed_anew(cache, clock):
-    """Once, not at every call from then on."""
+def test_an_expired_result_is_computed_once(cache, clock):
+    """Later calls are hits."""
     calls = []
 
     @cache.cached(timeout=10)
@@ -83,8 +83,7 @@ def test_what_expired_is_computed_anew(cache, clock):
     assert [call(), call()] == [2, 2]
 
 
-def test_touching_counting_and_setting_set_the_time_that_remains(cache, clock):
-    """Counting keeps it."""
+def test_set_and_touch_set_the_remaining_time_and_incr_keeps_it(cache, clock):
     cache.set("key", 1, timeout=10)
     clock.now += 5
     cache.incr("key")
@@ -98,8 +97,8 @@ def test_touching_counting_and_setting_set_the_time_that_remains(cache, clock):
         cache.incr("key")
 
 
-def test_a_timeout_of_none_is_that_of_the_cache_or_of_the_settings(tmp_path, clock, settings):
-    """A file cache has one always, so that its files can be cleaned away."""
+def test_a_timeout_of_none_means_that_of_the_cache_or_of_the_settings(tmp_path, clock, settings):
+    """A file cache always has one, so that its files can be cleaned."""
     caches = {DAY: FileCache(tmp_path / "own", timeout=DAY), 30 * DAY: FileCache(tmp_path / "default")}
     for timeout, cache in caches.items():
         cache.set("key", 1)
@@ -110,8 +109,8 @@ def test_a_timeout_of_none_is_that_of_the_cache_or_of_the_settings(tmp_path, clo
 
 
 @pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), ("1", TypeError)])
-def test_a_default_timeout_that_makes_no_sense_is_refused(cache, settings, timeout, error):
-    """The message says where it comes from."""
+def test_an_invalid_default_timeout_is_refused(cache, settings, timeout, error):
+    """The message names its origin."""
     with pytest.raises(error, match=r"FileCache\(\) has timeout"):
         FileCache(timeout=timeout)
     settings.FILE_CACHE_TIMEOUT = timeout
@@ -122,8 +121,7 @@ def test_a_default_timeout_that_makes_no_sense_is_refused(cache, settings, timeo
     assert cache.get("key") == 1
 
 
-def test_the_directory_is_that_of_the_settings(tmp_path, settings):
-    """Whatever it is at the time of use."""
+def test_the_directory_setting_is_read_at_each_use(tmp_path, settings):
     for name in ("one", "two"):
         settings.FILE_CACHE_DIR = tmp_path / name
         assert file_cache.get("key", None) is None
@@ -134,8 +132,8 @@ def test_the_directory_is_that_of_the_settings(tmp_path, settings):
     assert file_cache.directory == "/tmp/cacheops_file_cache"
 
 
-def test_nobody_else_may_read_or_write_it(cache):
-    """What it unpickles must not come from others."""
+def test_only_the_owner_may_read_or_write_the_files(cache):
+    """The cache must not unpickle data of other users."""
     cache.set("key", 1)
     path = file_of(cache, "key")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
@@ -158,7 +156,7 @@ class Bomb:
 
 @pytest.mark.parametrize("data", [b"", b"x", b"col1", pickle.dumps(1), pickle.dumps(Bomb()), b"col1" + b"x" * 50])
 def test_a_foreign_file_is_a_miss_and_never_unpickled(cache, caplog, data):
-    """It is logged, and does not stay in the way."""
+    """It is logged, and replaced by the next value."""
     cache.set("key", 1)
     write(file_of(cache, "key"), data)
     assert cache.get("key", None) is None
@@ -168,7 +166,7 @@ def test_a_foreign_file_is_a_miss_and_never_unpickled(cache, caplog, data):
 
 
 def test_a_file_signed_by_another_project_is_never_unpickled(cache, settings, monkeypatch):
-    """Others may be able to write to the directory."""
+    """Other users may be able to write to the directory."""
     settings.SECRET_KEY = "another"
     cache.set("key", Bomb())
     loaded = []
@@ -182,7 +180,7 @@ def test_a_file_signed_by_another_project_is_never_unpickled(cache, settings, mo
 
 
 def test_a_truncated_file_is_a_miss(cache):
-    """As a full disk or a crash of the machine may leave it."""
+    """A full disk or a crash of the machine can truncate a file."""
     cache.set("key", "value")
     path = file_of(cache, "key")
     with open(path, "rb") as file:
@@ -194,14 +192,13 @@ def test_a_truncated_file_is_a_miss(cache):
     assert cache.get("key") == "value"
 
 
-def test_a_file_renamed_to_another_keys_is_a_miss(cache):
-    """A value is bound to its key."""
+def test_a_file_renamed_to_that_of_another_key_is_a_miss(cache):
     cache.set_many({"key": 1, "other": 2})
     os.replace(file_of(cache, "key"), file_of(cache, "other"))
     assert cache.get("other", None) is None
 
 
-def test_too_large_a_file_is_not_even_read(tmp_path, caplog):
+def test_a_file_that_is_too_large_is_not_read(tmp_path, caplog):
     """Reading takes no more memory than a value may have."""
     cache = FileCache(tmp_path, max_bytes=1000)
     cache.set("key", 1)
@@ -212,8 +209,8 @@ def test_too_large_a_file_is_not_even_read(tmp_path, caplog):
     assert "too large" in caplog.text
 
 
-def test_too_large_a_value_is_not_kept(tmp_path, caplog):
-    """Nor is the one of before, which it should have replaced."""
+def test_a_value_that_is_too_large_is_not_stored(tmp_path, caplog):
+    """The value that it should replace is deleted."""
     cache = FileCache(tmp_path, max_bytes=1000)
     cache.set("key", 1)
     cache.set("key", "x" * 1000)
@@ -223,8 +220,8 @@ def test_too_large_a_value_is_not_kept(tmp_path, caplog):
     assert [path for path in files_in(tmp_path) if not path.endswith(".lock")] == []
 
 
-def test_what_is_no_file_is_a_miss(cache, tmp_path, caplog):
-    """A directory, a link or a pipe, which would make a reader wait."""
+def test_a_path_that_is_not_a_regular_file_is_a_miss(cache, tmp_path, caplog):
+    """It may be a directory, a link or a pipe, which would block a reader."""
     cache.set("key", 1)
     path = file_of(cache, "key")
     os.replace(path, tmp_path / "moved")
@@ -238,8 +235,8 @@ def test_what_is_no_file_is_a_miss(cache, tmp_path, caplog):
         (os.rmdir if make is os.mkdir else os.unlink)(path)
 
 
-def test_what_cannot_be_written_is_logged_and_not_kept(cache, caplog, monkeypatch):
-    """A full disk breaks nothing, leaves no temporary files and no stale value."""
+def test_a_value_that_cannot_be_written_is_logged_and_not_stored(cache, caplog, monkeypatch):
+    """A full disk raises no error and leaves neither temporary files nor a stale value."""
     cache.set("key", "old")
 
     def fail(*args, **kwargs):
@@ -261,8 +258,8 @@ def test_what_cannot_be_written_is_logged_and_not_kept(cache, caplog, monkeypatc
     assert [path for path in files_in(cache.directory) if not path.endswith(".lock")] == []
 
 
-def test_where_no_directory_can_be_made_nothing_is_cached(tmp_path, caplog):
-    """The log says so; calls give their results."""
+def test_nothing_is_cached_if_the_directory_cannot_be_made(tmp_path, caplog):
+    """A warning is logged; calls return their results."""
     (tmp_path / "file").write_text("")
     cache = FileCache(tmp_path / "file")
     cache.set("key", 1)
@@ -272,8 +269,8 @@ def test_where_no_directory_can_be_made_nothing_is_cached(tmp_path, caplog):
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
-def test_a_directory_removed_meanwhile_is_made_again(cache):
-    """Whoever deletes the cache by hand need not stop its users."""
+def test_a_removed_directory_is_made_again(cache):
+    """The directory may be deleted while processes use it."""
     import shutil
 
     cache.set("key", 1)
@@ -284,8 +281,8 @@ def test_a_directory_removed_meanwhile_is_made_again(cache):
     assert cache.get("key") == 2
 
 
-def test_without_file_locks_it_works_too(cache, monkeypatch):
-    """Where the system has none, counting alone is not atomic."""
+def test_the_cache_works_without_file_locks(cache, monkeypatch):
+    """On a system without them, only counting is not atomic."""
     monkeypatch.setattr(filesystem_cache, "fcntl", None)
     cache.set("key", 1)
     assert cache.incr("key") == 2
@@ -295,8 +292,8 @@ def test_without_file_locks_it_works_too(cache, monkeypatch):
 
 
 @pytest.fixture
-def litter(tmp_path):
-    """Files that are not the cache's, in and around it, all of them old."""
+def foreign_files(tmp_path):
+    """Make old files in and around the cache that do not belong to it."""
     cache = FileCache(tmp_path)
     cache.set("key", 1)
     directory = os.path.dirname(file_of(cache, "key"))
@@ -315,9 +312,9 @@ def cleanfilecache(*args, **options):
     call_command("cleanfilecache", *args, **options)
 
 
-def test_cleaning_removes_expired_files_of_the_cache_only(litter, clock):
-    """Valid ones stay, and so does whatever else is in the directory."""
-    cache, others = litter
+def test_cleaning_removes_expired_files_of_the_cache_only(foreign_files, clock):
+    """Valid files and files that do not belong to the cache stay."""
+    cache, others = foreign_files
     cache.set("old", 1, timeout=10)
     cache.set("new", 2, timeout=20)
     clock.now += 10
@@ -327,8 +324,8 @@ def test_cleaning_removes_expired_files_of_the_cache_only(litter, clock):
     assert found == others | {file_of(cache, "new")}
 
 
-def test_cleaning_removes_what_a_crash_left_of_a_file(cache, clock):
-    """Cut short or empty, it is the cache's all the same."""
+def test_cleaning_removes_truncated_files_of_the_cache(cache, clock):
+    """A truncated or empty file still belongs to the cache."""
     for length in (0, 2, 5):
         cache.set("key", 1, timeout=1)
         os.truncate(file_of(cache, "key"), length)
@@ -336,16 +333,15 @@ def test_cleaning_removes_what_a_crash_left_of_a_file(cache, clock):
         assert cache.clean() == 1
 
 
-def test_clear_leaves_files_of_others(litter):
-    """It removes what it could have written itself."""
-    cache, others = litter
+def test_clear_removes_only_files_of_the_cache(foreign_files):
+    cache, others = foreign_files
     cache.set_many({str(i): i for i in range(50)})
     cache.clear()
     assert {path for path in files_in(cache.directory) if not path.endswith(".lock")} == others
 
 
 def test_cleaning_removes_temporary_files_of_dead_writers(cache, clock):
-    """Those of living ones are younger than an hour."""
+    """Those of running writers are younger than an hour."""
     cache.set("key", 1)
     temporary = file_of(cache, "key") + ".abc.tmp"
     write(temporary, b"col1")
@@ -359,7 +355,7 @@ def test_cleaning_removes_temporary_files_of_dead_writers(cache, clock):
 
 
 def test_cleaning_follows_no_links(cache, clock, tmp_path):
-    """Neither out of the cache nor back into it."""
+    """Links may point out of the cache or back into it."""
     other = FileCache(tmp_path / "other")
     other.set("key", 1, timeout=1)
     cache.set("key", 1, timeout=1)
@@ -372,8 +368,8 @@ def test_cleaning_follows_no_links(cache, clock, tmp_path):
     assert os.path.exists(file_of(other, "key"))
 
 
-def test_cleaning_leaves_what_it_may_not_read(cache, clock, monkeypatch):
-    """Then nobody knows whose it is."""
+def test_cleaning_leaves_files_that_it_cannot_read(cache, clock, monkeypatch):
+    """It cannot find out whether they belong to the cache."""
     cache.set("key", 1, timeout=1)
     clock.now += 1
 
@@ -387,7 +383,7 @@ def test_cleaning_leaves_what_it_may_not_read(cache, clock, monkeypatch):
 
 
 def test_the_command_cleans_the_default_directory(tmp_path, settings, clock):
-    """Also under the name of default, and before there is one."""
+    """The argument may be missing or `default`, and the directory need not exist."""
     settings.FILE_CACHE_DIR = tmp_path / "cache"
     cleanfilecache()
     for args in ((), ("default",)):
@@ -397,18 +393,18 @@ def test_the_command_cleans_the_default_directory(tmp_path, settings, clock):
         assert not os.path.exists(file_of(file_cache, "key"))
 
 
-def test_the_command_says_what_it_removed_when_asked_to(cache, clock):
-    """Quiet otherwise, as cron jobs should be."""
-    for verbosity, said in ((1, ""), (2, "Removed 1 expired file.\n")):
+def test_the_command_reports_removed_files_with_verbosity_2(cache, clock):
+    """It prints nothing by default, as suits a cron job."""
+    for verbosity, expected in ((1, ""), (2, "Removed 1 expired file.\n")):
         cache.set("key", 1, timeout=1)
         clock.now += 1
         out = io.StringIO()
         cleanfilecache(cache.directory, stdout=out, verbosity=verbosity)
-        assert out.getvalue() == said
+        assert out.getvalue() == expected
 
 
-def test_the_command_hands_no_path_to_a_shell(tmp_path, monkeypatch):
-    """A path is a path, whatever is in it."""
+def test_the_command_passes_no_path_to_a_shell(tmp_path, monkeypatch):
+    """A path may contain any characters."""
     monkeypatch.chdir(tmp_path)
     path = "; touch x; $(touch y) `touch z`"
     with pytest.raises(CommandError, match=r"There is no directory '; touch x"):
@@ -421,13 +417,13 @@ def test_the_command_hands_no_path_to_a_shell(tmp_path, monkeypatch):
 # Processes
 
 
-def child(target, *args):
+def start_process(target, *args):
     process = spawn.Process(target=target, args=args)
     process.start()
     return process
 
 
-def ended(*processes):
+def exit_codes(*processes):
     for process in processes:
         process.join(60)
     return [process.exitcode for process in processes]
@@ -455,13 +451,13 @@ def read_values(directory, writers, done):
 
 
 def test_readers_see_whole_values_while_processes_write(tmp_path):
-    """The last one written stays; no temporary file does."""
+    """The last value written stays; no temporary file does."""
     done = [spawn.Semaphore(0) for _ in range(2)]
     cache = FileCache(tmp_path)
     cache.set("key", [(0, 0)] * 2000)
-    readers = [child(read_values, tmp_path, 3, semaphore) for semaphore in done]
-    writers = [child(write_values, tmp_path, number, done) for number in range(3)]
-    assert ended(*writers, *readers) == [0] * 5
+    readers = [start_process(read_values, tmp_path, 3, semaphore) for semaphore in done]
+    writers = [start_process(write_values, tmp_path, number, done) for number in range(3)]
+    assert exit_codes(*writers, *readers) == [0] * 5
     assert cache.get("key")[0][1] == 299
     assert len([path for path in files_in(tmp_path) if not path.endswith(".lock")]) == 1
 
@@ -472,11 +468,10 @@ def count_up(directory):
         cache.incr("key")
 
 
-def test_processes_that_count_lose_nothing(tmp_path):
-    """Counting is atomic."""
+def test_counting_in_several_processes_is_atomic(tmp_path):
     cache = FileCache(tmp_path)
     cache.set("key", 2**64)
-    assert ended(*(child(count_up, tmp_path) for _ in range(4))) == [0] * 4
+    assert exit_codes(*(start_process(count_up, tmp_path) for _ in range(4))) == [0] * 4
     assert cache.get("key") == 2**64 + 800
 
 
@@ -484,12 +479,12 @@ def add_one(directory, number, results):
     results.put((FileCache(directory).add("key", number), number))
 
 
-def test_of_processes_that_add_one_wins(tmp_path):
-    """Whoever comes first."""
+def test_one_of_several_processes_that_add_a_key_succeeds(tmp_path):
+    """The first one succeeds."""
     results = spawn.Queue()
-    processes = [child(add_one, tmp_path, number, results) for number in range(4)]
+    processes = [start_process(add_one, tmp_path, number, results) for number in range(4)]
     found = [results.get(timeout=60) for _ in processes]
-    assert ended(*processes) == [0] * 4
+    assert exit_codes(*processes) == [0] * 4
     winners = [number for added, number in found if added]
     assert winners == [FileCache(tmp_path).get("key")]
 
@@ -500,20 +495,20 @@ def clean_often(directory, done):
         cache.clean()
 
 
-def test_cleaning_never_removes_what_was_just_renewed(tmp_path):
-    """While others write what had expired."""
+def test_cleaning_never_removes_a_value_that_was_just_replaced(tmp_path):
+    """Another process writes values while it removes expired ones."""
     done = spawn.Event()
-    cleaner = child(clean_often, tmp_path, done)
+    cleaner = start_process(clean_often, tmp_path, done)
     cache = FileCache(tmp_path)
     for i in range(500):
         cache.set("key", "old", timeout=1e-9)
         cache.set("key", i, timeout=60)
         assert cache.get("key") == i
     done.set()
-    assert ended(cleaner) == [0]
+    assert exit_codes(cleaner) == [0]
 
 
-def hold_the_turn(directory, ready):
+def lock_and_wait(directory, ready):
     cache = FileCache(directory)
     with filesystem_cache._directory_lock(cache._path_of("cacheops:s:k:key")):
         filesystem_cache._write_temporary(cache._path_of("cacheops:s:k:key"), b"half", 2**32)
@@ -521,14 +516,14 @@ def hold_the_turn(directory, ready):
         signal.pause()
 
 
-def test_a_killed_writer_blocks_nobody(tmp_path):
-    """The system ends its turn; what it left is no value."""
+def test_a_killed_writer_blocks_no_other_process(tmp_path):
+    """The operating system releases its lock; its unfinished file is not a value."""
     cache = FileCache(tmp_path)
     cache.set("key", 1)
     ready = spawn.Event()
-    writer = child(hold_the_turn, tmp_path, ready)
+    writer = start_process(lock_and_wait, tmp_path, ready)
     assert ready.wait(60)
     assert cache.get("key") == 1
     writer.kill()
-    assert ended(writer) == [-signal.SIGKILL]
+    assert exit_codes(writer) == [-signal.SIGKILL]
     assert cache.incr("key") == cache.get("key") == 2

@@ -1,4 +1,4 @@
-"""The simple cache: one contract for values and calls, kept by each kind of Redis and in files."""
+"""The simple cache: one contract for values and calls, which each kind of Redis and the file cache fulfil."""
 
 import asyncio
 import datetime
@@ -20,7 +20,7 @@ from tests.shop.models import Category, Product
 
 
 def counted(decorate, func=lambda *args, **kwargs: None):
-    """`func` decorated; it returns which of its calls it is, and counts them."""
+    """Return `func` decorated; it returns the number of its call and collects its calls."""
     calls = []
 
     @functools.wraps(func)
@@ -39,39 +39,38 @@ def counted(decorate, func=lambda *args, **kwargs: None):
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", "text", b"bytes", 2**70, {"a": [1, (2, 3)]}, {1, 2}])
-def test_a_value_is_got_as_it_was_set(cache, value):
-    """Nothing, too, is a value."""
+def test_get_returns_the_value_that_was_set(cache, value):
+    """None is a value, too."""
     cache.set("key", value)
     assert cache.get("key") == value
     assert type(cache.get("key")) is type(value)
     assert cache.get("key", "default") == value
 
 
-def test_a_miss_is_an_error_or_the_default(cache):
-    """CacheMiss tells a missing value from None; a default is returned as it is."""
+def test_a_miss_raises_cache_miss_or_returns_the_default(cache):
+    """`CacheMiss` distinguishes a missing value from None."""
     with pytest.raises(CacheMiss, match="key"):
         cache.get("key")
     assert cache.get("key", None) is None
 
 
-def test_deleting_says_whether_there_was_something(cache):
-    """Deleting what is not there is no error."""
+def test_delete_returns_whether_there_was_a_value(cache):
+    """Deleting a missing key is no error."""
     cache.set("key", 1)
     assert cache.delete("key") is True
     assert cache.delete("key") is False
     assert not cache.has_key("key")
 
 
-def test_has_key_and_in_tell_whether_there_is_a_value(cache):
-    """Whatever the value is."""
+def test_has_key_and_in_return_whether_there_is_a_value(cache):
+    """The value may be None."""
     cache.set("key", None)
     assert cache.has_key("key")
     assert "key" in cache
     assert "other" not in cache
 
 
-def test_adding_keeps_what_is_there(cache):
-    """The first one wins."""
+def test_add_keeps_an_existing_value(cache):
     assert cache.add("key", 1) is True
     assert cache.add("key", 2) is False
     assert cache.get("key") == 1
@@ -79,8 +78,8 @@ def test_adding_keeps_what_is_there(cache):
     assert "other" not in cache
 
 
-def test_get_or_set_computes_what_is_missing(cache):
-    """A callable is called only then."""
+def test_get_or_set_computes_a_missing_value(cache):
+    """A callable is called only on a miss."""
     assert cache.get_or_set("key", lambda: 1) == 1
     assert cache.get_or_set("key", lambda: 1 / 0) == 1
     assert cache.get_or_set("plain", 2) == cache.get("plain") == 2
@@ -90,8 +89,8 @@ def test_get_or_set_computes_what_is_missing(cache):
     assert "gone" not in cache
 
 
-def test_get_or_set_returns_what_somebody_else_set_meanwhile(cache):
-    """Both get the same value."""
+def test_get_or_set_returns_a_value_set_meanwhile_by_another_caller(cache):
+    """Both callers get the same value."""
 
     def default():
         cache.set("key", "theirs")
@@ -100,8 +99,8 @@ def test_get_or_set_returns_what_somebody_else_set_meanwhile(cache):
     assert cache.get_or_set("key", default) == "theirs"
 
 
-def test_many_values_are_set_got_and_deleted_at_once(cache):
-    """What is missing is missing in the result; nothing is fine, too."""
+def test_several_values_are_set_read_and_deleted_in_one_call(cache):
+    """Missing keys are missing in the result; empty arguments are allowed."""
     assert cache.set_many({"a": 1, "b": None}) == []
     assert cache.get_many(key for key in ["a", "b", "c"]) == {"a": 1, "b": None}
     assert cache.delete_many(["a", "c"]) is None
@@ -111,8 +110,8 @@ def test_many_values_are_set_got_and_deleted_at_once(cache):
     assert cache.delete_many([]) is None
 
 
-def test_set_many_keeps_all_or_none_of_bad_input(cache):
-    """One that can't be kept is found before the first is."""
+def test_set_many_with_an_invalid_item_stores_nothing(cache):
+    """All items are checked before the first is stored."""
     with pytest.raises(TypeError):
         cache.set_many({"a": 1, 2: 2})
     with pytest.raises(Exception, match="pickle"):
@@ -120,8 +119,8 @@ def test_set_many_keeps_all_or_none_of_bad_input(cache):
     assert "a" not in cache
 
 
-def test_counting_keeps_the_type_and_any_size(cache):
-    """Neither a Lua number nor 64 bits bound an integer."""
+def test_counting_keeps_the_type_and_has_no_upper_bound(cache):
+    """An integer is bounded neither by a Lua number nor by 64 bits."""
     cache.set("key", 2**80)
     assert cache.incr("key") == 2**80 + 1
     assert cache.incr("key", 2**90) == 2**90 + 2**80 + 1
@@ -131,8 +130,8 @@ def test_counting_keeps_the_type_and_any_size(cache):
     assert cache.incr("key", 0.5) == cache.get("key") == 1.5
 
 
-def test_counting_needs_a_number_to_count_from(cache):
-    """What is not there raises what Django's caches do; the value stays."""
+def test_counting_needs_an_existing_number(cache):
+    """A missing key raises the error of Django's caches; another value stays."""
     with pytest.raises(ValueError, match="'key'"):
         cache.incr("key")
     for value in ("1", None, True):
@@ -147,8 +146,8 @@ def test_counting_needs_a_number_to_count_from(cache):
         cache.decr("key", None)
 
 
-def test_counting_in_threads_loses_nothing(cache):
-    """It is atomic, or starts again when somebody came between."""
+def test_counting_in_threads_is_atomic(cache):
+    """It is repeated if another thread changed the value meanwhile."""
     cache.set("key", 2**64)
 
     def count():
@@ -163,8 +162,7 @@ def test_counting_in_threads_loses_nothing(cache):
     assert cache.get("key") == 2**64 + 100
 
 
-def test_clear_removes_all_that_the_cache_keeps(cache):
-    """Values and calls."""
+def test_clear_removes_all_values_and_results(cache):
     call = counted(cache.cached)
     call()
     cache.set("key", 1)
@@ -173,15 +171,15 @@ def test_clear_removes_all_that_the_cache_keeps(cache):
     assert call() == 2
 
 
-def test_after_close_it_works_as_before(cache):
-    """Closing lets go of connections only."""
+def test_the_cache_works_after_close(cache):
+    """Closing only closes connections."""
     cache.set("key", 1)
     cache.close()
     assert cache.get("key") == 1
 
 
-def test_each_method_has_a_form_for_coroutines(cache):
-    """With the same arguments and results."""
+def test_each_method_has_an_async_variant(cache):
+    """It has the same arguments and results."""
 
     async def default():
         return 7
@@ -212,7 +210,7 @@ def test_each_method_has_a_form_for_coroutines(cache):
 
 @pytest.mark.parametrize("key", [1, None, b"key", ("a",)])
 def test_a_key_that_is_not_a_string_is_refused(cache, key):
-    """Instead of meeting the key of its text."""
+    """Otherwise it could collide with the key of its text."""
     for use in (cache.get, cache.delete, cache.has_key, cache.incr, cache.touch):
         with pytest.raises(TypeError, match="keys are strings"):
             use(key)
@@ -222,8 +220,8 @@ def test_a_key_that_is_not_a_string_is_refused(cache, key):
         cache.get_many([key])
 
 
-def test_one_key_in_place_of_many_is_refused(cache):
-    """A string is a collection of its characters, which nobody means."""
+def test_one_key_instead_of_several_is_refused(cache):
+    """A string is a collection of its characters, which is never meant."""
     for use in (cache.get_many, cache.delete_many):
         with pytest.raises(TypeError, match="'abc' is one key"):
             use("abc")
@@ -233,8 +231,8 @@ def test_one_key_in_place_of_many_is_refused(cache):
     ("timeout", "error"),
     [(-1, ValueError), (-0.1, ValueError), (float("nan"), ValueError), ("1", TypeError), (True, TypeError)],
 )
-def test_a_timeout_that_makes_no_sense_is_refused(cache, timeout, error):
-    """The message says whose timeout it is."""
+def test_an_invalid_timeout_is_refused(cache, timeout, error):
+    """The message names the call."""
     with pytest.raises(error, match=r"set\('key'\) has timeout"):
         cache.set("key", 1, timeout)
     with pytest.raises(error, match=r"touch\('key'\) has timeout"):
@@ -249,14 +247,14 @@ def test_a_timeout_that_makes_no_sense_is_refused(cache, timeout, error):
 
 
 @pytest.mark.parametrize("timeout", [10**30, float("inf")])
-def test_a_timeout_beyond_all_bounds_is_a_long_one(cache, timeout):
-    """Stores take only so much."""
+def test_a_huge_timeout_is_allowed(cache, timeout):
+    """It is reduced to the maximum of the store."""
     cache.set("key", 1, timeout)
     assert cache.get("key") == 1
 
 
-def test_setting_for_no_time_forgets(cache):
-    """A timeout of 0 keeps nothing, not what was there before either."""
+def test_a_timeout_of_zero_deletes_the_value(cache):
+    """The former value is deleted, too."""
     cache.set("key", 1)
     cache.set("key", 2, timeout=0)
     assert "key" not in cache
@@ -266,8 +264,8 @@ def test_setting_for_no_time_forgets(cache):
 
 
 @pytest.mark.parametrize("key", ["", " ", "k", "a" * 1000, "é", "\ud800", "a\nb", "{tag}", "*", "f:x", "#", "%23"])
-def test_any_string_is_a_key(cache, key):
-    """Short or long, of any characters; none meets another."""
+def test_any_string_may_be_a_key(cache, key):
+    """It may be short or long and have any characters, and does not collide with another key."""
     cache.set(key, "value")
     assert cache.get(key) == "value"
     others = ["x" + key, key + "x", key + " ", "k:" + key, "%" + key]
@@ -275,13 +273,13 @@ def test_any_string_is_a_key(cache, key):
 
 
 @given(st.lists(st.text(max_size=8) | st.text(min_size=195, max_size=205), unique=True, max_size=8))
-def test_two_keys_never_have_one_name(keys):
-    """Escaping and hashing keep them apart."""
+def test_different_keys_have_different_names_in_the_store(keys):
+    """This applies to escaped and to hashed keys."""
     assert len({backend_api._store_key(key) for key in keys}) == len(keys)
 
 
-def test_keys_of_users_never_meet_those_of_calls(cache):
-    """Not even a key that looks like one of them."""
+def test_keys_of_values_never_collide_with_keys_of_calls(cache):
+    """This applies even to a key that looks like that of a call."""
     call = counted(cache.cached)
     call()
     for key in (call.key(), "c:" + call.key(), "cacheops:s:" + call.key()):
@@ -291,8 +289,8 @@ def test_keys_of_users_never_meet_those_of_calls(cache):
     assert call() == 1
 
 
-def test_what_cannot_be_serialized_is_refused_by_set(cache):
-    """The value of before stays."""
+def test_set_refuses_a_value_that_cannot_be_serialized(cache):
+    """The former value stays."""
     cache.set("key", 1)
     with pytest.raises(Exception, match="pickle"):
         cache.set("key", threading.Lock())
@@ -300,7 +298,7 @@ def test_what_cannot_be_serialized_is_refused_by_set(cache):
 
 
 class JsonLike:
-    """A serializer of other bytes than pickle's."""
+    """A serializer whose output differs from that of pickle."""
 
     @staticmethod
     def dumps(value):
@@ -311,8 +309,8 @@ class JsonLike:
         return {b"1": 1, b"'a'": "a"}[data]
 
 
-def test_the_serializer_of_the_settings_is_used(cache, settings, caplog):
-    """Values that another one wrote are misses, logged, not errors."""
+def test_the_configured_serializer_is_used(cache, settings, caplog):
+    """Values written by another serializer are logged misses and raise no error."""
     cache.set("pickled", 1)
     settings.CACHEOPS_SERIALIZER = JsonLike
     cache.set("key", "a")
@@ -325,7 +323,7 @@ def test_the_serializer_of_the_settings_is_used(cache, settings, caplog):
 
 
 def test_results_of_calls_are_cached(cache):
-    """For each combination of arguments, with and without parentheses."""
+    """This applies to each combination of arguments, and to decorators with and without parentheses."""
     for decorate in (cache.cached, cache.cached(), cache.cached(timeout=60), cache.cached(60)):
         call = counted(decorate)
         assert [call(1), call(1), call(2), call(1)] == [1, 1, 2, 1]
@@ -333,7 +331,7 @@ def test_results_of_calls_are_cached(cache):
 
 
 def test_a_result_of_none_is_cached(cache):
-    """It is not taken for a miss."""
+    """It is not mistaken for a miss."""
     calls = []
 
     @cache.cached
@@ -344,8 +342,8 @@ def test_a_result_of_none_is_cached(cache):
     assert calls == [1]
 
 
-def test_a_result_can_be_invalidated_got_set_and_deleted(cache):
-    """By the arguments of its call."""
+def test_a_result_can_be_invalidated_read_set_and_deleted(cache):
+    """It is identified by the arguments of the call."""
     call = counted(cache.cached(timeout=60))
     assert call(1) == call.key(1).get() == 1
     assert call(2) == 2
@@ -362,8 +360,8 @@ def test_a_result_can_be_invalidated_got_set_and_deleted(cache):
     assert isinstance(call.key(1), str)
 
 
-def test_coroutine_functions_are_cached_too(cache):
-    """Their results, and they stay coroutine functions."""
+def test_coroutine_functions_are_cached(cache):
+    """They remain coroutine functions."""
     calls = []
 
     @cache.cached(timeout=60)
@@ -386,8 +384,8 @@ def test_coroutine_functions_are_cached_too(cache):
     assert asyncio.iscoroutinefunction(call)
 
 
-def test_defaults_and_keywords_make_no_difference(cache):
-    """Calls that the function can't tell apart share a result."""
+def test_defaults_and_keywords_do_not_change_the_key(cache):
+    """Calls with equal bound arguments share a result."""
 
     def func(a, b=2, *, c=3):
         pass
@@ -400,8 +398,8 @@ def test_defaults_and_keywords_make_no_difference(cache):
     assert call.key(2, 1) != call.key(1, 2)
 
 
-def test_a_default_that_cannot_be_told_is_no_obstacle(cache):
-    """As long as nobody passes one like it."""
+def test_a_default_that_cannot_be_pickled_is_allowed(cache):
+    """It is an error only if a caller passes a similar object."""
     lock = threading.Lock()
 
     @cache.cached
@@ -414,8 +412,8 @@ def test_a_default_that_cannot_be_told_is_no_obstacle(cache):
         call(1, threading.Lock())
 
 
-def test_defaults_are_those_of_what_is_called(cache):
-    """A wrapper may have others than what it wraps."""
+def test_the_defaults_are_those_of_the_decorated_function(cache):
+    """A wrapper may have other defaults than the function that it wraps."""
 
     def func(b=2):
         return b
@@ -429,8 +427,7 @@ def test_defaults_are_those_of_what_is_called(cache):
     assert call.key() == call.key(3)
 
 
-def test_wrong_arguments_raise_what_the_function_does(cache):
-    """The cache does not get in the way."""
+def test_wrong_arguments_raise_the_error_of_the_function(cache):
 
     @cache.cached
     def call(a):
@@ -442,8 +439,8 @@ def test_wrong_arguments_raise_what_the_function_does(cache):
         call(1, b=2)
 
 
-def test_extra_tells_calls_apart(cache):
-    """A value, or a callable that gets the arguments."""
+def test_extra_is_part_of_the_key(cache):
+    """It is a value, or a callable that gets the arguments."""
     one, other = (cache.cached(extra=extra)(lambda a: None) for extra in (1, 2))
     assert one.key(1) != other.key(1)
     call = cache.cached(extra=lambda a: a % 2)(lambda a: None)
@@ -451,15 +448,15 @@ def test_extra_tells_calls_apart(cache):
 
 
 def test_an_unsaved_instance_is_refused(cache):
-    """It can't be pickled."""
+    """Two unsaved instances cannot be distinguished."""
     call = counted(cache.cached)
     with pytest.raises(TypeError, match="not saved"):
         call(Product())
     assert call.calls == []
 
 
-def test_what_cannot_be_serialized_is_returned_and_not_cached(cache, caplog):
-    """The function did its work; the log says whose result it was."""
+def test_a_result_that_cannot_be_serialized_is_returned_and_not_cached(cache, caplog):
+    """The log names the function."""
 
     @cache.cached
     def call():
@@ -470,14 +467,14 @@ def test_what_cannot_be_serialized_is_returned_and_not_cached(cache, caplog):
     assert "does not serialize" in caplog.text
 
 
-def test_turned_off_nothing_is_cached(cache, settings):
+def test_a_disabled_cache_calls_the_function(cache, settings):
     """CACHEOPS_ENABLED makes decorators no-ops."""
     call = counted(cache.cached)
     settings.CACHEOPS_ENABLED = False
     assert [call(), call()] == [1, 2]
 
 
-def test_errors_are_not_cached(cache):
+def test_exceptions_are_not_cached(cache):
     """The next call tries again."""
     outcomes = [None, ValueError()]
 
@@ -507,7 +504,7 @@ class Counter:
         return self.start + a
 
     @classmethod
-    def made(cls, a):
+    def from_class(cls, a):
         return cls.__name__
 
 
@@ -531,34 +528,34 @@ def squared(function):
     return wrapper
 
 
-DIFFERENT = [
+DIFFERENT_FUNCTIONS = [
     (functools.partial(divmod, 7), functools.partial(divmod, 8)),
     (functools.partial(Counter(1).add), functools.partial(Counter(2).add)),
     (Counter(1), Counter(2)),
     (Counter(1).add, Counter(2).add),
-    (Counter.made, Other.made),
+    (Counter.from_class, Other.from_class),
     (Counter(5).add, doubled(Counter(5).add)),
     (doubled(Counter(3).add), squared(Counter(3).add)),
     ("ab".count, "cd".count),
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_functions_that_look_alike_are_told_apart(cache, one, other):
-    """By what they are bound to, made of and wrapped in."""
+@pytest.mark.parametrize(("one", "other"), DIFFERENT_FUNCTIONS)
+def test_similar_functions_have_different_keys(cache, one, other):
+    """They are identified by their bound objects, their parts and their wrappers."""
     argument = "a" if one.__class__ is "".count.__class__ else 3
     calls = [cache.cached(one), cache.cached(other)]
     assert [call(argument) for call in calls] == [one(argument), other(argument)]
     assert calls[0].key(argument) != calls[1].key(argument)
 
 
-def test_a_partial_call_is_the_call(cache):
-    """What is given early or late makes no difference."""
+def test_a_partial_has_the_key_of_the_full_call(cache):
+    """Arguments may be bound early or passed late."""
     assert cache.cached(functools.partial(func, 1)).key() == cache.cached(func).key(1)
 
 
 def test_methods_are_cached_by_instance(cache):
-    """The instance is an argument like others."""
+    """The instance is an argument like any other."""
 
     class Shop:
         calls = 0
@@ -603,7 +600,7 @@ CALLS = st.tuples(
 
 
 def canonical(value):
-    """Something that is equal for equal values of equal types, all the way down."""
+    """Return an object that is equal for equal values of equal types, including nested values."""
     kind = type(value)
     if isinstance(value, (list, tuple)):
         return kind, [canonical(item) for item in value]
@@ -617,8 +614,8 @@ def canonical(value):
 
 
 @given(CALLS, CALLS)
-def test_two_calls_share_a_key_only_if_they_are_the_same(one, other):
-    """Whatever types their arguments have, and however these are passed."""
+def test_only_equal_calls_share_a_key(one, other):
+    """This applies to all types of arguments and all ways to pass them."""
 
     @redis_cache.cached
     def call(*args, **kwargs):
@@ -630,8 +627,8 @@ def test_two_calls_share_a_key_only_if_they_are_the_same(one, other):
 
 
 @given(ARGUMENTS, ARGUMENTS, st.booleans(), st.booleans())
-def test_ways_to_pass_arguments_never_mix_them_up(a, b, by_name, other_by_name):
-    """Bound to the signature, a call has one key, and another call another one."""
+def test_arguments_passed_by_position_and_by_name_are_not_confused(a, b, by_name, other_by_name):
+    """Calls share a key if and only if their bound arguments are equal."""
 
     @redis_cache.cached
     def call(a, b=None):
@@ -669,8 +666,8 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_calls_that_look_alike_are_told_apart(cache, one, other):
-    """Each pair met in some cache or other."""
+def test_similar_calls_have_different_results(cache, one, other):
+    """Each pair has the same key in some known cache."""
 
     @cache.cached
     def call(*args, **kwargs):
@@ -685,7 +682,7 @@ def test_calls_that_look_alike_are_told_apart(cache, one, other):
 
 @pytest.mark.parametrize("value", [b"", b"1", b"foreign", b"\x80\x04.", b"col1", b"col1" + b"x" * 100])
 def test_a_foreign_value_is_a_miss(store, caplog, value):
-    """Redis may be shared with others; a miss is logged, and the value does not stay in the way."""
+    """Other programs may use the same Redis; the miss is logged, and the value is replaced."""
     call = counted(redis_cache.cached)
     for key, use in (("cacheops:s:k:key", lambda: redis_cache.cache.get_or_set("key", 1)), (call.key(), call)):
         store.set(key, value)
@@ -697,7 +694,7 @@ def test_a_foreign_value_is_a_miss(store, caplog, value):
 
 
 def test_a_truncated_value_is_a_miss(store, caplog):
-    """Wherever it was cut, also for those that ask for many or count."""
+    """This applies to any length, and to reads of several values and counting."""
     redis_cache.cache.set("key", 12345)
     whole = store.get("cacheops:s:k:key")
     for length in range(len(whole)):
@@ -712,22 +709,21 @@ def test_a_truncated_value_is_a_miss(store, caplog):
 
 
 def test_a_value_of_another_type_is_a_miss(store):
-    """A list where a string should be is no error, and is replaced."""
+    """A list instead of a string raises no error, and is replaced."""
     store.rpush("cacheops:s:k:key", 1)
     assert redis_cache.cache.get("key", None) is None
     assert redis_cache.cache.get_many(["key"]) == {}
     assert redis_cache.cache.get_or_set("key", 1) == redis_cache.cache.get("key") == 1
 
 
-def test_a_value_is_no_other_keys(store):
-    """Copied to another key it is foreign there."""
+def test_a_value_copied_to_another_key_is_a_miss(store):
     redis_cache.cache.set("key", 1)
     store.set("cacheops:s:k:other", store.get("cacheops:s:k:key"))
     assert redis_cache.cache.get("other", None) is None
 
 
-def test_clear_leaves_keys_of_others(store, settings):
-    """Those of the ORM's cache included."""
+def test_clear_deletes_only_keys_of_the_simple_cache(store, settings):
+    """It leaves the ORM cache, too."""
     lookup = protocol.read("cacheops:v:name", protocol.VersionSet("", [], ["t"]))
     protocol.create_versions(lookup, 60)
     assert protocol.fill(lookup, b"value", 60)
@@ -741,16 +737,15 @@ def test_clear_leaves_keys_of_others(store, settings):
 
 
 @override_settings(CACHEOPS_PREFIX=lambda query: "p*[a]?\\")
-def test_clear_takes_a_prefix_as_it_is(store):
-    """Characters of patterns in it mean themselves."""
+def test_clear_escapes_pattern_characters_in_the_prefix(store):
     redis_cache.cache.set("key", 1)
     store.set("pxa?cacheops:s:k:key", 1)
     redis_cache.cache.clear()
     assert list(store.scan_iter()) == [b"pxa?cacheops:s:k:key"]
 
 
-def test_timeouts_are_those_of_redis(store):
-    """Seconds, or fractions of one; None is for ever; counting keeps what remains, touching sets it."""
+def test_timeouts_are_set_in_redis(store):
+    """Timeouts are seconds or fractions; None is for ever; counting keeps the remaining time, `touch` sets it."""
     redis_cache.cache.set("key", 1)
     assert store.pttl("cacheops:s:k:key") == -1
     redis_cache.cache.incr("key")
@@ -770,8 +765,8 @@ def test_timeouts_are_those_of_redis(store):
     assert 20 < store.ttl(call.key()) <= 30
 
 
-def test_what_expired_is_a_miss(store):
-    """For all who ask."""
+def test_an_expired_value_is_a_miss(store):
+    """This applies to `get` and `add`."""
     redis_cache.cache.set("key", 1, timeout=0.001)
     while store.exists("cacheops:s:k:key"):
         pass
@@ -779,8 +774,8 @@ def test_what_expired_is_a_miss(store):
     assert redis_cache.cache.add("key", 2)
 
 
-def test_counting_starts_again_when_somebody_comes_between(store):
-    """Nothing is lost."""
+def test_counting_is_repeated_if_the_value_changes_meanwhile(store):
+    """No change is lost."""
     redis_cache.cache.set("key", 1)
     overtaken = []
 
@@ -795,13 +790,13 @@ def test_counting_starts_again_when_somebody_comes_between(store):
 
 
 def test_a_cache_may_have_a_client_of_its_own(store):
-    """Else it has that of the settings, found when first needed."""
+    """Otherwise it uses the configured client, which is made when first needed."""
     RedisCache(store).set("key", 1)
     assert redis_cache.cache.get("key") == 1
 
 
 def test_importing_neither_connects_nor_reads_settings():
-    """Decorators at import time, too."""
+    """This applies to decorators at import time, too."""
     import subprocess
     import sys
 

@@ -38,7 +38,7 @@ from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import cache_of_kind, run_async
 from tests.shop.models import Category, Label, Unwatched
 
-# The end of a request asks connections for their state; pages like samples compile querysets.
+# The end of a request checks the state of connections; cached_view_as compiles querysets.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -50,8 +50,8 @@ urlpatterns = []
 get = RequestFactory().get
 
 
-class LikeLabels:
-    """``cached_view_as`` in the shape of a cache: all but keys of pages is the same."""
+class CachedAsLabels:
+    """``cached_view_as`` with the interface of a cache, except that pages have no keys."""
 
     def cached_view(self, timeout=None, extra=None):
         if callable(timeout):
@@ -59,7 +59,7 @@ class LikeLabels:
 
         def decorate(view):
             decorated = cached_view_as(Label, timeout=timeout, extra=extra)(view)
-            decorated.key = lambda *args: pytest.skip("pages that fall like samples have no keys")
+            decorated.key = lambda *args: pytest.skip("pages of cached_view_as have no keys")
             return decorated
 
         return decorate
@@ -70,19 +70,19 @@ class LikeLabels:
 
 @pytest.fixture(params=["redis", "embedded", "file", "like"])
 def cache(request, tmp_path):
-    """An empty cache of each kind, and pages that fall like samples."""
+    """An empty cache of each kind, and `cached_view_as`."""
     if request.param != "like":
         with cache_of_kind(request.param, tmp_path) as empty:
             yield empty
         return
     get_client().flushdb()
-    yield LikeLabels()
+    yield CachedAsLabels()
     get_client().flushdb()
 
 
 @pytest.fixture
 def serve(settings):
-    """Serves a view at /page/ and /page/<number>/, behind some middleware; gives a way to make clients."""
+    """Serve a view at /page/ and /page/<number>/ behind some middleware; return the class of clients."""
 
     def served(view, *middleware, client=Client):
         urlpatterns[:] = [path("page/", view), path("page/<int:number>/", view)]
@@ -96,8 +96,8 @@ def serve(settings):
     urlpatterns.clear()
 
 
-class Counted:
-    """A view that says which of its calls it is; `change` gets request and response."""
+class CountingView:
+    """A view that returns the number of its call; `change` gets request and response."""
 
     def __init__(self, change=lambda request, response: response, make=HttpResponse):
         self.calls = 0
@@ -114,15 +114,15 @@ class Counted:
 
 
 def page(cache, change=lambda request, response: response, make=HttpResponse, **options):
-    """A cached view of that kind."""
-    return cache.cached_view(timeout=60, **options)(Counted(change, make).view())
+    """Return a cached view of that kind."""
+    return cache.cached_view(timeout=60, **options)(CountingView(change, make).view())
 
 
 def body(response):
     return int(response.content)
 
 
-def is_kept(view, target):
+def is_cached(view, target):
     try:
         view.key(target).get()
     except CacheMiss:
@@ -131,24 +131,24 @@ def is_kept(view, target):
 
 
 def test_pages_are_cached_by_url(cache, serve):
-    """With and without parentheses; the query is a part of the URL."""
+    """The query string is a part of the URL; the decorator works with and without parentheses."""
     for decorate in (cache.cached_view, cache.cached_view(), cache.cached_view(60), cache.cached_view(timeout=60)):
-        client = serve(decorate(Counted().view()))()
+        client = serve(decorate(CountingView().view()))()
         urls = ["/page/", "/page/", "/page/?a=1", "/page/?a=2", "/page/1/", "/page/?a=1", "/page/"]
         assert [body(client.get(url)) for url in urls] == [1, 1, 2, 3, 4, 2, 1]
         cache.clear()
 
 
 def test_scheme_and_host_are_part_of_the_url(cache, settings):
-    """Sites may share a cache."""
+    """Several sites may share a cache."""
     settings.ALLOWED_HOSTS = ["*"]
     view = page(cache)
     requests = [get("/"), get("/", secure=True), get("/", headers={"host": "other"})]
     assert [body(view(request)) for request in requests * 2] == [1, 2, 3] * 2
 
 
-def test_arguments_tell_pages_apart(cache):
-    """Typed, and whether by name or not makes no difference."""
+def test_pages_are_cached_by_arguments(cache):
+    """Types count; passing an argument by position or by name does not."""
 
     @cache.cached_view
     def view(request, number=1):
@@ -159,8 +159,8 @@ def test_arguments_tell_pages_apart(cache):
     assert view.key(get("/")).get().content == view.key(get("/"), number=1).get().content
 
 
-def test_methods_that_change_things_reach_the_view(cache, serve):
-    """Only GET and HEAD are cached, and never mixed up."""
+def test_only_get_and_head_are_cached(cache, serve):
+    """Their responses are separate; other methods always call the view."""
     client = serve(page(cache))()
     assert body(client.get("/page/")) == 1
     for number, send in enumerate((client.post, client.put, client.delete, client.options, client.patch), 2):
@@ -175,8 +175,8 @@ def test_methods_that_change_things_reach_the_view(cache, serve):
     assert calls == ["GET", "HEAD"]
 
 
-def test_each_hit_is_a_copy_of_its_own(cache):
-    """What middleware does to one response, the next one does not see."""
+def test_each_hit_is_a_separate_copy(cache):
+    """Changes that middleware makes to one response do not affect the next one."""
     view = page(cache)
     for number in range(3):
         response = view(get("/"))
@@ -189,8 +189,8 @@ def test_each_hit_is_a_copy_of_its_own(cache):
         response.close()
 
 
-def test_a_hit_is_as_it_was_answered_first(cache):
-    """Content, headers, cookies, charset and kind."""
+def test_a_hit_equals_the_first_response(cache):
+    """This includes content, headers, cookies, charset and type."""
 
     def change(request, response):
         response["X-Header"] = "é"
@@ -205,31 +205,29 @@ def test_a_hit_is_as_it_was_answered_first(cache):
     assert hit.cookies.output() == miss.cookies.output() != ""
 
 
-def test_turned_off_nothing_is_cached(cache, settings):
+def test_a_disabled_cache_calls_the_view(cache, settings):
     """CACHEOPS_ENABLED makes decorators no-ops."""
     view = page(cache)
     settings.CACHEOPS_ENABLED = False
     assert [body(view(get("/"))), body(view(get("/")))] == [1, 2]
 
 
-def test_for_no_time_nothing_is_cached(cache):
-    """A timeout of 0 is a way to say so."""
-    view = cache.cached_view(timeout=0)(Counted().view())
+def test_a_timeout_of_zero_caches_nothing(cache):
+    view = cache.cached_view(timeout=0)(CountingView().view())
     assert [body(view(get("/"))), body(view(get("/")))] == [1, 2]
     view.key(get("/")).set(HttpResponse(b"42"))
     assert body(view(get("/"))) == 3
 
 
-def test_a_view_takes_a_request(cache):
-    """Anything else in its place is refused clearly."""
+def test_a_first_argument_that_is_not_a_request_is_refused(cache):
     view = page(cache)
     with pytest.raises(TypeError, match="should get an HttpRequest as first argument, not 1"):
         view(1)
 
 
-# What may be kept
+# Which responses are cached
 
-UNKEPT = {
+UNCACHED_RESPONSES = {
     "not found": lambda request, response: HttpResponse(response.content, status=404),
     "error": lambda request, response: HttpResponse(response.content, status=500),
     "redirect": lambda request, response: HttpResponse(response.content, status=302),
@@ -254,16 +252,16 @@ UNKEPT = {
 }
 
 
-@pytest.mark.parametrize("kind", UNKEPT)
-def test_what_is_one_users_or_no_success_is_not_kept(cache, kind):
-    """As under Django's cache middleware."""
-    view = page(cache, UNKEPT[kind])
+@pytest.mark.parametrize("kind", UNCACHED_RESPONSES)
+def test_private_and_unsuccessful_responses_are_not_cached(cache, kind):
+    """The rules are those of Django's cache middleware."""
+    view = page(cache, UNCACHED_RESPONSES[kind])
     assert [body(view(get("/"))), body(view(get("/")))] == [1, 2]
 
 
 @pytest.mark.parametrize("cache_control", ["public", "max-age=60", "must-revalidate, s-maxage=5"])
-def test_what_others_may_have_is_kept(cache, cache_control):
-    """Directives that allow it, and a cookie on a page that varies by none."""
+def test_public_responses_are_cached(cache, cache_control):
+    """Cache-Control allows it, or the page sets a cookie without varying by cookies."""
 
     def change(request, response):
         response["Cache-Control"] = cache_control
@@ -273,8 +271,8 @@ def test_what_others_may_have_is_kept(cache, cache_control):
     assert [body(view(get("/"))), body(view(get("/")))] == [1, 1]
 
 
-def test_streams_are_not_kept(cache, tmp_path):
-    """They can be read once, and may be endless."""
+def test_streaming_responses_are_not_cached(cache, tmp_path):
+    """They can be read only once, and may be endless."""
     (tmp_path / "file").write_bytes(b"content")
     streams = {
         "/stream": lambda: StreamingHttpResponse([b"content"]),
@@ -287,22 +285,22 @@ def test_streams_are_not_kept(cache, tmp_path):
         response.close()
 
 
-def test_nothing_is_not_kept(cache):
-    """A view that forgot to answer is told so by Django each time."""
+def test_a_missing_response_is_not_cached(cache):
+    """Django reports each time that the view returned None."""
     view = page(cache, lambda request, response: None, lambda content: None)
     assert view(get("/")) is None
     with pytest.raises(CacheMiss):
         view.key(get("/")).get()
 
 
-def test_data_are_kept_for_decorators_further_out(cache):
-    """Some make responses of them."""
+def test_results_that_are_not_responses_are_cached(cache):
+    """Outer decorators may make responses from them."""
     view = cache.cached_view(lambda request: {"path": request.path})
     assert view(get("/a")) == view(get("/a")) == view.key(get("/a")).get() == {"path": "/a"}
 
 
-def test_a_304_is_kept_for_those_that_ask_the_same(cache):
-    """Whoever asks without conditions gets a page, in whichever order they come."""
+def test_a_304_response_is_cached_only_for_equal_conditional_requests(cache):
+    """Requests without conditions get the page, in any order of requests."""
 
     @condition(etag_func=lambda request: '"tag"')
     def view(request):
@@ -320,7 +318,7 @@ def test_a_304_is_kept_for_those_that_ask_the_same(cache):
     assert len(calls) == 1
 
 
-def test_errors_are_not_cached(cache):
+def test_exceptions_are_not_cached(cache):
     """The next request tries again."""
     outcomes = [HttpResponse(b"1"), ValueError()]
 
@@ -336,18 +334,17 @@ def test_errors_are_not_cached(cache):
     assert body(view(get("/"))) == body(view(get("/"))) == 1
 
 
-# What tells pages of a URL apart
+# What distinguishes pages of one URL
 
 
-def test_headers_that_a_page_varies_by_tell_it_apart(cache):
-    """Absent is not empty; letter case of names does not matter."""
+def test_pages_are_cached_by_the_headers_in_vary(cache):
+    """A missing header differs from an empty one; the case of header names does not matter."""
     view = page(cache, lambda request, response: patch_vary_headers(response, ["accept-ENCODING", "X-Kind"]))
     kinds = [{}, {"x-kind": ""}, {"x-kind": "a"}, {"x-kind": "a", "accept-encoding": "br"}, {"accept-encoding": "abr"}]
     assert [body(view(get("/", headers=kind))) for kind in kinds * 2] == [1, 2, 3, 4, 5] * 2
 
 
-def test_a_page_that_varies_never_becomes_one_that_does_not(cache):
-    """Headers that were ever varied by count for all later pages of the URL."""
+def test_headers_once_in_vary_count_for_all_later_pages_of_the_url(cache):
 
     def change(request, response):
         if name := request.COOKIES.get("name"):
@@ -374,23 +371,23 @@ def greet(request, number=0):
     return HttpResponse(f"Hello {request.session.get('name')}")
 
 
-def test_no_user_gets_the_page_of_another_ones_session(cache, serve):
-    """Reading the session varies by cookie, though its middleware says so too late for a decorator."""
+def test_pages_that_read_the_session_are_not_shared_between_users(cache, serve):
+    """They vary by cookie, although the session middleware adds the header too late for a decorator."""
     greeted = []
     client = serve(cache.cached_view(lambda request: greeted.append(1) or greet(request)), SESSIONS)
-    ann, bob, nobody = client(), client(), client()
+    ann, bob, anonymous = client(), client(), client()
     ann.get("/page/?name=ann")
     bob.get("/page/?name=bob")
     for _ in range(2):
         assert ann.get("/page/").content == b"Hello ann"
         assert bob.get("/page/").content == b"Hello bob"
-        assert nobody.get("/page/").content == b"Hello None"
+        assert anonymous.get("/page/").content == b"Hello None"
     assert len(greeted) == 5
     assert "Cookie" in ann.get("/page/")["Vary"]
 
 
-def test_a_page_that_changes_the_session_is_not_kept(cache, serve, settings):
-    """The change would be lost on the next hit."""
+def test_a_page_that_changes_the_session_is_not_cached(cache, serve, settings):
+    """A hit would lose the change."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
 
     def view(request):
@@ -401,8 +398,8 @@ def test_a_page_that_changes_the_session_is_not_kept(cache, serve, settings):
     assert [body(client.get("/page/")) for _ in range(3)] == [1, 2, 3]
 
 
-def test_a_page_that_leaves_the_session_alone_is_everybodys(cache, serve):
-    """Having one makes no difference."""
+def test_a_page_that_does_not_read_the_session_is_shared(cache, serve):
+    """Requests with and without a session get the same page."""
     view = page(cache)
     client = serve(lambda request: greet(request) if request.GET else view(request), SESSIONS)
     ann = client()
@@ -417,7 +414,7 @@ def form(request):
 
 @pytest.mark.parametrize("protect", [lambda view: view, csrf_protect])
 def test_a_page_with_a_csrf_token_is_never_shared(cache, serve, protect):
-    """Everybody gets a token that works, and the cookie that belongs to it."""
+    """Each user gets a valid token and the cookie that belongs to it."""
     view = cache.cached_view(protect(form))
     client = serve(lambda request: HttpResponse("ok") if request.method == "POST" else view(request), CSRF)
     for _ in range(2):
@@ -429,7 +426,7 @@ def test_a_page_with_a_csrf_token_is_never_shared(cache, serve, protect):
 
 
 def test_a_template_response_with_a_csrf_token_is_never_shared(cache, serve):
-    """The token is made when it is rendered, which is before that is asked."""
+    """The token is made by rendering, which precedes the check."""
     template = engines["django"].from_string("{% csrf_token %}")
     client = serve(cache.cached_view(lambda request: TemplateResponse(request, template)), CSRF)
     one, other = client().get("/page/"), client().get("/page/")
@@ -437,8 +434,8 @@ def test_a_template_response_with_a_csrf_token_is_never_shared(cache, serve):
     assert other.cookies["csrftoken"]
 
 
-def test_messages_are_shown_to_whom_they_are_for(cache, serve, settings):
-    """A page that showed or left one is not kept; one without is."""
+def test_messages_are_shown_to_their_own_user(cache, serve, settings):
+    """A page that showed or added a message is not cached; a page without messages is."""
     settings.MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
     calls = []
 
@@ -461,10 +458,10 @@ def test_messages_are_shown_to_whom_they_are_for(cache, serve, settings):
 
 
 def test_a_page_with_a_nonce_is_never_shared(cache, serve, settings):
-    """The policy's header goes with one answer only."""
+    """The Content-Security-Policy header belongs to one response only."""
     csp = pytest.importorskip("django.utils.csp")
     settings.SECURE_CSP = {"script-src": [csp.CSP.NONCE]}
-    for nonce, kept in ((lambda request: str(request._csp_nonce), False), (lambda request: "", True)):
+    for nonce, cached in ((lambda request: str(request._csp_nonce), False), (lambda request: "", True)):
 
         def change(request, response):
             response.content = nonce(request)  # noqa: B023
@@ -474,22 +471,27 @@ def test_a_page_with_a_nonce_is_never_shared(cache, serve, settings):
         for _ in range(2):
             response = client.get("/page/")
             assert response.content.decode() in response["Content-Security-Policy"]
-        assert is_kept(view, "http://testserver/page/") == kept
+        assert is_cached(view, "http://testserver/page/") == cached
         cache.clear()
 
 
-def test_who_authorizes_gets_pages_of_their_own(cache):
-    """The header counts, said or not."""
+def test_pages_are_cached_by_the_authorization_header(cache):
+    """It counts even if Vary does not name it."""
     view = page(cache)
     requests = [{}, {"authorization": "Basic a"}, {"authorization": "Basic b"}]
     assert [body(view(get("/", headers=headers))) for headers in requests * 2] == [1, 2, 3] * 2
 
 
-def test_languages_have_pages_of_their_own(cache, serve):
-    """Whichever way the language was chosen."""
+def test_pages_are_cached_by_language(cache, serve):
+    """This applies to any way of choosing the language."""
     client = serve(page(cache), LOCALE)()
-    asked = ["de", "fr", "de-at;q=0.5,de", "fr"]
-    assert [body(client.get("/page/", headers={"accept-language": language})) for language in asked] == [1, 2, 1, 2]
+    languages = ["de", "fr", "de-at;q=0.5,de", "fr"]
+    assert [body(client.get("/page/", headers={"accept-language": language})) for language in languages] == [
+        1,
+        2,
+        1,
+        2,
+    ]
     view = page(cache)
     request = get("/other")
     request.LANGUAGE_CODE = "en"
@@ -501,7 +503,7 @@ def test_languages_have_pages_of_their_own(cache, serve):
         assert body(view(request)) == 3
 
 
-def test_time_zones_have_pages_of_their_own(cache):
+def test_pages_are_cached_by_time_zone(cache):
     """A page may show local times."""
     view = page(cache)
     for zone, number in [("UTC", 1), ("Europe/Berlin", 2), ("UTC", 1)]:
@@ -509,22 +511,21 @@ def test_time_zones_have_pages_of_their_own(cache):
             assert body(view(get("/"))) == number
 
 
-def test_extra_tells_pages_apart(cache):
-    """A value, or a callable that gets the view's arguments."""
+def test_pages_are_cached_by_extra(cache):
+    """`extra` is a value, or a callable that gets the arguments of the view."""
     view = page(cache, extra=lambda request, number=0: (request.GET.get("staff"), number % 2))
-    asked = [("/", 1), ("/", 2), ("/", 3), ("/?staff=1", 1)]
-    assert [body(view(get(url), number)) for url, number in asked * 2] == [1, 2, 3, 4] * 2
-    views_ = [cache.cached_view(extra=extra)(greet_nobody) for extra in (1, 2)]
+    calls = [("/", 1), ("/", 2), ("/", 3), ("/?staff=1", 1)]
+    assert [body(view(get(url), number)) for url, number in calls * 2] == [1, 2, 3, 4] * 2
+    views_ = [cache.cached_view(extra=extra)(count_calls) for extra in (1, 2)]
     assert views_[0](get("/"))["X"] != views_[1](get("/"))["X"]
 
 
-def greet_nobody(request, counter=[0]):  # noqa: B006
+def count_calls(request, counter=[0]):  # noqa: B006
     counter[0] += 1
     return HttpResponse(headers={"X": str(counter[0])})
 
 
-def test_what_is_equal_of_extra_shares_a_page(cache):
-    """That is what it is for."""
+def test_requests_with_equal_extra_share_a_page(cache):
 
     def ask(**user):
         request = get("/")
@@ -539,7 +540,7 @@ def test_what_is_equal_of_extra_shares_a_page(cache):
 
 
 def test_class_based_views_are_cached(cache, serve):
-    """Made by as_view() or decorated by method."""
+    """They are made by `as_view()` or decorated by method."""
 
     class Page(View):
         calls = 0
@@ -565,8 +566,8 @@ def test_class_based_views_are_cached(cache, serve):
     assert [body(client.get(url)) for url in ("/page/", "/page/1/", "/page/")] == [3, 4, 3]
 
 
-def test_class_based_views_are_told_apart(cache):
-    """By class and by what as_view() got, whether or not it can be pickled."""
+def test_different_class_based_views_have_different_pages(cache):
+    """They are identified by class and by the arguments of `as_view()`, which need not be picklable."""
 
     class One(TemplateView):
         thing = None
@@ -583,7 +584,7 @@ def test_class_based_views_are_told_apart(cache):
 
 
 def test_template_responses_are_rendered_and_cached(cache, serve):
-    """A hit is a plain response, which middleware for templates leaves alone."""
+    """A hit is a plain response, which middleware for templates ignores."""
     template = engines["django"].from_string("Hello {{ name }}")
     calls = []
 
@@ -606,7 +607,7 @@ def test_template_responses_are_rendered_and_cached(cache, serve):
 
 
 def shout(get_response):
-    """Middleware that looks at the context of template responses."""
+    """Middleware that changes the context of template responses."""
 
     class Shout:
         def __call__(self, request):
@@ -620,7 +621,7 @@ def shout(get_response):
 
 
 def test_async_views_are_cached(cache, serve):
-    """They stay coroutine functions; template responses are rendered as well."""
+    """They remain coroutine functions; template responses are rendered, too."""
     calls = []
     template = engines["django"].from_string("Hello")
 
@@ -651,7 +652,7 @@ def test_async_views_are_cached(cache, serve):
 
 
 def test_async_class_based_views_are_cached(cache, serve):
-    """What as_view() makes of coroutine methods is known for what it is."""
+    """`as_view()` of coroutine methods is recognised as a coroutine function."""
 
     class Page(View):
         calls = 0
@@ -667,8 +668,7 @@ def test_async_class_based_views_are_cached(cache, serve):
     asyncio.run(run())
 
 
-def test_an_async_view_of_one_user_is_not_anothers(cache, serve):
-    """Sessions count there, too."""
+def test_async_pages_that_read_the_session_are_not_shared_between_users(cache, serve):
 
     async def view(request):
         return HttpResponse(str(await request.session.aget("name")))
@@ -692,7 +692,7 @@ def test_an_async_view_of_one_user_is_not_anothers(cache, serve):
 
 
 def test_a_url_is_invalidated_by_request_or_uri(cache, serve):
-    """All its pages fall, whatever method, language and headers they are of; those of other URLs stay."""
+    """All its pages are invalidated, of all methods, languages and headers; those of other URLs are not."""
 
     def change(request, response):
         patch_vary_headers(response, ["X-Kind"])
@@ -707,8 +707,7 @@ def test_a_url_is_invalidated_by_request_or_uri(cache, serve):
         assert found == [5 + 3 * number, 6 + 3 * number, 7 + 3 * number, pages[3]]
 
 
-def test_a_uri_is_written_as_browsers_send_it(cache):
-    """Or as people read it."""
+def test_a_uri_may_be_percent_encoded_or_readable(cache):
     view = page(cache)
     assert body(view(get("/é/", {"a": "ü"}))) == 1
     view.invalidate("http://testserver/é/?a=ü")
@@ -718,16 +717,16 @@ def test_a_uri_is_written_as_browsers_send_it(cache):
 @pytest.mark.parametrize(
     ("target", "error"), [("/page/", ValueError), ("testserver/page/", ValueError), (1, TypeError), (None, TypeError)]
 )
-def test_what_is_neither_request_nor_uri_is_refused(cache, target, error):
-    """Instead of invalidating nothing."""
+def test_a_target_that_is_neither_a_request_nor_a_uri_is_refused(cache, target, error):
+    """Otherwise nothing would be invalidated."""
     view = page(cache)
     for use in (view.invalidate, view.key):
         with pytest.raises(error, match="absolute URI"):
             use(target)
 
 
-def test_a_page_can_be_got_set_and_deleted(cache):
-    """By request, or by URI for what a request without headers gets."""
+def test_a_page_can_be_read_set_and_deleted(cache):
+    """It is identified by request, or by the URI of a request without headers."""
     view = page(cache)
     for target in (get("/"), "http://testserver/"):
         assert isinstance(view.key(target), CacheKey)
@@ -745,8 +744,8 @@ def test_a_page_can_be_got_set_and_deleted(cache):
 
 
 @pytest.mark.parametrize("varies", [[], ["X-Kind"]])
-def test_a_page_invalidated_while_it_is_made_is_not_kept(cache, varies):
-    """It may show what was before."""
+def test_a_page_invalidated_while_it_is_made_is_not_cached(cache, varies):
+    """It may show old data."""
 
     def change(request, response):
         patch_vary_headers(response, varies)
@@ -760,7 +759,7 @@ def test_a_page_invalidated_while_it_is_made_is_not_kept(cache, varies):
 
 
 def test_a_page_invalidated_while_it_is_made_does_not_replace_a_newer_one(cache):
-    """Though the URL is known again by then."""
+    """The URL has a new record by then."""
 
     def change(request, response):
         if response.content == b"1":
@@ -771,8 +770,8 @@ def test_a_page_invalidated_while_it_is_made_does_not_replace_a_newer_one(cache)
     assert [body(view(get("/"))) for _ in range(3)] == [1, 2, 2]
 
 
-def test_of_two_that_make_a_page_at_once_the_last_one_stays(cache):
-    """Neither is in the other's way."""
+def test_the_last_of_two_concurrent_fills_stays(cache):
+    """Neither prevents the other."""
 
     def change(request, response):
         if response.content == b"1":
@@ -782,8 +781,8 @@ def test_of_two_that_make_a_page_at_once_the_last_one_stays(cache):
     assert [body(view(get("/"))) for _ in range(2)] == [1, 1]
 
 
-def test_of_two_that_begin_at_once_one_makes_the_record(cache):
-    """Both pages are kept under it."""
+def test_concurrent_first_fills_share_one_record_of_the_url(cache):
+    """Both pages are cached under it."""
     view = page(cache)
     keys_ = [view.key(get("/")), view.key(RequestFactory().head("/"))]
     for number, key in enumerate(keys_):
@@ -792,7 +791,7 @@ def test_of_two_that_begin_at_once_one_makes_the_record(cache):
 
 
 def test_a_foreign_record_of_a_url_is_a_miss(store):
-    """It is replaced, and the page is kept under it."""
+    """It is replaced, and the page is cached under the new one."""
     view = page(redis_cache.cache)
     url = view.key(get("/"))
     for value in (b"foreign", b""):
@@ -801,14 +800,14 @@ def test_a_foreign_record_of_a_url_is_a_miss(store):
         assert store.get(url) != value
 
 
-def test_what_is_known_of_a_url_expires(store):
-    """With its pages; what was never kept is forgotten in minutes."""
+def test_the_record_of_a_url_expires(store):
+    """It expires with its pages, or after minutes if no page was cached."""
     view = page(redis_cache.cache)
     view(get("/"))
     for key in store.scan_iter():
         assert 50 < store.ttl(key) <= 60, key
     store.flushdb()
-    view = page(redis_cache.cache, UNKEPT["private"])
+    view = page(redis_cache.cache, UNCACHED_RESPONSES["private"])
     view(get("/"))
     assert [store.ttl(key) <= view_cache.NEW_RECORD_SECONDS for key in store.scan_iter()] == [True]
 
@@ -816,8 +815,8 @@ def test_what_is_known_of_a_url_expires(store):
 # The layer
 
 
-def test_names_of_pages_are_of_requests_or_uris():
-    """A URI names what a GET of it without headers is."""
+def test_a_page_is_identified_by_request_or_uri():
+    """A URI stands for a GET request without headers."""
 
     def view(request, number=1):
         pass
@@ -831,7 +830,7 @@ def test_names_of_pages_are_of_requests_or_uris():
 
 
 class VersionedPages:
-    """Caches pages under versions: what is written to the table drops them all."""
+    """Caches pages under versions: a write to the table invalidates all of them."""
 
     timeout = 60
     backend = redis_cache.cache
@@ -850,15 +849,15 @@ class VersionedPages:
         return response
 
 
-def test_other_ways_to_cache_build_on_the_layer(store):
-    """Here pages are invalidated like querysets, and invalidated by URL all the same."""
+def test_other_caches_can_be_built_on_the_layer(store):
+    """This one invalidates pages like querysets, and also by URL."""
 
     def change(request, response):
         patch_vary_headers(response, ["X-Kind"])
         if response.content == b"5":
             invalidator.invalidate({"": WriteSet(tables={"t"})})
 
-    view = view_cache.view_decorator(VersionedPages(), extra=lambda request: 1)(Counted(change).view())
+    view = view_cache.view_decorator(VersionedPages(), extra=lambda request: 1)(CountingView(change).view())
     requests = [get("/"), get("/", headers={"x-kind": "a"})]
     assert [body(view(request)) for request in requests * 2] == [1, 2, 1, 2]
     invalidator.invalidate({"": WriteSet(tables={"t"})})
@@ -868,27 +867,26 @@ def test_other_ways_to_cache_build_on_the_layer(store):
     assert not hasattr(view, "key")
 
 
-def test_is_cacheable_asks_nothing_of_a_bare_request():
-    """Middleware may be missing."""
+def test_is_cacheable_accepts_a_request_without_middleware():
     assert view_cache.is_cacheable(HttpRequest(), HttpResponse())
     assert not view_cache.is_cacheable(HttpRequest(), HttpResponse(status=404))
 
 
-# Pages that fall like querysets
+# Pages that are invalidated like querysets
 
 
 @pytest.fixture
 def pens(store):
-    """A category that pages are about."""
+    """A category that the pages show."""
     return Category.objects.create(name="pens")
 
 
 def page_as(*samples, change=lambda request, response: response, **options):
-    return cached_view_as(*samples, **options)(Counted(change).view())
+    return cached_view_as(*samples, **options)(CountingView(change).view())
 
 
-def test_pages_fall_with_their_samples(pens):
-    """Of a model any row counts, of a queryset those that match."""
+def test_pages_are_invalidated_by_changes_of_their_samples(pens):
+    """Any row of a model counts, and the matching rows of a queryset."""
     of_labels, of_pens = page_as(Label), page_as(Category.objects.filter(pk=pens.pk), Label)
     assert [body(view(get("/"))) for view in (of_labels, of_pens) * 2] == [1, 1, 1, 1]
     Category.objects.create(name="inks")
@@ -899,8 +897,8 @@ def test_pages_fall_with_their_samples(pens):
     assert [body(view(get("/"))) for view in (of_labels, of_pens)] == [2, 3]
 
 
-def test_pages_that_vary_fall_with_their_samples(pens):
-    """What they vary by is known only when they are there."""
+def test_pages_that_vary_are_invalidated_by_changes_of_their_samples(pens):
+    """The headers that a page varies by are known only after it was made."""
 
     def change(request, response):
         patch_vary_headers(response, ["X-Kind"])
@@ -912,8 +910,8 @@ def test_pages_that_vary_fall_with_their_samples(pens):
     assert [body(view(request)) for request in requests * 2] == [4, 5, 6] * 2
 
 
-def test_a_page_whose_samples_change_while_it_is_made_is_not_kept(pens):
-    """It is answered, once."""
+def test_a_page_whose_samples_change_while_it_is_made_is_not_cached(pens):
+    """It is returned once."""
 
     def change(request, response):
         if response.content == b"1":
@@ -923,8 +921,8 @@ def test_a_page_whose_samples_change_while_it_is_made_is_not_kept(pens):
     assert [body(view(get("/"))) for _ in range(3)] == [1, 2, 2]
 
 
-def test_no_page_is_kept_while_this_transaction_changes_things(pens):
-    """What it shows may never be committed."""
+def test_no_page_is_cached_in_a_transaction_that_has_written(pens):
+    """It may show data that are never committed."""
     view = page_as(Label)
     with transaction.atomic():
         Label.objects.create(text="new")
@@ -932,15 +930,14 @@ def test_no_page_is_kept_while_this_transaction_changes_things(pens):
     assert [body(view(get("/"))) for _ in range(2)] == [3, 3]
 
 
-def test_pages_of_different_samples_are_kept_apart(pens):
-    """The samples are a part of what a page is."""
-    view = Counted().view()
+def test_pages_of_different_samples_are_distinct(pens):
+    """The samples are a part of the key."""
+    view = CountingView().view()
     one, two = cached_view_as(Label)(view), cached_view_as(Category)(view)
     assert [body(decorated(get("/"))) for decorated in (one, two, one, two)] == [1, 2, 1, 2]
 
 
-def test_an_async_page_falls_with_its_samples(pens):
-    """Like one that is not."""
+def test_async_pages_are_invalidated_by_changes_of_their_samples(pens):
     calls = []
 
     @cached_view_as(Label)
@@ -958,8 +955,8 @@ def test_an_async_page_falls_with_its_samples(pens):
     assert run_async(visits()) == [1, 1, 2, 3]
 
 
-def test_samples_of_a_view_are_checked_at_once():
-    """The error comes with the decorator, not with the first visit."""
+def test_samples_of_a_view_are_checked_by_the_decorator():
+    """The error is raised before the first request."""
     for samples, error in (((), TypeError), ((1,), TypeError), ((Unwatched,), ImproperlyConfigured)):
         with pytest.raises(error):
             cached_view_as(*samples)
@@ -967,8 +964,8 @@ def test_samples_of_a_view_are_checked_at_once():
         cached_view_as(Label, timeout="long")
 
 
-def test_of_many_visitors_one_makes_the_page(pens):
-    """With lock, while the others wait for it."""
+def test_with_a_lock_one_of_several_concurrent_requests_makes_the_page(pens):
+    """The other requests wait for it."""
     started, go_on, waiting = threading.Event(), threading.Event(), threading.Barrier(3)
     calls = []
 

@@ -1,4 +1,4 @@
-"""Holds: from before a commit until its flush nobody finds in the cache, or puts there, what was before it."""
+"""Fences: from before a commit until its invalidation, no reader finds or stores results that predate the commit."""
 
 import pytest
 import redis as redis_py
@@ -18,8 +18,8 @@ def read():
     return sorted(Label.objects.values_list("text", flat=True))
 
 
-def holds():
-    # Whoever lifted some did not wait for it.
+def fence_keys():
+    # Releases are sent without waiting; this waits for them.
     execute("PING")
     return sorted(get_client().keys("*cacheops:f:*"))
 
@@ -47,24 +47,24 @@ def coarse_update(label):
     Label.objects.filter(pk=label.pk).distinct().update(text="new")
 
 
-def raw(label):
+def raw_update(label):
     with connection.cursor() as cursor:
         cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = %s", [label.pk])
 
 
-def raw_returning(label):
+def raw_update_returning(label):
     if connection.vendor != "postgresql":
-        pytest.skip("it is not held: its rows are fetched later")
+        pytest.skip("no fence is set: the rows are fetched later")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = %s RETURNING text", [label.pk])
         assert cursor.fetchall() == [("new",)]
 
 
-def add_one(label):
+def create(label):
     Label.objects.create(text="new")
 
 
-def add_many(label):
+def bulk_create(label):
     Label.objects.bulk_create([Label(text="new")])
 
 
@@ -76,20 +76,20 @@ def delete_all(label):
     Label.objects.all().delete()
 
 
-def manually(label):
+def update_without_autocommit(label):
     transaction.set_autocommit(False)
     try:
-        raw(label)
+        raw_update(label)
         transaction.commit()
     finally:
         transaction.set_autocommit(True)
 
 
-def manually_until_autocommit(label):
+def update_until_autocommit_is_on(label):
     if connection.vendor == "postgresql":
-        pytest.skip("it refuses that within a transaction")
+        pytest.skip("PostgreSQL refuses to change autocommit within a transaction")
     transaction.set_autocommit(False)
-    raw(label)
+    raw_update(label)
     transaction.set_autocommit(True)
 
 
@@ -98,47 +98,47 @@ WRITES = [
     save_in_a_block,
     update,
     coarse_update,
-    raw,
-    raw_returning,
-    add_one,
-    add_many,
+    raw_update,
+    raw_update_returning,
+    create,
+    bulk_create,
     delete,
     delete_all,
-    manually,
-    manually_until_autocommit,
+    update_without_autocommit,
+    update_until_autocommit_is_on,
 ]
 
 
 class Killed(BaseException):
-    """Takes the place of a process' end."""
+    """Replaces the end of a process."""
 
 
 @pytest.fixture
 def around_commit(monkeypatch):
-    """Calls a function with whether what was held is committed by now: after the hold, and before the flush."""
+    """Call a function with whether the fenced write is committed: after the fence is set, and before delivery."""
 
     def arrange(function):
-        hold, flush, held = write_barrier.invalidate_and_fence, write_barrier.deliver_logging_errors, []
+        fence, deliver, fences_set = write_barrier.invalidate_and_fence, write_barrier.deliver_logging_errors, []
 
-        def holding(work, hold_of_work):
-            hold(work, hold_of_work)
-            held.append(hold_of_work)
+        def fencing(work, fence_of_work):
+            fence(work, fence_of_work)
+            fences_set.append(fence_of_work)
             function(False)
 
-        def flushing(*args):
-            if held:
+        def delivering(*args):
+            if fences_set:
                 function(True)
-            flush(*args)
+            deliver(*args)
 
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.invalidate_and_fence", holding)
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_logging_errors", flushing)
+        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.invalidate_and_fence", fencing)
+        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_logging_errors", delivering)
 
     return arrange
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_what_a_writer_changed_that_dies_after_its_commit_is_not_found_in_the_cache(label, around_commit, write):
-    """Nor put there, until the hold is over: by then it is long committed."""
+def test_a_writer_that_dies_after_its_commit_leaves_no_stale_result(label, around_commit, write):
+    """The old rows are neither found in the cache nor stored there while the fence is set."""
 
     def die(is_committed):
         if is_committed:
@@ -155,10 +155,10 @@ def test_what_a_writer_changed_that_dies_after_its_commit_is_not_found_in_the_ca
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_nobody_reads_what_was_before_a_commit_into_the_cache(label, around_commit, write):
-    """Between hold and commit the database still says so, to whoever asks."""
+def test_rows_from_before_a_commit_are_not_cached_between_fence_and_delivery(label, around_commit, write):
+    """Between the fence and the commit, the database still returns the old rows to other connections."""
     if connection.vendor == "sqlite":
-        pytest.skip("who writes keeps others from reading")
+        pytest.skip("a writer blocks readers on SQLite")
     in_thread(read)
     found = {True: [], False: []}
     around_commit(lambda is_committed: found[is_committed].append(in_thread(read)))
@@ -169,10 +169,8 @@ def test_nobody_reads_what_was_before_a_commit_into_the_cache(label, around_comm
     assert all(each == true for each in found[True])
 
 
-def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
-    store, around_commit, monkeypatch, is_hit
-):
-    """Only what is absent is not made."""
+def test_unaffected_results_stay_cached_while_their_table_is_fenced(store, around_commit, monkeypatch, is_hit):
+    """A fence only prevents new versions; it deletes none."""
     pens, inks = (Category.objects.create(name=name) for name in ("pens", "inks"))
     product = Product.objects.create(sku="a", name="a", category=pens)
     Product.objects.create(sku="b", name="b", category=inks)
@@ -182,16 +180,16 @@ def test_results_that_a_writer_does_not_change_stay_while_it_holds_their_table(
 
     of(pens), of(inks), of(pens)
     kept = []
-    around_commit(lambda is_committed: kept.append((is_hit(lambda: of(inks)), holds())))
+    around_commit(lambda is_committed: kept.append((is_hit(lambda: of(inks)), fence_keys())))
     product.name = "new"
     monkeypatch.setattr("cacheops_lite.writes.unit_of_work.UnitOfWork.is_dirty", False)
     product.save()
     assert kept == [(True, [b"cacheops:f:shop_product"])] * 2
-    assert holds() == []
+    assert fence_keys() == []
 
 
-def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
-    """While another writer is about to commit, nothing is made."""
+def test_a_delivery_releases_only_its_own_fence(label, is_hit):
+    """While another writer is about to commit, no result is stored."""
     other = invalidator.Fence()
     invalidator.invalidate_and_fence({"": _work()}, other)
     save(label)
@@ -200,7 +198,7 @@ def test_a_flush_lifts_its_own_hold_and_no_other(label, is_hit):
     invalidator.invalidate({"": _work()}, other)
     read()
     assert is_hit(read)
-    assert holds() == []
+    assert fence_keys() == []
 
 
 def _work():
@@ -209,8 +207,8 @@ def _work():
     return WriteSet(tables={"shop_label"})
 
 
-def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_hit):
-    """Even if others hold the table again and again meanwhile."""
+def test_the_fence_of_a_dead_writer_expires(label, monkeypatch, is_hit):
+    """It expires even if other writers fence the table again and again meanwhile."""
     monkeypatch.setattr(invalidator, "FENCE_SECONDS", -1)
     invalidator.invalidate_and_fence({"": _work()}, invalidator.Fence())
     get_client().zadd(keys.fence_key("", "shop_label"), {"dead": 1})
@@ -219,37 +217,37 @@ def test_the_hold_of_a_writer_that_died_comes_to_an_end(label, monkeypatch, is_h
 
 
 def expire(key):
-    """Its writers have been about to commit for too long."""
+    """Let the fences be older than their maximal age."""
     for token in get_client().zrange(key, 0, -1):
         get_client().zadd(key, {token: 1})
 
 
 @pytest.mark.parametrize("lose", ["flushdb", "evicted", "expired"])
-def test_what_was_made_after_a_hold_was_lost_falls_at_the_flush(label, around_commit, lose):
-    """As Redis was emptied, or evicted it, or the commit took longer than it stands."""
+def test_results_stored_after_a_fence_was_lost_are_invalidated_at_delivery(label, around_commit, lose):
+    """A fence is lost if Redis is emptied or evicts it, or if the commit takes longer than the fence lasts."""
     if connection.vendor == "sqlite":
-        pytest.skip("who writes keeps others from reading")
+        pytest.skip("a writer blocks readers on SQLite")
     read()
     found = []
 
-    def lose_it(is_committed):
+    def lose_fence(is_committed):
         if not is_committed:
-            held = [] if lose == "flushdb" else holds()
-            {"flushdb": get_client().flushdb, "evicted": get_client().delete, "expired": expire}[lose](*held)
+            fences_set = [] if lose == "flushdb" else fence_keys()
+            {"flushdb": get_client().flushdb, "evicted": get_client().delete, "expired": expire}[lose](*fences_set)
             found.extend([in_thread(read), in_thread(read)])
 
-    around_commit(lose_it)
+    around_commit(lose_fence)
     save(label)
     assert found == [["old"]] * 2
     assert read() == ["new"]
 
 
 @pytest.mark.parametrize("lost_with", ["its script", "its connection"])
-def test_a_flush_that_is_lost_is_done_before_this_process_reads_again(label, around_commit, monkeypatch, lost_with):
-    """Nobody waits for it; here the hold is lost as well, and what was before is read into the cache again."""
+def test_a_lost_delivery_is_repeated_before_the_next_read_of_this_process(label, around_commit, monkeypatch, lost_with):
+    """The writer does not wait for the reply; here the fence is lost as well, and the old rows are cached again."""
     if connection.vendor == "sqlite":
-        pytest.skip("who writes keeps others from reading")
-    # Sent once already, so that it is not waited for.
+        pytest.skip("a writer blocks readers on SQLite")
+    # The script has been sent once, so the process does not wait for the next reply.
     save(label)
     label.text = "old"
     label.save()
@@ -257,10 +255,10 @@ def test_a_flush_that_is_lost_is_done_before_this_process_reads_again(label, aro
 
     def lose(is_committed):
         if not is_committed:
-            get_client().delete(*holds())
+            get_client().delete(*fence_keys())
             in_thread(read)
             if lost_with == "its script":
-                # As if the server had forgotten it.
+                # The server no longer has the script.
                 monkeypatch.setattr(cacheops_redis._scripts["release_fences"], "sha", "0" * 40)
             else:
                 monkeypatch.setattr(redis_py.Connection, "send_packed_command", lambda *args, **options: None)
@@ -273,8 +271,8 @@ def test_a_flush_that_is_lost_is_done_before_this_process_reads_again(label, aro
     assert read() == ["new"]
 
 
-def test_a_hold_that_fails_keeps_nobody_from_committing(label, monkeypatch):
-    """The flush tells it, then or later."""
+def test_a_failing_fence_does_not_prevent_the_commit(label, monkeypatch):
+    """The invalidation is delivered after the commit or later."""
     read()
 
     def refuse(*args):
@@ -285,8 +283,8 @@ def test_a_hold_that_fails_keeps_nobody_from_committing(label, monkeypatch):
     assert read() == ["new"]
 
 
-def test_a_commit_that_the_database_refuses_lifts_its_hold(label, monkeypatch, is_hit):
-    """As it still answers, what became of it is known."""
+def test_a_commit_that_the_database_refuses_releases_its_fence(label, monkeypatch, is_hit):
+    """The database still answers, so it is known that the commit failed."""
     read()
 
     def refuse():
@@ -298,14 +296,14 @@ def test_a_commit_that_the_database_refuses_lifts_its_hold(label, monkeypatch, i
         patch.setattr(database, "_commit", refuse)
         with pytest.raises(DatabaseError):
             save(label)
-    assert holds() == []
+    assert fence_keys() == []
     assert read() == ["old"]
     assert is_hit(read)
 
 
-@pytest.mark.parametrize("write", [save, manually])
-def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch, write):
-    """It may still come about: what it changes falls, and is not made anew before that is over."""
+@pytest.mark.parametrize("write", [save, update_without_autocommit])
+def test_a_fence_stays_if_the_reply_to_the_commit_is_lost(label, monkeypatch, write):
+    """The commit may still take effect: results are invalidated, and none is stored until the fence expires."""
     read()
 
     def lose():
@@ -319,13 +317,13 @@ def test_of_a_commit_whose_answer_is_lost_the_hold_stands(label, monkeypatch, wr
         patch.setattr(database, "is_usable", lambda: False)
         with pytest.raises(DatabaseError):
             write(label)
-    assert holds() == [b"cacheops:f:shop_label"]
+    assert fence_keys() == [b"cacheops:f:shop_label"]
     assert read() == read() == ["new"]
 
 
-def test_what_is_taken_back_is_not_held(label, monkeypatch):
-    """Nothing is told of it."""
-    monkeypatch.setattr(invalidator, "invalidate_and_fence", lambda work: pytest.fail("it was held"))
+def test_a_rolled_back_write_sets_no_fence(label, monkeypatch):
+    """A rolled back write invalidates nothing."""
+    monkeypatch.setattr(invalidator, "invalidate_and_fence", lambda work: pytest.fail("a fence was set"))
     with transaction.atomic():
         save(label)
         transaction.set_rollback(True)

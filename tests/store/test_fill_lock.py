@@ -1,6 +1,6 @@
-"""Locks among processes: of many that miss at once one computes, whatever happens to it.
+"""Fill locks between processes: of several concurrent misses one computes, also if a process fails or is killed.
 
-Processes tell the test what they do, and are told to go on, through lists in Redis.
+Through lists in Redis, processes tell the test what they do and the test tells them to go on.
 """
 
 import os
@@ -23,7 +23,7 @@ LOCKS = "cacheops:l:*"
 
 @pytest.fixture
 def store():
-    """The one store that processes share."""
+    """The Redis server that the processes share."""
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     with override_settings(**FLAVOURS["redis"]):
@@ -35,40 +35,40 @@ def store():
 
 @pytest.fixture(params=["queryset", "cached_as"])
 def processes(request, store):
-    """Starts processes that read through one or the other, and ends them after the test."""
+    """Start processes that read in one of the two ways, and kill them after the test."""
     started = Processes(store, request.param)
     yield started
     started.kill()
 
 
 def pop(client, *lists):
-    """What comes to one of `lists`, however long that takes; asked for in small steps, as clients have timeouts."""
+    """Wait for an element of one of `lists`, in short steps because clients have timeouts."""
     for _ in range(PATIENCE):
         if found := client.blpop(lists, timeout=1):
             return found[1].decode()
-    raise AssertionError("nothing happens any more")
+    raise AssertionError("the processes report nothing")
 
 
 # In the processes
 
 
-def say(event, *more):
+def report(event, *more):
     get_client().rpush("test:events", " ".join(map(str, (event, os.getpid(), *more))))
 
 
 def wait_to_go_on():
-    """Wait until the test lets this process, or any that computes, go on."""
+    """Wait until the test lets this process, or any computing process, go on."""
     return pop(get_client(), "test:go", f"test:go:{os.getpid()}")
 
 
 def compute():
-    say("computes")
+    report("computes")
     if wait_to_go_on() == "fail":
         raise ValueError("as told")
 
 
-def by_queryset(lock):
-    """The text that the database holds; the statement that asks for it takes as long as the test wants."""
+def read_queryset(lock):
+    """Return the text in the database; the statement that reads it blocks until the test lets it go on."""
     from django.db import connection
 
     def slow(execute, sql, *args):
@@ -86,28 +86,28 @@ def function():
     return f"by {os.getpid()}"
 
 
-def by_function(lock):
-    """The process that computed it."""
+def call_function(lock):
+    """Return the process that computed the value."""
     return cached_as(Label, lock=lock)(function)()
 
 
-WAYS = {"queryset": by_queryset, "cached_as": by_function}
+READERS = {"queryset": read_queryset, "cached_as": call_function}
 
 
 def read(way, lock, timeout):
     fill_lock.LOCK_SECONDS = timeout
     wait = fill_lock.wait_for_value
 
-    def wait_and_say_so(*args):
+    def wait_and_report(*args):
         fill_lock.wait_for_value = wait
-        say("waits")
+        report("waits")
         return wait(*args)
 
-    fill_lock.wait_for_value = wait_and_say_so
+    fill_lock.wait_for_value = wait_and_report
     try:
-        say("got", WAYS[way](lock))
+        report("got", READERS[way](lock))
     except ValueError:
-        say("failed")
+        report("failed")
 
 
 # In the test
@@ -124,19 +124,19 @@ class Processes:
         return new
 
     def next(self):
-        """What happens next: the event, the process that tells it, and what more it says."""
+        """Return the next event, the process that reports it and its further words."""
         event, pid, *more = pop(self.store, "test:events").split(" ", 2)
         return event, int(pid), *more
 
-    def until(self, event):
-        """The process that tells `event` next; nothing else may happen before."""
+    def expect(self, event):
+        """Return the process that reports `event`, which must be the next event."""
         found = self.next()
         assert found[0] == event, found
         return found[1]
 
-    def until_waiting(self, processes):
-        """Let these processes find the lock and wait."""
-        assert {self.until("waits") for _ in processes} == {process.pid for process in processes}
+    def expect_waiting(self, processes):
+        """Wait until these processes have found the lock and wait."""
+        assert {self.expect("waits") for _ in processes} == {process.pid for process in processes}
 
     def go_on(self, word="on", only=None):
         self.store.rpush("test:go" if only is None else f"test:go:{only.pid}", word)
@@ -150,8 +150,8 @@ class Processes:
             process.join(PATIENCE)
 
 
-def test_of_processes_that_miss_at_once_one_computes(processes):
-    """The others wait and get its value, which is there for all who come later, too."""
+def test_one_of_several_concurrent_misses_computes(processes):
+    """The other processes wait and get its value; later readers get it, too."""
     processes.start(4)
     events = [processes.next() for _ in range(4)]
     assert sorted(event for event, _ in events) == ["computes", "waits", "waits", "waits"]
@@ -165,32 +165,32 @@ def test_of_processes_that_miss_at_once_one_computes(processes):
     assert not list(processes.store.scan_iter(match=LOCKS))
 
 
-def test_when_the_holder_is_killed_another_one_computes(processes):
-    """As soon as its lock expires, and not before."""
+def test_another_process_computes_after_the_lock_holder_is_killed(processes):
+    """It computes when the lock expires, and not before."""
     (holder,) = processes.start(timeout=3)
-    processes.until("computes")
+    processes.expect("computes")
     (lock,) = processes.store.scan_iter(match=LOCKS)
     token = processes.store.get(lock)
     others = processes.start(2, timeout=30)
-    processes.until_waiting(others)
+    processes.expect_waiting(others)
     holder.kill()
     assert ended(holder) == [-signal.SIGKILL]
-    heir = processes.until("computes")
+    successor = processes.expect("computes")
     assert processes.store.get(lock) not in (token, None)
     processes.go_on()
-    (heir,) = [process for process in others if process.pid == heir]
+    (successor,) = [process for process in others if process.pid == successor]
     found = [processes.next(), processes.next()]
     assert {event[0] for event in found} == {"got"}
-    assert {event[2] for event in found} == {processes.expected(heir)}
+    assert {event[2] for event in found} == {processes.expected(successor)}
     assert ended(*others) == [0, 0]
 
 
-def test_a_computation_that_raises_releases_at_once(processes):
-    """The next one need not wait until the lock expires."""
+def test_a_computation_that_raises_releases_the_lock_at_once(processes):
+    """The next process need not wait until the lock expires."""
     (holder,) = processes.start()
-    processes.until("computes")
+    processes.expect("computes")
     (other,) = processes.start()
-    processes.until_waiting([other])
+    processes.expect_waiting([other])
     processes.go_on("fail", only=holder)
     assert {processes.next(), processes.next()} == {("failed", holder.pid), ("computes", other.pid)}
     processes.go_on()
@@ -200,13 +200,13 @@ def test_a_computation_that_raises_releases_at_once(processes):
 
 
 def test_a_lock_is_never_read_as_a_value(processes):
-    """Who asks for the same without a lock computes it while somebody holds one."""
+    """A process that reads without a lock computes while another process has the lock."""
     (holder,) = processes.start()
-    processes.until("computes")
+    processes.expect("computes")
     assert len(list(processes.store.scan_iter(match=LOCKS))) == 1
     assert not list(processes.store.scan_iter(match="cacheops:v:*"))
     (other,) = processes.start(lock=False)
-    assert processes.until("computes") == other.pid
+    assert processes.expect("computes") == other.pid
     processes.go_on(only=other)
     assert processes.next() == ("got", other.pid, processes.expected(other))
     processes.go_on(only=holder)
@@ -214,15 +214,15 @@ def test_a_lock_is_never_read_as_a_value(processes):
     assert ended(holder, other) == [0, 0]
 
 
-def test_waiting_is_bounded(processes):
-    """Who has waited for as long as a lock lives computes on its own, and leaves the holder its lock."""
+def test_waiting_for_a_lock_is_bounded(processes):
+    """A process that waited for the lifetime of a lock computes by itself, and leaves the lock to its holder."""
     (holder,) = processes.start()
-    processes.until("computes")
+    processes.expect("computes")
     (lock,) = processes.store.scan_iter(match=LOCKS)
     token = processes.store.get(lock)
     (other,) = processes.start(timeout=1)
-    processes.until_waiting([other])
-    assert processes.until("computes") == other.pid
+    processes.expect_waiting([other])
+    assert processes.expect("computes") == other.pid
     processes.go_on(only=other)
     assert processes.next() == ("got", other.pid, processes.expected(other))
     assert ended(other) == [0]

@@ -1,8 +1,8 @@
-"""Interrupts at the wrong moment: time limits, KeyboardInterrupt, greenlets that are killed.
+"""Interrupts at any moment: time limits, KeyboardInterrupt, killed greenlets.
 
-Each test strikes at every call into Redis and into the database in turn: before the n-th is sent, before its reply is
-read and after it was read, for all n.  After each strike nothing is lost, nothing is stale, the connection is usable,
-and no lock or hold is left.
+Each test interrupts every call to Redis and to the database in turn: before the n-th is sent, before its reply is
+read and after it was read, for all n.  After each interrupt nothing is lost or stale, the connection is
+usable, and no lock or fence is left.
 """
 
 import asyncio
@@ -29,51 +29,51 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 
 class SoftTimeLimit(Exception):
-    """An ordinary exception, as Celery's."""
+    """An ordinary exception, like Celery's."""
 
 
 class Killed(BaseException):
-    """As of gevent's greenlets."""
+    """A `BaseException`, like the one that gevent raises in killed greenlets."""
 
 
-STRIKES = [SoftTimeLimit, Killed]
+INTERRUPTS = [SoftTimeLimit, Killed]
 PATIENCE = 20
 
 
-class Striker:
-    """Counts the moments at which something could strike, and does at one of them."""
+class Interrupter:
+    """Count the moments at which an interrupt is possible, and raise at one of them."""
 
     def __init__(self, kind, at, spares_begin):
         self.kind, self.at, self.spares_begin = kind, at, spares_begin
-        self.moments, self.struck = 0, None
+        self.moments, self.interrupted_at = 0, None
 
     def moment(self, where):
         self.moments += 1
         if self.moments == self.at:
-            self.struck = where
+            self.interrupted_at = where
             raise self.kind
 
 
 @contextmanager
-def striking(striker, monkeypatch):
-    """Has `striker` be asked around each call into Redis and the database."""
+def interrupting(interrupter, monkeypatch):
+    """Call `interrupter.moment` around each call to Redis and to the database."""
 
     def around(owner, name, label):
         original = getattr(owner, name)
 
         def call(self, *args, **kwargs):
-            striker.moment(f"before {label}")
+            interrupter.moment(f"before {label}")
             result = original(self, *args, **kwargs)
-            striker.moment(f"after {label}")
+            interrupter.moment(f"after {label}")
             return result
 
         monkeypatch.setattr(owner, name, call)
 
     def statement(execute, sql, params, many, context):
-        striker.moment(f"before {sql[:20]}")
+        interrupter.moment(f"before {sql[:20]}")
         result = execute(sql, params, many, context)
-        if not (sql.startswith("BEGIN") and striker.spares_begin):
-            striker.moment(f"after {sql[:20]}")
+        if not (sql.startswith("BEGIN") and interrupter.spares_begin):
+            interrupter.moment(f"after {sql[:20]}")
         return result
 
     with monkeypatch.context() as monkeypatch:
@@ -86,7 +86,7 @@ def striking(striker, monkeypatch):
 
 @pytest.fixture(params=["kept connections", "the pool alone"])
 def store(request, monkeypatch):
-    """A real Redis, by the pure Python parser: its calls are seams of ours."""
+    """A real Redis with the pure Python parser, whose calls the test can patch."""
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     monkeypatch.setattr("cacheops_lite.store.redis_connection.ENABLED", request.param == "kept connections")
@@ -122,7 +122,7 @@ def update_coarsely():
     Label.objects.filter(pk=1).distinct().update(text="new")
 
 
-def raw():
+def raw_update():
     with connection.cursor() as cursor:
         cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = 1")
 
@@ -143,8 +143,8 @@ def invalidated_update():
     Label.objects.filter(pk=1).invalidated_update(text="new")
 
 
-def by_hand():
-    # Past Django, so that nothing else tells of it.
+def manual_invalidation():
+    # Bypass Django, so that only the call below invalidates.
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute("UPDATE shop_label SET text = 'new' WHERE id = 1")
     invalidate_model(Label)
@@ -167,11 +167,22 @@ def report():
     return sorted(Label.objects.nocache().values_list("text", flat=True))
 
 
-WORK = [save, save_in_a_block, update, update_coarsely, raw, delete, bulk_create, link, invalidated_update, by_hand]
+WORK = [
+    save,
+    save_in_a_block,
+    update,
+    update_coarsely,
+    raw_update,
+    delete,
+    bulk_create,
+    link,
+    invalidated_update,
+    manual_invalidation,
+]
 WORK += [read, read_locked, call_locked]
-# The ways through the engine: one row, many, none described, a read, a lock, by hand.
-VARIED = [save, update, raw, read_locked, by_hand]
-# Where Django alone begins a transaction by a statement, as on SQLite, an interrupt leaves it open.
+# The paths through the package: one row, many rows, unknown rows, a read, a lock, manual invalidation.
+VARIED = [save, update, raw_update, read_locked, manual_invalidation]
+# Where Django itself begins a transaction by a statement, as on SQLite, an interrupt leaves it open.
 BEGUN_BY_DJANGO = [save_in_a_block, delete, link]
 
 
@@ -190,8 +201,8 @@ def uncached():
     )
 
 
-def begin():
-    """The same rows and the same cached results each time."""
+def reset():
+    """Make the same rows and the same cached results each time."""
     Product.objects.all().delete()
     Label.objects.all().delete()
     Label.objects.bulk_create([Label(pk=1, text="old"), Label(pk=2, text="other")])
@@ -203,21 +214,21 @@ def begin():
 
 
 def wait_until(condition):
-    """Until the background threads have done what is owed."""
+    """Wait until the background threads have fulfilled the condition."""
     until = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < until:
         time.sleep(0.01)
     return condition()
 
 
-def left():
-    """Locks and holds in Redis."""
+def remaining_locks_and_fences():
+    """Return the keys of locks and fences in Redis."""
     return get_client().keys("*cacheops:[fl]:*")
 
 
-@pytest.mark.parametrize("kind", STRIKES)
+@pytest.mark.parametrize("kind", INTERRUPTS)
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
-def test_after_a_strike_anywhere_nothing_is_lost_stale_or_held(store, monkeypatch, work, kind):
+def test_an_interrupt_at_any_moment_leaves_nothing_stale_lost_or_locked(store, monkeypatch, work, kind):
     is_varied = kind is Killed or not redis_connection.ENABLED
     if is_varied and (
         work not in VARIED or services.DATABASE != "sqlite" or (kind is Killed and not redis_connection.ENABLED)
@@ -226,21 +237,21 @@ def test_after_a_strike_anywhere_nothing_is_lost_stale_or_held(store, monkeypatc
     at, seen = 0, set()
     while True:
         at += 1
-        begin()
+        reset()
         if work in (read, read_locked, call_locked):
             invalidate_all()
-        striker, strike = Striker(kind, at, work in BEGUN_BY_DJANGO), None
-        with striking(striker, monkeypatch):
+        interrupter, raised = Interrupter(kind, at, work in BEGUN_BY_DJANGO), None
+        with interrupting(interrupter, monkeypatch):
             try:
                 work()
             except kind as error:
-                strike = error
-        if striker.struck is None:
+                raised = error
+        if interrupter.interrupted_at is None:
             break
-        where = f"{work.__name__} struck {striker.struck} ({at})"
-        seen.add(striker.struck)
-        # Nothing swallows what it did not expect.
-        assert strike is not None, where
+        where = f"{work.__name__} interrupted {interrupter.interrupted_at} ({at})"
+        seen.add(interrupter.interrupted_at)
+        # No code swallows an unexpected exception.
+        assert raised is not None, where
         check(where)
     assert len(seen) > 3
     assert at > 4
@@ -251,23 +262,23 @@ def check(where):
     assert not connection.in_atomic_block, where
     assert connection.get_autocommit(), where
     true = uncached()
-    # What another connection sees is what is committed: nothing hangs in a transaction that was left open.
+    # Another connection sees the same rows: no change is stuck in a transaction that was left open.
     assert in_thread(uncached) == true, where
     for _ in range(2):
         assert in_thread(lambda: (texts(), of_product(), report())) == (*true, true[0]), where
         assert (texts(), of_product(), report()) == (*true, true[0]), where
-    # What is written afterwards is kept, and seen.
+    # Later writes are committed and seen.
     Label.objects.create(pk=9, text="after")
     assert in_thread(lambda: "after" in texts()), where
     assert "after" in uncached()[0], where
     assert "after" in texts(), where
     assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._pending)), where
-    assert wait_until(lambda: not left()), f"{where}: {left()}"
+    assert wait_until(lambda: not remaining_locks_and_fences()), f"{where}: {remaining_locks_and_fences()}"
     Category.objects.create(name="of another table")
 
 
-def test_a_lost_reply_to_a_lock_is_no_lock_of_another(store, monkeypatch):
-    """redis-py sends the command again: it finds the lock that it took itself."""
+def test_a_lock_whose_reply_was_lost_is_recognised_by_its_owner(store, monkeypatch):
+    """redis-py sends the command again, which finds the lock that its first attempt took."""
     Label.objects.create(text="a")
     read_response = redis.connection.AbstractConnection.read_response
     lost = []
@@ -293,7 +304,7 @@ def test_a_lost_reply_to_a_lock_is_no_lock_of_another(store, monkeypatch):
         assert locked() == 1
         assert time.monotonic() - began < PATIENCE
     assert lost
-    assert wait_until(lambda: not left())
+    assert wait_until(lambda: not remaining_locks_and_fences())
 
 
 @pytest.mark.parametrize("lose", ["script flush", "connection"])
@@ -303,30 +314,30 @@ def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
     texts()
     deliver = invalidator.invalidate
 
-    def losing(work, held=None):
+    def losing(work, fence=None):
         if lose == "script flush":
             store.script_flush()
         else:
             store.connection_pool.disconnect()
             for kept in getattr(cacheops_redis._direct_client, "_idle", ()):
                 kept.connection._sock and kept.connection._sock.close()
-        deliver(work, held)
+        deliver(work, fence)
 
     with monkeypatch.context() as patch:
         patch.setattr(invalidator, "invalidate", losing)
         update()
-    assert wait_until(lambda: not left())
+    assert wait_until(lambda: not remaining_locks_and_fences())
     assert texts() == texts() == ["new"]
 
 
 @pytest.mark.parametrize("moment", ["computing", "taking the lock"])
 def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
-    """Neither where it computes, nor where a thread takes the lock for it just then."""
+    """This applies while it computes and while a thread takes the lock for it."""
     Label.objects.create(text="a")
     took, go_on = threading.Event(), threading.Event()
     acquire_lock = fill_lock.acquire_lock
 
-    def slowly(*args):
+    def acquire_slowly(*args):
         acquired = acquire_lock(*args)
         if moment == "taking the lock":
             took.set()
@@ -342,7 +353,7 @@ def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
         task = asyncio.ensure_future(areport())
         while not took.is_set():
             await asyncio.sleep(0.01)
-        assert left()
+        assert remaining_locks_and_fences()
         task.cancel()
         await asyncio.sleep(0)
         go_on.set()
@@ -350,6 +361,6 @@ def test_a_cancelled_coroutine_leaves_no_lock(store, monkeypatch, moment):
             await task
 
     with monkeypatch.context() as patch:
-        patch.setattr(fill_lock, "acquire_lock", slowly)
+        patch.setattr(fill_lock, "acquire_lock", acquire_slowly)
         run_async(cancel())
-    assert wait_until(lambda: not left())
+    assert wait_until(lambda: not remaining_locks_and_fences())

@@ -1,4 +1,4 @@
-"""The stored format, letter by letter.  Whoever changes it raises keys.FORMAT_VERSION and writes it down here."""
+"""The stored format, letter by letter. A change of it needs a new `keys.FORMAT_VERSION` and new expectations here."""
 
 import pickle
 
@@ -12,8 +12,8 @@ from cacheops_lite.store.protocol import DIGEST_LENGTH
 LONG = tuple(f"column{i}" for i in range(10))
 
 
-def test_the_names_of_keys_are_golden():
-    """Old processes and new ones that share a Redis agree on them, or raise FORMAT_VERSION."""
+def test_the_names_of_keys_are_pinned():
+    """Old and new processes that share a Redis agree on them, or the change raises FORMAT_VERSION."""
     assert keys.FORMAT_VERSION == 6
     assert keys.value_key("p:", "x") == "p:cacheops:v:x"
     assert keys.table_version_key("", "t") == "cacheops:t:t"
@@ -24,8 +24,8 @@ def test_the_names_of_keys_are_golden():
     assert keys.lock_key("p:cacheops:v:x") == "p:cacheops:l:x"
 
 
-def test_schemes_are_golden():
-    """The dependency index's members, as `shapes` parses them."""
+def test_dependency_shapes_are_pinned():
+    """They are the members of the dependency index, as `dependency_shapes` parses them."""
     assert keys.name_dependency(Dependency("t", (), None)) == ("t", "|*", "t:|*")
     assert keys.name_dependency(Dependency("t", (("a", "1"), ("b", "!")), None)) == ("t", "a,b|*", "t:a=1&b=!|*")
     assert keys.name_dependency(Dependency("t", (("a", "1"),), ("a", "x"))) == ("t", "a|a,x", "t:a=1|a,x")
@@ -38,8 +38,8 @@ def test_schemes_are_golden():
 
 @pytest.mark.parametrize("read", [None, (), ("a",), ("a", "b=c|d"), LONG])
 @pytest.mark.parametrize("conditions", [(), (("a", "1"),), (("a", "1"), ("b=c|d", "!&")), (("a,b", "x"), ("@", "y"))])
-def test_writers_make_the_stamps_that_readers_ask_for(conditions, read):
-    """Of rows that meet the conditions; rows that do not tell meet none."""
+def test_writers_and_readers_name_the_same_dependency(conditions, read):
+    """This applies to rows that meet the conditions; a row image without a column matches no shape with that column."""
     shape = keys.name_dependency(Dependency("odd:|table", conditions, read))
     parsed = dependency_shapes.parse(shape.shape.encode())
     image = {tokens.name_in_keys(column): token for column, token in conditions}
@@ -51,27 +51,27 @@ def test_writers_make_the_stamps_that_readers_ask_for(conditions, read):
     assert not shape.shape.startswith(dependency_shapes.INCARNATION_PREFIX)
 
 
-def test_odd_names_of_tables_and_columns_are_escaped():
-    """They can't break out of their place in a key."""
+def test_special_characters_in_table_and_column_names_are_escaped():
+    """Names cannot break out of their place in a key."""
     shape = keys.name_dependency(Dependency("odd table:|", (("a=b,c", "1"),), None))
     assert shape == ("odd%20table%3A%7C", "a%3Db%2Cc|*", "odd%20table%3A%7C:a%3Db%2Cc=1|*")
 
 
-def test_tokens_and_digests_have_their_lengths():
-    """A version starts with its table version: both are found by length."""
+def test_tokens_and_digests_have_fixed_lengths():
+    """A version starts with its table version: both are parsed by length."""
     assert len(keys.fresh_token()) == keys.TOKEN_LENGTH
     assert DIGEST_LENGTH == 16
     assert len({keys.fresh_token() for _ in range(1000)}) == 1000
 
 
-def test_digests_tell_where_one_part_ends():
-    """('a', 'bc') is not ('ab', 'c')."""
+def test_digests_depend_on_the_boundaries_between_parts():
+    """The digest of ('a', 'bc') is not that of ('ab', 'c')."""
     assert keys.digest("a", "bc") != keys.digest("ab", "c")
     assert keys.digest("a", "b") == "wE4XlX1MoxI7Ov2qsC5AIw"
 
 
 def test_rows_are_stored_as_a_pickle_of_plain_tuples():
-    """No class is named in them."""
+    """The pickle names no class."""
     from cacheops_lite.store.serializers import dumps_rows
 
     stored = dumps_rows([(1, "a", None)])

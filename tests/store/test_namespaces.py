@@ -1,4 +1,4 @@
-"""CACHEOPS_PREFIX: projects, hosts and tenants that share one Redis, without sharing results or missing writes."""
+"""CACHEOPS_PREFIX: projects, hosts and tenants share one Redis without sharing results or missing invalidations."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "repl
 ALL = ["default", "replica", "other"]
 
 
-def prefix_of_a_path(query):
+def prefix_by_path(query):
     return "by-path:"
 
 
 @pytest.fixture
-def asked(store):
-    """What the prefix function was asked, with all keys under ``asked:``."""
+def prefix_queries(store):
+    """Collect the queries that the prefix function gets; it puts all keys under ``asked:``."""
     queries = []
 
     def prefix(query):
@@ -37,8 +37,8 @@ def keys_of(client):
     return {key.decode() for key in client.scan_iter()}
 
 
-def is_kept_until(write, read):
-    """`read` comes from the cache the second time, and anew after `write`."""
+def is_cached_until(write, read):
+    """Return whether `read` is a hit the second time and a miss after `write`."""
     first = read()
     assert read() == first
     write()
@@ -50,10 +50,10 @@ def rename(product, **options):
     product.save(**options)
 
 
-def test_every_key_begins_with_the_prefix(asked, store):
-    """Values, table versions, dependency indexes, versions, sets, locks and the simple cache's."""
+def test_every_key_begins_with_the_prefix(prefix_queries, store):
+    """This includes values, versions, table versions, indexes, conjunction sets, locks and the simple cache."""
     pen = Product.objects.create(sku="pen", name="pen")
-    assert is_kept_until(lambda: rename(pen), lambda: Product.objects.get(pk=pen.pk).name)
+    assert is_cached_until(lambda: rename(pen), lambda: Product.objects.get(pk=pen.pk).name)
     list(Product.objects.cache(lock=True))
     cached_as(Product)(lambda: 1)()
     cached(timeout=10)(lambda: 1)()
@@ -64,60 +64,59 @@ def test_every_key_begins_with_the_prefix(asked, store):
     assert all(key.startswith("asked:cacheops:") for key in keys_of(store))
 
 
-def test_a_dotted_path_names_the_function(store):
-    """As a setting in a file would."""
-    with override_settings(CACHEOPS_PREFIX=f"{__name__}.prefix_of_a_path"):
+def test_the_prefix_function_may_be_a_dotted_path(store):
+    with override_settings(CACHEOPS_PREFIX=f"{__name__}.prefix_by_path"):
         cache.set("key", 1, 10)
         Product.objects.count()
     assert all(key.startswith("by-path:") for key in keys_of(store))
 
 
 @pytest.mark.parametrize("value", ["no.such.path", "shop:", 1, ["x"]])
-def test_what_is_no_function_is_refused(store, value):
+def test_a_prefix_that_is_not_a_function_is_refused(store, value):
     """The error names the setting."""
     with override_settings(CACHEOPS_PREFIX=value), pytest.raises(ImproperlyConfigured, match="CACHEOPS_PREFIX"):
         Product.objects.count()
 
 
 @pytest.mark.parametrize("value", [None, 1, b"x", "xcacheops:v:"])
-def test_what_a_function_returns_should_be_plain_text(store, value):
+def test_a_prefix_function_that_does_not_return_plain_text_is_refused(store, value):
     """The error names the setting."""
     returned = pytest.raises(ImproperlyConfigured, match="CACHEOPS_PREFIX returned")
     with override_settings(CACHEOPS_PREFIX=lambda query: value), returned:
         cache.set("key", 1)
 
 
-def test_a_query_tells_its_databases_and_tables(asked):
-    """Of a read all that it rests on, of a write each table by itself."""
+def test_the_prefix_function_gets_databases_and_tables(prefix_queries):
+    """For a read it gets all tables of the query at once, for a write each table by itself."""
     list(Product.objects.filter(category__name="pens"))
-    whole = asked[0]
+    whole = prefix_queries[0]
     assert (whole.func, whole.dbs, whole.db) == (None, ["default"], "default")
     assert whole.tables == ["shop_category", "shop_product"]
     with pytest.raises(ImproperlyConfigured, match="shop_category, shop_product"):
         _ = whole.table
-    asked.clear()
+    prefix_queries.clear()
     Label.objects.create(text="new")
-    assert {query.table for query in asked} == {"shop_label"}
-    assert {query.db for query in asked} == set(ALL)
+    assert {query.table for query in prefix_queries} == {"shop_label"}
+    assert {query.db for query in prefix_queries} == set(ALL)
 
 
-def test_a_query_tells_the_function(asked):
-    """For decorated functions; the simple cache knows neither databases nor tables."""
+def test_the_prefix_function_gets_the_decorated_function(prefix_queries):
+    """The simple cache has neither databases nor tables."""
 
     def func():
         return 1
 
     cached_as(Label)(func)()
-    assert [(query.func, query.tables) for query in asked if query.func] == [(func, ["shop_label"])]
-    asked.clear()
+    assert [(query.func, query.tables) for query in prefix_queries if query.func] == [(func, ["shop_label"])]
+    prefix_queries.clear()
     cached(timeout=10)(func)()
-    assert {(query.func, tuple(query.dbs), tuple(query.tables)) for query in asked} == {(func, (), ())}
+    assert {(query.func, tuple(query.dbs), tuple(query.tables)) for query in prefix_queries} == {(func, (), ())}
     with pytest.raises(ImproperlyConfigured, match="none"):
-        _ = asked[0].db
+        _ = prefix_queries[0].db
 
 
-def test_a_prefix_by_tables_misses_no_write(store):
-    """A join lies elsewhere than its tables do, and still falls with each of them."""
+def test_a_prefix_by_tables_misses_no_invalidation(store):
+    """A join has another prefix than its tables, and is invalidated with each of them."""
     with override_settings(CACHEOPS_PREFIX=lambda query: "+".join(query.tables) + ":"):
         pens = Category.objects.create(name="pens")
         pen = Product.objects.create(sku="pen", name="pen", category=pens)
@@ -133,33 +132,33 @@ def test_a_prefix_by_tables_misses_no_write(store):
             pens.name += "x"
             pens.save()
 
-        assert is_kept_until(lambda: rename(pen), joined)
-        assert is_kept_until(rename_category, joined)
-        assert is_kept_until(rename_category, rows_by_dependency)
-        assert is_kept_until(lambda: Product.objects.update(name="penny"), joined)
-        assert is_kept_until(lambda: Customer.objects.filter(pk=ann.pk).update(city="Bari"), of(Customer, "city"))
+        assert is_cached_until(lambda: rename(pen), joined)
+        assert is_cached_until(rename_category, joined)
+        assert is_cached_until(rename_category, rows_by_dependency)
+        assert is_cached_until(lambda: Product.objects.update(name="penny"), joined)
+        assert is_cached_until(lambda: Customer.objects.filter(pk=ann.pk).update(city="Bari"), of(Customer, "city"))
         ann.name = "bea"
-        assert is_kept_until(ann.save, of(Customer, "name"))
+        assert is_cached_until(ann.save, of(Customer, "name"))
         func = cached_as(Product, Category)(joined)
-        assert is_kept_until(rename_category, func)
+        assert is_cached_until(rename_category, func)
 
 
 def of(model, name):
     return lambda: list(model.objects.values_list(name))
 
 
-def test_a_prefix_by_database_misses_no_write(store):
-    """What is written by one alias may be read by way of another."""
+def test_a_prefix_by_database_misses_no_invalidation(store):
+    """Rows written by one alias may be read by another alias of the same database."""
     with override_settings(CACHEOPS_PREFIX=lambda query: f"{query.db}:" if query.dbs else ""):
         pen = Product.objects.create(sku="pen", name="pen")
         read = lambda: Product.objects.using("replica").get(pk=pen.pk).name
-        assert is_kept_until(lambda: rename(pen), read)
-        assert is_kept_until(lambda: Product.objects.invalidated_update(name="penny"), read)
-        assert is_kept_until(pen.delete, lambda: Product.objects.using("replica").count())
+        assert is_cached_until(lambda: rename(pen), read)
+        assert is_cached_until(lambda: Product.objects.invalidated_update(name="penny"), read)
+        assert is_cached_until(pen.delete, lambda: Product.objects.using("replica").count())
 
 
-def test_tenants_share_nothing(store, tmp_path):
-    """Each sees its own results, and its writes leave those of others."""
+def test_tenants_share_no_results(store, tmp_path):
+    """Each tenant reads its own results, and its writes do not invalidate those of other tenants."""
     tenant = ["a"]
     with override_settings(CACHEOPS_PREFIX=lambda query: f"{tenant[0]}."):
         calls = []
@@ -188,8 +187,7 @@ def test_tenants_share_nothing(store, tmp_path):
 
 
 @override_settings(CACHEOPS={"shop.label": {"ops": "get", "timeout": 60, "local_get": True}})
-def test_tenants_share_no_memory_of_the_process(store):
-    """Neither with local_get."""
+def test_tenants_share_no_entries_of_the_local_cache(store):
     label = Label.objects.create(text="new")
     tenant = ["a"]
     with override_settings(CACHEOPS_PREFIX=lambda query: tenant[0]):
@@ -200,8 +198,8 @@ def test_tenants_share_no_memory_of_the_process(store):
             Label.objects.get(pk=label.pk)
 
 
-def test_a_prefix_of_a_write_is_that_of_its_moment(store):
-    """Not of the commit, which may come when another host is served."""
+def test_a_write_uses_the_prefix_of_the_moment_of_the_write(store):
+    """It does not use that of the commit, which may happen when another host is served."""
     tenant = ["a"]
     with override_settings(CACHEOPS_PREFIX=lambda query: tenant[0]):
         read = lambda: Label.objects.count()
@@ -213,8 +211,8 @@ def test_a_prefix_of_a_write_is_that_of_its_moment(store):
         assert read() == 1
 
 
-def test_invalidate_all_clears_all_prefixes_and_nothing_else(store):
-    """Those of tables and of the simple cache; not those of other projects."""
+def test_invalidate_all_deletes_the_keys_of_all_prefixes_and_no_other_keys(store):
+    """It deletes prefixes by table and the simple cache, and keeps the keys of other projects."""
     others = {"cacheops:v:x", "other:cacheops:t:shop_label", "shop_label", "mine:", "mine:x", "min?:cacheops:v:x"}
     for key in others:
         store.set(key, 1)
@@ -225,37 +223,37 @@ def test_invalidate_all_clears_all_prefixes_and_nothing_else(store):
     assert keys_of(store) == others
 
 
-def test_invalidation_by_hand_knows_the_prefix(store):
-    """Of an object, of a model and of the command."""
+def test_manual_invalidation_uses_the_prefix(store):
+    """This applies to `invalidate_obj`, `invalidate_model` and `invalidate_all`."""
     label = Label.objects.create(text="new")
     with override_settings(CACHEOPS_PREFIX=lambda query: f"{query.tables}"):
         calls = []
         func = cached_as(Label)(lambda: calls.append(1) or len(calls))
-        assert is_kept_until(lambda: invalidate_obj(label), func)
-        assert is_kept_until(lambda: invalidate_model(Label), func)
-        assert is_kept_until(invalidate_all, func)
+        assert is_cached_until(lambda: invalidate_obj(label), func)
+        assert is_cached_until(lambda: invalidate_model(Label), func)
+        assert is_cached_until(invalidate_all, func)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     prefix=st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text("*?[]\\^-%{}|&=:@\n\0 ", max_size=8)
 )
-def test_special_characters_are_harmless(store, prefix):
-    """Whatever text it is, results are kept, fall and are cleared, and nobody else's keys are."""
+def test_a_prefix_may_contain_special_characters(store, prefix):
+    """With any text, results are cached, invalidated and cleared, and similar keys of others are kept."""
     near = [f"{prefix}xcacheops:v:1", f"x{prefix}cacheops:v:1", prefix + "cacheops", "a" + prefix[1:] + "bcacheops:v:1"]
     with override_settings(CACHEOPS_PREFIX=lambda query: prefix):
         for key in near:
             store.set(key, 1)
         label = Label.objects.create(text="new")
-        assert is_kept_until(lambda: Label.objects.update(text="old"), of(Label, "text"))
+        assert is_cached_until(lambda: Label.objects.update(text="old"), of(Label, "text"))
         label.refresh_from_db()
         label.text = "saved"
-        assert is_kept_until(label.save, of(Label, "text"))
+        assert is_cached_until(label.save, of(Label, "text"))
         category = Category.objects.create(name="pens")
         Product.objects.create(sku="pen", category=category)
         category.name = "quills"
         rows_by_dependency = lambda: [each.category.name for each in Product.objects.select_related("category")]
-        assert is_kept_until(category.save, rows_by_dependency)
+        assert is_cached_until(category.save, rows_by_dependency)
         Product.objects.all().delete()
         cache.set("key", 1, 10)
         assert cache.get("key") == 1

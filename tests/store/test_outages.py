@@ -1,4 +1,4 @@
-"""Redis away: nothing that was committed stays stale, and with CACHEOPS_DEGRADE_ON_FAILURE nothing breaks."""
+"""Redis unreachable: nothing committed stays stale, and with CACHEOPS_DEGRADE_ON_FAILURE reads and writes work."""
 
 import logging
 import os
@@ -30,14 +30,14 @@ QUICKLY = {"socket_connect_timeout": 0.2, "socket_timeout": 0.2, "retry": None}
 
 @pytest.fixture(params=[False, True], ids=["sets", "insideout"])
 def server(request):
-    """A Redis server of the test's own, which the cache uses."""
-    with servers.running() as server, using(server.port), override_settings(CACHEOPS_INSIDEOUT=request.param):
+    """Start a Redis server for this test, which the cache uses."""
+    with servers.running() as server, using_port(server.port), override_settings(CACHEOPS_INSIDEOUT=request.param):
         yield server
-        forget_what_is_overdue()
+        forget_overdue()
 
 
 @contextmanager
-def using(port, **options):
+def using_port(port, **options):
     with override_settings(CACHEOPS_REDIS={"port": port, **QUICKLY, **options}, CACHEOPS_CLIENT_CLASS=None):
         yield
 
@@ -49,19 +49,19 @@ def degrading():
 
 
 @pytest.fixture
-def at_once(monkeypatch):
-    """No pauses: each call tries Redis."""
+def without_pauses(monkeypatch):
+    """Remove the pauses of the circuit breaker: each call tries Redis."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 1e-9)
     monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 1e-9)
 
 
 @pytest.fixture
-def no_courier(monkeypatch):
-    """Nothing is delivered in the background."""
-    monkeypatch.setattr(background_retry, "Thread", Nobody)
+def no_background_retry(monkeypatch):
+    """Start no background thread: nothing is delivered in the background."""
+    monkeypatch.setattr(background_retry, "Thread", NoThread)
 
 
-class Nobody:
+class NoThread:
     def __init__(self, **kwargs):
         pass
 
@@ -72,7 +72,7 @@ class Nobody:
         return False
 
 
-def forget_what_is_overdue():
+def forget_overdue():
     with invalidator._delivery_lock, invalidator._state_lock:
         invalidator._overdue.clear()
 
@@ -99,13 +99,13 @@ WRITES = {
 
 @pytest.mark.parametrize("in_atomic", [False, True])
 @pytest.mark.parametrize("write", WRITES)
-def test_what_is_written_while_redis_is_away_is_not_stale_later(
-    server, degrading, at_once, no_courier, pen, write, in_atomic
+def test_writes_during_an_outage_leave_nothing_stale(
+    server, degrading, without_pauses, no_background_retry, pen, write, in_atomic
 ):
-    """The data in Redis are still there: they fall before this process reads them."""
+    """The data stay in Redis: they are invalidated before this process reads them."""
     assert names() == names() == ["pen"]
     pen.name = "quill"
-    with using(servers.free_port()):
+    with using_port(servers.free_port()):
         if in_atomic:
             with transaction.atomic():
                 WRITES[write](pen)
@@ -117,15 +117,15 @@ def test_what_is_written_while_redis_is_away_is_not_stale_later(
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_nobody_else_reads_what_is_stale_for_long(server, degrading, pen, write):
-    """What could not be delivered is so in the background, if this process does nothing more."""
+def test_undelivered_invalidations_are_delivered_in_the_background(server, degrading, pen, write):
+    """They are delivered even if this process makes no further call, so that other processes do not read stale data."""
     names()
     value = next(key for key in server.client().scan_iter("cacheops:v:*"))
-    registry = server.client().keys("cacheops:t:*") + server.client().keys("cacheops:d:*")
+    versions = server.client().keys("cacheops:t:*") + server.client().keys("cacheops:d:*")
     assert value
-    assert registry
+    assert versions
     pen.name = "quill"
-    with using(servers.free_port()):
+    with using_port(servers.free_port()):
         WRITES[write](pen)
         assert invalidator._overdue
     for _ in range(500):
@@ -133,15 +133,15 @@ def test_nobody_else_reads_what_is_stale_for_long(server, degrading, pen, write)
             break
         time.sleep(0.02)
     assert not invalidator._overdue
-    assert not set(registry) <= set(server.client().keys())
+    assert not set(versions) <= set(server.client().keys())
 
 
-def test_reads_and_writes_go_on_without_redis(server, degrading, pen):
-    """Of every kind, sync and async, and what they do is right."""
+def test_reads_and_writes_work_without_redis(server, degrading, pen):
+    """This applies to all operations, sync and async, and the results are correct."""
     server.stop()
     func = cached_as(Product)(lambda: len(names()))
-    locked = cached_as(Product, lock=True)(lambda: len(names()))
-    assert (func(), locked()) == (1, 1)
+    locked_func = cached_as(Product, lock=True)(lambda: len(names()))
+    assert (func(), locked_func()) == (1, 1)
     pen.name = "quill"
     pen.save()
     assert names() == ["quill"]
@@ -150,7 +150,7 @@ def test_reads_and_writes_go_on_without_redis(server, degrading, pen):
     assert Product.objects.exists()
     pen.delete()
     assert names() == []
-    assert (func(), locked()) == (0, 0)
+    assert (func(), locked_func()) == (0, 0)
     invalidate_all()
 
     @cached_as(Product, lock=True)
@@ -160,8 +160,7 @@ def test_reads_and_writes_go_on_without_redis(server, degrading, pen):
     assert run_async(afunc()) == 0
 
 
-def test_a_restart_of_redis_is_survived(server, degrading, at_once, pen):
-    """It comes back empty, and the cache works again."""
+def test_caching_works_again_after_redis_restarts_empty(server, degrading, without_pauses, pen):
     names()
     server.stop()
     Product.objects.update(name="quill")
@@ -171,15 +170,15 @@ def test_a_restart_of_redis_is_survived(server, degrading, at_once, pen):
     assert server.client().keys("cacheops:v:*")
 
 
-def test_the_simple_cache_goes_on_without_redis(server, degrading, at_once, no_courier):
-    """Nothing is found; and what was replaced or deleted meanwhile is not found later."""
+def test_the_simple_cache_works_without_redis(server, degrading, without_pauses, no_background_retry):
+    """Each read is a miss; values replaced or deleted during the outage are misses later."""
     cache.set("a", 1, 60)
     cache.set("b", 1, 60)
     cache.set("c", 1, 60)
     calls = []
     func = cached(timeout=60)(lambda: calls.append(1) or len(calls))
     assert func() == 1
-    with using(servers.free_port()):
+    with using_port(servers.free_port()):
         with pytest.raises(CacheMiss):
             cache.get("c")
         cache.set("a", 2, 60)
@@ -190,46 +189,45 @@ def test_the_simple_cache_goes_on_without_redis(server, degrading, at_once, no_c
     assert cache.get("a", None) is None
     assert cache.get("b", None) is None
     assert func() == 3
-    with using(servers.free_port()):
+    with using_port(servers.free_port()):
         cache.clear()
     assert func() == 4
 
 
-def test_one_call_waits_for_redis_not_each(degrading, pen):
-    """Without an answer, a page of many queries waits for one timeout or two."""
+def test_only_the_first_call_waits_for_an_unresponsive_redis(degrading, pen):
+    """If Redis does not answer, a page with many queries waits for one timeout or two."""
     silence = servers.Silence()
     try:
-        with using(silence.port):
+        with using_port(silence.port):
             for _ in range(30):
                 assert names() == ["pen"]
         assert len(silence.accepted) <= 2
     finally:
         silence.close()
-        forget_what_is_overdue()
+        forget_overdue()
 
 
-def test_by_default_a_read_says_that_redis_is_away(pen):
-    """Whoever does not ask for more gets the error."""
-    with using(servers.free_port()), pytest.raises(redis.ConnectionError):
+def test_by_default_a_read_raises_the_connection_error(pen):
+    with using_port(servers.free_port()), pytest.raises(redis.ConnectionError):
         names()
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_by_default_a_write_in_autocommit_is_no_error(server, no_courier, pen, write, caplog):
-    """It is done and logged, and the next read finds it."""
+def test_by_default_a_write_in_autocommit_raises_no_error(server, no_background_retry, pen, write, caplog):
+    """The failure is logged, and the next read returns the new row."""
     assert names() == ["pen"]
     pen.name = "quill"
-    with using(servers.free_port()):
+    with using_port(servers.free_port()):
         WRITES[write](pen)
     assert "Can't invalidate" in caplog.text
     assert names() == ["quill"]
 
 
-def test_by_default_a_committed_write_is_no_error(server, no_courier, pen, caplog):
-    """It is logged; everybody's callbacks are called, and the next read finds what was written."""
+def test_by_default_a_committed_write_raises_no_error(server, no_background_retry, pen, caplog):
+    """The failure is logged, all `on_commit` callbacks are called, and the next read returns the new row."""
     assert names() == ["pen"]
     done = []
-    with using(servers.free_port()):
+    with using_port(servers.free_port()):
         with transaction.atomic():
             transaction.on_commit(lambda: done.append("before"))
             pen.name = "quill"
@@ -242,21 +240,20 @@ def test_by_default_a_committed_write_is_no_error(server, no_courier, pen, caplo
     assert names() == ["quill"]
 
 
-def test_by_default_invalidation_by_hand_says_that_redis_is_away(server, no_courier, pen):
-    """And is done later all the same."""
+def test_by_default_manual_invalidation_raises_the_connection_error(server, no_background_retry, pen):
+    """The invalidation is delivered later nevertheless."""
     func = cached_as(Label)(lambda: object())
     first = func()
     for invalidate in (lambda: invalidate_obj(Label(pk=1)), invalidate_all):
-        with using(servers.free_port()), pytest.raises(redis.ConnectionError):
+        with using_port(servers.free_port()), pytest.raises(redis.ConnectionError):
             invalidate()
         second = func()
         assert second is not first
         first = second
 
 
-def test_the_policy_follows_the_settings_at_once(pen):
-    """Also within a test that overrides them."""
-    with using(servers.free_port()):
+def test_a_change_of_the_degrade_setting_applies_at_once(pen):
+    with using_port(servers.free_port()):
         for degrade in (False, True, False):
             with override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrade):
                 if degrade:
@@ -266,9 +263,9 @@ def test_the_policy_follows_the_settings_at_once(pen):
                         names()
 
 
-def test_a_full_redis_keeps_nothing_and_breaks_nothing(degrading, at_once, pen):
-    """It still forgets what was written."""
-    with servers.running("--maxmemory-policy", "noeviction") as server, using(server.port):
+def test_a_full_redis_stores_nothing_and_raises_nothing(degrading, without_pauses, pen):
+    """Invalidations still work."""
+    with servers.running("--maxmemory-policy", "noeviction") as server, using_port(server.port):
         assert names() == names() == ["pen"]
         server.client().config_set("maxmemory", 1)
         assert Product.objects.count() == Product.objects.count() == 1
@@ -278,11 +275,11 @@ def test_a_full_redis_keeps_nothing_and_breaks_nothing(degrading, at_once, pen):
         assert cache.get("key", None) is None
         server.client().config_set("maxmemory", 0)
         assert names() == names() == ["quill"]
-        forget_what_is_overdue()
+        forget_overdue()
 
 
-def test_a_read_only_redis_is_not_read_while_invalidations_wait(server, degrading, at_once, no_courier, pen):
-    """As after a failover: what it holds is stale until they are delivered."""
+def test_a_read_only_redis_is_not_read_before_delivery(server, degrading, without_pauses, no_background_retry, pen):
+    """After a failover its data are stale until the invalidations are delivered."""
     assert names() == names() == ["pen"]
     server.client().replicaof("127.0.0.1", servers.free_port())
     Product.objects.update(name="quill")
@@ -291,7 +288,7 @@ def test_a_read_only_redis_is_not_read_while_invalidations_wait(server, degradin
     assert names() == names() == ["quill"]
 
 
-AWAY = [
+OUTAGES = [
     redis.ConnectionError(),
     redis.TimeoutError(),
     exceptions.BusyLoadingError(),
@@ -303,12 +300,12 @@ AWAY = [
 ]
 
 
-@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("command", ["MGET", "EVALSHA"])
-def test_whatever_says_that_redis_is_away_is_forgiven(
-    server, degrading, at_once, no_courier, pen, monkeypatch, error, command
+def test_errors_of_an_outage_are_not_raised(
+    server, degrading, without_pauses, no_background_retry, pen, monkeypatch, error, command
 ):
-    """At every step of a read, and of a write."""
+    """This applies to each step of a read and of a write."""
     names()
     client = get_client()
     execute = client.execute_command
@@ -328,8 +325,8 @@ def test_whatever_says_that_redis_is_away_is_forgiven(
     assert names() == ["quill"]
 
 
-def test_other_errors_are_not_forgiven(server, degrading, pen, monkeypatch):
-    """They tell of mistakes."""
+def test_other_redis_errors_are_raised(server, degrading, pen, monkeypatch):
+    """They report mistakes, such as missing permissions."""
 
     def failing(*args, **options):
         raise exceptions.NoPermissionError("no permission to run MGET")
@@ -340,12 +337,12 @@ def test_other_errors_are_not_forgiven(server, degrading, pen, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
-def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, monkeypatch):
-    """It is forked while other threads are within locks, and does itself what they were at."""
+def test_a_forked_child_does_not_wait_for_locks_of_its_parent_s_threads(server, pen, monkeypatch):
+    """The fork happens while other threads have locks, and the child delivers itself what they were delivering."""
     names()
     work = {"": WriteSet(tables={"shop_product"})}
     invalidator._in_delivery.update(work)
-    held = [
+    locks = [
         invalidator._delivery_lock,
         invalidator._state_lock,
         local_cache._lock,
@@ -353,11 +350,11 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, mo
         cacheops_redis._lock,
     ]
     try:
-        with holding(held):
+        with locked_by_another_thread(locks):
             monkeypatch.setattr(cacheops_redis, "_scripts", {})
             child = os.fork()
             if not child:
-                with exiting():
+                with exit_child():
                     assert local_cache.get("nothing") is MISS
                     assert run_script("release_fences", [], [""]) == 0
                     circuit_breaker.breaker.record_failure(redis.ConnectionError())
@@ -372,30 +369,30 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have(server, pen, mo
 
 
 @contextmanager
-def holding(locks):
-    """Another thread is within them."""
-    has_them, may_go = threading.Event(), threading.Event()
+def locked_by_another_thread(locks):
+    """Let another thread take and keep the locks."""
+    is_locked, may_unlock = threading.Event(), threading.Event()
 
-    def hold():
+    def lock_and_wait():
         with ExitStack() as stack:
             for lock in locks:
                 stack.enter_context(lock)
-            has_them.set()
-            may_go.wait(20)
+            is_locked.set()
+            may_unlock.wait(20)
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=lock_and_wait)
     thread.start()
     try:
-        assert has_them.wait(20)
+        assert is_locked.wait(20)
         yield
     finally:
-        may_go.set()
+        may_unlock.set()
         thread.join()
 
 
 @contextmanager
-def exiting():
-    """The end of a child process: 0 if nothing was wrong; it does not wait long."""
+def exit_child():
+    """End the child process: with 0 if there was no error, and after 5 seconds at most."""
     code = 1
     try:
         signal.alarm(5)
@@ -405,9 +402,9 @@ def exiting():
         os._exit(code)
 
 
-def test_what_waits_is_bounded(server, degrading, no_courier):
-    """More changes than are sensible become whole tables, more keys everything."""
-    with using(servers.free_port()):
+def test_undelivered_invalidations_are_bounded(server, degrading, no_background_retry):
+    """Too many changes become whole tables; too many keys become everything."""
+    with using_port(servers.free_port()):
         for start in range(0, 3000, 500):
             changes = [Change("t", {"a": str(number)}, None) for number in range(start, start + 500)]
             invalidator.postpone({"": WriteSet(changes=changes, signals=[(Label, None)])})
@@ -420,8 +417,8 @@ def test_what_waits_is_bounded(server, degrading, no_courier):
         assert not waiting.keys
 
 
-def test_it_is_logged_once_that_redis_is_away_and_once_that_it_is_back(server, degrading, at_once, pen, caplog):
-    """Not for each query."""
+def test_the_begin_and_the_end_of_an_outage_are_logged_once(server, degrading, without_pauses, pen, caplog):
+    """They are not logged for each query."""
     caplog.set_level(logging.WARNING, "cacheops_lite")
     server.stop()
     for _ in range(5):
@@ -429,12 +426,12 @@ def test_it_is_logged_once_that_redis_is_away_and_once_that_it_is_back(server, d
     server.start()
     for _ in range(5):
         names()
-    said = [record.message.partition(",")[0] for record in caplog.records]
-    assert said == ["Redis is away", "Redis is back"]
+    messages = [record.message.partition(",")[0] for record in caplog.records]
+    assert messages == ["Redis is away", "Redis is back"]
 
 
-def test_a_breaker_lets_one_call_try_after_each_pause(monkeypatch):
-    """Pauses double up to a bound, and success closes it."""
+def test_a_circuit_breaker_allows_one_call_after_each_pause(monkeypatch):
+    """Pauses double up to a bound; a success closes the circuit breaker."""
     now = [100.0]
     monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: now[0])
     breaker = circuit_breaker.CircuitBreaker()

@@ -1,4 +1,4 @@
-"""The store's contract, on both modes and both kinds of Redis: a value is valid while all its versions stand."""
+"""The contract of the store, in both modes and on both kinds of Redis: unchanged versions keep a value valid."""
 
 import time
 
@@ -18,91 +18,90 @@ NARROW = Dependency("t", (("a", "1"),), ("a", "x"))
 OTHER = Dependency("u", (), None)
 
 
-def keep(name, *dependencies, payload=b"value", timeout=60):
+def store_value(name, *dependencies, payload=b"value", timeout=60):
     """Read, miss and fill, as a reader does."""
     lookup = protocol.read(keys.value_key("", name), VersionSet("", dependencies))
     protocol.create_versions(lookup, timeout)
     assert protocol.fill(lookup, payload, timeout)
 
 
-def kept(name, *dependencies):
+def load_value(name, *dependencies):
     return protocol.read(keys.value_key("", name), VersionSet("", dependencies)).payload
 
 
-def changed(old=None, new=None, changed=None, table="t", **kwargs):
+def invalidate_change(old=None, new=None, changed=None, table="t", **kwargs):
     invalidator.invalidate({"": WriteSet(changes=[Change(table, old, new, changed, **kwargs)])})
 
 
-def test_a_value_is_found_with_all_it_rests_on(store):
-    """What was filled is read back, as often as asked for."""
-    keep("k", ONE, OTHER)
-    assert kept("k", ONE, OTHER) == kept("k", OTHER, ONE) == b"value"
+def test_a_value_is_found_with_all_of_its_dependencies(store):
+    """It is found by any number of reads, and with the dependencies in any order."""
+    store_value("k", ONE, OTHER)
+    assert load_value("k", ONE, OTHER) == load_value("k", OTHER, ONE) == b"value"
 
 
 @pytest.mark.parametrize("image", ["old", "new"])
-def test_a_change_drops_what_its_images_meet_and_nothing_else(store, image):
-    """Before or after the change; values with other conditions, and of other tables, stay."""
-    keep("one", ONE)
-    keep("two", TWO)
-    keep("any", ANY)
-    keep("other", OTHER)
-    changed(**{image: {"a": "1"}})
-    assert kept("one", ONE) is MISS
-    assert kept("any", ANY) is MISS
-    assert kept("two", TWO) == kept("other", OTHER) == b"value"
+def test_a_change_invalidates_only_values_whose_conditions_its_images_meet(store, image):
+    """The before image and the after image count; values with other conditions or of other tables stay valid."""
+    store_value("one", ONE)
+    store_value("two", TWO)
+    store_value("any", ANY)
+    store_value("other", OTHER)
+    invalidate_change(**{image: {"a": "1"}})
+    assert load_value("one", ONE) is MISS
+    assert load_value("any", ANY) is MISS
+    assert load_value("two", TWO) == load_value("other", OTHER) == b"value"
 
 
-def test_a_row_that_moves_drops_both_ends(store):
-    """Where it was and where it is."""
+def test_a_row_that_moves_invalidates_values_of_its_old_and_new_condition(store):
     for name, dependency in (("one", ONE), ("two", TWO)):
-        keep(name, dependency)
-    changed({"a": "1"}, {"a": "2"}, ["a"])
-    assert kept("one", ONE) is kept("two", TWO) is MISS
+        store_value(name, dependency)
+    invalidate_change({"a": "1"}, {"a": "2"}, ["a"])
+    assert load_value("one", ONE) is load_value("two", TWO) is MISS
 
 
-def test_a_change_of_columns_that_are_not_read_drops_nothing(store):
-    """Neither condition nor result looks at them."""
-    keep("narrow", NARROW)
-    keep("one", ONE)
-    changed({"a": "1"}, {"a": "1"}, ["y"])
-    assert kept("narrow", NARROW) == b"value"
-    assert kept("one", ONE) is MISS
+def test_a_change_of_unread_columns_invalidates_nothing(store):
+    """Neither the conditions nor the result depend on them."""
+    store_value("narrow", NARROW)
+    store_value("one", ONE)
+    invalidate_change({"a": "1"}, {"a": "1"}, ["y"])
+    assert load_value("narrow", NARROW) == b"value"
+    assert load_value("one", ONE) is MISS
 
 
-def test_a_change_of_a_column_that_is_read_drops(store):
-    """Also when the condition's columns are the same."""
-    keep("narrow", NARROW)
-    changed({"a": "1"}, {"a": "1"}, ["x"])
-    assert kept("narrow", NARROW) is MISS
+def test_a_change_of_a_column_that_is_read_invalidates(store):
+    """This applies even if the columns of the conditions are unchanged."""
+    store_value("narrow", NARROW)
+    invalidate_change({"a": "1"}, {"a": "1"}, ["x"])
+    assert load_value("narrow", NARROW) is MISS
 
 
-def test_a_change_of_nothing_drops_nothing(store):
-    """Saving what was there before."""
-    keep("one", ONE)
-    changed({"a": "1"}, {"a": "1"}, [])
-    assert kept("one", ONE) == b"value"
+def test_a_change_of_no_column_invalidates_nothing(store):
+    """Saving an unchanged row is such a change."""
+    store_value("one", ONE)
+    invalidate_change({"a": "1"}, {"a": "1"}, [])
+    assert load_value("one", ONE) == b"value"
 
 
-def test_a_row_that_comes_or_goes_drops_whatever_columns_are_read(store):
+def test_an_inserted_row_invalidates_results_that_read_no_column(store):
     """A count reads no column."""
     counting = Dependency("t", (), ())
-    keep("count", counting)
-    changed(new={"a": "5"})
-    assert kept("count", counting) is MISS
+    store_value("count", counting)
+    invalidate_change(new={"a": "5"})
+    assert load_value("count", counting) is MISS
 
 
-def test_an_image_that_lacks_a_column_drops_the_table(store):
-    """Not knowing means dropping: coarse, never wrong."""
-    keep("one", ONE)
-    keep("two", TWO)
-    keep("other", OTHER)
-    changed(old={"b": "1"})
-    assert kept("one", ONE) is kept("two", TWO) is MISS
-    assert kept("other", OTHER) == b"value"
+def test_an_image_that_lacks_a_column_invalidates_the_table(store):
+    """Invalidating too much is correct; invalidating too little is not."""
+    store_value("one", ONE)
+    store_value("two", TWO)
+    store_value("other", OTHER)
+    invalidate_change(old={"b": "1"})
+    assert load_value("one", ONE) is load_value("two", TWO) is MISS
+    assert load_value("other", OTHER) == b"value"
 
 
-def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkeypatch):
-    """The script says that there are others by now, and is told once more; from then on it is told at once."""
+def test_dependency_shapes_unknown_to_this_process_are_matched(store, monkeypatch):
+    """The script reports that there are others, and is called a second time; later changes need one call."""
     calls, run = [], invalidator.run_script
     monkeypatch.setattr(invalidator, "run_script", lambda *args: calls.append(args) or run(*args))
     dependency_index._known.clear()
@@ -113,91 +112,91 @@ def test_a_scheme_that_nobody_here_knew_of_is_matched_all_the_same(store, monkey
         (2, Dependency("t", (("b", "2"), ("c", "3")), None), Dependency("t", (("b", "3"), ("c", "3")), None)),
         (1, ONE, TWO),
     ]:
-        keep("falls", dependency, OTHER)
-        keep("stays", other, OTHER)
+        store_value("falls", dependency, OTHER)
+        store_value("stays", other, OTHER)
         calls.clear()
         changes = [Change("t", image, image, ["x"]), Change("u", None, {}), Change("nobody", None, image)]
         invalidator.invalidate({"": WriteSet(changes=changes[:1])})
-        assert kept("falls", dependency, OTHER) is MISS
-        assert kept("stays", other, OTHER) == b"value"
+        assert load_value("falls", dependency, OTHER) is MISS
+        assert load_value("stays", other, OTHER) == b"value"
         assert len(calls) == turns
-    keep("one", ONE)
-    keep("other", OTHER)
-    keep("two", TWO)
+    store_value("one", ONE)
+    store_value("other", OTHER)
+    store_value("two", TWO)
     dependency_index._known.clear()
     invalidator.invalidate({"": WriteSet(changes=changes, tables={"gone"})})
-    assert kept("one", ONE) is kept("other", OTHER) is MISS
-    assert kept("two", TWO) == b"value"
+    assert load_value("one", ONE) is load_value("other", OTHER) is MISS
+    assert load_value("two", TWO) == b"value"
 
 
 @pytest.mark.parametrize(
     "member", [b"", b"\xff\xfe", b"a", b"a,b", b"|", b"a|", b"a||", b"a|b|c|d", b"x" * 1000, b"1,2|*"]
 )
-def test_members_of_a_registry_that_are_foreign_do_no_harm(store, member):
-    """They may stand for anything: what could match falls, other tables stay, and no error comes of them."""
-    keep("one", ONE)
-    keep("other", OTHER)
+def test_foreign_members_of_a_dependency_index_are_harmless(store, member):
+    """Values that they could match are invalidated, other tables stay valid, and no error is raised."""
+    store_value("one", ONE)
+    store_value("other", OTHER)
     store.sadd(keys.index_key("", "t"), member)
-    changed(new={"a": "1"})
-    assert kept("one", ONE) is MISS
-    assert kept("other", OTHER) == b"value"
+    invalidate_change(new={"a": "1"})
+    assert load_value("one", ONE) is MISS
+    assert load_value("other", OTHER) == b"value"
 
 
-def test_schemes_that_another_process_brought_since_there_were_none_are_matched(store, monkeypatch):
-    """As when a mass write asked for them before anything was cached."""
+def test_shapes_added_by_another_process_to_an_empty_index_are_matched(store, monkeypatch):
+    """The index was empty when a bulk write read it, before any value was cached."""
     monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
-    assert wanted().shapes["t"] == set()
-    keep("one", ONE)
-    keep("two", TWO)
-    changed(new={"a": "1"})
-    assert kept("one", ONE) is MISS
-    assert kept("two", TWO) == b"value"
+    assert required_columns().shapes["t"] == set()
+    store_value("one", ONE)
+    store_value("two", TWO)
+    invalidate_change(new={"a": "1"})
+    assert load_value("one", ONE) is MISS
+    assert load_value("two", TWO) == b"value"
 
 
-def test_a_registry_that_was_made_anew_is_not_taken_for_the_one_before(store, monkeypatch):
-    """Though another process put as many shapes into it."""
+def test_a_recreated_dependency_index_is_not_mistaken_for_the_former_one(store, monkeypatch):
+    """This applies even if another process put as many shapes into it."""
     monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
-    keep("one", ONE)
-    changed(new={"a": "5", "b": "5"})
+    store_value("one", ONE)
+    invalidate_change(new={"a": "5", "b": "5"})
     before = dependency_index.known("", "t")
     store.delete(keys.index_key("", "t"))
     other = Dependency("t", (("b", "1"),), None)
-    keep("other", other)
-    changed(new={"a": "1", "b": "1"})
-    assert kept("other", other) is MISS
+    store_value("other", other)
+    invalidate_change(new={"a": "1", "b": "1"})
+    assert load_value("other", other) is MISS
     assert dependency_index.known("", "t").size == before.size
     assert dependency_index.known("", "t").incarnation != before.incarnation
 
 
-def test_a_missing_registry_drops_the_table(store):
-    """Without it changes can't be matched: it was evicted or flushed."""
-    keep("one", ONE)
+def test_a_missing_dependency_index_invalidates_the_table(store):
+    """It was evicted or flushed, and without it no change can be matched."""
+    store_value("one", ONE)
     store.delete(keys.index_key("", "t"))
-    changed(new={"a": "2"})
-    assert kept("one", ONE) is MISS
+    invalidate_change(new={"a": "2"})
+    assert load_value("one", ONE) is MISS
 
 
-def test_a_registry_made_anew_starts_a_new_generation(store):
-    """Changes that came while it was missing might have met values that are still there."""
-    keep("one", ONE)
+def test_a_recreated_dependency_index_has_a_new_table_version(store):
+    """Changes made while the index was missing might have met values that are still stored."""
+    store_value("one", ONE)
     store.delete(keys.index_key("", "t"))
-    keep("two", TWO)
-    assert kept("one", ONE) is MISS
-    assert kept("two", TWO) == b"value"
+    store_value("two", TWO)
+    assert load_value("one", ONE) is MISS
+    assert load_value("two", TWO) == b"value"
 
 
-def test_a_stamp_of_an_old_generation_counts_as_absent(store):
-    """Its shape may be missing from the dependency index that was made since."""
-    keep("one", ONE)
+def test_a_version_made_under_an_old_table_version_is_invalid(store):
+    """Its shape may be missing from the dependency index that was created since."""
+    store_value("one", ONE)
     store.delete(keys.index_key("", "t"))
-    keep("b", Dependency("t", (("b", "1"),), None))
-    keep("one", ONE)
-    changed(new={"a": "1", "b": "2"})
-    assert kept("one", ONE) is MISS
+    store_value("b", Dependency("t", (("b", "1"),), None))
+    store_value("one", ONE)
+    invalidate_change(new={"a": "1", "b": "2"})
+    assert load_value("one", ONE) is MISS
 
 
-def test_a_read_of_what_nobody_knows_takes_the_stamps_along(store, monkeypatch):
-    """A first miss is two round trips: what is absent is made by the read itself."""
+def test_the_first_miss_of_a_key_creates_its_versions_with_the_read(store, monkeypatch):
+    """A first miss takes two round trips: the read itself creates absent versions."""
     monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
     lookup = protocol.read(keys.value_key("", "new"), VersionSet("", [ONE, OTHER]), 60)
     assert lookup.payload is MISS
@@ -205,56 +204,55 @@ def test_a_read_of_what_nobody_knows_takes_the_stamps_along(store, monkeypatch):
     protocol.create_versions(lookup, 60)
     assert lookup.versions == versions
     assert protocol.fill(lookup, b"value", 60)
-    assert kept("new", ONE, OTHER) == b"value"
+    assert load_value("new", ONE, OTHER) == b"value"
 
 
-def test_a_read_of_what_another_process_filled_finds_it(store, monkeypatch):
-    """Whether a key is known is a guess, that changes no answer."""
-    keep("one", ONE)
+def test_a_value_filled_by_another_process_is_found(store, monkeypatch):
+    """Whether a key is probably cached is a guess, which changes no result."""
+    store_value("one", ONE)
     key = keys.value_key("", "one")
     for timeout in (0, 60):
         monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
         assert protocol.read(key, VersionSet("", [ONE]), timeout).payload == b"value"
-    changed(new={"a": "1"})
+    invalidate_change(new={"a": "1"})
     monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
     assert protocol.read(key, VersionSet("", [ONE]), 60).payload is MISS
 
 
-def test_losing_any_key_costs_a_miss_and_never_an_old_value(store):
-    """Whatever Redis evicts, what is read afterwards is what was filled after the change."""
-    keep("one", ONE)
+def test_the_loss_of_any_key_causes_a_miss_and_never_a_stale_value(store):
+    """Redis may evict any key: only values filled after the change are returned."""
+    store_value("one", ONE)
     for lost in list(store.scan_iter()):
-        keep("one", ONE, payload=b"old")
+        store_value("one", ONE, payload=b"old")
         store.delete(lost)
-        changed({"a": "1"}, {"a": "2"}, ["a"])
-        assert kept("one", ONE) is MISS, lost
+        invalidate_change({"a": "1"}, {"a": "2"}, ["a"])
+        assert load_value("one", ONE) is MISS, lost
 
 
-def test_a_fill_that_a_change_overtook_is_dead_on_arrival(store):
-    """Stamps come before the read."""
-    lookup = store_read("one", ONE)
-    changed(new={"a": "1"})
+def test_a_fill_that_a_change_overtook_is_refused(store):
+    """Versions are read before the rows."""
+    lookup = miss("one", ONE)
+    invalidate_change(new={"a": "1"})
     assert not fill(lookup)
-    assert kept("one", ONE) is MISS
+    assert load_value("one", ONE) is MISS
 
 
-def test_a_fill_that_another_reader_and_a_change_overtook_is_dead(store):
-    """Also when somebody registered the same versions again meanwhile."""
-    lookup = store_read("one", ONE)
-    changed(new={"a": "1"})
-    keep("one", ONE, payload=b"new")
+def test_a_fill_that_a_change_and_another_fill_overtook_is_refused(store):
+    """It is refused although the other reader registered the same dependencies again."""
+    lookup = miss("one", ONE)
+    invalidate_change(new={"a": "1"})
+    store_value("one", ONE, payload=b"new")
     assert not fill(lookup, b"old")
-    assert kept("one", ONE) == b"new"
+    assert load_value("one", ONE) == b"new"
 
 
-def test_a_fill_that_a_dropped_generation_overtook_is_dead(store):
-    """A coarse change counts like a precise one."""
-    lookup = store_read("one", ONE)
+def test_a_fill_that_an_invalidation_of_the_table_overtook_is_refused(store):
+    lookup = miss("one", ONE)
     invalidator.invalidate({"": WriteSet(tables={"t"})})
     assert not fill(lookup)
 
 
-def store_read(name, *dependencies):
+def miss(name, *dependencies):
     lookup = protocol.read(keys.value_key("", name), VersionSet("", dependencies))
     protocol.create_versions(lookup, 60)
     return lookup
@@ -264,99 +262,99 @@ def fill(lookup, payload=b"value"):
     return protocol.fill(lookup, payload, 60)
 
 
-def wanted():
+def required_columns():
     dependency_index.load({"t": [""]})
     return dependency_index.required_columns({"t": [""]})
 
 
-def test_the_registry_tells_which_columns_schemes_need(store):
-    """So that images read no others; None stands for all of them."""
-    assert wanted().conditions["t"] == set()
-    keep("narrow", NARROW)
-    found = wanted()
+def test_the_dependency_index_lists_the_columns_that_images_need(store):
+    """Images contain no other columns; None means all columns."""
+    assert required_columns().conditions["t"] == set()
+    store_value("narrow", NARROW)
+    found = required_columns()
     assert (found.conditions["t"], found.reads["t"]) == ({"a"}, {"a", "x"})
     assert [found.is_read("t", column) for column in "axz"] == [True, True, False]
     assert found.shapes["t"] == {"a"}
-    keep("one", ONE)
-    assert wanted().reads["t"] is None
-    assert wanted().is_read("t", "z")
+    store_value("one", ONE)
+    assert required_columns().reads["t"] is None
+    assert required_columns().is_read("t", "z")
 
 
-def test_rows_that_came_drop_what_any_of_them_meets(store):
-    """Of each shape, also of one without conditions and of one with several columns; and nothing else."""
+def test_inserted_rows_invalidate_only_values_whose_conditions_they_meet(store):
+    """This applies to shapes with no, one or several columns."""
     pair = Dependency("t", (("a", "1"), ("b", "2")), None)
     crossed = Dependency("t", (("a", "1"), ("b", "3")), None)
     for name, dependency in {"one": ONE, "two": TWO, "any": ANY, "pair": pair, "crossed": crossed}.items():
-        keep(name, dependency)
+        store_value(name, dependency)
     met = {"": {""}, "a": {"a=1", "a=7"}, "a,b": {"a=1&b=2", "a=7&b=3"}}
     invalidator.invalidate({"": WriteSet(changes=[InsertedRows("t", met)])})
-    assert kept("one", ONE) is kept("any", ANY) is kept("pair", pair) is MISS
-    assert kept("two", TWO) == kept("crossed", crossed) == b"value"
+    assert load_value("one", ONE) is load_value("any", ANY) is load_value("pair", pair) is MISS
+    assert load_value("two", TWO) == load_value("crossed", crossed) == b"value"
 
 
-def test_rows_that_came_and_do_not_tell_of_a_scheme_drop_the_table(store):
-    """As when the shape came after the rows were looked at, or their column is made by the database."""
-    keep("two", TWO)
-    keep("any", ANY)
+def test_inserted_rows_that_cannot_be_matched_with_a_shape_invalidate_the_table(store):
+    """The shape was added after the rows were read, or the database computes a column of its conditions."""
+    store_value("two", TWO)
+    store_value("any", ANY)
     invalidator.invalidate({"": WriteSet(changes=[InsertedRows("t", {"": {""}})])})
-    assert kept("two", TWO) is kept("any", ANY) is MISS
+    assert load_value("two", TWO) is load_value("any", ANY) is MISS
 
 
-def is_dropped(changes):
-    """Instead of all these changes the script is told to drop the table."""
+def is_table_invalidated(changes):
+    """Return whether the script gets the whole table instead of these changes."""
     return WriteSet(changes=changes).by_table() == {"t": None}
 
 
-def test_rows_that_came_count_as_many_as_they_differ(store):
-    """A thousand that meet two conditions are few changes; with many conditions the table is dropped."""
+def test_inserted_rows_count_by_their_distinct_conditions(store):
+    """A thousand rows that meet two conditions are few changes; with many conditions the table is invalidated."""
     few = InsertedRows("t", {"": {""}, "a": {"a=1", "a=2"}})
     many = InsertedRows("t", {"": {""}, "a": {f"a={i}" for i in range(MAX_CHANGES_PER_TABLE)}})
-    assert not is_dropped([few])
-    assert not is_dropped([many])
-    assert is_dropped([few, many])
-    keep("one", ONE)
+    assert not is_table_invalidated([few])
+    assert not is_table_invalidated([many])
+    assert is_table_invalidated([few, many])
+    store_value("one", ONE)
     invalidator.invalidate({"": WriteSet(changes=[few, many])})
-    assert kept("one", ONE) is MISS
+    assert load_value("one", ONE) is MISS
 
 
-def test_changes_that_meet_too_many_stamps_drop_the_table(store, monkeypatch):
-    """Few rows and many shapes make many names, too."""
+def test_changes_that_meet_too_many_dependencies_invalidate_the_table(store, monkeypatch):
+    """Few rows and many shapes can make many dependencies, too."""
     monkeypatch.setattr(dependency_index, "MAX_DEPENDENCIES", 3)
-    for count, stays in [(3, True), (4, False)]:
-        keep("one", ONE)
+    for count, is_valid in [(3, True), (4, False)]:
+        store_value("one", ONE)
         changes = [Change("t", None, {"a": str(10 + i)}) for i in range(count)]
         invalidator.invalidate({"": WriteSet(changes=changes)})
-        assert (kept("one", ONE) is not MISS) == stays
+        assert (load_value("one", ONE) is not MISS) == is_valid
 
 
-def test_too_many_changes_drop_the_table_in_one_small_call(store):
-    """More images than is sensible."""
-    keep("one", ONE)
-    keep("other", OTHER)
+def test_too_many_changes_invalidate_the_table(store):
+    """The script gets the table instead of the images."""
+    store_value("one", ONE)
+    store_value("other", OTHER)
     changes = [Change("t", None, {"a": str(i)}) for i in range(MAX_CHANGES_PER_TABLE + 1)]
-    assert is_dropped(changes)
+    assert is_table_invalidated(changes)
     invalidator.invalidate({"": WriteSet(changes=changes)})
-    assert kept("one", ONE) is MISS
-    assert kept("other", OTHER) == b"value"
+    assert load_value("one", ONE) is MISS
+    assert load_value("other", OTHER) == b"value"
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"x" * 16, b"x" * 1000, "LOCK"])
 def test_a_foreign_value_is_a_miss(store, value):
-    """Truncated, or not ours at all."""
-    keep("one", ONE)
+    """It is truncated or was written by another program."""
+    store_value("one", ONE)
     store.set(keys.value_key("", "one"), value)
-    assert kept("one", ONE) is MISS
+    assert load_value("one", ONE) is MISS
 
 
-WIDE = {"plain": (), "coarse": [ANY]}
+COARSE_DEPENDENCIES = {"plain": (), "coarse": [ANY]}
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("coarse", WIDE)
+@pytest.mark.parametrize("coarse", COARSE_DEPENDENCIES)
 @pytest.mark.parametrize("value", [b"", b"x" * 15, b"x" * 1000, ["x"]])
-def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, value, coarse, known):
-    """Whichever command reads it; and the next value takes its place."""
-    version_set = VersionSet("", [ANY, OTHER], coarse=WIDE[coarse])
+def test_a_foreign_value_is_a_miss_and_is_replaced_by_the_next_fill(store, monkeypatch, value, coarse, known):
+    """This applies to each command that may read it."""
+    version_set = VersionSet("", [ANY, OTHER], coarse=COARSE_DEPENDENCIES[coarse])
     key = keys.value_key("", "one")
 
     def filled():
@@ -374,9 +372,9 @@ def test_whatever_stands_in_the_place_of_a_value_is_a_miss(store, monkeypatch, v
     assert protocol.read(key, version_set, 60).payload == b"value"
 
 
-def test_clear_removes_our_keys_and_no_others(store):
-    """Redis may be shared with others, whatever they call their keys."""
-    keep("one", ONE)
+def test_clear_deletes_only_keys_of_the_cache(store):
+    """Other programs may use the same Redis, with any names of keys."""
+    store_value("one", ONE)
     store.set("mine", 1)
     store.set("cacheops", 1)
     store.set("p?cacheops:v:x", 1)
@@ -386,91 +384,89 @@ def test_clear_removes_our_keys_and_no_others(store):
     assert sorted(store.scan_iter()) == [b"cacheops", b"mine"]
 
 
-def test_prefixes_keep_apart(store):
-    """A change under one prefix leaves another's values."""
-    lookup = store_in("p*", "one")
+def test_a_change_under_one_prefix_leaves_values_of_another_prefix(store):
+    lookup = miss_under_prefix("p*", "one")
     invalidator.invalidate({"": WriteSet(tables={"t"})})
     assert fill(lookup)
 
 
-def store_in(prefix, name):
+def miss_under_prefix(prefix, name):
     lookup = protocol.read(keys.value_key(prefix, name), VersionSet(prefix, [ONE]))
     protocol.create_versions(lookup, 60)
     return lookup
 
 
-def test_everything_we_write_expires(store):
-    """Memory does not grow without end: no key of ours lives forever."""
-    keep("one", ONE, NARROW, OTHER, timeout=30)
+def test_every_key_of_the_cache_expires(store):
+    """Otherwise memory would grow without bound."""
+    store_value("one", ONE, NARROW, OTHER, timeout=30)
     assert acquire_lock("cacheops:v:one", "token")
     for key in store.scan_iter():
         assert 0 < store.ttl(key) <= 300, key
 
 
-def test_what_a_value_rests_on_lives_as_long_as_it_does(store):
+def test_versions_live_at_least_as_long_as_their_values(store):
     """A longer timeout prolongs versions that were made for a shorter one."""
-    keep("short", ONE, timeout=10)
-    keep("long", ONE, timeout=1000)
+    store_value("short", ONE, timeout=10)
+    store_value("long", ONE, timeout=1000)
     for key in VersionSet("", [ONE]).version_keys:
         assert store.ttl(key) >= 1000
 
 
-def test_nothing_is_stored_for_no_time(store):
-    """A timeout of 0 means not to cache."""
-    lookup = store_read("one", ONE)
+def test_a_timeout_of_zero_stores_nothing(store):
+    lookup = miss("one", ONE)
     assert not protocol.fill(lookup, b"value", 0)
-    assert kept("one", ONE) is MISS
+    assert load_value("one", ONE) is MISS
 
 
 @pytest.mark.parametrize("insideout", [False, True])
-def test_values_stay_valid_when_the_mode_is_switched(store, settings, insideout):
-    """Sets are bookkeeping: with or without them a value is the same."""
-    keep("one", ONE)
+def test_values_stay_valid_when_insideout_is_switched(store, settings, insideout):
+    """Values are the same with and without conjunction sets, which only free memory."""
+    store_value("one", ONE)
     settings.CACHEOPS_INSIDEOUT = insideout
-    assert kept("one", ONE) == b"value"
-    changed(new={"a": "1"})
-    assert kept("one", ONE) is MISS
+    assert load_value("one", ONE) == b"value"
+    invalidate_change(new={"a": "1"})
+    assert load_value("one", ONE) is MISS
 
 
-def test_sets_of_dependents_are_freed_and_kept_small(store, settings):
-    """An invalidation frees the results it drops; writes remove members that died of themselves."""
+def test_conjunction_sets_are_freed_and_kept_small(store, settings):
+    """An invalidation frees the results that it invalidates; writes remove expired members."""
     settings.CACHEOPS_INSIDEOUT = False
-    dependents = keys.conjunction_set_key("", keys.name_dependency(ONE).dependency)
+    conjunction_set = keys.conjunction_set_key("", keys.name_dependency(ONE).dependency)
     for i in range(200):
-        keep(f"k{i}", ONE)
+        store_value(f"k{i}", ONE)
         if i >= 10:
             store.delete(keys.value_key("", f"k{i - 10}"))
-    assert store.scard(dependents) <= 60
-    changed(new={"a": "1"})
+    assert store.scard(conjunction_set) <= 60
+    invalidate_change(new={"a": "1"})
     assert not list(store.scan_iter(match="cacheops:v:*"))
-    assert not store.exists(dependents)
+    assert not store.exists(conjunction_set)
 
 
 def test_an_invalidation_frees_a_bounded_number_of_results(store, settings):
-    """However many rest on a row: what is left of them is invalid, and dies by its timeout."""
+    """If more results depend on a row, the remaining ones are invalid and expire by their timeout."""
     settings.CACHEOPS_INSIDEOUT = False
     for i in range(300):
-        keep(f"k{i}", ONE)
-    changed(new={"a": "1"})
+        store_value(f"k{i}", ONE)
+    invalidate_change(new={"a": "1"})
     assert 200 <= len(list(store.scan_iter(match="cacheops:v:*"))) <= 290
     assert not list(store.scan_iter(match="cacheops:c:*"))
-    assert all(kept(f"k{i}", ONE) is MISS for i in range(300))
+    assert all(load_value(f"k{i}", ONE) is MISS for i in range(300))
 
 
-def test_without_sets_no_set_is_kept(store, settings):
-    """CACHEOPS_INSIDEOUT is the mode with the least memory."""
+def test_insideout_keeps_no_conjunction_sets(store, settings):
+    """It is the mode that uses the least memory."""
     settings.CACHEOPS_INSIDEOUT = True
-    keep("one", ONE)
+    store_value("one", ONE)
     assert not list(store.scan_iter(match="cacheops:c:*"))
 
 
-def test_one_lock_is_held_at_a_time_and_released_by_its_holder_only(store):
-    """Who comes second waits; a late holder does not release another's."""
+def test_a_lock_has_one_holder_which_alone_can_release_it(store):
+    """A second process waits; a late holder does not release the lock of another process."""
     key = keys.value_key("", "one")
     token = keys.fresh_token()
     assert acquire_lock(key, token)
     assert token
-    # As where the reply was lost, and redis-py sends it again.
+    # redis-py sends the command again if the reply was lost.
     assert acquire_lock(key, token)
     assert not acquire_lock(key, "another")
     release_lock(key, "another")
@@ -482,23 +478,23 @@ def test_one_lock_is_held_at_a_time_and_released_by_its_holder_only(store):
 def test_a_lock_is_never_read_as_a_value(store):
     """It has a key of its own."""
     acquire_lock(keys.value_key("", "one"), "token")
-    assert kept("one", ONE) is MISS
+    assert load_value("one", ONE) is MISS
 
 
-def test_waiting_ends_with_the_value_or_with_the_lock(store):
-    """Who waits gets what was computed, or a miss when the holder gave up."""
+def test_waiting_ends_when_the_value_is_stored_or_the_lock_is_released(store):
+    """A waiting reader gets the value, or a miss if the holder stored none."""
     key = keys.value_key("", "one")
     missed = protocol.read(key, VersionSet("", [ONE]))
     assert wait_for_value(missed, deadline()).payload is MISS
     acquire_lock(key, "token")
-    keep("one", ONE)
+    store_value("one", ONE)
     assert wait_for_value(missed, deadline()).payload == b"value"
 
 
-def test_waiting_goes_on_while_a_payload_that_was_no_use_stays(store):
-    """One that does not decode is not what the holder computes; and at the deadline waiting ends."""
+def test_a_payload_that_does_not_decode_does_not_end_waiting(store):
+    """The holder has not computed it; waiting ends at the deadline."""
     key = keys.value_key("", "one")
-    keep("one", ONE)
+    store_value("one", ONE)
     useless = protocol.read(key, VersionSet("", [ONE]))
     acquire_lock(key, "token")
     before = time.monotonic()
@@ -506,9 +502,9 @@ def test_waiting_goes_on_while_a_payload_that_was_no_use_stays(store):
     assert time.monotonic() >= before + 0.1
 
 
-def test_work_that_can_not_be_delivered_is_delivered_before_the_next_read(store, monkeypatch):
-    """When Redis is away the error surfaces, and nothing is lost."""
-    keep("one", ONE)
+def test_an_undelivered_invalidation_is_delivered_before_the_next_read(store, monkeypatch):
+    """During the outage the error is raised, and nothing is lost."""
+    store_value("one", ONE)
 
     def away(*args):
         raise ConnectionError
@@ -516,28 +512,28 @@ def test_work_that_can_not_be_delivered_is_delivered_before_the_next_read(store,
     with monkeypatch.context() as patch:
         patch.setattr(invalidator, "run_script", away)
         with pytest.raises(ConnectionError):
-            changed(new={"a": "1"})
+            invalidate_change(new={"a": "1"})
         with pytest.raises(ConnectionError):
-            kept("one", ONE)
-    assert kept("one", ONE) is MISS
+            load_value("one", ONE)
+    assert load_value("one", ONE) is MISS
 
 
-def test_names_with_odd_characters_work_all_the_way(store):
-    """Tables and columns are escaped the same way on both sides."""
+def test_names_with_special_characters_are_matched(store):
+    """Writers and readers escape table and column names in the same way."""
     odd = Dependency('odd "t":|', (("a=b,c|d", "1"),), ("a=b,c|d", "x y"))
-    keep("odd", odd)
-    assert kept("odd", odd) == b"value"
+    store_value("odd", odd)
+    assert load_value("odd", odd) == b"value"
     shape = keys.name_dependency(odd)
-    changed(new={"a%3Db%2Cc%7Cd": "1"}, table=shape.table)
-    assert kept("odd", odd) is MISS
+    invalidate_change(new={"a%3Db%2Cc%7Cd": "1"}, table=shape.table)
+    assert load_value("odd", odd) is MISS
 
 
 def test_a_long_list_of_read_columns_is_matched_in_full(store):
-    """Its id is a hash, the dependency index holds the names."""
+    """The key has a hash of it; the dependency index has the names."""
     columns = tuple(f"column{i}" for i in range(20))
     coarse = Dependency("t", (), columns)
-    keep("wide", coarse)
-    changed({}, {}, ["column20"])
-    assert kept("wide", coarse) == b"value"
-    changed({}, {}, ["column19"])
-    assert kept("wide", coarse) is MISS
+    store_value("wide", coarse)
+    invalidate_change({}, {}, ["column20"])
+    assert load_value("wide", coarse) == b"value"
+    invalidate_change({}, {}, ["column19"])
+    assert load_value("wide", coarse) is MISS

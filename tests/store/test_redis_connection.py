@@ -1,4 +1,4 @@
-"""Connections kept at hand: every command gets its own reply, whatever happens to them; none differs."""
+"""Direct connections: every command gets its own reply, and no reply differs from that of redis-py."""
 
 import os
 import threading
@@ -15,13 +15,13 @@ from tests.support import services
 
 pytestmark = [
     pytest.mark.redis,
-    pytest.mark.skipif(not redis_connection._IS_SUPPORTED_REDIS_PY, reason="all goes the usual way with this redis-py"),
+    pytest.mark.skipif(not redis_connection._IS_SUPPORTED_REDIS_PY, reason="direct connections need another redis-py"),
 ]
 
 
 @pytest.fixture
 def client():
-    """A client of its own."""
+    """A client of its own, with its own pool."""
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     client = redis.Redis.from_url(services.REDIS_URL)
@@ -31,15 +31,15 @@ def client():
 
 
 def ignore(error):
-    """Whoever does not care what becomes of what he sent."""
+    """Ignore the error: these tests do not need the replies."""
 
 
-def connections(line):
-    return [kept.connection for kept in line._idle]
+def connections(direct_client):
+    return [kept.connection for kept in direct_client._idle]
 
 
-def test_replies_are_those_of_the_client(client, monkeypatch):
-    """Of each kind: values, nothing, errors, and big ones."""
+def test_replies_equal_those_of_redis_py(client, monkeypatch):
+    """This applies to values, nil, errors and large replies."""
     commands = [
         ("MGET", "wire:1", "wire:nothing", "wire:2"),
         ("EVALSHA", "0" * 40, 0),
@@ -48,10 +48,10 @@ def test_replies_are_those_of_the_client(client, monkeypatch):
         ("MGET", "wire:2"),
     ]
 
-    def replies(line):
+    def replies(direct_client):
         for command in commands:
             try:
-                yield line.execute(*command)
+                yield direct_client.execute(*command)
             except redis.ResponseError as error:
                 yield type(error), str(error)
 
@@ -59,31 +59,31 @@ def test_replies_are_those_of_the_client(client, monkeypatch):
     fast = DirectClient(client)
     assert fast._is_supported
     monkeypatch.setattr(redis_connection, "ENABLED", False)
-    usual = DirectClient(client)
-    assert not usual._is_supported
-    assert list(replies(fast)) == list(replies(usual))
+    by_redis_py = DirectClient(client)
+    assert not by_redis_py._is_supported
+    assert list(replies(fast)) == list(replies(by_redis_py))
     assert len(connections(fast)) == 1
-    assert not connections(usual)
+    assert not connections(by_redis_py)
 
 
-def test_a_connection_that_the_server_closed_is_made_anew(client):
-    """As after a restart of the server, or its timeout for idle clients."""
-    line = DirectClient(client)
+def test_a_connection_that_the_server_closed_is_replaced(client):
+    """The server closes it by a restart or by its timeout for idle clients."""
+    direct_client = DirectClient(client)
     client.set("wire", "before")
-    line.execute("GET", "wire")
-    (kept,) = connections(line)
-    client.execute_command("CLIENT", "KILL", "ID", line.execute("CLIENT", "ID"))
-    assert line.execute("GET", "wire") == b"before"
-    assert kept not in connections(line)
+    direct_client.execute("GET", "wire")
+    (kept,) = connections(direct_client)
+    client.execute_command("CLIENT", "KILL", "ID", direct_client.execute("CLIENT", "ID"))
+    assert direct_client.execute("GET", "wire") == b"before"
+    assert kept not in connections(direct_client)
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, redis.TimeoutError, MemoryError, redis.ConnectionError])
-def test_no_command_gets_the_reply_to_another(client, monkeypatch, interrupt):
-    """Whatever comes between a command and its reply, nobody reads that reply later."""
+def test_an_unread_reply_is_never_the_reply_to_another_command(client, monkeypatch, interrupt):
+    """An interrupt between a command and its reply leaves the reply unread."""
     client.mset({"wire:1": "one", "wire:2": "two"})
-    line = DirectClient(client)
-    line.execute("GET", "wire:1")
-    (kept,) = connections(line)
+    direct_client = DirectClient(client)
+    direct_client.execute("GET", "wire:1")
+    (kept,) = connections(direct_client)
 
     def interrupted(*args, **options):
         monkeypatch.undo()
@@ -91,13 +91,13 @@ def test_no_command_gets_the_reply_to_another(client, monkeypatch, interrupt):
 
     monkeypatch.setattr(kept, "read_response", interrupted)
     with suppress(interrupt):
-        assert line.execute("GET", "wire:1") == b"one"
-    assert line.execute("GET", "wire:2") == b"two"
+        assert direct_client.execute("GET", "wire:1") == b"one"
+    assert direct_client.execute("GET", "wire:2") == b"two"
     assert client.get("wire:2") == b"two"
 
 
-def test_a_timeout_is_tried_again_as_often_as_the_client_is_told_to(client):
-    """With no retries one timeout is all that a command takes."""
+def test_timeouts_are_retried_as_often_as_the_client_is_configured_to(client):
+    """Without retries a command takes one timeout at most."""
     tries = []
 
     class Mute(redis.Connection):
@@ -110,100 +110,99 @@ def test_a_timeout_is_tried_again_as_often_as_the_client_is_told_to(client):
     for retry in (redis.retry.Retry(redis.backoff.NoBackoff(), 0), redis.retry.Retry(redis.backoff.NoBackoff(), 2)):
         tries.clear()
         mute = redis.Redis.from_url(services.REDIS_URL, retry=retry)
-        line = DirectClient(mute)
-        line.execute("PING")
-        (kept,) = connections(line)
+        direct_client = DirectClient(mute)
+        direct_client.execute("PING")
+        (kept,) = connections(direct_client)
         kept.__class__ = Mute
         with pytest.raises(redis.TimeoutError):
-            line.execute("GET", "wire")
+            direct_client.execute("GET", "wire")
         assert len(tries) == (2 + retry.get_retries() if retry.get_retries() else 1)
         mute.close()
 
 
-def test_a_connection_is_one_s_alone_while_it_is_used(client, monkeypatch):
-    """A signal handler, a finalizer or a greenlet that comes in between has another one."""
+def test_a_connection_in_use_is_not_given_to_another_caller(client, monkeypatch):
+    """A signal handler, finalizer or greenlet that runs meanwhile uses another connection."""
     client.mset({"wire:1": "one", "wire:2": "two"})
-    line = DirectClient(client)
-    line.execute("PING")
-    (kept,) = connections(line)
+    direct_client = DirectClient(client)
+    direct_client.execute("PING")
+    (kept,) = connections(direct_client)
     read, inner = kept.read_response, []
 
-    def interfering(*args, **options):
+    def read_after_another_command(*args, **options):
         monkeypatch.undo()
-        inner.append(line.execute("GET", "wire:2"))
+        inner.append(direct_client.execute("GET", "wire:2"))
         return read(*args, **options)
 
-    monkeypatch.setattr(kept, "read_response", interfering)
-    assert line.execute("GET", "wire:1") == b"one"
+    monkeypatch.setattr(kept, "read_response", read_after_another_command)
+    assert direct_client.execute("GET", "wire:1") == b"one"
     assert inner == [b"two"]
-    assert len(connections(line)) == 2
+    assert len(connections(direct_client)) == 2
 
 
 def test_threads_get_their_own_replies(client):
-    """Many at once, and no more connections than threads."""
-    line, wrong = DirectClient(client), []
+    """There are no more connections than threads."""
+    direct_client, wrong = DirectClient(client), []
 
-    def ask(number):
+    def send_echoes(number):
         for i in range(300):
-            if line.execute("ECHO", f"{number} {i}") != f"{number} {i}".encode():
+            if direct_client.execute("ECHO", f"{number} {i}") != f"{number} {i}".encode():
                 wrong.append((number, i))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=send_echoes, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not wrong
-    assert len(connections(line)) <= 8
+    assert len(connections(direct_client)) <= 8
 
 
-def test_after_a_fork_the_parent_s_connections_are_left_alone(client, monkeypatch):
-    """The child makes its own."""
-    line = DirectClient(client)
-    line.execute("PING")
-    (kept,) = connections(line)
+def test_a_forked_child_does_not_use_its_parent_s_connections(client, monkeypatch):
+    """It makes its own."""
+    direct_client = DirectClient(client)
+    direct_client.execute("PING")
+    (kept,) = connections(direct_client)
     parent = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
-    assert line.execute("GET", "wire") is None
-    assert kept not in connections(line)
+    assert direct_client.execute("GET", "wire") is None
+    assert kept not in connections(direct_client)
 
 
-def test_few_connections_are_kept_from_a_small_pool():
-    """What else asks that pool finds some."""
+def test_connections_of_a_small_pool_remain_for_other_callers():
     client = redis.Redis.from_url(services.REDIS_URL, max_connections=2)
-    line = DirectClient(client)
-    taken = [line._acquire(), line._acquire()]
+    direct_client = DirectClient(client)
+    taken = [direct_client._acquire(), direct_client._acquire()]
     for kept in taken:
-        line._send(ignore, False, kept, ["ECHO", "nobody waits for this"])
-        line._put_back(kept)
-    assert len(connections(line)) == 1
-    # This asks on the other one.
+        direct_client._send(ignore, False, kept, ["ECHO", "nobody waits for this"])
+        direct_client._put_back(kept)
+    assert len(connections(direct_client)) == 1
+    # This uses the other connection.
     assert client.ping() is True
-    assert line.execute("ECHO", "that") == b"that"
+    assert direct_client.execute("ECHO", "that") == b"that"
     client.close()
 
 
 @pytest.mark.parametrize("on_class", [True, False])
-def test_who_watches_commands_sees_all_of_them(client, monkeypatch, on_class):
-    """Tracers put something of theirs in place of a method, and some of them late."""
-    line, seen = DirectClient(client), []
-    line.execute("PING")
+def test_tracers_of_commands_see_all_commands(client, monkeypatch, on_class):
+    """Tracers replace a method, and some do so late."""
+    direct_client, seen = DirectClient(client), []
+    direct_client.execute("PING")
     execute = redis.Redis.execute_command
 
-    def watched(*args, **options):
+    def traced(*args, **options):
         seen.append(args[-1])
         return execute(*args, **options) if on_class else execute(client, *args, **options)
 
-    monkeypatch.setattr(redis.Redis if on_class else client, "execute_command", watched)
-    line.execute("PING")
+    monkeypatch.setattr(redis.Redis if on_class else client, "execute_command", traced)
+    direct_client.execute("PING")
     assert seen == ["PING"]
     monkeypatch.undo()
-    line.execute("PING")
+    direct_client.execute("PING")
     assert seen == ["PING"]
 
 
-def test_clients_of_other_kinds_are_asked_as_ever():
-    """Only they know what a command takes: clusters, sentinels, pools that wait, fakes, decorated ones."""
+def test_other_kinds_of_clients_are_called_as_usual():
+    """Only the client knows how to send a command: clusters, sentinels, blocking pools, fakes, subclasses."""
 
     class Own(redis.Redis):
         pass
@@ -216,28 +215,28 @@ def test_clients_of_other_kinds_are_asked_as_ever():
     assert not DirectClient(object())._is_supported
 
 
-def test_what_nobody_waits_for_is_done_in_turn(client):
-    """Whoever comes next on the connection gets the reply to what he asked for himself."""
-    line = DirectClient(client)
+def test_commands_sent_without_waiting_are_executed_in_order(client):
+    """The next command on the connection gets its own reply."""
+    direct_client = DirectClient(client)
     for number in range(3 * redis_connection.MAX_PENDING_REPLIES):
-        line.send(ignore, "SET", "wire:1", number)
-        line.send(ignore, "ECHO", "x" * 100_000)
+        direct_client.send(ignore, "SET", "wire:1", number)
+        direct_client.send(ignore, "ECHO", "x" * 100_000)
         if number % 5 == 0:
-            assert line.execute("GET", "wire:1") == str(number).encode()
-    assert line.execute("GET", "wire:1") == str(number).encode()
-    assert len(connections(line)) == 1
+            assert direct_client.execute("GET", "wire:1") == str(number).encode()
+    assert direct_client.execute("GET", "wire:1") == str(number).encode()
+    assert len(connections(direct_client)) == 1
 
 
-def test_who_sent_what_went_wrong_is_told(client):
-    """What comes next is not to blame for it, and nobody else hears of it."""
-    told = {"first": [], "fine": [], "second": []}
-    line = DirectClient(client)
-    line.send(told["first"].append, "GET")
-    line.send(told["fine"].append, "GET", "wire")
-    line.send(told["second"].append, "EVALSHA", "0" * 40, 0)
-    assert not any(told.values())
-    assert line.execute("ECHO", "that") == b"that"
-    assert {name: [*map(type, errors)] for name, errors in told.items()} == {
+def test_the_error_of_a_command_is_reported_to_its_sender(client):
+    """The next command does not raise it, and the callbacks of other commands are not called."""
+    errors_by_command = {"first": [], "fine": [], "second": []}
+    direct_client = DirectClient(client)
+    direct_client.send(errors_by_command["first"].append, "GET")
+    direct_client.send(errors_by_command["fine"].append, "GET", "wire")
+    direct_client.send(errors_by_command["second"].append, "EVALSHA", "0" * 40, 0)
+    assert not any(errors_by_command.values())
+    assert direct_client.execute("ECHO", "that") == b"that"
+    assert {name: [*map(type, errors)] for name, errors in errors_by_command.items()} == {
         "first": [redis.ResponseError],
         "fine": [],
         "second": [redis.exceptions.NoScriptError],
@@ -245,8 +244,8 @@ def test_who_sent_what_went_wrong_is_told(client):
 
 
 def kill(connection):
-    """Have the server close it."""
-    # Of several that CLIENT LIST names, this one is the one with our port.
+    """Let the server close the connection."""
+    # CLIENT LIST returns several connections; the port identifies this one.
     port = connection._sock.getsockname()[1]
     with redis.Redis.from_url(services.REDIS_URL) as other:
         (name,) = [each["id"] for each in other.client_list() if each["addr"].endswith(f":{port}")]
@@ -254,65 +253,65 @@ def kill(connection):
 
 
 @pytest.mark.parametrize("closed_by", ["the server", "this process"])
-def test_replies_that_will_not_come_are_not_waited_for(client, closed_by):
-    """Whoever sent the commands is told that they may be lost."""
+def test_replies_of_a_closed_connection_are_not_awaited(client, closed_by):
+    """The senders of the commands get an error, as the commands may be lost."""
     client.set("wire:1", "one")
-    line, lost = DirectClient(client), []
-    # Its reply does not come.
-    line.send(lost.append, "BLPOP", "wire", 0)
-    line.send(lost.append, "ECHO", "lost, too")
-    (kept,) = connections(line)
+    direct_client, lost = DirectClient(client), []
+    # This command gets no reply.
+    direct_client.send(lost.append, "BLPOP", "wire", 0)
+    direct_client.send(lost.append, "ECHO", "lost, too")
+    (kept,) = connections(direct_client)
     if closed_by == "the server":
         kill(kept)
     else:
         client.connection_pool.disconnect()
-    assert line.execute("GET", "wire:1") == b"one"
+    assert direct_client.execute("GET", "wire:1") == b"one"
     assert [*map(type, lost)] == [redis.ConnectionError] * 2
 
 
-def test_health_checks_get_the_replies_to_their_own_questions():
-    """They come before a command, and read one reply."""
+def test_health_checks_get_their_own_replies():
+    """A health check precedes a command and reads one reply."""
     healthy = redis.Redis.from_url(services.REDIS_URL, health_check_interval=60)
-    line, used = DirectClient(healthy), set()
+    direct_client, used = DirectClient(healthy), set()
     for number in range(5):
-        line.send(ignore, "SET", "wire:2", number)
-        (kept,) = connections(line)
-        # Long ago.
+        direct_client.send(ignore, "SET", "wire:2", number)
+        (kept,) = connections(direct_client)
+        # A health check is due.
         kept.next_health_check = 0
-        assert line.execute("GET", "wire:2") == str(number).encode()
+        assert direct_client.execute("GET", "wire:2") == str(number).encode()
         used.add(kept._sock)
     assert len(used) == 1
     healthy.delete("wire:2")
     healthy.close()
 
 
-def test_what_is_sent_to_a_server_that_closed_the_connection_is_done_in_the_usual_way(client):
-    """A connection takes one command more after it was closed; that one would be lost."""
-    line = DirectClient(client)
-    line.execute("PING")
-    (kept,) = connections(line)
+def test_a_command_for_a_closed_connection_is_sent_by_redis_py(client):
+    """After the server closed it, a connection accepts one more command, which would be lost."""
+    direct_client = DirectClient(client)
+    direct_client.execute("PING")
+    (kept,) = connections(direct_client)
     kill(kept)
-    line.send(ignore, "SET", "wire:1", "done", check_connection=True)
+    direct_client.send(ignore, "SET", "wire:1", "done", check_connection=True)
     assert client.get("wire:1") == b"done"
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_scripts_that_nobody_waits_for_are_loaded_again(store_of_its_own, monkeypatch, is_plain):
-    """The one that finds the server without it is lost, the next is not; where it is waited for, neither is."""
+def test_scripts_sent_without_waiting_are_loaded_again(separate_store, monkeypatch, is_plain):
+    """The call that finds no script on the server is lost, the next one is not; with waiting, no call is lost."""
     monkeypatch.setattr(redis_connection, "ENABLED", is_plain)
     monkeypatch.setattr(cacheops_redis, "_direct_client", None)
     lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
     send_script("release", [lock], lines)
     get_client().script_flush()
     for _ in range(3 if is_plain else 1):
-        store_of_its_own.set(lock, "token")
+        separate_store.set(lock, "token")
         send_script("release", [lock], lines)
         execute("ECHO", "this settles it")
-    assert not store_of_its_own.exists(lock)
+    assert not separate_store.exists(lock)
 
 
-def test_scripts_that_the_server_forgot_are_loaded_again(store_of_its_own):
-    """As after a restart, or SCRIPT FLUSH."""
+def test_scripts_are_loaded_again_after_a_script_flush(separate_store):
+    """The server also has no scripts after a restart."""
     for _ in range(2):
         assert run_script("release", ["wire"], ["token"]) == 0
         get_client().script_flush()

@@ -1,4 +1,4 @@
-"""Work that Redis refuses for good: no read pays for it, and nothing is stale for it."""
+"""Invalidations that Redis refuses permanently: they neither slow down each read nor leave stale results."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from tests.support import servers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 20
-OTHERS = {
+WRITES_OF_OTHER_TYPES = {
     "string": lambda client, key: client.set(key, "foreign"),
     "list": lambda client, key: client.rpush(key, "foreign"),
     "set": lambda client, key: client.sadd(key, "foreign"),
@@ -52,10 +52,10 @@ def rows(store):
 
 
 @pytest.mark.parametrize("part", ["v", "t", "i", "d", "c", "f", "l"])
-def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part):
-    """Written by hand, or by another program: reads go on, writes are seen, and results are cached again."""
+def test_keys_of_another_type_are_misses_and_cause_no_error(store, rows, part):
+    """They are written manually or by another program: reads and writes work, and results are cached again."""
     reads = [texts, joined, report]
-    for kind, put in OTHERS.items():
+    for kind, put in WRITES_OF_OTHER_TYPES.items():
         invalidate_all()
         for read in reads * 2:
             read()
@@ -73,7 +73,7 @@ def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part)
             Category.objects.update(name=f"{kind} {turn}")
             assert [read() for read in reads] == [[rows.text], [("a", f"{kind} {turn}")], [rows.text]], kind
         if (part, kind) == ("f", "sorted set"):
-            # That is a fence, which stands until it expires.
+            # That is a fence, which lasts until it expires.
             continue
         for read in reads * 2:
             read()
@@ -84,7 +84,7 @@ def test_keys_of_another_type_are_misses_and_in_no_call_s_way(store, rows, part)
 
 
 def refuse(error, *names):
-    """`run_script` that raises `error` for some scripts."""
+    """Return a `run_script` that raises `error` for some scripts, and the list of refused calls."""
     run_script, tried = invalidator.run_script, []
 
     def run(name, keys, args):
@@ -99,8 +99,8 @@ def refuse(error, *names):
 @pytest.mark.parametrize(
     "error", [redis.ResponseError("WRONGTYPE of a key"), redis.DataError("no such thing"), TypeError("of our own")]
 )
-def test_an_overdue_invalidation_that_fails_for_good_drops_tables(store, rows, monkeypatch, caplog, error):
-    """Once, before the next read, which does not fail."""
+def test_an_overdue_invalidation_that_fails_permanently_invalidates_tables(store, rows, monkeypatch, caplog, error):
+    """This happens once, before the next read, which does not fail."""
     assert texts() == texts() == ["old"]
     run, tried = refuse(error, "invalidate")
     with connection.cursor() as cursor:
@@ -116,8 +116,8 @@ def test_an_overdue_invalidation_that_fails_for_good_drops_tables(store, rows, m
     assert "its tables are invalidated as a whole" in caplog.text
 
 
-def test_invalidate_all_that_a_client_can_not_do_drops_all_tables(store, rows, monkeypatch):
-    """It says so itself; reads afterwards find what is true."""
+def test_a_failing_invalidate_all_invalidates_all_tables(store, rows, monkeypatch):
+    """The call itself raises the error; later reads return the rows of the database."""
     assert texts() == texts() == ["old"]
 
     def scan(*args, **kwargs):
@@ -138,27 +138,27 @@ def server():
         yield server
 
 
-def may(client, *rules):
+def allow_commands(client, *rules):
     client.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", *rules])
 
 
 @pytest.mark.redis
-def test_where_even_dropping_is_refused_this_process_reads_past_the_cache(server, monkeypatch, caplog):
-    """Until it is allowed: then all is as before."""
+def test_this_process_bypasses_the_cache_while_redis_refuses_invalidations(server, monkeypatch, caplog):
+    """As soon as Redis accepts them again, reads are cached again."""
     admin = server.client()
     admin.acl_setuser("admin", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
     admin = redis.Redis(port=server.port, username="admin", password="")
     with override_settings(CACHEOPS_REDIS=server.url, CACHEOPS_CLIENT_CLASS=None):
         label = Label.objects.create(text="old")
         assert texts() == texts() == ["old"]
-        may(admin, "-eval", "-evalsha", "-unlink")
+        allow_commands(admin, "-eval", "-evalsha", "-unlink")
         label.text = "new"
         label.save()
         with caplog.at_level(logging.ERROR, "cacheops_lite"):
             assert [texts() for _ in range(5)] == [["new"]] * 5
         assert "reads past the cache" in caplog.text
         assert invalidator.is_refused()
-        may(admin)
+        allow_commands(admin)
         until = time.monotonic() + PATIENCE
         while invalidator.is_refused() and time.monotonic() < until:
             time.sleep(0.05)
@@ -169,8 +169,8 @@ def test_where_even_dropping_is_refused_this_process_reads_past_the_cache(server
         assert (counted.hits, counted.misses) == (1, 0)
 
 
-def test_a_value_that_can_not_be_told_drops_its_table_and_nothing_is_retried(store, rows, monkeypatch):
-    """Tokens are made when an invalidation is sent: what raises there is not tried before each read."""
+def test_an_error_when_dependencies_are_named_invalidates_the_table_without_retries(store, rows, monkeypatch):
+    """Tokens are made when an invalidation is sent: an error there is not repeated before each read."""
     assert texts() == texts() == ["old"]
 
     def raising(*args):
@@ -186,8 +186,8 @@ def test_a_value_that_can_not_be_told_drops_its_table_and_nothing_is_retried(sto
     assert cached_read.invalidator is invalidator
 
 
-def test_the_server_s_refusals_count_as_away(server):
-    """MISCONF and the like pass: what is written meanwhile is delivered later."""
+def test_temporary_refusals_of_the_server_count_as_outages(server):
+    """Errors such as MISCONF pass: what is written meanwhile is invalidated later."""
     from cacheops_lite.store.circuit_breaker import is_away
 
     for text in (

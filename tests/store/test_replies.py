@@ -1,4 +1,4 @@
-"""A reply belongs to its request: whatever a pooled connection has still unread, no read takes it for its own."""
+"""A reply belongs to its request: no read uses a reply that another request left unread on a pooled connection."""
 
 import threading
 
@@ -19,20 +19,20 @@ from tests.support import services
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.redis,
-    pytest.mark.skipif(services.DATABASE != "sqlite", reason="how Redis is spoken to does not depend on the database"),
+    pytest.mark.skipif(services.DATABASE != "sqlite", reason="calls to Redis do not depend on the database"),
 ]
 NUMBERS = range(1, 31)
 PARSERS = {"hiredis": "_HiredisParser", "python RESP2": "_RESP2Parser", "python RESP3": "_RESP3Parser"}
 
 
 @pytest.fixture(params=[True, False], ids=["kept connections", "the pool alone"])
-def kept(request, monkeypatch):
+def direct_connections(request, monkeypatch):
     monkeypatch.setattr(redis_connection, "ENABLED", request.param)
 
 
 @pytest.fixture(params=PARSERS)
-def client(request, kept, monkeypatch):
-    """The client of the settings, with one parser or another."""
+def client(request, direct_connections, monkeypatch):
+    """The configured client, with each parser."""
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     pool = redis.ConnectionPool.from_url(
@@ -52,7 +52,7 @@ def client(request, kept, monkeypatch):
 
 
 def leave_unread(client, *commands):
-    """Connections in the pool on which a reply to a request before is still to be read, as an interrupt leaves them."""
+    """Leave a reply to a former request unread on connections of the pool, as an interrupt does."""
     if cacheops_redis._direct_client is not None:
         cacheops_redis._direct_client.close()
     client.connection_pool.disconnect()
@@ -64,7 +64,7 @@ def leave_unread(client, *commands):
 
 
 def in_threads(function):
-    """What several threads find, each with a connection of its own."""
+    """Return the results of several threads, each with a connection of its own."""
     found = []
     threads = [threading.Thread(target=lambda: found.append(function())) for _ in range(4)]
     for thread in threads:
@@ -75,19 +75,19 @@ def in_threads(function):
     return found
 
 
-def got():
+def read_rows():
     return [(label.pk, label.text) for label in map(lambda pk: Label.objects.get(pk=pk), NUMBERS)]  # noqa: C417
 
 
 @pytest.fixture
 def rows(client):
     Label.objects.bulk_create([Label(pk=number, text=f"text {number}") for number in NUMBERS])
-    got(), got()
+    read_rows(), read_rows()
     return [(number, f"text {number}") for number in NUMBERS]
 
 
 def unread_commands(client):
-    """Replies of many forms: of other types, and of the very form of a hit, with another row."""
+    """Return commands with various replies: of other types, and of the type of a hit but with another row."""
     version_set = VersionSet("", [Dependency("shop_label", (("id", "7"),), None)])
     values = list(client.scan_iter(match="*cacheops:v:*"))
     return [
@@ -101,13 +101,13 @@ def unread_commands(client):
     ]
 
 
-def test_no_get_finds_another_row(client, rows):
+def test_get_never_returns_another_row(client, rows):
     for command in unread_commands(client):
         leave_unread(client, *[command] * 4)
-        assert in_threads(got) == [rows] * 4, command
+        assert in_threads(read_rows) == [rows] * 4, command
 
 
-def test_no_fetch_or_count_finds_another_result(client, rows):
+def test_fetch_and_count_never_return_another_result(client, rows):
     def read():
         return (
             list(Label.objects.order_by("pk").values_list("pk", "text")),
@@ -121,7 +121,7 @@ def test_no_fetch_or_count_finds_another_result(client, rows):
         assert in_threads(read) == [(rows, len(rows), [])] * 4, command
 
 
-def test_no_value_of_the_simple_cache_is_another_s(client, rows):
+def test_the_simple_cache_never_returns_another_value(client, rows):
     cache.set("one", 1)
     cache.set("two", 2)
 
@@ -158,8 +158,8 @@ def test_no_value_of_the_simple_cache_is_another_s(client, rows):
         assert in_threads(read) == [true] * 4, command
 
 
-def test_an_invalidation_is_done_when_it_returns(client, rows):
-    """The reply to another request is not taken for its own."""
+def test_an_invalidation_has_taken_effect_when_it_returns(client, rows):
+    """It does not use the reply to another request as its own."""
     for number, command in enumerate(unread_commands(client)):
         texts = lambda: list(Label.objects.filter(pk=1).values_list("text", flat=True))
         texts(), texts()
@@ -171,8 +171,8 @@ def test_an_invalidation_is_done_when_it_returns(client, rows):
         assert not redis.Redis.from_url(services.REDIS_URL).exists(keys.table_version_key("", "shop_label"))
 
 
-def test_a_lock_is_not_taken_by_another_s_reply(client):
-    """Neither is it left behind."""
+def test_a_reply_to_another_request_does_not_acquire_a_lock(client):
+    """It leaves no lock behind, either."""
     for command in (("ECHO", "token"), ("PING",), ("INCR", "counter"), ("MGET", "nothing")):
         leave_unread(client, *[command] * 3)
         took = fill_lock.acquire_lock("cacheops:v:one", "first")
@@ -183,13 +183,13 @@ def test_a_lock_is_not_taken_by_another_s_reply(client):
         fill_lock.release_lock("cacheops:v:one", "second")
 
 
-def test_a_value_proves_its_key_and_its_versions(client, rows):
+def test_a_value_is_only_valid_under_its_own_key_and_versions(client, rows):
     """Swapped values are misses."""
     values = list(client.scan_iter(match="*cacheops:v:*"))
     stored = client.mget(values)
     for key, value in zip(values, [*stored[1:], stored[0]], strict=True):
         client.set(key, value)
-    assert got() == rows
+    assert read_rows() == rows
     version_set = VersionSet("", [Dependency("t", (), None)])
     lookup = protocol.read("cacheops:v:a", version_set, 60)
     protocol.create_versions(lookup, 60)
@@ -199,10 +199,10 @@ def test_a_value_proves_its_key_and_its_versions(client, rows):
     assert protocol.read("cacheops:v:b", version_set).payload is protocol.MISS
 
 
-def test_a_connection_is_closed_where_looking_at_it_is_interrupted(client, monkeypatch):
-    """Between the pool and its first command."""
+def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch):
+    """The check happens between leaving the pool and the first command."""
     if not redis_connection.ENABLED:
-        pytest.skip("no connection is taken from the pool by this project")
+        pytest.skip("the package takes no connection from the pool")
     leave_unread(client, ("PING",))
     (connection,) = client.connection_pool._available_connections
 
@@ -211,9 +211,9 @@ def test_a_connection_is_closed_where_looking_at_it_is_interrupted(client, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(redis_connection, "_has_unread", interrupted)
-    line = redis_connection.DirectClient(client)
+    direct_client = redis_connection.DirectClient(client)
     with pytest.raises(KeyboardInterrupt):
-        line.execute("GET", "wire")
+        direct_client.execute("GET", "wire")
     assert not connection.is_connected
     assert not client.connection_pool._in_use_connections
     invalidate_all()

@@ -1,4 +1,4 @@
-"""Arguments of calls that are easily taken for others, and what tells them apart for certain."""
+"""Arguments of calls that are easily confused, and a canonical text that distinguishes them reliably."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ ARGUMENTS = st.recursive(
     ),
     max_leaves=4,
 )
-# One of each kind, for what should not depend on luck.
+# One value of each kind, for tests that do not depend on random values.
 SAMPLES = [
     *(
         None,
@@ -122,7 +122,7 @@ CALLS = st.tuples(st.lists(ARGUMENTS, max_size=3).map(tuple), st.dictionaries(st
 
 
 def canonical(value):
-    """A text that is equal for equal values of equal types, all the way down, and for no others."""
+    """Return a text that is equal for equal values of equal types, including nested values, and for no others."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, (list, tuple)):
         return f"{kind}<{'; '.join(map(canonical, value))}>"
@@ -138,7 +138,7 @@ def canonical(value):
 
 
 def family(args, kwargs):
-    """This call, and those that differ from it in as little as may pass for nothing: (args, kwargs) each."""
+    """Yield (args, kwargs) of this call and of calls that differ from it only slightly."""
     yield from _passed_otherwise(args, kwargs)
     for at, value in enumerate(args):
         for other in lookalikes(value):
@@ -149,7 +149,7 @@ def family(args, kwargs):
 
 
 def merged(calls, names):
-    """Pairs of calls that differ and share a name, and of such that are the same and don't."""
+    """Return pairs of different calls that share a name, and pairs of equal calls with different names."""
     by_name, by_call, found = {}, {}, []
     for call, name in zip(calls, names, strict=True):
         text = canonical(call)
@@ -176,7 +176,7 @@ def _passed_otherwise(args, kwargs):
 
 
 def lookalikes(value):
-    """Values that `value` may pass for somewhere, itself among them."""
+    """Yield values that could be confused with `value`, including `value` itself."""
     yield from (value, [value], (value,), {"a": value}, {value.__class__.__name__: value}, type(value))
     yield from (str(value), repr(value), repr(identity_of(value)), identity_of(value), str(value).encode())
     for kind in (int, float, bool, complex, decimal.Decimal, fractions.Fraction, list, tuple, set, OrderedDict):

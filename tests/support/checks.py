@@ -1,4 +1,4 @@
-"""Checks that tests of reads and writes share."""
+"""Checks that are shared by tests of reads and writes."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,14 +13,14 @@ from tests.rich.models import Item, Owner, Place, Venue
 
 
 def changed(instance, **values):
-    """`instance` with other values."""
+    """Return `instance` with other values."""
     for name, value in values.items():
         setattr(instance, name, value)
     return instance
 
 
 def saved(instance, values, **options):
-    """`instance`, saved with other values."""
+    """Return `instance`, saved with other values."""
     changed(instance, **values).save(**options)
     return instance
 
@@ -45,8 +45,8 @@ def change(model, pk, **values):
 
 
 def check_each_write_is_seen(read, writes, is_hit):
-    """What was read is a hit, and after each write the database's own answer, which is another one."""
-    # What generic relations look up is no write's own.
+    """Check that `read` is a hit, and that after each write it returns the new result of the database."""
+    # Content types that generic relations look up are not part of any write.
     ContentType.objects.get_for_models(Item, Place, Venue)
     before = uncached(read)
     for number, write in enumerate(writes):
@@ -60,7 +60,7 @@ def check_each_write_is_seen(read, writes, is_hit):
 
 
 def each_by_itself(writes: dict[str, Callable[[], Any]]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The writes and their names; before each the rows are put back, which is faster than a test for each."""
+    """Yield the names and the writes; the rows are restored before each, which is faster than one test per write."""
     population = Population()
     for name, write in writes.items():
         population.restore()
@@ -69,7 +69,7 @@ def each_by_itself(writes: dict[str, Callable[[], Any]]) -> Iterator[tuple[str, 
 
 
 def check_each_changes_some(pool, writes):
-    """After each of `writes`, from the same rows, all reads of `pool` are the database's own, and some are others."""
+    """Check that each write changes the results of `pool`, and that all of them are those of the database."""
     for name, write in each_by_itself(writes):
         before = [read() for read in pool]
         assert [read() for read in pool] == before

@@ -1,4 +1,4 @@
-"""Empties the tables that a test filled, without what makes ``manage.py flush`` slow.
+"""Empties the tables that a test filled, without the slow steps of ``manage.py flush``.
 
 Django truncates every table after each test and creates all content types and permissions again: 0.1 to 0.5 seconds
 per test, and most tests fill a handful of tables.  Here one query finds the tables that have rows, and ``DELETE``
@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# What migrations create.  No test needs them to be created anew; a test that changes them needs a real flush.
+# Tables with rows that migrations create.  They stay; a test that changes them needs a real flush.
 KEPT = ("django_content_type", "auth_permission")
 _tables: dict[str, list[str]] = {}
 _counts: dict[str, tuple[int, ...]] = {}
@@ -23,10 +23,10 @@ AFTER = {"mysql": "SET foreign_key_checks = 1"}
 
 
 def learn(connection: BaseDatabaseWrapper) -> None:
-    """Remember the tables of a test database and how many rows its migrations put into those that are kept."""
+    """Remember the tables of a test database, and how many rows its migrations created in the kept ones."""
     existing = connection.introspection.django_table_names(only_existing=True, include_views=False)
     if not set(existing).issuperset(KEPT):
-        # No test of this run asks for this database: pytest-django has not created its tables.
+        # No test of this run uses this database: pytest-django has not created its tables.
         return
     _tables[connection.alias] = sorted(set(existing) - set(KEPT))
     with connection.cursor() as cursor:
@@ -34,11 +34,11 @@ def learn(connection: BaseDatabaseWrapper) -> None:
 
 
 def empty(connection: BaseDatabaseWrapper) -> bool:
-    """Delete the rows of all tables but the kept ones; False where only a real flush restores what migrations left."""
+    """Delete the rows of all tables but the kept ones; return False if a real flush is needed to restore those."""
     if connection.alias not in _tables:
         return False
     connection.ensure_connection()
-    # The driver's own cursor: what the package adds to Django's cursors does not have to see these statements.
+    # The cursor of the driver: the package adds wrappers to Django's cursors, which need not see these statements.
     with transaction.atomic(using=connection.alias), closing(connection.connection.cursor()) as cursor:
         if _kept_rows(cursor) != _counts[connection.alias]:
             return False
@@ -56,7 +56,7 @@ def _kept_rows(cursor: Any) -> tuple[int, ...]:
 
 
 def _filled(cursor: Any, connection: BaseDatabaseWrapper) -> list[str]:
-    """The quoted names of the tables that have rows."""
+    """Return the quoted names of the tables that have rows."""
     quoted = [connection.ops.quote_name(table) for table in _tables[connection.alias]]
     cursor.execute(
         " UNION ALL ".join(

@@ -1,4 +1,4 @@
-"""Switches of what is there for speed or precision alone."""
+"""Switches for modules that only make the package faster or more precise."""
 
 from __future__ import annotations
 

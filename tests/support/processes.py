@@ -1,4 +1,4 @@
-"""Processes of their own, which share database and Redis with the test that starts them."""
+"""Separate processes, which share database and Redis with the test that starts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ spawn = multiprocessing.get_context("spawn")
 
 
 def start(function, *args):
-    """A process that calls a function of a module, by name: what imports models is imported after Django is set up."""
+    """Start a process that calls a module-level function by name, which imports models after Django is set up."""
     from django.db import connection
 
     database = connection.settings_dict["NAME"]
@@ -21,7 +21,7 @@ def start(function, *args):
 
 
 def ended(*processes):
-    """The exit codes of processes that come to their end."""
+    """Wait for processes to end, and return their exit codes."""
     for process in processes:
         process.join(PATIENCE)
     return [process.exitcode for process in processes]

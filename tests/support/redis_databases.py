@@ -1,4 +1,4 @@
-"""Redis databases that no other test run on this machine uses: tests empty theirs."""
+"""Redis databases that no other test run on this machine uses, because tests empty them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import redis
 from tests.support import services
 
 NUMBERS = range(9, 15)
-# Holds the locks; no test run uses it for anything else.
+# Contains the locks; no test run uses it for anything else.
 LOCKS_DATABASE = 15
-# A killed run leaves its locks for so long.
+# The locks of a killed run expire after this time.
 LOCK_SECONDS = 30
 REFRESH_SECONDS = 5
 REFRESH = """
@@ -39,7 +39,7 @@ def lock_key(number: int) -> str:
 def reserved(count: int) -> Iterator[list[str]]:
     """Reserve up to `count` databases for this process and yield their URLs.
 
-    Where ``TEST_REDIS_URL`` is set, or no Redis answers, yields the one URL of the settings.  Raises SystemExit if no
+    If ``TEST_REDIS_URL`` is set, or no Redis answers, yields the one URL of the settings.  Raises SystemExit if no
     database is free.
     """
     if "TEST_REDIS_URL" in os.environ or not services.redis_answers():

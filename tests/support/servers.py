@@ -1,4 +1,4 @@
-"""Redis servers that tests start, stop and damage at will."""
+"""Redis servers that a test can start, stop and interrupt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import services
 
 
 class Server:
-    """A Redis server of its own on a free port; it keeps nothing on disk."""
+    """A separate Redis server on a free port; it stores nothing on disk."""
 
     def __init__(self, *options):
         self.options = options
@@ -30,7 +30,7 @@ class Server:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         command += ["--dir", tempfile.gettempdir(), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        # Older versions of redis-py don't count a refused connection among what is worth another try.
+        # Older versions of redis-py do not retry refused connections by default.
         errors = (redis.ConnectionError, redis.TimeoutError, OSError)
         patience = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 250, supported_errors=errors)
         with redis.Redis(port=self.port, retry=patience) as client:
@@ -43,7 +43,7 @@ class Server:
             self.process = None
 
     def hang(self, seconds):
-        """Take connections and commands, but answer none for a while; it does what was sent meanwhile afterwards."""
+        """Stop the process for a while: connections and commands are accepted, and answered afterwards."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             time.sleep(seconds)
@@ -56,7 +56,7 @@ class Server:
 
 @contextmanager
 def running(*options):
-    """A server that is there; skipped for want of one on a laptop, failed in CI."""
+    """Start a server; without redis-server this skips the test on a laptop and fails in CI."""
     if shutil.which("redis-server") is None:
         (pytest.fail if services.IN_CI else pytest.skip)("redis-server is not installed")
     server = Server(*options)
@@ -68,7 +68,7 @@ def running(*options):
 
 
 class Silence:
-    """A server that takes connections and never answers."""
+    """A server that accepts connections and never answers."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))

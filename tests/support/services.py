@@ -1,4 +1,4 @@
-"""Which services this run has: asked for by environment, else found on their standard ports."""
+"""The services that this run uses: those named by the environment, else those found on their standard ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
 
 
 def answers(host: str, port: int) -> bool:
-    """Something listens there."""
+    """Return whether a server listens on the port."""
     try:
         with socket.create_connection((host, port), timeout=1):
             return True
@@ -31,7 +31,7 @@ def redis_answers() -> bool:
 
 
 def database_settings(name: str, role: str = "") -> dict:
-    """Django's settings of the database that this run is on."""
+    """Return Django's settings for the database that this run uses."""
     if name == "sqlite":
         path = Path(tempfile.gettempdir()) / f"cacheops_lite_test_{os.getpid()}{role}.sqlite3"
         return {

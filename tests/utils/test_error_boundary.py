@@ -1,6 +1,6 @@
-"""What this package does beyond Django never breaks what Django alone would do: it is not cached, or invalidates more.
+"""An error in what the package does beyond Django is not raised: the read is not cached, or the write invalidates more.
 
-Django alone would not deepcopy, pickle, compare, hash or print the application's values, nor compose a query twice.
+Django alone does not deepcopy, pickle, compare, hash or print values of the application, nor compile a query twice.
 """
 
 import decimal
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Refusal(Exception):
-    """Of a value to be asked for something."""
+    """Raised by a value for a method that Django alone would not call."""
 
 
 def refuse(self, *args):
@@ -35,7 +35,7 @@ def refuse(self, *args):
 
 
 def delegate(self, name):
-    # A plain wrapper, which asks itself for what it lacks: copying it recurses without end.
+    # A plain wrapper, which looks up missing attributes in itself: copying it recurses infinitely.
     return getattr(self.inner, name)
 
 
@@ -47,12 +47,12 @@ METHODS = {
     "__getattr__": delegate,
 }
 
-# Django itself asks every value for attributes that it lacks, before it writes or compares it.
-WRITTEN = [name for name in METHODS if name != "__getattr__"]
+# Before Django writes or compares a value it looks up attributes that may be missing.
+METHODS_OF_WRITTEN_VALUES = [name for name in METHODS if name != "__getattr__"]
 
 
 def odd_class(name, base=object):
-    """A class whose instances raise where `name` is called."""
+    """Return a class whose instances raise in the method `name`."""
 
     def initialize(self, text=""):
         self.__dict__["text"] = text
@@ -89,8 +89,8 @@ READS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_values_that_refuse_are_read_as_without_a_cache(method):
-    """Whatever a value raises when it is copied, pickled, printed or compared; the next read sees what is written."""
+def test_values_that_raise_are_read_as_without_a_cache(method):
+    """The value raises when it is copied, pickled, printed or compared; writes are seen by the next read."""
     for name, read in READS.items():
         ShownByField.kind = odd_class(method)
         found = [read() for _ in range(3)]
@@ -100,19 +100,19 @@ def test_values_that_refuse_are_read_as_without_a_cache(method):
         assert set(read()) == {f"by {name}"}, name
 
 
-@pytest.mark.parametrize("method", WRITTEN)
-def test_instances_with_values_that_refuse_are_written_as_without_a_cache(method):
-    """What can't be described invalidates the table."""
+@pytest.mark.parametrize("method", METHODS_OF_WRITTEN_VALUES)
+def test_instances_with_values_that_raise_are_written_as_without_a_cache(method):
+    """A value without a token invalidates the table."""
     ShownByField.kind = None
     texts = lambda: sorted(Shown.objects.values_list("value", flat=True))
-    narrow = lambda: list(Shown.objects.filter(value="text 1"))
+    by_value = lambda: list(Shown.objects.filter(value="text 1"))
     assert texts() == ["text 1", "text 2"]
-    assert len(narrow()) == 1
+    assert len(by_value()) == 1
     kind = odd_class(method)
     shown = Shown.objects.nocache().get(number=1)
     shown.value = kind("saved")
     shown.save()
-    assert (texts(), narrow()) == (["saved", "text 2"], [])
+    assert (texts(), by_value()) == (["saved", "text 2"], [])
     Shown.objects.filter(number=1).update(value=kind("updated"))
     assert texts() == ["text 2", "updated"]
     Shown.objects.bulk_create([Shown(value=kind("created"), number=3)])
@@ -127,8 +127,8 @@ def test_instances_with_values_that_refuse_are_written_as_without_a_cache(method
     assert texts() == ["text 2"]
 
 
-@pytest.mark.parametrize("method", WRITTEN)
-def test_conditions_on_values_that_refuse_are_asked_as_without_a_cache(method):
+@pytest.mark.parametrize("method", METHODS_OF_WRITTEN_VALUES)
+def test_conditions_with_values_that_raise_are_queried_as_without_a_cache(method):
     ShownByField.kind = None
     value = odd_class(method)("text 1")
     for read in (
@@ -142,7 +142,7 @@ def test_conditions_on_values_that_refuse_are_asked_as_without_a_cache(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_functions_may_return_what_refuses(method):
+def test_functions_may_return_values_that_raise(method):
     kind = odd_class(method)
 
     @cached_as(Shown)
@@ -153,22 +153,22 @@ def test_functions_may_return_what_refuses(method):
 
 
 class OddFunc(Func):
-    """An expression that refuses what Django does not ask of one."""
+    """An expression that raises in methods that Django does not call."""
 
     function, output_field = "ABS", IntegerField()
     __repr__ = __str__ = __deepcopy__ = refuse
 
 
-def test_expressions_that_refuse_are_composed_as_without_a_cache():
+def test_expressions_that_raise_are_compiled_as_without_a_cache():
     for _ in range(2):
         assert [s.found for s in Shown.objects.annotate(found=OddFunc("number")).order_by("pk")] == [1, 2]
         assert Shown.objects.aggregate(found=Max(OddFunc("number"))) == {"found": 2}
 
 
 class CountingQuery(Query):
-    """Keeps state in chain(), and changes itself when it is composed."""
+    """Has state that chain() copies, and changes when it is compiled."""
 
-    composed = 0
+    compiled = 0
 
     def chain(self, klass=None):
         copied = super().chain(klass)
@@ -180,17 +180,17 @@ class CountingQuery(Query):
         compiler = super().get_compiler(using, connection, elide_empty)
         as_sql = compiler.as_sql
 
-        def composing(*args, **kwargs):
-            self.composed += 1
-            assert self.composed == 1, "composed a second time"
+        def as_sql_once(*args, **kwargs):
+            self.compiled += 1
+            assert self.compiled == 1, "composed a second time"
             return as_sql(*args, **kwargs)
 
-        compiler.as_sql = composing
+        compiler.as_sql = as_sql_once
         return compiler
 
 
 class OwnAggregates(Query):
-    """Computes in its own way."""
+    """Computes aggregates by its own code."""
 
     def get_aggregation(self, using, aggregate_exprs):
         return dict.fromkeys(aggregate_exprs, 42)
@@ -199,23 +199,23 @@ class OwnAggregates(Query):
         return True
 
 
-def marked():
+def marked_queryset():
     queryset = Shown.objects.order_by("number")
     queryset.query.__class__ = CountingQuery
     queryset.query.mark = "made"
     return queryset
 
 
-def test_queries_of_other_classes_are_copied_as_django_copies_them_and_composed_once():
+def test_custom_query_classes_are_chained_like_in_django_and_compiled_once():
     for _ in range(2):
-        assert [shown.number for shown in marked()] == [1, 2]
-        assert len(marked().filter(number=2)) == 1
-        assert marked().get(number=2).number == 2
+        assert [shown.number for shown in marked_queryset()] == [1, 2]
+        assert len(marked_queryset().filter(number=2)) == 1
+        assert marked_queryset().get(number=2).number == 2
     Shown.objects.filter(number=2).delete()
-    assert [shown.number for shown in marked()] == [1]
+    assert [shown.number for shown in marked_queryset()] == [1]
 
 
-def test_queries_that_compute_in_their_own_way_are_left_to_it():
+def test_custom_query_classes_with_their_own_aggregation_use_it():
     for _ in range(2):
         queryset = Shown.objects.filter(number=7)
         queryset.query.__class__ = OwnAggregates
@@ -226,8 +226,8 @@ FAULTS = [ValueError, AttributeError, RecursionError, KeyError, AssertionError]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_the_analysis_raises_the_query_is_answered(monkeypatch, caplog, fault):
-    """It is not cached, and says so once for each place that asks."""
+def test_a_query_whose_analysis_raises_is_not_cached_and_returns_its_result(monkeypatch, caplog, fault):
+    """A warning is logged once per calling line."""
 
     def failing(*args):
         raise fault("on purpose")
@@ -246,13 +246,13 @@ def test_whatever_the_analysis_raises_the_query_is_answered(monkeypatch, caplog,
     with caplog.at_level(logging.WARNING, "cacheops_lite"):
         for _ in range(3):
             assert [read() for read in reads] == true
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == len(reads)
-    assert all(__file__ in each and f"{fault.__name__}: " in each for each in said)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(reads)
+    assert all(__file__ in each and f"{fault.__name__}: " in each for each in messages)
 
 
-def test_what_can_t_be_stored_is_not_tried_again_and_not_logged_again(caplog):
-    """Until a minute is over: then the value may be another one."""
+def test_a_result_that_cannot_be_stored_is_neither_retried_nor_logged_again(caplog):
+    """After a minute it is tried again, as its values may have changed."""
     ShownByField.kind = odd_class("__reduce_ex__")
     tried = []
     kind = ShownByField.kind
@@ -264,15 +264,15 @@ def test_what_can_t_be_stored_is_not_tried_again_and_not_logged_again(caplog):
     assert len(caplog.records) == 1
     assert "does not serialize" in caplog.text
     assert not caplog.records[0].exc_info
-    # By then all is well.
+    # The minute is over, and the value can be pickled.
     ShownByField.kind = None
     cached_read._unstorable.clear()
     read = lambda: [shown.value for shown in Shown.objects.filter(number=1).order_by("number")]
     assert read() == read() == ["text 1"]
 
 
-def test_what_is_stored_and_can_t_be_made_a_result_is_a_miss(caplog):
-    """Rows that were damaged, or of another layout."""
+def test_stored_rows_that_cannot_be_hydrated_are_a_miss(caplog):
+    """They are damaged or have another layout."""
     read = lambda: [label.text for label in Label.objects.order_by("pk")]
     Label.objects.create(text="a")
     assert read() == ["a"]
@@ -284,7 +284,7 @@ def test_what_is_stored_and_can_t_be_made_a_result_is_a_miss(caplog):
 
 
 class Cash(decimal.Decimal):
-    """Its reduction, which copies and pickles rest on, is that of its base: it loses attributes."""
+    """Its reduction, which copies and pickles use, is that of its base: it loses attributes."""
 
 
 def cash(text):
@@ -294,7 +294,7 @@ def cash(text):
 
 
 def test_values_that_lose_attributes_when_they_are_pickled_are_not_cached():
-    """A hit would show another value than a miss."""
+    """A hit would return another value than a miss."""
     ShownByField.kind = staticmethod(cash)
     for _ in range(3):
         assert [shown.value.text for shown in Shown.objects.order_by("number")] == ["text 1", "text 2"]
@@ -303,22 +303,22 @@ def test_values_that_lose_attributes_when_they_are_pickled_are_not_cached():
 
 
 class TimeLimit(Exception):
-    """As Celery's: an ordinary exception, raised by a signal handler wherever the code is."""
+    """Like Celery's: an ordinary exception, which a signal handler raises at any point of the code."""
 
 
-def strike(number, frame):
+def raise_time_limit(number, frame):
     raise TimeLimit
 
 
 @pytest.fixture
 def time_limit():
-    """Raises the signal of a time limit."""
-    before = signal.signal(signal.SIGUSR1, strike)
+    """Return a function that raises the signal of the time limit."""
+    before = signal.signal(signal.SIGUSR1, raise_time_limit)
     yield lambda *args: signal.raise_signal(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_time_limit_that_strikes_in_the_analysis_is_not_taken_for_its_failure(monkeypatch, time_limit):
+def test_a_time_limit_during_the_analysis_is_raised(monkeypatch, time_limit):
     monkeypatch.setattr(QueryWalk, "as_sql", time_limit)
     with pytest.raises(TimeLimit):
         list(Product.objects.filter(name="struck"))
@@ -329,7 +329,7 @@ def test_a_time_limit_that_strikes_in_the_analysis_is_not_taken_for_its_failure(
     assert not issubclass(TimeLimit, KeyboardInterrupt)
 
 
-def test_any_kind_of_signal_handler_is_recognized():
+def test_exceptions_of_any_kind_of_signal_handler_are_raised():
     class Handler:
         def __call__(self, number, frame):
             raise TimeLimit
@@ -340,17 +340,17 @@ def test_any_kind_of_signal_handler_is_recognized():
     handler = Handler()
     before = signal.getsignal(signal.SIGUSR2)
     try:
-        for each in (handler, handler.method, lambda number, frame: strike(number, frame)):
+        for each in (handler, handler.method, lambda number, frame: raise_time_limit(number, frame)):
             signal.signal(signal.SIGUSR2, each)
             with pytest.raises(TimeLimit):
                 error_boundary.call_or_default("struck", lambda: signal.raise_signal(signal.SIGUSR2), None)
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert error_boundary.call_or_default("failed", lambda: strike(None, None), "otherwise") == "otherwise"
+    assert error_boundary.call_or_default("failed", lambda: raise_time_limit(None, None), "otherwise") == "otherwise"
 
 
-def test_composing_for_the_analysis_leaves_the_queryset_as_it_was():
-    """Joins that composing adds are added to a copy."""
+def test_compiling_for_the_analysis_does_not_change_the_queryset():
+    """Joins added by compilation are added to a copy."""
     queryset = Product.objects.select_related("category").order_by("category__name", "pk")
     before = dict(queryset.query.alias_map)
     compile_rows(queryset)
@@ -361,8 +361,8 @@ def test_composing_for_the_analysis_leaves_the_queryset_as_it_was():
     assert [part.selected for part in union.query.combined_queries] == selected
 
 
-def test_statements_that_can_t_be_read_are_executed_and_invalidate_all_tables():
-    """Objects that a driver composes; texts that sqlparse refuses."""
+def test_statements_that_cannot_be_parsed_are_executed_and_invalidate_all_tables():
+    """Examples are objects that a driver composes and texts that sqlparse refuses."""
     assert Shown.objects.count() == 2
 
     class Unreadable:
@@ -385,8 +385,8 @@ def test_statements_that_can_t_be_read_are_executed_and_invalidate_all_tables():
     assert Shown.objects.count() == 1
 
 
-def test_a_queryset_of_the_application_s_own_is_asked_as_django_asks_it():
-    """Its chain() may count, or keep state."""
+def test_a_custom_queryset_class_is_cloned_like_in_django():
+    """Its `_clone()` may count or copy state."""
 
     class Counting(QuerySet):
         def _clone(self):

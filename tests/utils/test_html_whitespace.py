@@ -1,4 +1,4 @@
-"""The whitespace rule: what stands between two tags becomes one newline or space, and nothing else changes."""
+"""The whitespace rule: whitespace between two tags becomes one newline or space, and nothing else changes."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from cacheops_lite.utils.html_whitespace import collapse_whitespace
 KEEP = DEFAULTS["CACHEOPS_KEEP_WHITESPACE"]
 
 spaces = st.text(" \t\n\f\r", min_size=1, max_size=4)
-# Text that is not only whitespace, and that no tag or comment can be made of.
+# Text that is not only whitespace and cannot become part of a tag or comment.
 words = st.text(st.sampled_from("ab>'\"=/-]\xa0 \n"), max_size=8).map(lambda text: f"x{text}x")
 values = st.sampled_from(['a="b>  <c"', "a='>\n\n<'", "a", "a=b'c", 'a = "<pre>"', 'a=b="c', "'", "a/", "data-x=''"])
 names = st.sampled_from(["a", "p", "DIV", "br", "x-pre", "prelude", "h1"])
@@ -54,8 +54,8 @@ markup = st.text("<>/!-[]='\" \nabpre", max_size=60) | st.lists(
 ).map("".join)  # fmt: skip
 
 
-def by_the_rule(kinds):
-    """What the rule makes of pieces of known kinds, found without looking into them."""
+def expected_by_rule(kinds):
+    """Apply the rule to pieces of known kinds without parsing them."""
     merged = [["", ""]]
     for kind, text in kinds:
         if kind == merged[-1][0] == "space":
@@ -69,23 +69,22 @@ def by_the_rule(kinds):
 
 
 @given(st.lists(pieces, max_size=12))
-def test_runs_between_two_tags_collapse_and_nothing_else_does(kinds):
-    """Not within or beside text, comments, CDATA and doctypes, attributes and kept elements."""
-    assert collapse_whitespace("".join(text for _, text in kinds), KEEP) == "".join(by_the_rule(kinds))
+def test_only_whitespace_between_two_tags_collapses(kinds):
+    """Whitespace in or next to text, comments, CDATA, doctypes, attributes and kept elements stays."""
+    assert collapse_whitespace("".join(text for _, text in kinds), KEEP) == "".join(expected_by_rule(kinds))
 
 
 @given(markup)
-def test_whatever_the_text_only_whitespace_between_brackets_changes(text):
-    """Broken markup, too; applying the rule again changes nothing."""
-    done = collapse_whitespace(text, KEEP)
-    assert re.sub(r">[ \n\t]+<", "><", done) == re.sub(r">[ \n\t]+<", "><", text)
-    assert collapse_whitespace(done, KEEP) == done
+def test_in_any_text_only_whitespace_between_angle_brackets_changes(text):
+    """This includes broken markup; a second application changes nothing."""
+    collapsed = collapse_whitespace(text, KEEP)
+    assert re.sub(r">[ \n\t]+<", "><", collapsed) == re.sub(r">[ \n\t]+<", "><", text)
+    assert collapse_whitespace(collapsed, KEEP) == collapsed
     assert collapse_whitespace(text, "all") == text
 
 
 @given(markup.map(lambda text: re.sub(r">[ \n\t]+<", "><", text)))
-def test_text_without_whitespace_between_tags_stays_as_it_is(text):
-    """To the letter."""
+def test_text_without_whitespace_between_tags_is_unchanged(text):
     assert collapse_whitespace(text, KEEP) == collapse_whitespace(text, ()) == text
 
 
@@ -124,13 +123,12 @@ def test_text_without_whitespace_between_tags_stays_as_it_is(text):
         ("</pre>  <b>", "</pre> <b>"),
     ],
 )  # fmt: skip
-def test_examples(text, expected):
-    """Those that a simpler rule gets wrong, among others."""
+def test_markup_that_a_simpler_rule_would_break_collapses_correctly(text, expected):
     assert collapse_whitespace(text, KEEP) == (text if expected is None else expected)
 
 
-def test_the_elements_to_keep_are_a_matter_of_choice():
-    """Any, none, or the rule turned off."""
+def test_the_elements_to_keep_are_configurable():
+    """They may be any elements, none, or all."""
     text = "<pre>  <b></pre>  <code>  <b></code>"
     assert collapse_whitespace(text, {"code"}) == "<pre> <b></pre> <code>  <b></code>"
     assert collapse_whitespace(text, ()) == "<pre> <b></pre> <code> <b></code>"
@@ -138,20 +136,20 @@ def test_the_elements_to_keep_are_a_matter_of_choice():
     assert collapse_whitespace(text, "all") == text
 
 
-def test_the_setting_is_names_of_elements_or_all(settings):
-    """In whatever case; a name by itself is refused."""
+def test_the_setting_is_a_list_of_element_names_or_all(settings):
+    """The case of names does not matter; a single name is refused."""
     from django.core.exceptions import ImproperlyConfigured
 
-    from cacheops_lite.conf import settings as ours
+    from cacheops_lite.conf import settings as package_settings
 
-    assert {"pre", "textarea", "script", "style"} == ours.CACHEOPS_KEEP_WHITESPACE
-    for value, found in ((["PRE"], {"pre"}), ((), set()), ("all", "all")):
+    assert {"pre", "textarea", "script", "style"} == package_settings.CACHEOPS_KEEP_WHITESPACE
+    for value, parsed in ((["PRE"], {"pre"}), ((), set()), ("all", "all")):
         settings.CACHEOPS_KEEP_WHITESPACE = value
-        assert found == ours.CACHEOPS_KEEP_WHITESPACE
+        assert parsed == package_settings.CACHEOPS_KEEP_WHITESPACE
     for value in ("pre", [5]):
         settings.CACHEOPS_KEEP_WHITESPACE = value
         with pytest.raises(ImproperlyConfigured, match="CACHEOPS_KEEP_WHITESPACE"):
-            ours.CACHEOPS_KEEP_WHITESPACE  # noqa: B018
+            package_settings.CACHEOPS_KEEP_WHITESPACE  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -159,8 +157,8 @@ def test_the_setting_is_names_of_elements_or_all(settings):
     ["<", ">  <", "<!--", "<!-- >  <", "<a ", '<a b="', "<a b = ", "<a =", "<a\t\t\t\t", "<pre>  ", "<script>",
      "<![CDATA[", "</", "<a>\n", "> ", "<a b", "=", "/ "],
 )  # fmt: skip
-def test_time_grows_with_the_length_alone(part):
-    """Text that is made to be slow is not."""
+def test_time_grows_linearly_with_the_length(part):
+    """This includes text that is made to be slow."""
     text = "<a>  <b>" + part * (400_000 // len(part))
     start = time.process_time()
     for end in ("", ">  <b>", " " * 100_000):

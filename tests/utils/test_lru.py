@@ -1,4 +1,4 @@
-"""What was asked for lately is still known, and no more than there is room for."""
+"""LruMap keeps recently used keys, and its size is bounded."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,21 +7,21 @@ from cacheops_lite.utils.lru import LruMap
 
 
 @given(st.lists(st.integers(0, 30)), st.integers(1, 8))
-def test_the_last_few_are_known_and_others_are_forgotten(asked, size):
-    """At least as many as `size`, at most twice that; and never another one's value."""
-    known = LruMap(size)
-    for number, key in enumerate(asked):
-        if (found := known.get(key)) is None:
-            known.put(key, found := str(key))
+def test_the_most_recently_used_keys_are_kept_and_older_ones_are_evicted(requested, size):
+    """It keeps at least `size` and at most twice as many keys, and never returns the value of another key."""
+    lru_map = LruMap(size)
+    for number, key in enumerate(requested):
+        if (found := lru_map.get(key)) is None:
+            lru_map.put(key, found := str(key))
         assert found == str(key)
-        last = list(dict.fromkeys(reversed(asked[: number + 1])))[:size]
-        assert all(key in known._younger or key in known._older for key in last)
-        assert len(known._younger.keys() | known._older.keys()) <= 2 * size
+        last = list(dict.fromkeys(reversed(requested[: number + 1])))[:size]
+        assert all(key in lru_map._younger or key in lru_map._older for key in last)
+        assert len(lru_map._younger.keys() | lru_map._older.keys()) <= 2 * size
 
 
-def test_all_can_be_forgotten():
-    """As when settings change."""
-    known = LruMap(2)
-    known.put("a", 1)
-    known.clear()
-    assert known.get("a") is None
+def test_clear_removes_all_keys():
+    """It is called when settings change."""
+    lru_map = LruMap(2)
+    lru_map.put("a", 1)
+    lru_map.clear()
+    assert lru_map.get("a") is None

@@ -1,4 +1,4 @@
-"""Takes the place of Django's ``flush`` in tests, for what ``TransactionTestCase`` asks of it after each test."""
+"""Replaces Django's ``flush`` in tests, which ``TransactionTestCase`` calls after each test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import emptying
 
 class Command(DjangoFlush):
     def handle(self, **options: Any) -> None:
-        # Only the teardown of a test leaves the sequences alone; a flush that a test itself asks for is Django's.
+        # Only the teardown of a test does not reset sequences; a flush that a test itself calls is Django's.
         is_teardown = not options.get("reset_sequences", True)
         if not (is_teardown and emptying.empty(connections[options["database"]])):
             super().handle(**options)
