@@ -203,7 +203,9 @@ def test_checks_are_registered_once_and_unregistered():
 
 def test_a_relation_to_a_model_without_a_profile_is_named():
     """Queries that join it are not cached, which a new user meets first."""
-    (info,) = [each for each in run_checks_and_hints_with(**entry(ops="all")) if each.id == "cacheops_lite.I001"]
+    (info,) = [
+        each for each in run_checks_and_hints_with(**profile_setting(ops="all")) if each.id == "cacheops_lite.I001"
+    ]
     assert info.level < WARNING
     assert "shop.Product" in info.msg
     assert "category (shop.Category)" in info.msg
@@ -213,7 +215,9 @@ def test_a_relation_to_a_model_without_a_profile_is_named():
 def test_no_relation_is_named_where_no_query_is_cached():
     """Profiles without ops, or for get() alone, cache no joins by themselves."""
     for ops in ((), "get"):
-        assert not [each for each in run_checks_and_hints_with(**entry(ops=ops)) if each.id == "cacheops_lite.I001"]
+        assert not [
+            each for each in run_checks_and_hints_with(**profile_setting(ops=ops)) if each.id == "cacheops_lite.I001"
+        ]
 
 
 def test_every_id_is_documented():
