@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import redis
+
 from ..store import (
     SAME_TIMEOUT,
     WriteSet,
@@ -13,6 +15,7 @@ from ..store import (
     checked_reply,
     escape_glob,
     execute,
+    fresh_token,
     get_client,
     invalidator,
     prefix_of,
@@ -24,6 +27,14 @@ from .base_cache import BaseCache
 T = TypeVar("T")
 
 KEYS_PER_BATCH = 1000
+
+
+# How often a change is tried on connections that return the replies to other requests.
+MAX_ATTEMPTS = 3
+
+
+class _ForeignReply(Exception):
+    """Redis returned the reply to another request."""
 
 
 class RedisCache(BaseCache):
@@ -93,6 +104,11 @@ class RedisCache(BaseCache):
 
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
         def attempt(pipe: Any) -> None:
+            nonce = fresh_token()
+            # A connection with an unread reply would answer each command with the reply to the one before.
+            if pipe.echo(nonce) != nonce.encode():
+                pipe.connection.disconnect()
+                raise _ForeignReply
             remaining_ms = pipe.pttl(name)
             data = replace(pipe.mget([name])[0])
             pipe.multi()
@@ -101,7 +117,17 @@ class RedisCache(BaseCache):
                 same = None if remaining_ms == -1 else max(remaining_ms, 1)
                 pipe.set(name, data, px=same if timeout is SAME_TIMEOUT else _milliseconds(timeout))
 
-        self._run_or_default(lambda: self._client.transaction(attempt, name), default=None)
+        def swap() -> None:
+            for _ in range(MAX_ATTEMPTS):
+                try:
+                    self._client.transaction(attempt, name)
+                    return
+                except _ForeignReply:
+                    # Other idle connections may have unread replies as well.
+                    self._client.connection_pool.disconnect(inuse_connections=False)
+            raise redis.ConnectionError("Redis keeps sending the replies to other requests")
+
+        self._run_or_default(swap, default=None)
 
     def _remove(self, names: Sequence[str]) -> int:
         return self._run_or_default(lambda: self._client.unlink(*names), default=0, postponed=WriteSet(keys=set(names)))

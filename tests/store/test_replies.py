@@ -217,3 +217,18 @@ def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch)
     assert not connection.is_connected
     assert not client.connection_pool._in_use_connections
     invalidate_all()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("PING",), ("INCR", "counter"), ("PTTL", "x"), ("MGET", "x"), ("MGET", "cacheops:s:k:one"), ("ECHO", "x")],
+)
+def test_a_change_of_a_simple_value_reads_its_own_replies(client, command):
+    """Also where the connection that watches the key has a reply unread."""
+    for _ in range(5):
+        cache.set("one", 1, timeout=60)
+        leave_unread(client, command)
+        assert cache.incr("one") == 2
+        leave_unread(client, command)
+        assert cache.touch("one", 30)
+        assert cache.get("one") == 2
