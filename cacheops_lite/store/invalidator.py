@@ -7,6 +7,7 @@ then a background thread retries.
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +39,9 @@ DEPENDENCIES_UNKNOWN = -1
 FENCE_SECONDS = 30
 # What invalidate.lua takes instead of a fence's token and seconds.
 NO_FENCE = ("", "")
+# Cheaper than a random token for each call, and no value in Redis begins like it.
+_NONCE_PREFIX = keys.fresh_token()
+_nonces = itertools.count()
 logger = logging.getLogger("cacheops_lite")
 
 # By prefix, the invalidations that could not be delivered, and those of them that a thread is delivering now.
@@ -218,7 +222,8 @@ def _invalidate_changes(prefix: str, changes_by_table: dict[str, list[AnyChange]
 def _run(prefix: str, fence: Sequence[Any], arguments: Sequence[Any]) -> Any:
     """Run invalidate.lua and return its reply without the nonce, which proves that it is the reply to this call."""
     for _ in range(MAX_ATTEMPTS):
-        nonce = keys.fresh_token()
+        # Unique in this process, whose connections no other process reads from.
+        nonce = f"{_NONCE_PREFIX}{next(_nonces)}"
         reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, *arguments])
         if type(reply) is list and reply[:1] == [nonce.encode()]:
             return reply[1:]
