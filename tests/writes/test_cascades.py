@@ -1,4 +1,4 @@
-"""What a delete makes of the rows that refer to those that go."""
+"""Deletes invalidate the rows that refer to the deleted rows."""
 
 from contextlib import suppress
 
@@ -28,12 +28,14 @@ from tests.rich.models import (
 from tests.shop.models import Ticket
 from tests.support.checks import check_each_changes_some
 
-# Rows that are put back get the keys that they had.
+# The tests restore rows with their original keys.
 pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 
 def deletes_of(name, model, pk):
-    """By an instance, one that was not fetched, a queryset; and within a transaction."""
+    """Return four ways to delete a row: an instance, an unfetched instance, a queryset, and an instance in a
+    transaction.
+    """
 
     def in_transaction():
         with transaction.atomic():
@@ -48,7 +50,7 @@ def deletes_of(name, model, pk):
 
 
 def protected():
-    """Of two that go together one is protected; what was written before stays."""
+    """Delete two owners, one of which is protected; a write before the delete stays."""
     with suppress(ProtectedError):
         Owner.objects.all().delete()
     Owner.objects.filter(pk=3).update(name="left")
@@ -64,7 +66,7 @@ def by_values(model, name, *values):
 
 POOL = [
     all_of(Item, "owner", "place", "fallback", "keeper", "nick"),
-    # By what CASCADE, SET_NULL, SET_DEFAULT and SET have a say in.
+    # By columns that CASCADE, SET_NULL, SET_DEFAULT and SET change.
     by_values(Item, "owner", 1, 2, None),
     by_values(Item, "place", 1, 3, None),
     by_values(Item, "fallback", 1, 2, None),
@@ -90,10 +92,10 @@ POOL = [
     lambda: sorted(Place.objects.filter(fallen__isnull=True).values_list("pk", flat=True)),
 ]
 DELETES = {
-    # Its badge, items and what belongs to them, links; items that it keeps get another keeper.
+    # Deletes its badge, its items with their dependents, and its links; items that it keeps get another keeper.
     **deletes_of("an owner", Owner, 1),
     **deletes_of("a keeper", Owner, 2),
-    # Items that are there are nowhere then, those that fall back to it do so to the default.
+    # The place of its items becomes NULL; the fallback of items that fall back to it becomes the default.
     **deletes_of("a place", Place, 2),
     **deletes_of("a venue by its parent", Place, 3),
     **deletes_of("a venue", Venue, 3),
@@ -103,17 +105,19 @@ DELETES = {
     "what is protected": protected,
     "several kinds": lambda: (Item.objects.all().delete(), Place.objects.filter(pk=5).delete()),
 }
-# Of these Django needs more than the key.
+# To delete these, Django needs more columns than the key.
 for name in ("a keeper", "a venue", "a hall"):
     del DELETES[f"{name}, without a fetch"]
 
 
-def test_what_a_delete_takes_along_or_changes_is_seen():
-    """CASCADE, SET_NULL, SET_DEFAULT, SET(...), PROTECT; parents, children, links and generic relations."""
+def test_a_delete_invalidates_the_rows_that_it_cascades_to_or_changes():
+    """This applies to CASCADE, SET_NULL, SET_DEFAULT, SET() and PROTECT, and to parents, children, links and generic
+    relations.
+    """
     check_each_changes_some(POOL, DELETES)
 
 
-# Corks 1 and 2 are of bottles 1 and 3, bottles 1 and 2 are of crate 1.
+# Corks 1 and 2 belong to bottles 1 and 3; bottles 1 and 2 belong to crate 1.
 OF_CRATES = {
     **deletes_of("a crate", Crate, 1),
     **deletes_of("a bottle", Bottle, 1),
@@ -123,8 +127,10 @@ OF_CRATES = {
 }
 
 
-def test_what_the_database_may_take_along_by_itself_is_seen():
-    """DB_CASCADE and DB_SET_NULL where Django has them, from 6.1 on; else by Django's own."""
+def test_cascades_in_the_database_invalidate():
+    """DB_CASCADE and DB_SET_NULL are used where Django has them, from 6.1 on; otherwise the models use Django's own
+    cascades.
+    """
     if not hasattr(models, "DB_CASCADE"):
         OF_CRATES.pop("a raw delete", None)
     pool = [
@@ -139,8 +145,8 @@ def test_what_the_database_may_take_along_by_itself_is_seen():
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_rows_that_nothing_refers_to_go_in_one_statement_and_precisely(queries, is_hit, in_transaction):
-    """The statement that Django sends without the cache."""
+def test_a_fast_delete_is_one_statement_and_invalidates_only_its_rows(queries, is_hit, in_transaction):
+    """The package sends the same DELETE as Django without the cache."""
     for subject in ("a", "b"):
         Ticket.objects.bulk_create(Ticket(subject=subject) for _ in range(5))
     count = {subject: lambda subject=subject: Ticket.objects.filter(subject=subject).count() for subject in "ab"}

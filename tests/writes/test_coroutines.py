@@ -1,4 +1,4 @@
-"""Coroutines in one thread: what one of them has switched off or written is not another one's."""
+"""Coroutines of one thread do not share no_invalidation() or the effects of their writes."""
 
 import asyncio
 
@@ -30,8 +30,8 @@ async def rename(old, new):
     await Label.objects.filter(text=old).aupdate(text=new)
 
 
-def closing(function):
-    """In a thread of its own, whose connections are closed."""
+def in_own_thread(function):
+    """Run the function in its own thread and close the connections of that thread."""
 
     def run():
         try:
@@ -42,8 +42,8 @@ def closing(function):
     return sync_to_async(run, thread_sensitive=False)()
 
 
-def test_a_coroutine_that_invalidates_nothing_leaves_others_to_do_so():
-    """While it is within ``no_invalidation`` another one writes, and what it wrote falls."""
+def test_no_invalidation_in_one_coroutine_does_not_affect_another():
+    """While one coroutine is inside ``no_invalidation``, a write of another coroutine invalidates."""
 
     async def silent(within, done):
         with no_invalidation:
@@ -70,8 +70,8 @@ def test_a_coroutine_that_invalidates_nothing_leaves_others_to_do_so():
     assert seen == [["new"], ["new"], ["loud", "new", "silent"]]
 
 
-def test_tasks_made_within_no_invalidation_take_it_along():
-    """As they do all that belongs to a context; and leave it with its end to nobody."""
+def test_tasks_created_inside_no_invalidation_inherit_it():
+    """A task copies the context in which it is created; tasks created later are not affected."""
 
     async def both():
         await atexts()
@@ -84,8 +84,8 @@ def test_tasks_made_within_no_invalidation_take_it_along():
     assert run_async(both()) == (["old"], ["newer"])
 
 
-def test_what_a_coroutine_reads_through_a_connection_that_wrote_is_not_kept():
-    """Django has one connection for all of a thread: so it sees what another one has not committed."""
+def test_a_coroutine_does_not_cache_reads_on_a_connection_with_uncommitted_writes():
+    """Django has one connection per thread, so a coroutine sees the uncommitted writes of another coroutine."""
 
     async def writer(written, read):
         block = transaction.atomic()
@@ -114,8 +114,8 @@ def test_what_a_coroutine_reads_through_a_connection_that_wrote_is_not_kept():
     assert seen == [["new"], 1]
 
 
-def test_another_thread_s_transaction_makes_nobody_else_s_reads_dirty():
-    """They are hits until it commits, and see what it wrote right after."""
+def test_a_transaction_in_another_thread_does_not_cause_bypasses():
+    """Reads are hits until the transaction commits, and return the new rows right after."""
 
     def write(loop, written, go_on):
         with transaction.atomic():
@@ -127,7 +127,7 @@ def test_another_thread_s_transaction_makes_nobody_else_s_reads_dirty():
         await atexts()
         written, go_on = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        writer = asyncio.ensure_future(closing(lambda: write(loop, written, go_on)))
+        writer = asyncio.ensure_future(in_own_thread(lambda: write(loop, written, go_on)))
         await written.wait()
         with counted_reads() as counted:
             before = await atexts()

@@ -1,4 +1,4 @@
-"""Writes drop the results that they can affect, and leave the others in place."""
+"""Writes invalidate the results that they can affect, and no others."""
 
 from contextlib import nullcontext
 
@@ -35,7 +35,7 @@ def pk_of(name):
 
 
 def listed(name):
-    """A read of the products of one category, by its key."""
+    """Return a read of the products of one category, filtered by its key."""
     pk = pk_of(name)
     return lambda: [(p.sku, p.name, p.views) for p in Product.objects.filter(category=pk).order_by("sku")]
 
@@ -45,7 +45,7 @@ def product(sku):
 
 
 def scripts_run(monkeypatch):
-    """The names of the Lua scripts that are run from now on."""
+    """Return a list that collects the names of the Lua scripts that run from now on."""
     names = []
 
     def noting(run):
@@ -61,8 +61,8 @@ def scripts_run(monkeypatch):
     return names
 
 
-def test_a_save_drops_what_it_affects_and_nothing_else(is_hit):
-    """The list of its category falls, another one's stays."""
+def test_a_save_invalidates_only_results_that_it_affects(is_hit):
+    """The list of its category is invalidated; the list of another category is still a hit."""
     pens, inks = listed("pens"), listed("inks")
     pens(), inks()
     pen = product("pens")
@@ -73,8 +73,10 @@ def test_a_save_drops_what_it_affects_and_nothing_else(is_hit):
     assert pens() == [("pens", "fountain pen", 0)]
 
 
-def test_a_save_costs_a_script_call_before_its_commit_and_one_after_it(monkeypatch):
-    """In autocommit as in a transaction, of one object or of many; once it is known which shapes there are."""
+def test_a_save_runs_one_script_before_its_commit_and_one_after_it(monkeypatch):
+    """This holds in autocommit and in a transaction, for one object and for many, once the dependency shapes are
+    known.
+    """
     listed("pens")()
     pen = product("pens")
     pen.save(update_fields=["name"])
@@ -92,8 +94,7 @@ def test_a_save_costs_a_script_call_before_its_commit_and_one_after_it(monkeypat
     assert names == ["invalidate", "release_fences"] * 2
 
 
-def test_a_move_drops_both_lists(is_hit):
-    """Where it was and where it is now."""
+def test_a_move_invalidates_the_old_and_the_new_list(is_hit):
     pens, inks = listed("pens"), listed("inks")
     pens(), inks()
     pen = product("pens")
@@ -103,8 +104,8 @@ def test_a_move_drops_both_lists(is_hit):
     assert len(inks()) == 2
 
 
-def test_a_change_of_a_column_that_is_not_read_drops_nothing(is_hit):
-    """Counts, existence and values of other columns stay."""
+def test_a_change_of_a_column_that_is_not_read_invalidates_nothing(is_hit):
+    """Results of count(), exists() and values of other columns are still hits."""
     reads = [
         lambda: Product.objects.filter(name="pens").count(),
         lambda: Product.objects.filter(name="pens").exists(),
@@ -121,8 +122,8 @@ def test_a_change_of_a_column_that_is_not_read_drops_nothing(is_hit):
     assert not any(map(is_hit, reads))
 
 
-def test_saving_what_was_there_drops_nothing(is_hit):
-    """Old and new images are equal."""
+def test_a_save_without_a_change_invalidates_nothing(is_hit):
+    """Before image and after image are equal."""
     read = lambda: Product.objects.get(sku="pens").name
     read()
     product("pens").save()
@@ -132,8 +133,8 @@ def test_saving_what_was_there_drops_nothing(is_hit):
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_every_form_of_save_is_seen(in_transaction):
-    """Expressions, chosen fields, deferred ones, objects that were not fetched, raw ones."""
+def test_every_form_of_save_invalidates(in_transaction):
+    """The forms are update_fields, expressions, deferred fields, unfetched instances and raw saves."""
     pens, inks = listed("pens"), listed("inks")
     pk, inks_pk = product("pens").pk, pk_of("inks")
 
@@ -178,8 +179,8 @@ def test_every_form_of_save_is_seen(in_transaction):
         assert len(inks()) == Product.objects.nocache().filter(category=inks_pk).count(), step.__name__
 
 
-def test_another_key_makes_another_row():
-    """Saving a copy under a new key leaves the old row, and adds one."""
+def test_a_save_under_a_new_key_adds_a_row():
+    """The row with the old key stays."""
     pens = listed("pens")
     pens()
     pen = product("pens")
@@ -191,8 +192,8 @@ def test_another_key_makes_another_row():
     assert [row[0] for row in pens()] == ["copy", "other", "pens"]
 
 
-def test_deletes_are_seen():
-    """Of instances, of querysets, and of what they cascade to."""
+def test_deletes_invalidate():
+    """This applies to instances, querysets and the rows that they cascade to."""
     pens, count = listed("pens"), lambda: Product.objects.count()
     assert (len(pens()), count()) == (1, 2)
     product("pens").delete()
@@ -201,16 +202,16 @@ def test_deletes_are_seen():
     assert count() == 0
 
 
-def test_deleting_what_is_gone_already_is_no_error():
-    """Another process was faster."""
+def test_deleting_a_row_that_is_already_deleted_raises_nothing():
+    """This happens if another process deletes the row first."""
     one, other = product("pens"), product("pens")
     one.delete()
     other.delete()
     assert Product.objects.filter(sku="pens").count() == 0
 
 
-def test_a_delete_sets_foreign_keys_and_removes_links():
-    """Without signals of Django's: SET_NULL, and rows of automatic many-to-many tables."""
+def test_a_delete_invalidates_foreign_keys_set_to_null_and_links():
+    """Django sends no signals for SET_NULL and for rows of automatic many-to-many tables."""
     customer = Customer.objects.create(name="c", city="Oslo")
     Ticket.objects.create(subject="s", customer=customer)
     label = Label.objects.create(text="new")
@@ -227,8 +228,8 @@ def test_a_delete_sets_foreign_keys_and_removes_links():
     assert (tickets(), labels(), links()) == ([None], [], [])
 
 
-def test_many_to_many_changes_are_seen_from_both_sides(is_hit):
-    """add, remove, set and clear."""
+def test_many_to_many_changes_invalidate_both_sides(is_hit):
+    """This applies to add, remove, set and clear."""
     pen, ink = product("pens"), product("inks")
     new, old = Label.objects.create(text="new"), Label.objects.create(text="old")
 
@@ -258,8 +259,8 @@ def test_many_to_many_changes_are_seen_from_both_sides(is_hit):
 
 
 @pytest.mark.parametrize("verb", ["add", "remove", "set"])
-def test_a_changed_link_leaves_other_objects_links_in_place(is_hit, verb):
-    """Many-to-many rows are images like others."""
+def test_a_changed_link_keeps_results_of_other_objects(is_hit, verb):
+    """Rows of many-to-many tables have images like other rows."""
     pen, ink, label = product("pens"), product("inks"), Label.objects.create(text="new")
     through = Product.labels.through.objects
     if verb != "add":
@@ -272,8 +273,8 @@ def test_a_changed_link_leaves_other_objects_links_in_place(is_hit, verb):
     assert is_hit(reads[1])
 
 
-def test_a_delete_leaves_results_of_other_rows_in_place(is_hit):
-    """Its own row and its links have images."""
+def test_a_delete_keeps_results_of_other_rows(is_hit):
+    """The row and its links have before images."""
     pen, ink, label = product("pens"), product("inks"), Label.objects.create(text="new")
     for each in (pen, ink):
         each.labels.add(label)
@@ -288,8 +289,8 @@ def test_a_delete_leaves_results_of_other_rows_in_place(is_hit):
     assert [read() for read in reads] == [0, 1, 0, 1]
 
 
-def test_both_ends_of_a_symmetrical_relation_change():
-    """The mirrored row comes without a signal."""
+def test_a_symmetrical_relation_invalidates_both_ends():
+    """Django writes the mirrored row without a signal."""
     pen, ink = product("pens"), product("inks")
     for step in (pen.related.add, pen.related.remove, pen.related.add):
         [list(p.related.all()) for p in (pen, ink)]
@@ -298,8 +299,8 @@ def test_both_ends_of_a_symmetrical_relation_change():
         assert [[p.sku for p in x.related.all()] for x in (pen, ink)] == expected
 
 
-def test_links_with_a_model_of_their_own_are_seen():
-    """Added through the manager, or as rows."""
+def test_links_with_a_through_model_invalidate():
+    """They are written through the manager or as rows."""
     club, person = Club.objects.create(name="chess"), Person.objects.create(name="p")
     read = lambda: [(m.person_id, m.level) for m in Membership.objects.filter(club=club)]
     members = lambda: [p.name for p in club.members.all()]
@@ -314,8 +315,8 @@ def test_links_with_a_model_of_their_own_are_seen():
     assert (read(), members()) == ([], [])
 
 
-def test_parents_and_children_change_together():
-    """Saved or read from either end."""
+def test_parents_and_children_invalidate_each_other():
+    """Either end is saved, and either end is read."""
     customer = Customer.objects.create(name="a", city="Oslo")
     people = lambda: [p.name for p in Person.objects.filter(pk=customer.pk)]
     customers = lambda: [(c.name, c.city) for c in Customer.objects.filter(city="Oslo")]
@@ -334,8 +335,8 @@ def test_parents_and_children_change_together():
     assert people() == []
 
 
-def test_joined_tables_drop_what_reads_them():
-    """select_related and conditions on relations."""
+def test_a_write_of_a_joined_table_invalidates():
+    """The table is joined by select_related() or by a condition on a relation."""
     joined = lambda: [p.category.name for p in Product.objects.select_related("category").order_by("pk")]
     by_name = of("pens")
     assert (joined(), len(by_name())) == (["pens", "inks"], 1)
@@ -347,7 +348,7 @@ def test_joined_tables_drop_what_reads_them():
 
 
 def test_signals_sent_by_hand_invalidate():
-    """As some libraries do after raw writes."""
+    """Some libraries send them after raw writes."""
     read = lambda: Product.objects.get(sku="pens").name
     read()
     with connection.cursor() as cursor:
@@ -357,7 +358,7 @@ def test_signals_sent_by_hand_invalidate():
 
 
 def test_a_receiver_that_reads_sees_the_new_state():
-    """Ours comes before all others, those connected earlier included."""
+    """The receiver of the package runs before all others, including those that were connected earlier."""
     seen = []
 
     def read(**kwargs):
@@ -374,8 +375,7 @@ def test_a_receiver_that_reads_sees_the_new_state():
     assert seen == ["new"]
 
 
-def test_invalidated_update_drops_by_old_and_new_state(is_hit):
-    """What matched before, what matches now, and nothing else."""
+def test_invalidated_update_invalidates_only_by_before_and_after_images(is_hit):
     pens, inks, none = listed("pens"), listed("inks"), lambda: list(Product.objects.filter(category=None))
     pens(), inks(), none()
     assert Product.objects.filter(sku="pens").invalidated_update(name=F("sku"), views=3) == 1
@@ -386,8 +386,8 @@ def test_invalidated_update_drops_by_old_and_new_state(is_hit):
     assert (pens(), inks(), len(none())) == ([], [], 2)
 
 
-def test_invalidated_update_takes_rows_with_composite_keys(is_hit):
-    """Rows are told by all parts of their key; changing a part of it drops the table."""
+def test_invalidated_update_works_with_composite_keys(is_hit):
+    """Rows are identified by all parts of the key; a change of one part invalidates the whole table."""
     for column in (1, 2):
         Cell.objects.create(row=1, column=column, text="a")
     one, other = (lambda column=column: Cell.objects.filter(row=1, column=column).first() for column in (1, 2))
@@ -399,17 +399,17 @@ def test_invalidated_update_takes_rows_with_composite_keys(is_hit):
     assert one() is None
 
 
-def test_invalidated_update_of_very_many_rows_drops_the_table(monkeypatch):
-    """Instead of reading them all twice."""
-    monkeypatch.setattr("cacheops_lite.writes.queryset_writes.MAX_CHANGES_PER_TABLE", 1)
+def test_invalidated_update_of_more_rows_than_the_limit_invalidates_the_table(monkeypatch):
+    """The rows are not read twice."""
+    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 1)
     count = lambda: Product.objects.filter(views=5).count()
     assert count() == 0
     assert Product.objects.invalidated_update(views=5) == 2
     assert count() == 2
 
 
-def test_invalidated_update_of_keys_drops_the_table():
-    """The rows can't be found again by their old ones."""
+def test_invalidated_update_of_primary_keys_invalidates_the_table():
+    """The old keys do not find the rows again."""
     read = lambda: sorted(Label.objects.values_list("pk", flat=True))
     label = Label.objects.create(text="x")
     read()
@@ -417,8 +417,8 @@ def test_invalidated_update_of_keys_drops_the_table():
     assert read() == [label.pk + 100]
 
 
-def test_nothing_is_followed_while_the_cache_is_disabled(settings, monkeypatch):
-    """No script, no look."""
+def test_a_disabled_cache_runs_no_script(settings, monkeypatch):
+    """No row is read before a write either."""
     settings.CACHEOPS_ENABLED = False
     names = scripts_run(monkeypatch)
     product("pens").save()
@@ -427,8 +427,8 @@ def test_nothing_is_followed_while_the_cache_is_disabled(settings, monkeypatch):
 
 
 @pytest.mark.parametrize(("field", "value"), [("visible", "maybe"), ("day", "no date"), ("price", "x"), ("views", "x")])
-def test_what_an_instance_holds_and_does_not_write_may_be_nonsense(field, value):
-    """A delete, or a save of other fields, goes as well as without the cache, and is seen."""
+def test_an_invalid_value_that_is_not_written_raises_nothing(field, value):
+    """A delete, or a save of other fields, works as without the cache, and invalidates."""
     names = lambda: list(Product.objects.filter(sku="pens").values_list("name", flat=True))
     assert names() == ["pens"]
     pens = product("pens")
@@ -440,8 +440,8 @@ def test_what_an_instance_holds_and_does_not_write_may_be_nonsense(field, value)
     assert names() == []
 
 
-def test_models_without_a_profile_are_not_followed(settings):
-    """Their signals have no receivers of ours; a change of settings counts at once."""
+def test_models_without_a_profile_have_no_receivers(settings):
+    """The package connects no receivers to their signals; a change of the settings applies at once."""
     settings.CACHEOPS = {"shop.product": {"ops": "all", "timeout": 60}}
     assert post_save.has_listeners(Product)
     assert not post_save.has_listeners(Warranty)
@@ -450,12 +450,12 @@ def test_models_without_a_profile_are_not_followed(settings):
     assert not post_save.has_listeners(Product)
 
 
-def test_receivers_of_cache_invalidated_hear_of_each_image():
-    """With the model and the values; one that raises breaks nothing."""
-    heard = []
+def test_cache_invalidated_is_sent_for_each_image():
+    """Receivers get the model and the values; a receiver that raises does not break the write."""
+    received = []
 
     def note(sender, obj_dict, **kwargs):
-        heard.append((sender, obj_dict and obj_dict["name"]))
+        received.append((sender, obj_dict and obj_dict["name"]))
 
     def broken(**kwargs):
         raise RuntimeError
@@ -468,15 +468,15 @@ def test_receivers_of_cache_invalidated_hear_of_each_image():
         pen.name = "new"
         with transaction.atomic():
             pen.save()
-            assert heard == []
-        assert heard == [(Product, "pens"), (Product, "new")]
+            assert received == []
+        assert received == [(Product, "pens"), (Product, "new")]
     finally:
         for receiver in (note, broken):
             cache_invalidated.disconnect(receiver)
 
 
-def test_async_writes_are_seen():
-    """asave, acreate, adelete, and async many-to-many changes."""
+def test_async_writes_invalidate():
+    """This applies to asave, acreate, adelete and async many-to-many changes."""
 
     async def history():
         pen = await Product.objects.aget(sku="pens")
@@ -505,8 +505,8 @@ def test_async_writes_are_seen():
     ],
 )
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_values_that_python_holds_equal_are_told_apart(field, before, after, in_transaction):
-    """What is stored differs, so what was cached falls."""
+def test_a_change_between_values_that_python_considers_equal_invalidates(field, before, after, in_transaction):
+    """The stored values differ, so the cached result is invalidated."""
     pen = product("pens")
     setattr(pen, field, before)
     pen.save()
@@ -521,8 +521,8 @@ def test_values_that_python_holds_equal_are_told_apart(field, before, after, in_
     assert read() == repr(product("pens").__dict__[field])
 
 
-def test_the_absence_of_a_related_row_is_an_answer_that_a_new_row_changes():
-    """Conditions on the null row of an outer join."""
+def test_a_new_related_row_invalidates_results_about_its_absence():
+    """The conditions match the null row of an outer join."""
     reads = [
         lambda: sorted(Product.objects.filter(warranty__isnull=True).values_list("sku", flat=True)),
         lambda: sorted(Product.objects.filter(labels__isnull=True).values_list("sku", flat=True)),
@@ -537,8 +537,7 @@ def test_the_absence_of_a_related_row_is_an_answer_that_a_new_row_changes():
     assert reads[0]() == ["inks", "pens"]
 
 
-def test_conditions_of_inner_queries_are_precise(is_hit):
-    """A row that meets none of them drops nothing."""
+def test_a_subquery_is_invalidated_only_by_rows_that_meet_its_conditions(is_hit):
     warranty = Warranty.objects.create(product=product("pens"), months=1)
     read = lambda: Product.objects.filter(
         Exists(Warranty.objects.filter(product=OuterRef("pk"), months=5)), views=0
@@ -556,8 +555,8 @@ def test_conditions_of_inner_queries_are_precise(is_hit):
     assert read() == 0
 
 
-def test_a_table_that_an_expression_reads_behind_our_back_is_found_in_the_sql():
-    """By its name after FROM or JOIN."""
+def test_a_table_named_only_in_a_template_is_found_in_the_sql():
+    """It is recognised by its name after FROM or JOIN."""
     hidden = Func(template='(SELECT COUNT(*) FROM "shop_label")', output_field=IntegerField())
     if connection.vendor == "mysql":
         hidden.extra["template"] = "(SELECT COUNT(*) FROM `shop_label`)"
@@ -568,8 +567,10 @@ def test_a_table_that_an_expression_reads_behind_our_back_is_found_in_the_sql():
 
 
 @pytest.mark.parametrize("block", [nullcontext, transaction.atomic])
-def test_what_only_the_database_knows_is_read_back(block, is_hit):
-    """Expressions, generated columns, its defaults: other results stay, and none is stale."""
+def test_values_computed_by_the_database_are_read_back(block, is_hit):
+    """This applies to expressions, generated columns and database defaults; other results stay, and no result is
+    stale.
+    """
     values = {number: lambda number=number: Sample.objects.filter(whole=number).count() for number in range(4)}
     doubles = {number: lambda number=number: Sample.objects.filter(double=number).count() for number in (2, 4, 6)}
     fresh = lambda: Sample.objects.filter(fresh=6).count()
@@ -594,7 +595,7 @@ def test_what_only_the_database_knows_is_read_back(block, is_hit):
 
 @pytest.fixture
 def sql(queries):
-    """What a function sends to the database."""
+    """Return a function that returns the SQL that a write sends."""
 
     def of(write):
         with queries() as found:
@@ -606,8 +607,10 @@ def sql(queries):
 
 @pytest.mark.parametrize("mode", [None, "DEFERRED", "IMMEDIATE", "EXCLUSIVE"])
 @pytest.mark.parametrize("way", ["save", "update", "invalidated_update", "delete"])
-def test_on_sqlite_a_block_of_ours_begins_with_the_write_lock(sql, mode, way):
-    """So that its look does not pin a snapshot, and needs no statement more; what is configured stays."""
+def test_on_sqlite_a_transaction_of_the_package_begins_with_the_write_lock(sql, mode, way):
+    """Its before-image read then pins no snapshot and needs no extra statement; the configured transaction mode
+    stays.
+    """
     if connection.vendor != "sqlite":
         pytest.skip("others lock rows")
     list(Label.objects.filter(text="read"))
@@ -628,8 +631,8 @@ def test_on_sqlite_a_block_of_ours_begins_with_the_write_lock(sql, mode, way):
 
 
 @pytest.mark.parametrize(("mode", "locks"), [(None, 1), ("DEFERRED", 1), ("IMMEDIATE", 0), ("EXCLUSIVE", 0)])
-def test_on_sqlite_a_look_in_a_block_of_others_takes_the_write_lock_once(sql, mode, locks):
-    """Unless the block began with it."""
+def test_on_sqlite_a_before_image_read_in_an_atomic_block_takes_the_write_lock_once(sql, mode, locks):
+    """It takes no lock if the block began with the write lock."""
     if connection.vendor != "sqlite":
         pytest.skip("others lock rows")
     labels = [Label.objects.create(text=f"old {number}") for number in range(3)]
@@ -656,7 +659,7 @@ def skus():
 
 @pytest.fixture
 def pen():
-    """Saved so often by this process that it knows which shapes there are."""
+    """Return a function that saves a product twice, so that this process knows the dependency shapes."""
     pen = product("pens")
 
     def saved(**values):
@@ -669,8 +672,8 @@ def pen():
     return saved
 
 
-def test_a_save_of_what_nobody_reads_does_not_look(sql, pen, is_hit):
-    """As of counters."""
+def test_a_save_of_a_column_that_no_query_reads_sends_no_select(sql, pen, is_hit):
+    """Counters are an example."""
     counted()
     saved = pen(views=1)
     saved.views = 2
@@ -686,14 +689,14 @@ def test_a_save_of_what_nobody_reads_does_not_look(sql, pen, is_hit):
     assert counted() == 0
 
 
-def test_a_look_reads_what_schemes_ask_for_and_no_more(sql, pen):
-    """Columns of conditions, and those of the written ones that some result has."""
+def test_a_before_image_read_selects_only_columns_of_dependency_shapes(sql, pen):
+    """It selects the columns of conditions, and those written columns that some result contains."""
     counted(), skus()
     saved = pen(views=1)
-    # On PostgreSQL it is a part of the UPDATE.
-    (look,) = [each for each in sql(lambda: saved.save(update_fields=["views"])) if "SELECT" in each]
+    # On PostgreSQL the before-image read is part of the UPDATE.
+    (select,) = [each for each in sql(lambda: saved.save(update_fields=["views"])) if "SELECT" in each]
     for column, is_read in {"id": True, "name": True, "views": True, "sku": False, "category_id": False}.items():
-        assert (f"shop_product{quoted('.')}{column}" in look) == is_read
+        assert (f"shop_product{quoted('.')}{column}" in select) == is_read
 
 
 def quoted(text):
@@ -702,8 +705,8 @@ def quoted(text):
 
 
 @pytest.mark.parametrize("write", ["views", "name"])
-def test_schemes_that_another_process_brought_find_a_write_that_did_not_look_for_them(monkeypatch, pen, is_hit, write):
-    """Of which this one knows nothing: the table falls, once."""
+def test_a_shape_that_this_process_does_not_know_invalidates_the_table_once(monkeypatch, pen, is_hit, write):
+    """Another process registered the dependency shape, so the before-image read did not select its columns."""
     counted()
     saved = pen(views=1)
     monkeypatch.setattr(dependency_index, "forget_if_lacking", lambda *args: None)
@@ -718,8 +721,8 @@ def test_schemes_that_another_process_brought_find_a_write_that_did_not_look_for
     assert is_hit(counted)
 
 
-def test_a_child_is_saved_over_a_parent_s_row_that_nobody_asked_for():
-    """It was there before, and is not looked at."""
+def test_a_child_saved_onto_an_existing_parent_row_invalidates():
+    """No query reads that parent row, so it is not read before the write."""
     person = Person.objects.create(name="Ada")
 
     def customers():
@@ -737,8 +740,8 @@ def test_a_child_is_saved_over_a_parent_s_row_that_nobody_asked_for():
     assert customers() == (0, 1)
 
 
-def test_a_save_of_what_nobody_reads_that_inserts_is_seen(pen):
-    """Its row was deleted by somebody else meanwhile, or never there."""
+def test_a_save_that_inserts_a_deleted_row_again_invalidates(pen):
+    """No query reads the changed column, and the row was deleted in the meantime."""
     counted()
     saved = pen(views=1)
     Product.objects.filter(pk=saved.pk).delete()
@@ -748,23 +751,23 @@ def test_a_save_of_what_nobody_reads_that_inserts_is_seen(pen):
 
 
 @pytest.fixture
-def heard():
-    """What receivers of cache_invalidated hear."""
-    heard = []
+def received():
+    """Collect the calls of receivers of cache_invalidated."""
+    received = []
 
     def note(sender, obj_dict, **kwargs):
-        heard.append((sender, obj_dict))
+        received.append((sender, obj_dict))
 
     cache_invalidated.connect(note)
-    yield heard
+    yield received
     cache_invalidated.disconnect(note)
 
 
-def test_receivers_hear_of_all_of_a_row_whoever_reads_what(pen, heard):
-    """Though no shape asks for it."""
+def test_receivers_of_cache_invalidated_get_all_columns(pen, received):
+    """They also get columns that no dependency shape contains."""
     counted()
     saved = pen(views=1)
-    heard.clear()
+    received.clear()
     saved.views = 7
     saved.save(update_fields=["views"])
-    assert [(old["views"], old["sku"]) for _, old in heard] == [(1, "pens"), (7, "pens")]
+    assert [(old["views"], old["sku"]) for _, old in received] == [(1, "pens"), (7, "pens")]

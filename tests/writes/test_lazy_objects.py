@@ -1,4 +1,4 @@
-"""``request.user`` and the like: instances that are not there before they are asked for."""
+"""Lazy objects such as ``request.user`` invalidate like the instances that they wrap."""
 
 import pytest
 from django.db import connection
@@ -11,39 +11,38 @@ from tests.shop.models import Label, Product
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
-def changed_past_all_that_is_watched(label):
+def change_behind_the_cache(label):
     with connection.cursor() as cursor:
         cursor.cursor.execute("UPDATE shop_label SET text = 'new'")
     label.text = "new"
 
 
-def sent_by_hand(label, **options):
+def send_save_signals(label, **options):
     pre_save.send(Label, instance=label, raw=False, using="default", update_fields=None)
     post_save.send(Label, instance=label, created=False, raw=False, using="default", update_fields=None)
 
 
 WAYS = {
     "by hand": invalidate_obj,
-    "signals": sent_by_hand,
+    "signals": send_save_signals,
     "a signal of deletes": lambda label: post_delete.send(Label, instance=label, using="default", origin=label),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_said_of_one_counts(way):
-    """As of the instance itself."""
+def test_a_lazy_object_invalidates_like_its_instance(way):
     Label.objects.create(text="old")
     read = lambda: [each.text for each in Label.objects.all()]
     assert read() == ["old"]
     label = SimpleLazyObject(lambda: Label.objects.nocache().get())
-    changed_past_all_that_is_watched(label)
+    change_behind_the_cache(label)
     assert read() == ["old"]
     WAYS[way](label)
     assert read() == ["new"]
 
 
-def test_links_of_one_count():
-    """From both sides, also by signals that are sent by hand."""
+def test_links_of_lazy_objects_invalidate():
+    """This applies to both sides, and to m2m_changed signals that are sent by hand."""
     Product.objects.create(sku="a")
     Label.objects.create(text="new")
     product = SimpleLazyObject(lambda: Product.objects.nocache().get())
@@ -66,8 +65,8 @@ def test_links_of_one_count():
     assert read() == []
 
 
-def test_a_result_like_one_falls_with_it():
-    """As a sample, and as an argument."""
+def test_cached_as_accepts_lazy_objects():
+    """A lazy object can be a sample of ``cached_as`` and an argument of the function."""
     label = SimpleLazyObject(lambda: Label.objects.nocache().get())
     Label.objects.create(text="old")
     calls = []

@@ -1,4 +1,4 @@
-"""Invalidation by hand, by command, and turning it off."""
+"""invalidate_obj(), invalidate_model(), invalidate_all(), the invalidate command, and no_invalidation."""
 
 import asyncio
 import threading
@@ -34,8 +34,8 @@ def categories():
 
 
 @pytest.fixture
-def fallen(is_hit):
-    """Which of the reads fall by a step."""
+def invalidated(is_hit):
+    """Return the names of the reads that a step invalidates."""
 
     def check(step):
         reads = [one, other, categories]
@@ -47,35 +47,33 @@ def fallen(is_hit):
     return check
 
 
-def test_an_object_drops_what_its_row_can_influence(label, fallen, settings):
-    """And nothing else of its table."""
+def test_invalidate_obj_invalidates_only_results_that_the_row_can_affect(label, invalidated, settings):
     settings.CACHEOPS_SKIP_FIELDS = ["TextField"]
-    assert "other" not in fallen(lambda: invalidate_obj(label))
-    assert "one" in fallen(lambda: invalidate_obj(label))
+    assert "other" not in invalidated(lambda: invalidate_obj(label))
+    assert "one" in invalidated(lambda: invalidate_obj(label))
 
 
-def test_a_model_drops_its_table(fallen):
-    """And no other."""
-    assert fallen(lambda: invalidate_model(Label)) == ["one", "other"]
+def test_invalidate_model_invalidates_its_table_only(invalidated):
+    assert invalidated(lambda: invalidate_model(Label)) == ["one", "other"]
 
 
-def test_everything_drops_everything_of_ours(fallen, store):
-    """And nothing of anybody else's."""
+def test_invalidate_all_invalidates_all_tables_and_leaves_foreign_keys(invalidated, store):
+    """Redis keys of other applications stay."""
     store.set("mine", 1)
-    assert fallen(invalidate_all) == ["one", "other", "categories"]
+    assert invalidated(invalidate_all) == ["one", "other", "categories"]
     assert store.get("mine") == b"1"
 
 
-def test_a_child_model_drops_its_parents_too(is_hit):
-    """Its rows lie in both tables."""
+def test_invalidate_model_of_a_child_invalidates_its_parents(is_hit):
+    """The rows of a child model lie in both tables."""
     count = lambda: Person.objects.count()
     count()
     invalidate_model(Customer)
     assert not is_hit(count)
 
 
-def test_in_a_transaction_it_waits_for_the_commit(label, fallen, is_hit):
-    """A rollback takes it back."""
+def test_manual_invalidation_in_a_transaction_happens_at_the_commit(label, invalidated, is_hit):
+    """A rollback discards it."""
 
     def committed():
         with transaction.atomic():
@@ -87,12 +85,12 @@ def test_in_a_transaction_it_waits_for_the_commit(label, fallen, is_hit):
             invalidate_model(Label)
             transaction.set_rollback(True)
 
-    assert {"one", "categories"} <= set(fallen(committed))
-    assert fallen(rolled_back) == []
+    assert {"one", "categories"} <= set(invalidated(committed))
+    assert invalidated(rolled_back) == []
 
 
-def test_everything_is_dropped_at_once_and_again_at_the_commit(label):
-    """What others cached of the old state meanwhile falls as well."""
+def test_invalidate_all_in_a_transaction_invalidates_at_once_and_at_the_commit(label):
+    """The second time invalidates values of the old state that other processes cached before the commit."""
     assert Label.objects.count() == 2
     with transaction.atomic():
         with no_invalidation:
@@ -105,18 +103,18 @@ def test_everything_is_dropped_at_once_and_again_at_the_commit(label):
     ("function", "argument"),
     [(invalidate_obj, "label"), (invalidate_obj, Label), (invalidate_obj, Label()), (invalidate_model, 5)],
 )
-def test_what_can_not_be_invalidated_is_refused(function, argument):
-    """With a word on what can."""
+def test_an_invalid_argument_raises_type_error(function, argument):
+    """The message names what the function takes."""
     with pytest.raises(TypeError, match="takes a"):
         function(argument)
 
 
-def test_receivers_hear_of_invalidation_by_hand(label):
-    """With the model and the object's values, or None for all of them."""
-    heard = []
+def test_manual_invalidation_sends_cache_invalidated(label):
+    """Receivers get the model and the values of the object, or None for the whole model or for all models."""
+    received = []
 
     def note(sender, obj_dict, **kwargs):
-        heard.append((sender, obj_dict))
+        received.append((sender, obj_dict))
 
     cache_invalidated.connect(note)
     try:
@@ -125,11 +123,11 @@ def test_receivers_hear_of_invalidation_by_hand(label):
         invalidate_all()
     finally:
         cache_invalidated.disconnect(note)
-    assert heard == [(Label, {"id": label.pk, "text": "text"}), (Label, None), (None, None)]
+    assert received == [(Label, {"id": label.pk, "text": "text"}), (Label, None), (None, None)]
 
 
-def test_no_invalidation_turns_it_off_as_a_context_and_as_a_decorator(label, fallen):
-    """Also nested, until the outermost one ends."""
+def test_no_invalidation_works_as_a_context_manager_and_as_a_decorator(label, invalidated):
+    """If nested, it lasts until the outermost one ends."""
 
     def within():
         with no_invalidation:
@@ -144,13 +142,13 @@ def test_no_invalidation_turns_it_off_as_a_context_and_as_a_decorator(label, fal
     def decorated():
         Label.objects.create(text="third")
 
-    assert fallen(within) == []
-    assert fallen(decorated) == []
+    assert invalidated(within) == []
+    assert invalidated(decorated) == []
     assert is_active()
 
 
-def test_no_invalidation_belongs_to_its_task():
-    """Threads and coroutines don't share it."""
+def test_no_invalidation_applies_to_its_task_only():
+    """Threads and coroutines do not share it."""
     seen = {}
 
     async def off(started, done):
@@ -177,7 +175,7 @@ def test_no_invalidation_belongs_to_its_task():
 
 
 def test_no_invalidation_decorates_coroutine_functions():
-    """For the time that they run."""
+    """It is active while the coroutine runs."""
 
     @no_invalidation
     async def within():
@@ -198,20 +196,19 @@ def test_no_invalidation_decorates_coroutine_functions():
         (["shop.label", "shop.Category"], ["one", "other", "categories"]),
     ],
 )
-def test_the_command_invalidates_apps_models_and_everything(labels, expected, fallen):
-    """Several at a time, in any case of letters."""
-    assert fallen(lambda: call_command("invalidate", *labels)) == expected
+def test_the_command_invalidates_apps_models_or_everything(labels, expected, invalidated):
+    """It takes several labels and ignores their case."""
+    assert invalidated(lambda: call_command("invalidate", *labels)) == expected
 
 
-def test_the_command_invalidates_single_objects(label, fallen):
-    """By primary key."""
-    found = fallen(lambda: call_command("invalidate", f"shop.Label.{label.pk}"))
+def test_the_command_invalidates_one_object_by_primary_key(label, invalidated):
+    found = invalidated(lambda: call_command("invalidate", f"shop.Label.{label.pk}"))
     assert "one" in found
     assert "other" not in found
 
 
-def test_the_command_takes_keys_with_dots_in_them():
-    """Whatever stands behind the model's name is the key."""
+def test_the_command_accepts_a_primary_key_with_dots():
+    """All text after the model name is the key."""
     with pytest.raises(CommandError, match=r"primary key '1\.5'"):
         call_command("invalidate", "shop.Label.1.5")
 
@@ -227,24 +224,23 @@ def test_the_command_takes_keys_with_dots_in_them():
         ([], "required"),
     ],
 )
-def test_the_command_refuses_what_is_not_there(labels, said):
-    """And says what is."""
+def test_the_command_rejects_unknown_labels(labels, said):
+    """The message lists the apps or models that exist."""
     with pytest.raises(CommandError, match=said):
         call_command("invalidate", *labels)
 
 
-def test_a_mistake_in_one_name_leaves_nothing_half_done(fallen):
-    """Names are looked up before anything falls."""
+def test_an_unknown_label_invalidates_nothing(invalidated):
+    """All labels are resolved before anything is invalidated."""
 
     def mistaken():
         with pytest.raises(CommandError):
             call_command("invalidate", "shop.Label", "shop.Nonsense")
 
-    assert fallen(mistaken) == []
+    assert invalidated(mistaken) == []
 
 
-def test_products_are_dropped_by_all_their_columns():
-    """An object by hand counts for every condition on its row."""
+def test_invalidate_obj_counts_for_every_condition_on_its_row():
     product = Product.objects.create(sku="x", name="x", views=3)
     count = lambda: Product.objects.filter(views=3).count()
     count()

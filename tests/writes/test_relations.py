@@ -1,4 +1,4 @@
-"""Links between rows: relations of every kind, changed from either side and by the rows of the tables between."""
+"""Changes of relations of every kind invalidate, from either side and through the rows of the link tables."""
 
 import pytest
 from django.db.models import F
@@ -6,7 +6,7 @@ from django.db.models import F
 from tests.rich.models import Help, Item, Owner, Place, Remark, Step, Tag, Venue
 from tests.support.checks import check_each_changes_some, saved
 
-# Rows that are put back get the keys that they had.
+# The tests restore rows with their original keys.
 pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 TAGGED = Item.tags.through
@@ -38,12 +38,12 @@ def keys(queryset):
 
 
 def each_of(model, relation):
-    """What every row of a model is linked to, by its manager."""
+    """Read what each row of a model is linked to, through its manager."""
     return lambda: [keys(getattr(row, relation).all()) for row in model.objects.nocache().order_by("pk")]
 
 
 def where(model, relation):
-    """Rows by what they are linked to, and by that there is nothing."""
+    """Read rows filtered by the linked key, and rows without a link."""
     return lambda: [keys(model.objects.filter(**{relation: pk})) for pk in (1, 2, 3, None)]
 
 
@@ -88,7 +88,7 @@ TAGS = {
     "a delete of one end": lambda: tag(2).delete(),
     "a delete of the other": lambda: Item.objects.filter(pk=1).delete(),
 }
-# Item 1 and item 2 are helped by owner 2.
+# Owner 2 helps items 1 and 2.
 HELPS = {
     "add": lambda: item(3).helpers.add(1),
     "add with values": lambda: owner(3).helped.add(1, 2, through_defaults={"level": 7}),
@@ -102,7 +102,7 @@ HELPS = {
     "a row between that moves": lambda: saved(first(Help), {"owner_id": 1}),
     "a row between that goes": lambda: Help.objects.filter(item=1).delete(),
 }
-# Owner 1 has owner 2 for a friend, and follows 2 and 3.
+# Owner 1 is a friend of owner 2 and follows owners 2 and 3.
 OWNERS = {
     "add a friend": lambda: owner(3).friends.add(1),
     "remove a friend": lambda: owner(2).friends.remove(1),
@@ -120,7 +120,7 @@ OWNERS = {
     "a row between that moves": lambda: saved(first(FOLLOWS), {"to_owner_id": 1}),
     "a delete": lambda: owner(1).delete(),
 }
-# Items 1 and 2 are owner 1's, item 1 is at place 1 and item 2 at place 3.
+# Items 1 and 2 belong to owner 1; item 1 is at place 1, item 2 at place 3.
 FOREIGN_KEYS = {
     "add": lambda: owner(2).items.add(item(), item(3)),
     "add one by one": lambda: owner(2).items.add(item(), item(3), bulk=False),
@@ -225,7 +225,7 @@ RELATIONS = {
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_changes_of_links_are_seen_from_both_sides(relation):
-    """By managers, conditions, prefetches, and that there are none."""
+def test_changes_of_links_invalidate_reads_from_both_sides(relation):
+    """The reads go through managers, conditions and prefetches, and include rows without links."""
     writes, make = RELATIONS[relation]
     check_each_changes_some(make(), writes)

@@ -1,4 +1,4 @@
-"""Writes that replace rows: the rows that they delete, and what the database deletes along with those, are seen."""
+"""Writes that replace rows invalidate the rows that they delete, and the rows that the database deletes with them."""
 
 import pytest
 from django.db import connection, models, transaction
@@ -36,7 +36,7 @@ def many(statement, rows):
         cursor.executemany(statement, rows)
 
 
-# Each deletes the row of shelf 1, and so its boxes, whose notes lose them.
+# Each statement deletes the row of shelf 1, and so its boxes; the notes of those boxes get NULL.
 DELETING = {
     "REPLACE": ((SQLITE, MARIADB), "REPLACE INTO shop_shelf (id, name) VALUES (1, 'x')"),
     "REPLACE without INTO": ((MARIADB,), "REPLACE shop_shelf (id, name) VALUES (1, 'x')"),
@@ -109,7 +109,7 @@ def of_shelf():
     ).first()
 
 
-def check_is_seen(write):
+def check_invalidates(write):
     before = boxes(), notes(), of_shelf()
     assert before == (["box 1", "box 2"], [], (1, 1))
     write()
@@ -121,8 +121,8 @@ def check_is_seen(write):
 @has_database_cascades
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_what_the_database_deletes_along_is_seen(shelves, name, in_transaction):
-    """DB_CASCADE, and DB_SET_NULL of what goes along."""
+def test_database_cascades_of_raw_sql_invalidate(shelves, name, in_transaction):
+    """This applies to DB_CASCADE, and to DB_SET_NULL of the rows that are deleted by the cascade."""
 
     def write():
         with transaction.atomic():
@@ -130,7 +130,7 @@ def test_what_the_database_deletes_along_is_seen(shelves, name, in_transaction):
 
     if in_transaction and name == "executescript()":
         pytest.skip("it commits")
-    check_is_seen(write if in_transaction else CASES[name])
+    check_invalidates(write if in_transaction else CASES[name])
 
 
 @has_database_cascades
@@ -143,35 +143,35 @@ def test_what_the_database_deletes_along_is_seen(shelves, name, in_transaction):
         "the ORM",
     ],
 )
-def test_what_the_database_deletes_along_is_seen_through_a_view(shelves, statement):
-    """The shelf is deleted through a view of shelves."""
+def test_database_cascades_of_a_delete_through_a_view_invalidate(shelves, statement):
+    """The shelf is deleted through a view of the table of shelves."""
     run("CREATE VIEW shop_tag AS SELECT id, name AS text FROM shop_shelf")
     try:
         if statement == "the ORM":
-            check_is_seen(lambda: shop.Tag.objects.get(pk=1).delete())
+            check_invalidates(lambda: shop.Tag.objects.get(pk=1).delete())
         else:
-            check_is_seen(lambda: run(statement))
+            check_invalidates(lambda: run(statement))
     finally:
         run("DROP VIEW shop_tag")
 
 
 @has_database_cascades
 @only_on(SQLITE)
-def test_what_a_trigger_of_a_view_deletes_along_is_seen(shelves):
-    """Whatever is done to the view, its trigger may delete rows of the table behind it."""
+def test_database_cascades_of_a_trigger_of_a_view_invalidate(shelves):
+    """For any write to the view, its trigger may delete rows of the underlying table."""
     run(
         "CREATE VIEW shop_tag AS SELECT id, name AS text FROM shop_shelf",
         "CREATE TRIGGER tag_update INSTEAD OF UPDATE ON shop_tag BEGIN DELETE FROM shop_shelf WHERE id = OLD.id; END",
     )
     try:
-        check_is_seen(lambda: shop.Tag.objects.filter(pk=1).update(text="x"))
+        check_invalidates(lambda: shop.Tag.objects.filter(pk=1).update(text="x"))
     finally:
         run("DROP VIEW shop_tag")
 
 
 @pytest.fixture
 def replacing_labels():
-    """A table of labels whose constraints replace rows, which a plain INSERT or UPDATE then deletes."""
+    """A table of labels with ON CONFLICT REPLACE constraints: a plain INSERT or UPDATE deletes the conflicting rows."""
     run(
         "ALTER TABLE shop_label RENAME TO shop_label_kept",
         """CREATE TABLE shop_label (id integer PRIMARY KEY ON CONFLICT REPLACE,
@@ -200,8 +200,8 @@ def rename(pk, text):
     ],
     ids=["create", "bulk_create", "update", "save", "bulk_update", "raw"],
 )
-def test_rows_that_constraints_replace_are_seen(replacing_labels, write):
-    """As a constraint of SQLite's says, ON CONFLICT REPLACE."""
+def test_rows_deleted_by_on_conflict_replace_are_invalidated(replacing_labels, write):
+    """ON CONFLICT REPLACE is a constraint of SQLite."""
     for pk, text in ((1, "a"), (2, "b")):
         shop.Label.objects.create(pk=pk, text=text)
 
@@ -224,8 +224,8 @@ def test_rows_that_constraints_replace_are_seen(replacing_labels, write):
     assert (read(), got()) == (uncached(read), None)
 
 
-def test_a_raw_upsert_is_not_taken_for_the_insert_that_goes_on(monkeypatch):
-    """What it updates no row tells."""
+def test_a_raw_upsert_during_bulk_create_invalidates(monkeypatch):
+    """The images of the inserted rows do not cover the row that the upsert updates."""
     shop.Label.objects.create(pk=1, text="a")
     upsert = {
         MARIADB: "INSERT INTO shop_label (id, text) VALUES (1, 'x') ON DUPLICATE KEY UPDATE text = VALUES(text)"
@@ -250,13 +250,13 @@ def test_a_raw_upsert_is_not_taken_for_the_insert_that_goes_on(monkeypatch):
 
 @only_on(MARIADB)
 @pytest.mark.parametrize("row", [{"views": 10**12}, {"name": "n" * 101}, {"price": "12345678.9"}])
-def test_what_an_insert_that_ignores_errors_makes_of_values_is_seen(row):
-    """On MariaDB and MySQL INSERT IGNORE stores the nearest value that the column takes."""
-    kept = {"views": 2**31 - 1, "name": "n" * 100, "price": "999999.99"}
+def test_values_adjusted_by_insert_ignore_are_invalidated(row):
+    """INSERT IGNORE of MariaDB and MySQL stores the nearest value that the column accepts."""
+    stored = {"views": 2**31 - 1, "name": "n" * 100, "price": "999999.99"}
     ((name, _),) = row.items()
 
     def read():
-        return shop.Product.objects.filter(**{name: kept[name]}).count()
+        return shop.Product.objects.filter(**{name: stored[name]}).count()
 
     assert read() == 0
     shop.Product.objects.bulk_create([shop.Product(sku="a", **row)], ignore_conflicts=True)

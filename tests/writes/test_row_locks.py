@@ -1,4 +1,4 @@
-"""Looks lock no rows that a write itself would not, and none sooner: nobody waits in a circle for our sake."""
+"""Before-image reads lock only rows that the write itself locks, and not earlier, so they cause no deadlocks."""
 
 import threading
 
@@ -16,8 +16,8 @@ pytestmark = [
 ]
 
 
-def at_once(*functions):
-    """Run in threads of their own; what they raised."""
+def run_in_threads(*functions):
+    """Run each function in its own thread and return the exceptions."""
     errors = []
 
     def run(function):
@@ -37,7 +37,7 @@ def at_once(*functions):
 
 
 def wait_for_a_lock():
-    """Until another session waits for a lock; not for ever, as it may not do so."""
+    """Wait until another session waits for a lock, or until two seconds have passed."""
     seen = {
         "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
         "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
@@ -50,8 +50,10 @@ def wait_for_a_lock():
         threading.Event().wait(0.02)
 
 
-def test_a_cascade_locks_in_the_order_in_which_django_deletes():
-    """Children first, so that who changes a child and then its parent is not met half-way."""
+def test_a_cascade_locks_children_before_parents():
+    """Django deletes in this order, so a writer that changes a child and then its parent does not deadlock with a
+    delete.
+    """
     product = Product.objects.create(sku="a", name="x")
     warranty = Warranty.objects.create(product=product, months=1)
     list(Product.objects.filter(name="x")), list(Warranty.objects.filter(months=1))
@@ -68,15 +70,15 @@ def test_a_cascade_locks_in_the_order_in_which_django_deletes():
         child_is_written.wait(5)
         Product.objects.nocache().get(pk=product.pk).delete()
 
-    assert at_once(write, delete) == []
+    assert run_in_threads(write, delete) == []
     assert not list(Product.objects.filter(name="x"))
     assert not list(Warranty.objects.filter(months=1))
 
 
 @pytest.mark.parametrize("write", ["save", "update"])
 @pytest.mark.parametrize("is_known", [True, False])
-def test_a_write_of_a_child_s_own_column_locks_no_row_of_its_parent(write, is_known):
-    """Also if there are conditions on the parent that somebody asks for, or nobody knows what is asked for."""
+def test_a_write_of_a_child_column_does_not_lock_the_parent_row(write, is_known):
+    """This holds if cached queries have conditions on the parent, and if the dependency shapes are unknown."""
     venue = rich.Venue.objects.create(name="v", seats=1)
     label = Label.objects.create(text="l")
     if is_known:
@@ -104,14 +106,14 @@ def test_a_write_of_a_child_s_own_column_locks_no_row_of_its_parent(write, is_kn
             else:
                 rich.Venue.objects.filter(pk=found.pk).update(seats=7)
 
-    assert at_once(write_parent, write_child) == []
+    assert run_in_threads(write_parent, write_child) == []
     assert not list(rich.Venue.objects.filter(seats=1))
 
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="it has no gap locks")
 @pytest.mark.parametrize("level", ["read committed", "repeatable read"])
-def test_an_insert_with_a_key_locks_no_gap(monkeypatch, level):
-    """There is no row to look at."""
+def test_an_insert_with_a_primary_key_takes_no_gap_lock(monkeypatch, level):
+    """There is no row to read before the insert."""
     owners = [rich.Owner.objects.create(name=str(n), code=str(n)) for n in range(2)]
     read = lambda: rich.Badge.objects.filter(color="x").count()
     assert read() == 0
@@ -125,18 +127,18 @@ def test_an_insert_with_a_key_locks_no_gap(monkeypatch, level):
 
     options = connections.settings["default"].setdefault("OPTIONS", {})
     monkeypatch.setitem(options, "isolation_level", level)
-    assert at_once(*(lambda owner=owner: create(owner) for owner in owners)) == []
+    assert run_in_threads(*(lambda owner=owner: create(owner) for owner in owners)) == []
     assert read() == 2
 
 
-def test_receivers_are_told_all_of_a_row_of_several_tables():
-    """Whatever the write itself would lock."""
-    venue, told = rich.Venue.objects.create(name="v", seats=1), []
-    receiver = lambda sender, obj_dict, **kwargs: told.append(obj_dict)
+def test_receivers_get_all_columns_of_a_multi_table_row():
+    """They get the columns of all its tables, even of tables whose rows the write itself does not lock."""
+    venue, received = rich.Venue.objects.create(name="v", seats=1), []
+    receiver = lambda sender, obj_dict, **kwargs: received.append(obj_dict)
     cache_invalidated.connect(receiver, sender=rich.Venue)
     try:
         venue.seats = 2
         venue.save(update_fields=["seats"])
     finally:
         cache_invalidated.disconnect(receiver, sender=rich.Venue)
-    assert [(each["name"], each["seats"]) for each in told] == [("v", 1), ("v", 2)]
+    assert [(each["name"], each["seats"]) for each in received] == [("v", 1), ("v", 2)]

@@ -1,4 +1,4 @@
-"""Readers whose transaction pins a snapshot never fill, whatever others commit meanwhile."""
+"""A reader whose transaction pins a snapshot does not fill the cache while other transactions commit."""
 
 import pytest
 from django.db import connection, transaction
@@ -33,7 +33,7 @@ def run(statement):
 
 @pytest.fixture(params=["REPEATABLE READ", "SERIALIZABLE"])
 def pinning(request, monkeypatch):
-    """The project's settings ask for the isolation level."""
+    """Set the isolation level in the database settings of the project."""
     level = request.param
     if connection.vendor == "postgresql":
         from django.db.backends.postgresql.psycopg_any import IsolationLevel
@@ -47,7 +47,7 @@ def pinning(request, monkeypatch):
 
 
 def test_a_reader_with_a_snapshot_does_not_fill(pinning):
-    """It sees the state of its beginning, and nobody after it does."""
+    """It sees the state at its beginning, which later readers must not get."""
     if connection.vendor == "mysql" and pinning == "SERIALIZABLE":
         pytest.skip("its readers lock what they read, and writers wait")
     with transaction.atomic():
@@ -61,8 +61,8 @@ def test_a_reader_with_a_snapshot_does_not_fill(pinning):
     assert Label.objects.get().text == "new"
 
 
-def test_a_reader_with_a_snapshot_fills_in_autocommit(pinning, is_hit):
-    """There each statement has a snapshot of its own."""
+def test_a_reader_in_autocommit_fills_under_each_isolation_level(pinning, is_hit):
+    """In autocommit each statement has its own snapshot."""
     texts()
     assert is_hit(texts)
     in_thread(rename)
@@ -90,15 +90,15 @@ STATEMENTS["postgresql"] += [
     "SELECT set_config('default_transaction_isolation', 'serializable', false)",
     ("SELECT set_config(%s, 'serializable', false)", ["default_transaction_isolation"]),
 ]
-# What holds for one transaction is to be said in it, or right before it.
+# A level of one transaction is set inside it.
 WITHIN = ("SET TRANSACTION", "set local", "/*")
 
 
 @pytest.mark.parametrize("statement", STATEMENTS.get(connection.vendor, []))
-def test_a_reader_that_asked_for_a_snapshot_by_itself_does_not_fill(statement):
-    """By a statement, in its transaction or before it."""
+def test_a_reader_that_sets_its_isolation_level_by_sql_does_not_fill(statement):
+    """The statement runs in its transaction or before it."""
     is_within = connection.vendor == "postgresql" and str(statement).startswith(WITHIN)
-    # What the server pins by itself is known by then.
+    # This makes the package ask the server for its default isolation level.
     connection.close()
     with transaction.atomic():
         texts()
@@ -118,7 +118,7 @@ def test_a_reader_that_asked_for_a_snapshot_by_itself_does_not_fill(statement):
 
 
 def fills():
-    """A read within a transaction is kept."""
+    """Return whether a read within a transaction is cached."""
     with transaction.atomic():
         texts()
     with counted_reads() as counted, transaction.atomic():
@@ -132,8 +132,8 @@ SESSION = {
 }
 
 
-def test_a_snapshot_of_one_transaction_is_over_with_it():
-    """On PostgreSQL, which has a statement for that; others' transactions fill again after a new connection."""
+def test_an_isolation_level_set_for_one_transaction_ends_with_it():
+    """PostgreSQL has a statement for that. A level set for the session lasts until the connection is closed."""
 
     def read():
         with transaction.atomic():
@@ -157,7 +157,7 @@ def test_a_snapshot_of_one_transaction_is_over_with_it():
 
 
 def test_a_reader_without_a_snapshot_fills():
-    """In READ COMMITTED, which Django asks for on MariaDB, and PostgreSQL has by default."""
+    """The level is READ COMMITTED, which Django requests on MariaDB and which is PostgreSQL's default."""
 
     def read():
         with transaction.atomic():
@@ -168,7 +168,7 @@ def test_a_reader_without_a_snapshot_fills():
             texts()
         hits.append(counted.hits)
 
-    # By a connection that never asked for a snapshot.
+    # Use a connection that has never set an isolation level.
     hits = []
     in_thread(read)
     assert hits == [1]
