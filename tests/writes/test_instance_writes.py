@@ -401,7 +401,7 @@ def test_invalidated_update_works_with_composite_keys(is_hit):
 
 def test_invalidated_update_of_more_rows_than_the_limit_invalidates_the_table(monkeypatch):
     """The rows are not read twice."""
-    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 1)
+    monkeypatch.setattr("cacheops_lite.writes.queryset_writes.MAX_CHANGES_PER_TABLE", 1)
     count = lambda: Product.objects.filter(views=5).count()
     assert count() == 0
     assert Product.objects.invalidated_update(views=5) == 2

@@ -124,7 +124,7 @@ def test_an_update_of_a_column_that_no_query_reads_sends_no_select(shop, queries
 
 def test_an_update_of_more_rows_than_the_limit_invalidates_the_table(shop, monkeypatch):
     """The rows are not read."""
-    monkeypatch.setattr("cacheops_lite.writes.bulk_persistence.MAX_CHANGES_PER_TABLE", 4)
+    monkeypatch.setattr("cacheops_lite.writes.queryset_writes.MAX_CHANGES_PER_TABLE", 4)
     pens, inks = shop
     assert (
         hits_of([views(pens), views(inks)], lambda: Product.objects.filter(category=pens).update(views=1))
@@ -450,7 +450,7 @@ def test_conditions_of_many_rows_equal_those_of_their_images():
                     "&".join(f"{c}={found[c]}" for c in columns) for found in images if set(columns) <= set(found)
                 }
                 is_complete = all(set(columns) <= set(found) for found in images)
-                assert persistence._conditions_met(table, [",".join(columns)], rows, "sqlite") == (
+                assert instance_writes._conditions_met(table, [",".join(columns)], rows, "sqlite") == (
                     {",".join(columns): expected} if is_complete else {}
                 )
             assert instance_writes._conditions_met(table, ["", "gone"], rows, "sqlite") == {"": {""}}
