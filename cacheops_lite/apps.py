@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 from . import checks, conf, database_checks
+from .observe import counters, decisions
 from .orm import admin_hooks, execute_wrapper, queryset, raw_queryset, save_delete, signal_receivers
 from .writes import unit_of_work
 
@@ -21,6 +22,8 @@ class CacheopsConfig(AppConfig):
 def install() -> None:
     """Let Django's querysets read through the cache, and let its writes invalidate.  Idempotent."""
     conf.check_profiles()
+    counters.install()
+    decisions.install()
     checks.install()
     database_checks.install()
     queryset.install()
@@ -41,4 +44,5 @@ def uninstall() -> None:
     queryset.uninstall()
     checks.uninstall()
     database_checks.uninstall()
+    counters.uninstall()
     unit_of_work.forget_all()

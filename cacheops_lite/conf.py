@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
         "ArrayField",
     ),
     "CACHEOPS_LONG_DISJUNCTION": 8,
+    "CACHEOPS_STATS": True,
+    "CACHEOPS_VERIFY": 0,
     "CACHEOPS_KEEP_WHITESPACE": ("pre", "textarea", "script", "style"),
 }
 

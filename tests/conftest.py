@@ -18,6 +18,7 @@ from cacheops_lite.functions import redis_cache
 from cacheops_lite.functions.filesystem_cache import FileCache
 from cacheops_lite.signals import cache_read
 from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import compression, counter_flush
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.support import emptying, fast_paths, servers, services
@@ -51,6 +52,12 @@ def django_db_setup(django_db_setup, django_db_blocker):
                 emptying.learn(each)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def counters_without_thread():
+    """Counters reach Redis only where a test flushes them: others count keys."""
+    counter_flush.FLUSH_SECONDS = 1e6
+
+
 @pytest.fixture(autouse=True)
 def forget_logged_call_sites():
     """Log again in each test what is logged once per call site."""
@@ -66,6 +73,7 @@ def store(request):
     with override_settings(**FLAVOURS[flavour], **MODES[mode]):
         client = cacheops_redis.get_client()
         client.flushdb()
+        compression.forget()
         yield client
         client.flushdb()
 

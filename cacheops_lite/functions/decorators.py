@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ..reads import CacheEntry, CacheReport, KeyedValue, aread_through, read_through
+from ..reads import CacheEntry, CacheReport, KeyedValue, aread_through, origin, read_through
 from ..store import MISS
 from .call_key import CallIdentifier, Function
 from .redis_cache import cache
@@ -50,7 +50,10 @@ def cached_as(
             return identifier.identify(args, kwargs, extra(*args, **kwargs) if callable(extra) else extra)
 
         def target(args: Any, kwargs: Any) -> CacheEntry | None:
-            return checked_samples.target(func, lambda: identify(args, kwargs))
+            found = checked_samples.target(func, lambda: identify(args, kwargs))
+            if found is not None:
+                found.origin = partial(origin.of_call, func, args, kwargs)
+            return found
 
         def explain_cache(*args: Any, **kwargs: Any) -> CacheReport:
             """Report whether this call's result would come from the cache, and why or why not."""

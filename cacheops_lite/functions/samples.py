@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -12,9 +12,9 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from ..conf import parse_timeout, settings, settings_version
-from ..observe import Bypass, Decision, Reason, decisions
+from ..observe import Bypass, Reason, decisions
 from ..query import Uncacheable, compiler
-from ..reads import CacheEntry, CacheReport, explain_call, require_policy
+from ..reads import CacheEntry, CacheReport, explain_call, origin, require_policy
 from ..schema import Dependency, name_in_keys
 from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
@@ -83,13 +83,12 @@ class Samples:
     def target(self, func: Function, identity: Callable[[], str]) -> CacheEntry | None:
         """Return the target of a read: the result of the call of `func` that `identity()` identifies.
 
-        None if it can't be cached now; the consumers of decisions are told why.
+        None if it can't be cached now; why not is recorded.
         """
         found = self.find(func, identity)
         if isinstance(found, CacheEntry):
             return found
-        if decisions.is_observed():
-            decisions.publish(Decision("call", None, found.reason, found.detail, func=func))
+        decisions.record_bypass("call", func, found)
         return None
 
     def find(self, func: Function, identity: Callable[[], str]) -> CacheEntry | Bypass:
@@ -114,6 +113,7 @@ class Samples:
             timeout=self.options.timeout,
             lock=self.options.lock,
             func=func,
+            origin=partial(origin.of_call, func, (), {}),
             dumps=serializer.dumps,
             loads=serializer.loads,
         )

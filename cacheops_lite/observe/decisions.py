@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from ..conf import on_change
 from ..signals import cache_decision
 from ..utils import error_boundary
+from . import counters
 from .reasons import Outcome, Reason
 
 logger = logging.getLogger("cacheops_lite")
@@ -50,8 +51,12 @@ class Decision:
     """What became of one read.
 
     `operation` is one of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``, ``raw`` and ``call``.  For a
-    decorated function `model` is None and `func` is set.  `seconds` is the time of the whole read.  `size` is the
-    length of the stored value in bytes, 0 if none was read.  `caller` is ``file:line`` of the application.
+    decorated function `model` is None and `func` is set.  `seconds` is the time of the whole read.  `compute_seconds`
+    is the time of the database or of the decorated function: for a hit that of the read that stored the value.  `size`
+    is the length of the value that was found or stored, in bytes, 0 if there is none.  `dependencies` are the names of
+    what the result depends on, as `store.describe_dependency` takes them.  Those on rows of `joined_tables` that came
+    back are known only to the read that stores the result.  `origin` is what the value was read by, see
+    `reads.origin`.  `caller` is ``file:line`` of the application.
     """
 
     operation: str
@@ -61,8 +66,12 @@ class Decision:
     func: Any = None
     key: str = ""
     seconds: float = 0.0
+    compute_seconds: float = 0.0
     size: int = 0
     using: str = ""
+    dependencies: list[str] = field(default_factory=list)
+    joined_tables: list[str] = field(default_factory=list)
+    origin: bytes = b""
     caller: str = ""
 
     @property
@@ -70,26 +79,30 @@ class Decision:
         return self.reason.outcome
 
 
+def are_recorded() -> bool:
+    """Return whether decisions are counted or anything else consumes them."""
+    return counters.is_on or is_observed()
+
+
 def is_observed() -> bool:
     """Return whether anything consumes decisions: an observer, receivers of ``cache_decision``, or the log in DEBUG."""
-    return bool(_observers or cache_decision.receivers or (_read_debug() if _debug is None else _debug))
+    return bool(_is_debug or _observers or cache_decision.receivers)
 
 
-# Django's settings are slow to ask, and each read asks.
-_debug: bool | None = None
+# Django's settings are slow to ask, and each read asks: `install` sets this.
+_is_debug = False
 
 
-def _read_debug() -> bool:
-    global _debug
-    _debug = bool(django_settings.DEBUG)
-    return _debug
+def install() -> None:
+    """Log reasons if DEBUG is on."""
+    global _is_debug
+    _is_debug = bool(django_settings.DEBUG)
 
 
 @on_change
-def _forget_debug(setting: str) -> None:
-    global _debug
+def _on_change(setting: str) -> None:
     if setting == "DEBUG":
-        _debug = None
+        install()
 
 
 def observe(observer: Observer) -> None:
@@ -102,13 +115,24 @@ def unobserve(observer: Observer) -> None:
     _observers.remove(observer)
 
 
+def record_bypass(operation: str, subject: Any, bypass: Bypass, using: str = "") -> None:
+    """Count a read that did not use the cache and publish it.  `subject` is a model, or a decorated function."""
+    if counters.is_on:
+        is_model = hasattr(subject, "_meta")
+        counters.note(subject if is_model else counters.label_of(subject), operation, bypass.reason, bypass.detail)
+    if is_observed():
+        is_model = hasattr(subject, "_meta")
+        model, func = (subject, None) if is_model else (None, subject)
+        publish(Decision(operation, model, bypass.reason, bypass.detail, func=func, using=using))
+
+
 def publish(decision: Decision) -> None:
     """Hand a decision to all consumers.  None of them can break the read."""
     decision.caller = decision.caller or error_boundary.call_site()
     for observer in list(_observers):
         error_boundary.call_or_default("An observer of the cache failed", partial(observer, decision), None)
     cache_decision.send_robust(sender=decision.model, decision=decision)
-    if _read_debug() and decision.reason in DEFEATING:
+    if _is_debug and decision.reason in DEFEATING:
         warn_once(decision)
 
 

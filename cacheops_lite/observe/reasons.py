@@ -33,6 +33,9 @@ class Reason(Enum):
         reason.outcome, reason.text, reason.hint = entry
         return reason
 
+    # Enum's own is slow, and each read counts its reason.
+    __hash__ = object.__hash__
+
     HIT = "hit", _Entry(Outcome.HIT, "a valid result is in the cache", "")
 
     NOT_STORED = (

@@ -13,6 +13,7 @@ from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from ..observe import Invalidation
 from ..schema import cascade_targets, database_views, known_tables, name_in_keys, tracked_columns
 from ..sql import (
     Write,
@@ -36,7 +37,7 @@ from ..sql import (
 )
 from ..store import WriteSet
 from ..utils import error_boundary
-from ..writes import UnitOfWork, is_active, unit_of_work_on, write_transaction
+from ..writes import UnitOfWork, is_active, note_cause, unit_of_work_on, write_transaction
 from . import commit_hooks, cursor_hooks
 
 # In place of a statement whose text is not known: it may write any table.
@@ -148,7 +149,7 @@ def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
     if many or scope is None or not scope.claims(write, text, params):
         _invalidate_written(unit, text, write)
     elif write.table is not None:
-        _invalidate_tables(unit, _tables_changed_along({write.table}, write.verb, unit.using))
+        _invalidate_tables(unit, _tables_changed_along({write.table}, write.verb, unit.using), text)
     return result
 
 
@@ -176,14 +177,14 @@ def _invalidate_written(unit: UnitOfWork, text: str, write: Write) -> None:
     """Drop the table versions of all tables that a statement may change."""
     what = "A write can't be analysed, so all tables are invalidated"
     if not error_boundary.call_or_default(what, lambda: _invalidate_analysed(unit, text, write), False):
-        _invalidate_tables(unit, set(tracked_columns()))
+        _invalidate_tables(unit, set(tracked_columns()), text)
         database_views.forget(unit.using)
 
 
 def _invalidate_analysed(unit: UnitOfWork, text: str, write: Write) -> bool:
     tables = set() if write.table in unit.temporary_tables else _written_tables(text, write)
     named = tables_mentioned(text, known_tables()) if write.table is None else _tables_named(write.table)
-    _invalidate_tables(unit, tables | _tables_changed_along(named, write.verb, unit.using))
+    _invalidate_tables(unit, tables | _tables_changed_along(named, write.verb, unit.using), text)
     if write.table is None and may_define_view(text):
         database_views.forget(unit.using)
     return True
@@ -227,9 +228,11 @@ def _after_possible_commit(unit: UnitOfWork) -> None:
     unit.after_possible_commit()
 
 
-def _invalidate_tables(unit: UnitOfWork, tables: Collection[str]) -> None:
+def _invalidate_tables(unit: UnitOfWork, tables: Collection[str], statement: str = "") -> None:
     if tables and is_active():
-        unit.record(WriteSet(tables=set(map(name_in_keys, tables))))
+        write_set = WriteSet(tables=set(map(name_in_keys, tables)))
+        note_cause(write_set, Invalidation("SQL", statement=statement, using=unit.using))
+        unit.record(write_set)
 
 
 def _written_tables(text: str, write: Write) -> set[str]:

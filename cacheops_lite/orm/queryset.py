@@ -13,7 +13,7 @@ from django.db.models.manager import BaseManager
 
 from .. import conf
 from ..conf import ALL_OPS
-from ..observe import Bypass, Reason, decisions
+from ..observe import Bypass, Reason
 from ..query import NotIdentifiable, compiler, identity_of
 from ..reads import (
     CachePolicy,
@@ -26,7 +26,7 @@ from ..reads import (
     is_uncached,
     pin_database,
     policy_of,
-    publish_bypass,
+    record_bypass,
     require_policy,
     with_fetch_cached_as_get,
 )
@@ -231,6 +231,7 @@ class QuerySetMixin(QuerySet[Any]):
             lambda query, tokens: compiler.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
             call_or_default(what, lambda: _aggregates_fingerprint(named), None),
+            named,
         )
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
@@ -255,8 +256,7 @@ def _is_explicitly_cached(queryset: Any) -> bool:
         if policy.is_explicit:
             return True
         policy = Bypass(Reason.ITERATOR)
-    if decisions.is_observed():
-        publish_bypass(queryset, "fetch", policy)
+    record_bypass(queryset, "fetch", policy)
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,9 +15,9 @@ from django.db.models.sql.query import RawQuery
 
 from .. import conf
 from ..conf import model_profile, settings
-from ..observe import Decision, Reason, decisions
+from ..observe import Bypass, Reason, decisions
 from ..query import model_layout, parameters_text
-from ..reads import CacheEntry, read_through
+from ..reads import CacheEntry, origin, read_through
 from ..schema import Dependency, base_tables_of, is_catalog_known, known_tables, tracked_columns, unwrap_memoryview
 from ..sql import may_write, tables_read
 from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
@@ -81,8 +82,8 @@ class RawQuerySetMixin(RawQuerySet):
 
     def _fetch_all(self) -> None:
         policy = getattr(self, "_cacheops_raw", None)
-        if self._result_cache is None and decisions.is_observed():
-            _publish_bypass(self, policy)
+        if self._result_cache is None and decisions.are_recorded():
+            _record_bypass(self, policy)
         if self._result_cache is None and policy is not None and _may_read(self.db):
             entry = call_or_default(
                 "A raw query is not cached, as it can't be analysed",
@@ -94,8 +95,8 @@ class RawQuerySetMixin(RawQuerySet):
         _patches.original(RawQuerySet, "_fetch_all")(self)
 
 
-def _publish_bypass(queryset: Any, policy: RawCachePolicy | None) -> None:
-    """Tell the consumers of decisions why a raw query will not use the cache; nothing if it will."""
+def _record_bypass(queryset: Any, policy: RawCachePolicy | None) -> None:
+    """Count and publish why a raw query will not use the cache; nothing if it will."""
     if policy is None:
         reason = Reason.RAW if model_profile(queryset.model) is not None else Reason.NO_PROFILE
     elif not settings.CACHEOPS_ENABLED:
@@ -104,7 +105,7 @@ def _publish_bypass(queryset: Any, policy: RawCachePolicy | None) -> None:
         reason = Reason.TRANSACTION_HAS_WRITTEN
     else:
         return
-    decisions.publish(Decision("raw", queryset.model, reason, using=queryset.db))
+    decisions.record_bypass("raw", queryset.model, Bypass(reason), queryset.db)
 
 
 def _may_read(using: str) -> bool:
@@ -151,6 +152,7 @@ def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
         lock=policy.lock,
         sender=queryset.model,
         operation="raw",
+        origin=partial(origin.of_text, queryset.model._meta.label, "raw", str(queryset.raw_query), using),
     )
 
 

@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete, pre_delete
 
+from ..observe import Invalidation
 from ..schema import is_tracked, is_tracked_table, name_in_keys
 from ..store import WriteSet
 from ..utils import Patches, error_boundary
@@ -33,6 +34,7 @@ from ..writes import (
     is_active,
     is_surely_new,
     lock_for_collected_delete,
+    note_cause,
     read_after_save,
     read_before_image,
     record_write,
@@ -175,7 +177,9 @@ class SaveOperation:
         scopes, self._scopes = self._scopes, []
         tables = {name_in_keys(scope.table) for scope in scopes if not scope.is_consistent_with(created)}
         if tables and self._unit is not None:
-            self._unit.record(WriteSet(tables=tables))
+            write_set = WriteSet(tables=tables)
+            note_cause(write_set, Invalidation("save", using=self._unit.using))
+            self._unit.record(write_set)
 
 
 @lru_cache(maxsize=1024)
@@ -254,7 +258,7 @@ def delete(self: Collector) -> Any:
         )
         result = original(self)
         for model, write_set, obj_dicts in found:
-            record_write(model, using, write_set, *obj_dicts)
+            record_write("delete", model, using, write_set, *obj_dicts)
     return result
 
 

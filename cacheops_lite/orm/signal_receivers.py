@@ -105,7 +105,8 @@ def send_m2m_changed(sender: type[Model], **named: Any) -> Any:
     # Django's own managers write links by statements that the statement guard sees.
     is_by_application = sys._getframe(1).f_globals.get("__name__") != create_forward_many_to_many_manager.__module__
     if is_by_application and named.get("action", "").startswith("post_") and is_tracked(sender) and is_active():
-        record_write(sender, named.get("using") or DEFAULT_DB_ALIAS, WriteSet(tables=table_names(sender)))
+        using = named.get("using") or DEFAULT_DB_ALIAS
+        record_write("m2m_changed", sender, using, WriteSet(tables=table_names(sender)))
     return type(m2m_changed).send(m2m_changed, sender, **named)
 
 

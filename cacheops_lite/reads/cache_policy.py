@@ -14,7 +14,7 @@ from django.db import router
 from django.db.models import Model, QuerySet
 
 from ..conf import model_profile, on_change, settings
-from ..observe import Bypass, Decision, Reason, decisions
+from ..observe import Bypass, Reason, decisions
 from ..writes import unit_of_work_for
 
 
@@ -59,20 +59,20 @@ def _forget_policies(setting: str) -> None:
 def is_uncached(queryset: Any, operation: str | None) -> bool:
     """Return whether no operation of `queryset` is cached.  Such querysets should cost next to no overhead.
 
-    The bypass is published for `operation`; None if the read makes another one that is.
+    The bypass is recorded for `operation`; None if the read makes another one that is.
     """
     policy = policy_of(queryset)
     if policy is not None and policy.ops:
         return False
     # This package's own reads of before images are marked like Django's reads for writes.
-    if operation is not None and not queryset._for_write and decisions.is_observed():
-        publish_bypass(queryset, operation, _why_not(queryset, operation, policy))
+    if operation is not None and not queryset._for_write and decisions.are_recorded():
+        record_bypass(queryset, operation, _why_not(queryset, operation, policy))
     return True
 
 
-def publish_bypass(queryset: Any, operation: str, bypass: Bypass) -> None:
-    """Tell the consumers of decisions that the database was read.  Call it only if there are any."""
-    decisions.publish(Decision(operation, queryset.model, bypass.reason, bypass.detail, using=queryset._db or ""))
+def record_bypass(queryset: Any, operation: str, bypass: Bypass) -> None:
+    """Count and publish that the database was read without the cache."""
+    decisions.record_bypass(operation, queryset.model, bypass, queryset._db or "")
 
 
 def require_policy(queryset: QuerySet[Any]) -> CachePolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ..observe import Decision, Reason, decisions
-from ..query import Capture
+from ..conf import settings
+from ..observe import Counted, Decision, Reason, counters, decisions
 from ..schema import RowsByDependency
 from ..signals import cache_read
 from ..store import (
@@ -30,10 +31,15 @@ from ..store import (
     send_script,
     suppress_outage,
 )
-from ..utils import LruMap, error_boundary
-from ..writes import may_fill
+from ..utils import error_boundary
+from ..writes import may_fill, unit_of_work_for
+from .unstorable import note_unstorable
 
 logger = logging.getLogger("cacheops_lite")
+
+
+# Members of an enum are slow to look up before Python 3.12.
+HIT = Reason.HIT
 
 
 @dataclass(slots=True)
@@ -55,6 +61,10 @@ class CacheEntry:
     fingerprint: Hashable = None
     # As a profile's ops name it; ``raw`` and ``call`` besides.
     operation: str = "call"
+    # Returns what the stored value says of the read that it is the result of, see `origin`.
+    origin: Callable[[], bytes] | None = None
+    # Returns whether two results of this read mean the same, see `comparison`; None if they can't be compared.
+    is_same: Callable[[Any, Any], bool] | None = None
 
     @property
     def label(self) -> str:
@@ -80,6 +90,10 @@ class CachedRead:
         self._lock: str | None = None
         # Why the result was not stored or not used, if the lookup does not say so.
         self._reason: Reason | None = None
+        # What `publish` tells of the fill.
+        self._stored_size = 0
+        self._row_level: RowsByDependency | None = None
+        self.compute_seconds = 0.0
 
     def look_up(self) -> bool:
         """Look the entry up in the cache; True if its `value` was found."""
@@ -117,6 +131,10 @@ class CachedRead:
         self.look_up()
         return True
 
+    def reject(self) -> None:
+        """Treat the value that was found as undecodable."""
+        self.value, self._reason = MISS, Reason.UNDECODABLE
+
     def take_versions(self) -> None:
         """Create missing versions, before the source is read.
 
@@ -146,8 +164,11 @@ class CachedRead:
             payload = self.entry.dumps(storable)
             rows_by_dependency = None if self.entry.resolve_rows is None else self.entry.resolve_rows(storable)
         except Exception as error:
-            note_unstorable(self.entry, error)
+            note_unstorable(self.entry.fingerprint, self.entry.label, error)
             return
+        self._stored_size, self._row_level = len(payload), rows_by_dependency or {}
+        lookup.compute_seconds = self.compute_seconds
+        lookup.origin = b"" if self.entry.origin is None else self.entry.origin()
         # Readers that wait for the lock must find the value once it is released; without a lock no reply is awaited.
         run = run_script if self._lock else send_script
         call_or_default(lambda: protocol.fill(lookup, payload, self.entry.timeout, key, rows_by_dependency, run), False)
@@ -158,15 +179,27 @@ class CachedRead:
         if lock:
             fill_lock.release_lock(self.entry.key, lock)
 
-    def publish(self, started: float) -> None:
-        """Tell the consumers of decisions what became of the read, which began at `started` (performance counter)."""
+    def record(self, started: float) -> None:
+        """Count and publish what became of the read, which began at `started` (performance counter)."""
         entry, lookup = self.entry, self._lookup
+        seconds = time.perf_counter() - started
         if self.value is not MISS:
-            reason = Reason.HIT
+            reason = HIT
+            assert lookup is not None
+            self.compute_seconds = lookup.compute_seconds
         elif lookup is None:
             reason = Reason.REDIS_AWAY
         else:
             reason = self._reason or (Reason.INVALIDATED if lookup.is_outdated else Reason.NOT_STORED)
+        if counters.is_on:
+            saved = self.compute_seconds - seconds if reason is HIT else self.compute_seconds
+            counters.note(entry.sender or counters.label_of(entry.func), entry.operation, reason, "", saved)
+        if decisions.is_observed():
+            self._publish(reason, seconds)
+
+    def _publish(self, reason: Reason, seconds: float) -> None:
+        entry, lookup = self.entry, self._lookup
+        found = lookup.payload if lookup is not None else MISS
         decisions.publish(
             Decision(
                 operation=entry.operation,
@@ -174,9 +207,14 @@ class CachedRead:
                 reason=reason,
                 func=entry.func,
                 key=entry.key,
-                seconds=time.perf_counter() - started,
-                size=len(lookup.payload) if lookup is not None and isinstance(lookup.payload, bytes) else 0,
+                seconds=seconds,
+                compute_seconds=self.compute_seconds,
+                size=len(found) if isinstance(found, bytes) else self._stored_size,
                 using=entry.databases[0] if entry.databases else "",
+                dependencies=entry.version_set.carried_names
+                + ([] if self._row_level is None else entry.version_set.row_level_names(self._row_level)),
+                joined_tables=[each.table for each in entry.version_set.coarse],
+                origin=lookup.origin if lookup is not None else b"",
             )
         )
 
@@ -195,46 +233,10 @@ class CachedRead:
         return MISS
 
     @property
-    def missed_lookup(self) -> Lookup:
-        """Return the last lookup, which found no value."""
+    def lookup(self) -> Lookup:
+        """Return the last lookup."""
         assert self._lookup is not None
         return self._lookup
-
-
-# By fingerprint of queries whose results can't be stored: until when they bypass the cache (monotonic clock, seconds).
-_unstorable: LruMap[Hashable, float] = LruMap(500)
-UNSTORABLE_SECONDS = 60.0
-# Most processes never see such a result, and each read asks.
-_has_unstorable = False
-
-
-def note_unstorable(entry: CacheEntry, error: Exception) -> None:
-    """Let queries of the entry's fingerprint bypass the cache for `UNSTORABLE_SECONDS`; log why, once.
-
-    Raises `error` again if it is an interrupt.
-    """
-    global _has_unstorable
-    error_boundary.reraise_interrupt(error)
-    if entry.fingerprint is not None:
-        _has_unstorable = True
-        _unstorable.put(entry.fingerprint, time.monotonic() + UNSTORABLE_SECONDS)
-    if error_boundary.is_first_report(("unstorable", entry.fingerprint or entry.label)):
-        logger.warning("Can't cache %s: it does not serialize (%s)", entry.label, error_boundary.describe_error(error))
-
-
-def stored_rows(entry: CacheEntry, capture: Capture) -> Any:
-    """Return the captured rows to store, MISS if there are none to store."""
-    if capture.error is not None:
-        note_unstorable(entry, capture.error)
-    return MISS if capture.rows is None else capture.rows
-
-
-def is_unstorable(fingerprint: Hashable) -> bool:
-    """Return whether a result of this fingerprint could not be stored in the last `UNSTORABLE_SECONDS`."""
-    if not _has_unstorable:
-        return False
-    until = _unstorable.get(fingerprint)
-    return until is not None and time.monotonic() < until
 
 
 def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:
@@ -244,32 +246,59 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
     than was looked up.  `revive` makes a result of what was stored.
     """
     read = CachedRead(entry)
-    started = time.perf_counter() if decisions.is_observed() else None
+    started = time.perf_counter()
     try:
         if not read.look_up() and entry.lock:
             _lock_or_wait(read)
         read.send_signal()
         if read.value is not MISS:
+            if settings.CACHEOPS_VERIFY:
+                _verify_some(read, compute)
             try:
                 return revive(read.value)
             except Exception as error:
                 # Either the stored value is damaged, or the application's own code raises; then `compute` raises, too.
                 error_boundary.log_failure(f"The cached value of {entry.label} can't be read", error)
+                read.reject()
         read.take_versions()
+        before = time.perf_counter()
         result, storable = compute()
+        read.compute_seconds = time.perf_counter() - before
         if storable is not MISS:
             read.fill(storable)
         return result
     finally:
         read.release_lock()
-        if started is not None:
-            read.publish(started)
+        if decisions.are_recorded():
+            read.record(started)
+
+
+def _verify_some(read: CachedRead, compute: Callable[[], tuple[Any, Any]]) -> None:
+    """Compare a share of all hits, ``CACHEOPS_VERIFY``, with the database; count and log differences.
+
+    Not in a transaction, which may see older data.
+    """
+    entry = read.entry
+    if entry.is_same is None or random.random() >= settings.CACHEOPS_VERIFY:
+        return
+    if any(unit_of_work_for(using).in_transaction for using in entry.databases):
+        return
+    _, fresh = compute()
+    label = counters.label_of(entry.sender)
+    counters.add(Counted(label, entry.operation, "verified"))
+    if fresh is MISS or entry.is_same(read.value, fresh):
+        return
+    # A write that came between invalidates the value before it commits.
+    again = call_or_default(lambda: protocol.peek(entry.key, entry.version_set)[0].payload, None)
+    if again is not None and again == read.lookup.payload:
+        counters.add(Counted(label, entry.operation, "differing"))
+        logger.error("The cached %s() of %s differs from the database (key %s)", entry.operation, label, entry.key)
 
 
 def _lock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
     while not read.acquire_lock() and time.monotonic() < deadline:
-        wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, read.missed_lookup, deadline)
+        wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, read.lookup, deadline)
         if read.accept(call_or_default(wait, None)):
             return
 
@@ -277,7 +306,7 @@ def _lock_or_wait(read: CachedRead) -> None:
 async def aread_through(entry: CacheEntry, compute: Callable[[], Awaitable[tuple[Any, Any]]]) -> Any:
     """`read_through` for coroutines; the result is what was stored."""
     read = CachedRead(entry)
-    started = time.perf_counter() if decisions.is_observed() else None
+    started = time.perf_counter()
     try:
         if not await sync_to_async(read.look_up)() and entry.lock:
             await _alock_or_wait(read)
@@ -285,14 +314,16 @@ async def aread_through(entry: CacheEntry, compute: Callable[[], Awaitable[tuple
         if read.value is not MISS:
             return read.value
         await sync_to_async(read.take_versions)()
+        before = time.perf_counter()
         result, storable = await compute()
+        read.compute_seconds = time.perf_counter() - before
         if storable is not MISS:
             await sync_to_async(read.fill)(storable)
         return result
     finally:
         await sync_to_async(read.release_lock)()
-        if started is not None:
-            await sync_to_async(read.publish)(started)
+        if decisions.are_recorded():
+            await sync_to_async(read.record)(started)
 
 
 async def _alock_or_wait(read: CachedRead) -> None:
@@ -300,6 +331,6 @@ async def _alock_or_wait(read: CachedRead) -> None:
     while not await sync_to_async(read.acquire_lock)() and time.monotonic() < deadline:
         lookup = None
         with suppress_outage():
-            lookup = await fill_lock.wait_for_value_async(read.missed_lookup, deadline)
+            lookup = await fill_lock.wait_for_value_async(read.lookup, deadline)
         if read.accept(lookup):
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import starmap
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,8 +11,8 @@ from django.db.models import QuerySet
 from ..conf import ALL_OPS
 from ..observe import Bypass, Outcome, Reason
 from ..query import compiler
-from ..schema import INDETERMINATE, INEXACT, NULL, Dependency
-from ..store import call_or_default, invalidator, protocol
+from ..schema import Dependency
+from ..store import call_or_default, dependency_in_words, invalidator, protocol
 from ..writes import unit_of_work_for
 from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
 from .cached_read import CacheEntry
@@ -87,7 +86,7 @@ def explain_queryset(queryset: Any, operation: str, args: tuple[Any, ...], kwarg
     queryset = pin_database(queryset)
     profile = _profile_in_words(policy_of(queryset))
     report = CacheReport(operation, queryset.model._meta.label, profile, Reason.NOT_STORED)
-    found = _entry_or_bypass(queryset, operation, args, kwargs)
+    found = entry_or_bypass(queryset, operation, args, kwargs)
     if isinstance(found, Bypass):
         report.reason, report.detail = found.reason, found.detail
     else:
@@ -110,9 +109,10 @@ def explain_call(
     return report
 
 
-def _entry_or_bypass(
+def entry_or_bypass(
     queryset: Any, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[CacheEntry, list[str]] | Bypass:
+    """Return the cache entry of an operation and its dependencies in words, or why it can't be cached now."""
     policy = active_policy(queryset, operation)
     if operation == "get" and not policy:
         policy = active_policy(queryset, "fetch") or policy
@@ -129,7 +129,7 @@ def _entry_or_bypass(
         return read
     row_level = {each.coarse for each in read.row_level}
     dependencies = [_dependency_in_words(each, each in row_level) for each in read.dependencies]
-    return entry_of(queryset, read, policy, operation), dependencies
+    return entry_of(queryset, read, policy, operation, kwargs), dependencies
 
 
 def _read(queryset: QuerySet[Any], policy: CachePolicy, operation: str, aggregates: Any) -> CacheableRead | Bypass:
@@ -171,17 +171,5 @@ def _profile_in_words(policy: CachePolicy | None) -> str:
 
 
 def _dependency_in_words(dependency: Dependency, is_row_level: bool = False) -> str:
-    columns = "" if dependency.columns is None else f" (columns {', '.join(dependency.columns) or 'none'})"
-    where = " and ".join(starmap(_condition_in_words, dependency.conditions))
-    rows = "the joined rows of the result" if is_row_level else f"rows where {where}" if where else "any row"
-    return f"{dependency.table}: {rows}{columns}"
-
-
-def _condition_in_words(column: str, token: str) -> str:
-    if token == NULL:
-        return f"{column} is NULL"
-    if token == INDETERMINATE:
-        return f"{column} is a value that the database compares in ways of its own"
-    if token.startswith(INEXACT):
-        return f"{column} equals {token.removeprefix(INEXACT)} for the database"
-    return f"{column} = {token}"
+    words = dependency_in_words(dependency.table, dependency.conditions, dependency.columns)
+    return words.replace(": any row", ": the joined rows of the result", 1) if is_row_level else words

@@ -20,9 +20,12 @@ from ..query import Capture, defensive_copy, fast_model
 from ..schema import Dependency, is_table
 from ..sql import KEY_TYPES, NotPreparable, select_rows
 from ..store import MISS, local_cache
+from . import comparison, origin
 from .cache_policy import CachePolicy
-from .cached_read import CacheEntry, is_unstorable, note_unstorable, read_through, stored_rows
+from .cached_read import CacheEntry, read_through
+from .queryset_read import stored_rows
 from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
+from .unstorable import is_unstorable, note_unstorable
 
 # Tests switch this off to check that results are the same without it.
 ENABLED = True
@@ -133,6 +136,8 @@ class PointLookup:
             sender=lookup_model.model,
             fingerprint=lookup_model.fingerprint,
             operation="get",
+            origin=partial(origin.of_row, lookup_model.model, field.attname, value, using),
+            is_same=comparison.are_equal,
         )
 
     @property
@@ -185,7 +190,7 @@ class PointLookup:
         try:
             return [defensive_copy(row, self._lookup_model.mutable) for row in rows]
         except Exception as error:
-            note_unstorable(self.entry, error)
+            note_unstorable(self.entry.fingerprint, self.entry.label, error)
             return MISS
 
 

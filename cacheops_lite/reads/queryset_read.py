@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -33,13 +34,17 @@ from ..query import compiler as query_compiler
 from ..schema import Dependency, RowsByDependency, name_in_keys
 from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
-from .cache_policy import CachePolicy, active_policy, publish_bypass
-from .cached_read import CacheEntry, is_unstorable, note_unstorable, read_through, stored_rows
+from . import comparison, origin
+from .cache_policy import CachePolicy, active_policy, record_bypass
+from .cached_read import CacheEntry, read_through
+from .unstorable import is_unstorable, note_unstorable
 
 # Compiles a read of a query; the second argument makes the tokens of the values in its conditions.
 CompileRead = Callable[[Query, MakeToken], CompiledRead]
 
 logger = logging.getLogger("cacheops_lite")
+
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 # Projects with a key prefix per host or tenant need a version set per prefix: this bounds them for each read.
 MAX_MEMO_ENTRIES = 32
@@ -111,21 +116,23 @@ def cached_value(
     compile_read: CompileRead,
     compute: Callable[[], Any],
     kind: Hashable,
+    arguments: Mapping[str, Any] = NO_ARGUMENTS,
 ) -> Any:
     """Return the single value that `compute` gets from the database, through the cache.
 
-    `op` is the operation in the sense of profiles; `kind` identifies the read among those of equal queries.
+    `op` is the operation in the sense of profiles; `kind` identifies the read among those of equal queries; `arguments`
+    are those of ``aggregate()``.
     """
     policy = active_policy(queryset, op)
     if isinstance(policy, Bypass):
-        _publish(queryset, op, policy)
+        _record(queryset, op, policy)
         return compute()
     read = cacheable_read(queryset, policy, kind, compile_read)
     if isinstance(read, Bypass):
-        _publish(queryset, op, read)
+        _record(queryset, op, read)
         return compute()
 
-    entry = entry_of(queryset, read, policy, op)
+    entry = entry_of(queryset, read, policy, op, arguments)
 
     def compute_both() -> tuple[Any, Any]:
         value = compute()
@@ -133,7 +140,7 @@ def cached_value(
             for each in value.values() if isinstance(value, dict) else ():
                 row_recorder.check_pickling_keeps_attributes(each)
         except Exception as error:
-            note_unstorable(entry, error)
+            note_unstorable(entry.fingerprint, entry.label, error)
             return value, MISS
         return value, value
 
@@ -144,11 +151,11 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
     """Return the results of `queryset` through the cache, None if they should not be cached."""
     policy = active_policy(queryset, "fetch")
     if isinstance(policy, Bypass):
-        _publish(queryset, "fetch", policy)
+        _record(queryset, "fetch", policy)
         return None
     read = rows_read(queryset, policy)
     if isinstance(read, Bypass):
-        _publish(queryset, "fetch", read)
+        _record(queryset, "fetch", read)
         return None
 
     entry = entry_of(queryset, read, policy, "fetch")
@@ -162,22 +169,36 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
     return read_through(entry, compute, lambda rows: replay(queryset, rows))
 
 
-def _publish(queryset: Any, op: str, bypass: Bypass) -> None:
+def _record(queryset: Any, op: str, bypass: Bypass) -> None:
     policy = queryset._cacheops_policy
     if policy is not None and policy.is_explicit and bypass.reason in decisions.DEFEATING:
         # The application asked for caching by cache(), and would not notice that it has no effect.
         decisions.warn_once(Decision(op, queryset.model, bypass.reason, bypass.detail))
-    if decisions.is_observed():
-        publish_bypass(queryset, op, bypass)
+    record_bypass(queryset, op, bypass)
 
 
-def entry_of(queryset: QuerySet[Any], read: CacheableRead, policy: CachePolicy, op: str) -> CacheEntry:
-    """Return the cache entry of a read."""
+def stored_rows(entry: CacheEntry, capture: row_recorder.Capture) -> Any:
+    """Return the captured rows to store, MISS if there are none to store."""
+    if capture.error is not None:
+        note_unstorable(entry.fingerprint, entry.label, capture.error)
+    return MISS if capture.rows is None else capture.rows
+
+
+def entry_of(
+    queryset: QuerySet[Any],
+    read: CacheableRead,
+    policy: CachePolicy,
+    op: str,
+    arguments: Mapping[str, Any] = NO_ARGUMENTS,
+) -> CacheEntry:
+    """Return the cache entry of a read; `arguments` are those of ``aggregate()``."""
     using = queryset.db
     name = read.name if policy.db_agnostic else read.name_on(using)
+    prefix = prefix_of(dbs=[using], tables=read.tables)
+    version_set = read.version_set(using)
     return CacheEntry(
-        key=value_key(prefix_of(dbs=[using], tables=read.tables), name),
-        version_set=read.version_set(using),
+        key=value_key(prefix, name),
+        version_set=version_set,
         databases=(using,),
         timeout=policy.timeout,
         lock=policy.lock,
@@ -185,6 +206,8 @@ def entry_of(queryset: QuerySet[Any], read: CacheableRead, policy: CachePolicy, 
         resolve_rows=read.row_resolver(connections[using].vendor),
         fingerprint=read.fingerprint,
         operation=op,
+        origin=partial(origin.of_query, queryset, op, arguments, version_set, prefix, policy.timeout),
+        is_same=None if read.is_non_deterministic else partial(comparison.is_same, queryset),
     )
 
 

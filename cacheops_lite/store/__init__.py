@@ -4,10 +4,12 @@ names of keys, dependency indexes, locks, connections, the circuit breaker and t
 Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """
 
-from . import dependency_index, fill_lock, invalidator, keys, local_cache, protocol
+from . import compression, counter_flush, dependency_index, fill_lock, invalidator, keys, local_cache, protocol
 from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
 from .dependency_index import RequiredColumns
+from .dependency_words import dependency_in_words, describe_dependency
+from .invalidation_script import met_by
 from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
 from .namespaces import (
@@ -44,7 +46,11 @@ __all__ = [
     "call_or_default",
     "checked_reply",
     "clear",
+    "compression",
+    "counter_flush",
+    "dependency_in_words",
     "dependency_index",
+    "describe_dependency",
     "digest",
     "dumps_rows",
     "escape_glob",
@@ -57,6 +63,7 @@ __all__ = [
     "keys",
     "loads_rows",
     "local_cache",
+    "met_by",
     "postpone",
     "prefix_of",
     "prefix_of_table",

@@ -7,41 +7,29 @@ then a background thread retries.
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock, RLock
-from typing import Any
 
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
-from . import dependency_index, keys, pending_releases
+from . import compression, keys, pending_releases
 from .background_retry import BackgroundRetry
 from .circuit_breaker import call, is_away
-from .client import execute, get_client, reset_connections, run_script, send_script
-from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
+from .client import execute, get_client, send_script
+from .invalidation_script import NO_FENCE, invalidate_changes
+from .write_set import MAX_CHANGES_PER_TABLE, WriteSet
 
 # If more keys wait to be removed, all keys under their prefix are removed instead.
 MAX_OVERDUE_KEYS = 1000
-# After so many calls that found another dependency index, whole tables are invalidated instead.
-MAX_ATTEMPTS = 3
-# What invalidate.lua takes instead of the size of a dependency index ...
-INDEX_UNKNOWN, WHOLE_TABLE = 0, -1
-# ... and instead of the number of dependencies.
-DEPENDENCIES_UNKNOWN = -1
 # A fence expires after this time, in case its writer died; a commit takes less.
 FENCE_SECONDS = 30
-# What invalidate.lua takes instead of a fence's token and seconds.
-NO_FENCE = ("", "")
-# Cheaper than a random token for each call, and no value in Redis begins like it.
-_NONCE_PREFIX = keys.fresh_token()
-_nonces = itertools.count()
 logger = logging.getLogger("cacheops_lite")
 
 # By prefix, the invalidations that could not be delivered, and those of them that a thread is delivering now.
@@ -59,12 +47,14 @@ class Fence:
     """A writer's token, and the tables that it fences, by prefix.
 
     Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
-    reply came: their tables are fenced, and all that the write set meets is invalidated.
+    reply came: their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of
+    what was invalidated, if the write set has causes.
     """
 
     token: str = field(default_factory=keys.fresh_token)
     tables: dict[str, list[str]] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
 
 
 def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
@@ -76,7 +66,8 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
         if write_set.changes or write_set.tables:
             changes_by_table = write_set.by_table()
             fence.tables[prefix] = list(changes_by_table)
-            call(partial(_invalidate_changes, prefix, changes_by_table, [fence.token, FENCE_SECONDS]))
+            dropped = fence.dropped if write_set.causes else None
+            call(partial(invalidate_changes, prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped))
             fence.confirmed.add(prefix)
 
 
@@ -90,11 +81,12 @@ def _fence_keys(prefix: str, fence: Fence) -> list[str]:
     return [keys.fence_key(prefix, table) for table in fence.tables[prefix]]
 
 
-def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
+def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dropped: set[str] | None = None) -> None:
     """Invalidate what the write sets meet, in one script call per prefix, and release `fence`.
 
-    Where `fence` is confirmed, the invalidation has been done before the commit: it is only released.  If Redis cannot
-    be reached, its error is raised, and the invalidation is delivered later (see `postpone`).
+    Where `fence` is confirmed, the invalidation has been done before the commit: it is only released.  The names of
+    what is invalidated now are added to `dropped`.  If Redis cannot be reached, its error is raised, and the
+    invalidation is delivered later (see `postpone`).
     """
     pending = {prefix: write_set for prefix, write_set in write_sets.items() if write_set}
     if not pending:
@@ -102,7 +94,7 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -
 
     def deliver_after_overdue() -> None:
         deliver_overdue()
-        _deliver(pending, fence)
+        _deliver(pending, fence, dropped)
 
     try:
         call(deliver_after_overdue)
@@ -180,7 +172,7 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
             _refused_retry.start()
 
 
-def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
+def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dropped: set[str] | None = None) -> None:
     for prefix, write_set in write_sets.items():
         if write_set.everything:
             clear(prefix)
@@ -189,7 +181,7 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> 
         if fence is not None and prefix in fence.confirmed:
             _release_after_commit(prefix, write_set, fence)
         elif write_set.changes or write_set.tables:
-            _invalidate_changes(prefix, write_set.by_table(), NO_FENCE)
+            invalidate_changes(prefix, write_set.by_table(), NO_FENCE, dropped)
             if fence is not None and prefix in fence.tables:
                 pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
 
@@ -200,52 +192,6 @@ def _release_after_commit(prefix: str, write_set: WriteSet, fence: Fence) -> Non
     names = [key(prefix, table) for key in (keys.fence_key, keys.table_version_key) for table in tables]
     # If this fails, it is unknown whether the fence lasted until now, so everything is invalidated again.
     send_script("release_fences", names, [fence.token], partial(postpone, {prefix: write_set}, fence))
-
-
-def _invalidate_changes(prefix: str, changes_by_table: dict[str, list[AnyChange] | None], fence: Sequence[Any]) -> None:
-    """Invalidate the dependencies that changes meet, found by the known indexes.
-
-    Redis reports the tables whose index differs from the known one: for those the call is repeated with the new index.
-    """
-    for _ in range(MAX_ATTEMPTS):
-        _, *differing = _run(prefix, fence, _arguments(prefix, changes_by_table))
-        members_by_table = {table.decode(): members[0] if members else [] for table, *members in differing}
-        for table, members in members_by_table.items():
-            dependency_index.remember(prefix, table, members)
-        changes_by_table = {table: changes_by_table[table] for table, members in members_by_table.items() if members}
-        if not changes_by_table:
-            return
-    # Readers register new shapes faster than this process reads them.
-    _run(prefix, fence, _arguments(prefix, dict.fromkeys(changes_by_table)))
-
-
-def _run(prefix: str, fence: Sequence[Any], arguments: Sequence[Any]) -> Any:
-    """Run invalidate.lua and return its reply without the nonce, which proves that it is the reply to this call."""
-    for _ in range(MAX_ATTEMPTS):
-        # Unique in this process, whose connections no other process reads from.
-        nonce = f"{_NONCE_PREFIX}{next(_nonces)}"
-        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, *arguments])
-        if type(reply) is list and reply[:1] == [nonce.encode()]:
-            return reply[1:]
-        reset_connections()
-    raise redis.ConnectionError("Redis keeps sending the replies to other requests")
-
-
-def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> list[Any]:
-    """Return the arguments of invalidate.lua that describe the tables."""
-    arguments: list[Any] = []
-    for table, changes in changes_by_table.items():
-        index = dependency_index.known(prefix, table)
-        if changes is not None and (index is None or not index.size):
-            arguments += [table, "", INDEX_UNKNOWN, 0]
-        elif changes is None or index is None or index.incarnation is None:
-            arguments += [table, "", WHOLE_TABLE, 0]
-        else:
-            what = "Changes can't be analysed, so their table is invalidated as a whole"
-            dependencies = error_boundary.call_or_default(what, partial(index.dependencies_of, changes), None)
-            count = DEPENDENCIES_UNKNOWN if dependencies is None else len(dependencies)
-            arguments += [table, index.incarnation, index.size, count, *(dependencies or ())]
-    return arguments
 
 
 def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
@@ -261,8 +207,8 @@ def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> 
 def _merge(into: dict[str, WriteSet], write_sets: Mapping[str, WriteSet]) -> None:
     for prefix, write_set in write_sets.items():
         merged = into.setdefault(prefix, WriteSet())
-        # The signals were already sent.
-        merged.add(replace(write_set, signals=[]))
+        # The causes were already published.
+        merged.add(replace(write_set, causes=[]))
         if merged.weight > MAX_CHANGES_PER_TABLE:
             merged.coarsen()
         if len(merged.keys) > MAX_OVERDUE_KEYS:
@@ -299,9 +245,10 @@ def _deliver_at_exit() -> None:
 
 
 def clear(prefix: str) -> None:
-    """Remove all keys of this package under `prefix`, and no others, without blocking Redis."""
+    """Remove all keys of this package under `prefix` but counters, and no others, without blocking Redis."""
+    compression.forget()
     client = get_client()
-    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + keys.KIND_PATTERN + "*"
+    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + keys.CACHED_KIND_PATTERN + "*"
     cursor = 0
     while True:
         cursor, found = client.scan(cursor, match=pattern, count=1000)

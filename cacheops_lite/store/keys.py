@@ -12,6 +12,8 @@
                                         no version of the table is created
     {prefix}cacheops:l:{hash}           a lock: another process computes the value
     {prefix}cacheops:s:{name}           a value of the simple cache, see `functions`
+    {prefix}cacheops:n:{minute}         the counters of a minute since 1970, a hash, see `counter_flush`
+    {prefix}cacheops:q:{name}           a pickled query, with which origins of values are compressed, see `reads.origin`
 
 The id of a shape distinguishes dependencies on the same rows that read different columns.
 """
@@ -28,10 +30,12 @@ from typing import NamedTuple
 from ..schema import Dependency, name_in_keys
 
 # Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 NAMESPACE = "cacheops:"
-# What follows the namespace in every key of this package, as a pattern for Redis and for `re`.
-KIND_PATTERN = "[cdfilstv]:"
+# What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
+KIND_PATTERN = "[cdfilnqstv]:"
+# ... and in those that `clear` removes, which are all but counters.
+CACHED_KIND_PATTERN = "[cdfilqstv]:"
 MAX_ID_LENGTH = 40
 TOKEN_LENGTH = 8
 
@@ -147,6 +151,14 @@ def version_key(prefix: str, dependency: str) -> str:
 
 def conjunction_set_key(prefix: str, dependency: str) -> str:
     return f"{prefix}{NAMESPACE}c:{dependency}"
+
+
+def counters_key(prefix: str, minute: int) -> str:
+    return f"{prefix}{NAMESPACE}n:{minute}"
+
+
+def query_key(prefix: str, name: str) -> str:
+    return f"{prefix}{NAMESPACE}q:{name}"
 
 
 def simple_key(prefix: str, name: str) -> str:

@@ -96,7 +96,7 @@ def prefixes_of_database(using: str) -> list[str]:
 
 
 def split_by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
-    """Divide `write_set` by the prefixes of its tables.  Only the first part has the signals: they are sent once."""
+    """Divide `write_set` by the prefixes of its tables.  The first part has all causes: they are published once."""
     if _prefix_function() is None:
         return {"": write_set}
     parts: dict[str, WriteSet] = (
@@ -106,7 +106,7 @@ def split_by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
         part = WriteSet([change for change in write_set.changes if change.table == table], write_set.tables & {table})
         for prefix in prefixes_of_table(table):
             parts.setdefault(prefix, WriteSet()).add(part)
-    next(iter(parts.values()), write_set).signals.extend(write_set.signals)
+    next(iter(parts.values()), write_set).causes.extend(write_set.causes)
     return parts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from .client import execute, reset_connections, run_script
 from .invalidator import deliver_overdue, is_overdue
 
 DIGEST_LENGTH = 16
+# Of the decimal number before a header.
+SIZE_LENGTH = 8
 # What TTL replies for a key that does not exist.
 ABSENT = -2
 
@@ -132,6 +135,25 @@ class VersionSet:
                 found.append({**group, "index": keys.index_key(prefix, table), "shape": template.shape})
         return found
 
+    @property
+    def carried_names(self) -> list[str]:
+        """The names of the dependencies whose versions a value carries, as `describe_dependency` takes them."""
+        coarse = set(self.coarse.values())
+        return [name for i, name in enumerate(self.dependencies) if i not in coarse]
+
+    def row_level_names(self, rows_by_dependency: RowsByDependency) -> list[str]:
+        """Return the names of the dependencies that replace the coarse ones."""
+        names = []
+        for dependency, position in self.coarse.items():
+            columns = rows_by_dependency.get(dependency)
+            if columns is None:
+                names.append(self.dependencies[position])
+                continue
+            for column, tokens in columns.items():
+                template = keys.key_template(dependency.table, column, dependency.columns)
+                names += [template.head + token + template.tail for token in sorted(tokens)]
+        return names
+
 
 def _group(owner: int, prefix: str, head: str, tail: str, values: list[str]) -> dict[str, Any]:
     group = {"owner": owner + 1, "version": keys.version_key(prefix, head), "tail": tail, "values": values}
@@ -145,7 +167,8 @@ class Lookup:
     """What a read found: the payload of a valid value or MISS, and the versions to store a new value under.
 
     `versions` are None if some do not exist yet.  `is_outdated` tells that a value is stored that is no longer valid,
-    as far as the commands of this lookup show it.
+    as far as the commands of this lookup show it.  `compute_seconds` is how long the value took to compute, and
+    `origin` what it was read by (see `reads.origin`).
     """
 
     key: str
@@ -153,6 +176,8 @@ class Lookup:
     payload: bytes | _Miss
     versions: list[bytes] | None
     is_outdated: bool = False
+    compute_seconds: float = 0.0
+    origin: bytes = b""
 
 
 def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
@@ -180,8 +205,20 @@ def _read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
     if value is None:
         return Lookup(key, version_set, MISS, found)
     if value[:DIGEST_LENGTH] == _digest(key, found):
-        return Lookup(key, version_set, value[DIGEST_LENGTH:], found)
+        return _hit(key, version_set, value, DIGEST_LENGTH, found)
     return Lookup(key, version_set, MISS, found, True)
+
+
+def _hit(key: str, version_set: VersionSet, value: bytes, start: int, versions: list[bytes] | None) -> Lookup:
+    """Return the lookup that found `value`, whose digest is right and ends before position `start`."""
+    try:
+        microseconds, length = _ORIGIN_HEADER.unpack_from(value, start)
+    except struct.error:
+        # It is truncated.
+        return Lookup(key, version_set, MISS, versions, True)
+    start += _ORIGIN_HEADER.size
+    end = start + length
+    return Lookup(key, version_set, value[end:], versions, False, microseconds / 1e6, value[start:end])
 
 
 def create_versions(lookup: Lookup, timeout: int) -> None:
@@ -200,12 +237,11 @@ def _run_read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
         version_set.forget_outdated_indexes()
     reply = run_script("read", [key, *version_set.version_keys, *creation_keys], args)
     digest, value, *found = checked_reply(reply, 2 + len(version_set.version_keys))
-    payload: bytes | _Miss = MISS
+    versions = found if version_set.are_current(found) else None
     if digest and digest == _digest(key, [found[i] or b"" for i in version_set.carried]):
-        payload = value
         _probably_cached.put(key, True)
-    is_outdated = bool(digest) and payload is MISS
-    return Lookup(key, version_set, payload, found if version_set.are_current(found) else None, is_outdated)
+        return _hit(key, version_set, value, 0, versions)
+    return Lookup(key, version_set, MISS, versions, bool(digest))
 
 
 def peek(key: str, version_set: VersionSet) -> tuple[Lookup, int | None]:
@@ -227,7 +263,7 @@ def fill(
     rows_by_dependency: RowsByDependency | None = None,
     run: Callable[[str, Sequence[Any], Sequence[Any]], Any] = run_script,
 ) -> bool:
-    """Store `payload` for `timeout` seconds under `key` (default: that of `lookup`).
+    """Store `payload` for `timeout` seconds under `key` (default: that of `lookup`), with what `lookup` says of it.
 
     `rows_by_dependency` are the row-level dependencies that replace the coarse ones of the version set.  With
     `send_script` as `run`, the command may still be on its way when this returns.  Return False if nothing is stored,
@@ -239,11 +275,39 @@ def fill(
     conjunction_sets = () if settings.CACHEOPS_INSIDEOUT else version_set.conjunction_set_keys
     key = key or lookup.key
     digest = _digest(key, [lookup.versions[i] for i in version_set.carried])
-    args = [digest, payload, timeout, len(lookup.versions), *lookup.versions]
+    args = [digest, origin_header(lookup) + payload, timeout, len(lookup.versions), *lookup.versions]
     if version_set.coarse:
         args += [keys.fresh_token(), json.dumps(version_set.row_level_groups(rows_by_dependency or {}))]
     _probably_cached.put(lookup.key, True)
     return bool(run("fill", [key, *version_set.version_keys, *conjunction_sets], args))
+
+
+# Between digest and payload of a value: the microseconds that it took to compute, and the length of the origin, which
+# follows.
+_ORIGIN_HEADER = struct.Struct(">IH")
+MAX_MICROSECONDS, MAX_ORIGIN_LENGTH = 2**32 - 1, 2**16 - 1
+
+
+def origin_header(lookup: Lookup) -> bytes:
+    """Return what stands before the payload of a value: how long it took to compute, and its origin if it is short."""
+    microseconds = min(round(lookup.compute_seconds * 1e6), MAX_MICROSECONDS)
+    origin = lookup.origin if len(lookup.origin) <= MAX_ORIGIN_LENGTH else b""
+    return _ORIGIN_HEADER.pack(microseconds, len(origin)) + origin
+
+
+def stored_origin(value: bytes) -> bytes:
+    """Return the origin that a stored value has, whether it is valid or not; empty if it has none."""
+    start = DIGEST_LENGTH
+    try:
+        # With row-level dependencies a header comes first, see fill.lua.
+        size = value[start : start + SIZE_LENGTH]
+        if len(size) == SIZE_LENGTH and size.isdigit():
+            start += SIZE_LENGTH + int(size)
+        _, length = _ORIGIN_HEADER.unpack_from(value, start)
+    except struct.error:
+        return b""
+    start += _ORIGIN_HEADER.size
+    return value[start : start + length]
 
 
 # A guess whether a value will be found: it only decides between MGET and a script that also creates versions.

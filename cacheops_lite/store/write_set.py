@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from ..observe import Invalidation
 from .dependency_shapes import Shape
 
 # If one call would invalidate more changes of a table, its table version is dropped instead.
@@ -77,8 +78,8 @@ class WriteSet:
     everything: bool = False
     # Keys of the simple cache to remove.
     keys: set[str] = field(default_factory=set)
-    # Arguments of the cache_invalidated signals to send once it is delivered: (sender, obj_dict).
-    signals: list[tuple[Any, dict[str, Any] | None]] = field(default_factory=list)
+    # The writes that it comes from, to be published once it is delivered.
+    causes: list[Invalidation] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.tables or self.everything or self.keys)
@@ -92,7 +93,7 @@ class WriteSet:
         self.tables |= other.tables
         self.everything = self.everything or other.everything
         self.keys |= other.keys
-        self.signals += other.signals
+        self.causes += other.causes
 
     @property
     def weight(self) -> int:

@@ -14,7 +14,15 @@ from .before_image import (
     read_after_save,
     read_before_image,
 )
-from .manual import invalidate_all, invalidate_model, invalidate_obj, is_active, no_invalidation, record_write
+from .manual import (
+    invalidate_all,
+    invalidate_model,
+    invalidate_obj,
+    is_active,
+    no_invalidation,
+    note_cause,
+    record_write,
+)
 from .operation_scope import DeleteScope, SaveScope
 from .queryset_writes import lock_for_collected_delete
 from .row_images import (
@@ -51,6 +59,7 @@ __all__ = [
     "lock_for_collected_delete",
     "may_fill",
     "no_invalidation",
+    "note_cause",
     "queryset_writes",
     "read_after_save",
     "read_before_image",

@@ -73,24 +73,24 @@ def record_save(
     if changes is None:
         _record_unknown(model, values, using)
     else:
-        record_write(model, using, WriteSet(changes=changes), dict(old), dict(new))
+        record_write("save", model, using, WriteSet(changes=changes), dict(old), dict(new))
 
 
 def record_delete(instance: Model, using: str) -> None:
     """Record that the row of `instance` was deleted, where nothing is known of it but the instance."""
-    _record_unknown(type(instance), instance_values(instance), using)
+    _record_unknown(type(instance), instance_values(instance), using, "delete")
 
 
 def _record_insert(model: type[Model], values: RowValues, before_image: BeforeImage | None, using: str) -> None:
     changes = insert_changes(model, values, connections[using].vendor)
     # An instance that came with a key may have had rows in the tables of its multi-table parents before.
     tables = {change.table for change in changes[1:]} if before_image is not None else set()
-    record_write(model, using, WriteSet(changes=changes, tables=tables), dict(values))
+    record_write("save", model, using, WriteSet(changes=changes, tables=tables), dict(values))
 
 
-def _record_unknown(model: type[Model], values: RowValues, using: str) -> None:
+def _record_unknown(model: type[Model], values: RowValues, using: str, operation: str = "save") -> None:
     """Drop the table versions, as the row before the write is not known."""
-    record_write(model, using, WriteSet(tables=table_names(model)), dict(values))
+    record_write(operation, model, using, WriteSet(tables=table_names(model)), dict(values))
 
 
 def _attnames_written_by(
@@ -114,7 +114,7 @@ def record_bulk_create(
     vendor = connections[using].vendor
     required = required_columns_of(model)
     if required is None or any(map(attnames_replaced, instances, before)):
-        record_write(model, using, WriteSet(tables=table_names(model)))
+        record_write("bulk_create", model, using, WriteSet(tables=table_names(model)))
         return
     inserted = error_boundary.call_or_default(
         f"Rows of {model._meta.label} that are inserted can't be analysed, so its tables are invalidated",
@@ -125,11 +125,11 @@ def record_bulk_create(
         None,
     )
     if inserted is None:
-        record_write(model, using, WriteSet(tables=table_names(model)))
+        record_write("bulk_create", model, using, WriteSet(tables=table_names(model)))
         return
     write_set = WriteSet(changes=[*inserted] if instances else [])
     has_receivers = cache_invalidated.has_listeners(model._meta.concrete_model)
-    record_write(model, using, write_set, *(map(instance_values, instances) if has_receivers else ()))
+    record_write("bulk_create", model, using, write_set, *(map(instance_values, instances) if has_receivers else ()))
 
 
 def _conditions_met(

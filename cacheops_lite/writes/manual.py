@@ -12,7 +12,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
 from ..conf import settings
+from ..observe import Invalidation, invalidations
 from ..store import WriteSet, split_by_prefix
+from ..utils import error_boundary
 from .row_changes import insert_changes
 from .row_images import instance_values, table_names, unwrap_lazy
 from .unit_of_work import unit_of_work_for
@@ -35,7 +37,7 @@ def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
     values = instance_values(obj)
     vendor = connections[using].vendor
     changes = insert_changes(type(obj), values, vendor)
-    record_write(type(obj), using, WriteSet(changes=changes), values, is_manual=True)
+    record_write("invalidate_obj", type(obj), using, WriteSet(changes=changes), values, is_manual=True)
 
 
 def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
@@ -46,7 +48,7 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
-    record_write(model, using, WriteSet(tables=table_names(model)), None, is_manual=True)
+    record_write("invalidate_model", model, using, WriteSet(tables=table_names(model)), None, is_manual=True)
 
 
 def invalidate_all() -> None:
@@ -57,7 +59,9 @@ def invalidate_all() -> None:
     """
     if not is_active():
         return
-    write_set = WriteSet(everything=True, signals=[(None, None)])
+    write_set = WriteSet(everything=True)
+    if invalidations.is_observed():
+        write_set.causes.append(Invalidation("invalidate_all", caller=error_boundary.call_site(), obj_dicts=[None]))
     for connection in connections.all(initialized_only=True):
         unit = unit_of_work_for(connection.alias)
         if unit.in_transaction:
@@ -66,16 +70,29 @@ def invalidate_all() -> None:
 
 
 def record_write(
-    model: type[Model], using: str, write_set: WriteSet, *obj_dicts: dict[str, Any] | None, is_manual: bool = False
+    operation: str,
+    model: type[Model],
+    using: str,
+    write_set: WriteSet,
+    *obj_dicts: dict[str, Any] | None,
+    is_manual: bool = False,
 ) -> None:
     """Record `write_set` in the unit of work of `using`, which sends it once the transaction is committed.
 
-    Then ``cache_invalidated`` is sent for `model`, once for each of `obj_dicts`.  With `is_manual` errors of Redis are
-    raised to the caller.
+    Then the invalidation is published as that of `operation`, and ``cache_invalidated`` is sent for `model`, once for
+    each of `obj_dicts`.  With `is_manual` errors of Redis are raised to the caller.
     """
     if is_active() and write_set:
-        write_set.signals += [(model._meta.concrete_model, obj_dict) for obj_dict in obj_dicts]
+        note_cause(write_set, Invalidation(operation, model._meta.concrete_model, using=using, obj_dicts=[*obj_dicts]))
         unit_of_work_for(using).record(write_set, is_manual)
+
+
+def note_cause(write_set: WriteSet, cause: Invalidation) -> None:
+    """Note in `write_set` which write it comes from, if anything consumes invalidations."""
+    if invalidations.is_observed():
+        cause.caller = error_boundary.call_site()
+        cause.changes, cause.tables = tuple(write_set.changes), set(write_set.tables)
+        write_set.causes.append(cause)
 
 
 def is_active() -> bool:

@@ -63,13 +63,13 @@ def update(queryset: QuerySet[Any], values: Mapping[str, Any], perform: Perform)
 
         def record() -> bool:
             new = _updated_rows(model, old, names, written, values, using)
-            _record_updates(model, old, new, written, using)
+            _record_updates("update", model, old, new, written, using)
             return True
 
         is_recorded = error_boundary.call_or_default(what, record, False)
         # A different count means that rows came to match after they were read.
         if not is_recorded or updated != len(old):
-            _record_tables(model, using)
+            _record_tables("update", model, using)
     return updated
 
 
@@ -90,7 +90,7 @@ def _update_without_images(
         changes: list[AnyChange] = [
             Change(table, old={}, new={}, changed=changed) for table, changed in columns.items()
         ]
-        record_write(model, using, WriteSet(changes=changes))
+        record_write("update", model, using, WriteSet(changes=changes))
     return updated
 
 
@@ -114,9 +114,10 @@ def delete(queryset: QuerySet[Any], using: str, perform: Perform) -> int:
     with unit.claiming("delete", model._meta.db_table):
         deleted = perform()
     vendor = connections[using].vendor
-    record_write(model, using, WriteSet(changes=[delete_change(model, values, vendor) for values in old.values()]))
+    changes: list[AnyChange] = [delete_change(model, values, vendor) for values in old.values()]
+    record_write("delete", model, using, WriteSet(changes=changes))
     if deleted != len(old):
-        _record_tables(model, using)
+        _record_tables("delete", model, using)
     return deleted
 
 
@@ -166,9 +167,9 @@ def update_invalidated(queryset: QuerySet[Any], values: dict[str, Any], perform:
             updated = perform(queryset.filter(pk__in=keys))
         if updated > len(old):
             # A row was deleted after its key was read, and inserted again after the rows were read.
-            _record_tables(model, using)
+            _record_tables("invalidated_update", model, using)
         new = _updated_rows(model, old, names, written, values, using)
-        _record_updates(model, old, new, written, using, has_receivers)
+        _record_updates("invalidated_update", model, old, new, written, using, has_receivers)
     return updated
 
 
@@ -292,6 +293,7 @@ def _updated_rows(
 
 
 def _record_updates(
+    operation: str,
     model: type[Model],
     old: Mapping[Any, RowValues],
     new: Mapping[Any, RowValues],
@@ -307,8 +309,8 @@ def _record_updates(
         if changes := update_changes(model, before, after, attnames, vendor):
             write_set.changes += changes
             obj_dicts += [dict(before), dict(after)] if has_receivers else []
-    record_write(model, using, write_set, *obj_dicts)
+    record_write(operation, model, using, write_set, *obj_dicts)
 
 
-def _record_tables(model: type[Model], using: str) -> None:
-    record_write(model, using, WriteSet(tables=table_names(model)))
+def _record_tables(operation: str, model: type[Model], using: str) -> None:
+    record_write(operation, model, using, WriteSet(tables=table_names(model)))

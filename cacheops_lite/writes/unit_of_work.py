@@ -262,9 +262,9 @@ def _deliver_or_postpone(
 
 
 def _merge(into: dict[str, WriteSet], write_sets: dict[str, WriteSet]) -> None:
-    """Add write sets that are sent a second time; without their notices, as signals are sent once."""
+    """Add write sets that are sent a second time; without their causes, which are published once."""
     for prefix, write_set in write_sets.items():
-        into.setdefault(prefix, WriteSet()).add(replace(write_set, signals=[]))
+        into.setdefault(prefix, WriteSet()).add(replace(write_set, causes=[]))
 
 
 def unit_of_work_on(connection: BaseDatabaseWrapper) -> UnitOfWork:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 
-from ..signals import cache_invalidated
-from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, suppress_outage
+from ..observe import Invalidation, invalidations
+from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, met_by, suppress_outage
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -22,20 +23,26 @@ def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
 
 
 def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:
-    """Send the invalidations now, release the fence and send the signal ``cache_invalidated``.
+    """Send the invalidations now, release the fence and publish what was invalidated.
 
     Raises errors of Redis unless reads degrade.  The invalidations are then not lost: they are retried.
     """
+    causes = [cause for write_set in write_sets.values() for cause in write_set.causes]
+    dropped = None if not causes else set() if fence is None else fence.dropped
     try:
         with suppress_outage():
-            invalidator.invalidate(write_sets, fence)
+            invalidator.invalidate(write_sets, fence, dropped)
     finally:
         # Only now: a reader in between would copy into its local cache what it still found in Redis.
         for write_set in write_sets.values():
             local_cache.invalidate(None if write_set.everything else write_set.all_tables())
-        for write_set in write_sets.values():
-            for sender, obj_dict in write_set.signals:
-                cache_invalidated.send_robust(sender=sender, obj_dict=obj_dict)
+        for cause in causes:
+            _publish(cause, write_sets, dropped or set())
+
+
+def _publish(cause: Invalidation, prefixes: Iterable[str], dropped: set[str]) -> None:
+    cause.dependencies = met_by(prefixes, cause.changes, cause.tables, dropped) if dropped else []
+    invalidations.publish(cause)
 
 
 def deliver_logging_errors(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:

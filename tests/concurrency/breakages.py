@@ -7,27 +7,28 @@ import time
 from dataclasses import replace
 
 from cacheops_lite.reads import cached_read
-from cacheops_lite.store import invalidator, protocol, write_set
+from cacheops_lite.store import invalidation_script, invalidator, protocol, write_set
 from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import before_image, row_locks, unit_of_work
 
 
 def losing_invalidations():
     """Now and then what a write drops stays: neither its fence nor its release arrives."""
-    run_script, send_script, rng, lost = invalidator.run_script, invalidator.send_script, random.Random(0), set()
+    run_script, send_script = invalidation_script.run_script, invalidator.send_script
+    rng, lost = random.Random(0), set()
 
     def run(name, keys, args):
         if rng.random() < 0.2:
             nonce, token = args[:2]
             lost.add(token)
-            return [nonce.encode(), 0]
+            return [nonce.encode(), [], []]
         return run_script(name, keys, args)
 
     def send(name, keys, args, on_error):
         if args[0] not in lost:
             send_script(name, keys, args, on_error)
 
-    invalidator.run_script, invalidator.send_script = run, send
+    invalidation_script.run_script, invalidator.send_script = run, send
 
 
 def forgetting_before_images():

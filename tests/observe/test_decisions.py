@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from cacheops_lite import cached_as, explain
 from cacheops_lite.observe import Outcome, Reason, decisions
-from cacheops_lite.reads import cached_read
+from cacheops_lite.reads import cached_read, unstorable
 from cacheops_lite.signals import cache_decision
 from cacheops_lite.store import invalidator, protocol
 from tests.shop.models import Category, Label, Product
@@ -209,13 +209,13 @@ def test_a_result_that_cannot_be_serialized_is_remembered(published):
     from cacheops_lite.reads.queryset_read import rows_read
 
     entry.fingerprint = rows_read(queryset.all(), policy_of(queryset)).fingerprint
-    cached_read.note_unstorable(entry, TypeError("no"))
+    unstorable.note_unstorable(entry.fingerprint, entry.label, TypeError("no"))
     try:
         assert queryset.all().explain_cache().reason is Reason.UNSTORABLE
         list(queryset.all())
         assert published[-1].reason is Reason.UNSTORABLE
     finally:
-        cached_read._unstorable.clear()
+        unstorable._unstorable.clear()
 
 
 def test_a_query_that_cannot_be_analysed_says_what_was_raised(published):

@@ -10,7 +10,7 @@ from cacheops_lite import cached_as
 from cacheops_lite.orm import save_delete
 from cacheops_lite.query.row_recorder import Capture
 from cacheops_lite.reads import cached_read
-from cacheops_lite.store import invalidator, protocol
+from cacheops_lite.store import invalidation_script, invalidator, protocol
 from cacheops_lite.writes import queryset_writes
 from tests.shop.models import Label, Product, Ticket
 
@@ -116,7 +116,7 @@ def test_a_fill_between_a_commit_and_its_delivery_is_invalidated_by_the_delivery
     reader.run_to_point()
     filled = []
 
-    def deliver_late(function=invalidator.run_script):
+    def deliver_late(function=invalidation_script.run_script):
         def run(name, *args):
             if name == "invalidate" and not filled:
                 filled.append(reader.run_to_end())
@@ -125,7 +125,7 @@ def test_a_fill_between_a_commit_and_its_delivery_is_invalidated_by_the_delivery
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(invalidator, "run_script", deliver_late())
+        patch.setattr(invalidation_script, "run_script", deliver_late())
         label.text = "new"
         label.save()
     assert filled == [["old"]]
@@ -372,6 +372,8 @@ def test_a_lock_with_a_new_owner_does_not_prolong_the_wait(store, monkeypatch):
 
         def monotonic(self):
             return self.now
+
+        perf_counter = monotonic
 
         def sleep(self, seconds):
             self.now += seconds

@@ -314,14 +314,14 @@ def test_a_release_that_fails_is_sent_again(store, monkeypatch, lose):
     texts()
     deliver = invalidator.invalidate
 
-    def losing(work, fence=None):
+    def losing(work, fence=None, dropped=None):
         if lose == "script flush":
             store.script_flush()
         else:
             store.connection_pool.disconnect()
             for kept in getattr(cacheops_redis._direct_client, "_idle", ()):
                 kept.connection._sock and kept.connection._sock.close()
-        deliver(work, fence)
+        deliver(work, fence, dropped)
 
     with monkeypatch.context() as patch:
         patch.setattr(invalidator, "invalidate", losing)

@@ -6,7 +6,7 @@ import pytest
 
 from cacheops_lite.schema import tokens
 from cacheops_lite.schema.predicates import Dependency
-from cacheops_lite.store import dependency_shapes, keys
+from cacheops_lite.store import dependency_shapes, keys, protocol
 from cacheops_lite.store.protocol import DIGEST_LENGTH
 
 LONG = tuple(f"column{i}" for i in range(10))
@@ -14,13 +14,15 @@ LONG = tuple(f"column{i}" for i in range(10))
 
 def test_the_names_of_keys_are_pinned():
     """Old and new processes that share a Redis agree on them, or the change raises FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 6
+    assert keys.FORMAT_VERSION == 7
     assert keys.value_key("p:", "x") == "p:cacheops:v:x"
     assert keys.table_version_key("", "t") == "cacheops:t:t"
     assert keys.index_key("", "t") == "cacheops:i:t"
     assert keys.fence_key("", "t") == "cacheops:f:t"
     assert keys.version_key("", "t:a=1|*") == "cacheops:d:t:a=1|*"
     assert keys.conjunction_set_key("", "t:a=1|*") == "cacheops:c:t:a=1|*"
+    assert keys.counters_key("p:", 5) == "p:cacheops:n:5"
+    assert keys.query_key("p:", "x") == "p:cacheops:q:x"
     assert keys.lock_key("p:cacheops:v:x") == "p:cacheops:l:x"
 
 
@@ -68,6 +70,15 @@ def test_digests_depend_on_the_boundaries_between_parts():
     """The digest of ('a', 'bc') is not that of ('ab', 'c')."""
     assert keys.digest("a", "bc") != keys.digest("ab", "c")
     assert keys.digest("a", "b") == "wE4XlX1MoxI7Ov2qsC5AIw"
+
+
+def test_the_header_of_a_value_is_pinned():
+    """Microseconds and the length of the origin come before the origin and the payload."""
+    lookup = protocol.Lookup("k", None, protocol.MISS, [], compute_seconds=0.25, origin=b"abc")
+    assert protocol.origin_header(lookup) == b"\x00\x03\xd0\x90\x00\x03abc"
+    assert protocol.stored_origin(b"d" * 16 + protocol.origin_header(lookup) + b"payload") == b"abc"
+    assert protocol.stored_origin(b"d" * 16 + b"00000002[]" + protocol.origin_header(lookup) + b"payload") == b"abc"
+    assert protocol.stored_origin(b"d" * 16) == b""
 
 
 def test_rows_are_stored_as_a_pickle_of_plain_tuples():

@@ -14,6 +14,7 @@ from django.test import override_settings
 from redis import exceptions
 
 from cacheops_lite import CacheMiss, cache, cached, cached_as, invalidate_all, invalidate_obj
+from cacheops_lite.observe import Invalidation
 from cacheops_lite.store import background_retry, circuit_breaker, invalidator, local_cache
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client, run_script
@@ -407,13 +408,13 @@ def test_undelivered_invalidations_are_bounded(server, degrading, no_background_
     with using_port(servers.free_port()):
         for start in range(0, 3000, 500):
             changes = [Change("t", {"a": str(number)}, None) for number in range(start, start + 500)]
-            invalidator.postpone({"": WriteSet(changes=changes, signals=[(Label, None)])})
+            invalidator.postpone({"": WriteSet(changes=changes, causes=[Invalidation("save", Label)])})
         waiting = invalidator._overdue[""]
         assert len(waiting.changes) <= MAX_CHANGES_PER_TABLE
         assert waiting.tables == {"t"}
         invalidator.postpone({"": WriteSet(keys={f"k{number}" for number in range(invalidator.MAX_OVERDUE_KEYS + 1)})})
         assert waiting.everything
-        assert not waiting.signals
+        assert not waiting.causes
         assert not waiting.keys
 
 

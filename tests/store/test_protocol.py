@@ -5,7 +5,7 @@ import time
 import pytest
 
 from cacheops_lite.schema.predicates import Dependency
-from cacheops_lite.store import dependency_index, invalidator, keys, protocol
+from cacheops_lite.store import dependency_index, invalidation_script, invalidator, keys, protocol
 from cacheops_lite.store.fill_lock import acquire_lock, deadline, release_lock, wait_for_value
 from cacheops_lite.store.protocol import MISS, VersionSet
 from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, InsertedRows, WriteSet
@@ -102,8 +102,8 @@ def test_an_image_that_lacks_a_column_invalidates_the_table(store):
 
 def test_dependency_shapes_unknown_to_this_process_are_matched(store, monkeypatch):
     """The script reports that there are others, and is called a second time; later changes need one call."""
-    calls, run = [], invalidator.run_script
-    monkeypatch.setattr(invalidator, "run_script", lambda *args: calls.append(args) or run(*args))
+    calls, run = [], invalidation_script.run_script
+    monkeypatch.setattr(invalidation_script, "run_script", lambda *args: calls.append(args) or run(*args))
     dependency_index._known.clear()
     image = {"a": "1", "b": "2", "c": "3"}
     for turns, dependency, other in [
@@ -510,7 +510,7 @@ def test_an_undelivered_invalidation_is_delivered_before_the_next_read(store, mo
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(invalidator, "run_script", away)
+        patch.setattr(invalidation_script, "run_script", away)
         with pytest.raises(ConnectionError):
             invalidate_change(new={"a": "1"})
         with pytest.raises(ConnectionError):

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from cacheops_lite import cached_as, invalidate_all, invalidate_obj
 from cacheops_lite.reads import cached_read
-from cacheops_lite.store import invalidator
+from cacheops_lite.store import invalidation_script, invalidator
 from cacheops_lite.store.client import get_client
 from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import counted_reads
@@ -85,7 +85,7 @@ def test_keys_of_another_type_are_misses_and_cause_no_error(store, rows, part):
 
 def refuse(error, *names):
     """Return a `run_script` that raises `error` for some scripts, and the list of refused calls."""
-    run_script, tried = invalidator.run_script, []
+    run_script, tried = invalidation_script.run_script, []
 
     def run(name, keys, args):
         if name in names:
@@ -108,7 +108,7 @@ def test_an_overdue_invalidation_that_fails_permanently_invalidates_tables(store
             "UPDATE shop_label SET text = 'new'"
         ) if connection.vendor != "mysql" else cursor.cursor.execute("UPDATE shop_label SET text = 'new'")
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "cacheops_lite"):
-        patch.setattr(invalidator, "run_script", run)
+        patch.setattr(invalidation_script, "run_script", run)
         invalidator.postpone({"": WriteSet(tables={"shop_label"})})
         assert [texts() for _ in range(5)] == [["new"]] * 5
         assert len(tried) <= 2

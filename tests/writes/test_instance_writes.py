@@ -55,7 +55,7 @@ def scripts_run(monkeypatch):
 
         return noted
 
-    for module in ("protocol", "invalidator", "fill_lock"):
+    for module in ("protocol", "invalidation_script", "fill_lock"):
         monkeypatch.setattr(f"cacheops_lite.store.{module}.run_script", noting(cacheops_redis.run_script))
     monkeypatch.setattr("cacheops_lite.store.invalidator.send_script", noting(cacheops_redis.send_script))
     return names

@@ -2,15 +2,16 @@
 -- can create these versions again until the fence is released.
 --
 -- KEYS   [1] the beginning of all keys (prefix and namespace)
--- ARGV   [1] a nonce, [2] the token of the fence, empty for none, [3] seconds after which the fence expires; then for
---        each table in turn:
+-- ARGV   [1] a nonce, [2] the token of the fence, empty for none, [3] seconds after which the fence expires, [4] how many
+--        names of dropped versions to return at most; then for each table in turn:
 --            its name
 --            the incarnation and the size of the dependency index that the caller used; size 0 if the caller knows
 --            none, -1 to drop the whole table
 --            the number of dependencies, and these, each as it follows the table's name in keys; -1 if that index
 --            cannot tell them
--- Reply  the nonce, which proves that this is the reply to this call; the number of versions dropped; then for each
---        table whose dependency index is missing: {name}; for each table whose index differs from the caller's:
+-- Reply  the nonce, which proves that this is the reply to this call; for each table the number of versions dropped;
+--        names of dropped versions, as they follow "d:" or "t:" in keys; then for each table whose dependency index is
+--        missing: {name}; for each table whose index differs from the caller's:
 --        {name, members}: nothing of that table was dropped, and the caller has to repeat the call with this index
 --
 -- Shapes are only added to an index, so its incarnation and its size identify its members.
@@ -23,7 +24,14 @@ local MAX_ARGUMENTS = 4000
 
 local root = KEYS[1]
 local budget = MAX_FREED_RESULTS
-local reply = {ARGV[1], 0}
+local numbers, names, max_names = {}, {}, tonumber(ARGV[4])
+local reply = {ARGV[1], numbers, names}
+
+local function note_name(name)
+    if #names < max_names then
+        names[#names + 1] = name
+    end
+end
 
 local function chunk_of(keys, first)
     return unpack(keys, first, math.min(first + MAX_ARGUMENTS - 1, #keys))
@@ -62,6 +70,7 @@ local function drop(name, first, last)
             local set = sets .. ARGV[first + i - 1]
             dropped[#dropped + 1] = wanted[i]
             freed[#freed + 1] = set
+            note_name(name .. ':' .. ARGV[first + i - 1])
             if budget > 0 then
                 -- Not SRANDMEMBER: its cost grows with the set.
                 local results = redis.pcall('sscan', set, '0', 'count', budget)[2] or {}
@@ -89,7 +98,7 @@ local function fence(name)
     redis.call('expire', key, seconds + 1)
 end
 
-local i = 4
+local i = 5
 while ARGV[i] do
     local name, incarnation, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
@@ -101,17 +110,22 @@ while ARGV[i] do
         redis.call('del', index)
         found = 0
     end
+    local dropped = 0
     local is_known = found > 0 and found == size and redis.call('sismember', index, incarnation) == 1
     if found == 0 or (is_known and count < 0) then
-        reply[2] = reply[2] + redis.call('del', root .. 't:' .. name)
+        dropped = redis.call('del', root .. 't:' .. name)
+        if dropped > 0 then
+            note_name(name)
+        end
         if found == 0 and size >= 0 then
             reply[#reply + 1] = {name}
         end
     elseif is_known then
-        reply[2] = reply[2] + drop(name, i + 4, i + 3 + count)
+        dropped = drop(name, i + 4, i + 3 + count)
     else
         reply[#reply + 1] = {name, redis.call('smembers', index)}
     end
+    numbers[#numbers + 1] = dropped
     i = i + 4 + math.max(count, 0)
 end
 

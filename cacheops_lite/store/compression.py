@@ -1,0 +1,53 @@
+"""Compress data against similar data that lies in Redis under a key of its own, so that little more than the
+differences is stored with each value.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+
+from ..utils import LruMap
+from . import keys
+from .client import execute
+
+# How long this process trusts that data it compresses with is still in Redis.
+TRUSTED_SECONDS = 300.0
+
+# By key: the similar data, and until when (monotonic clock) it is surely in Redis.
+_known: LruMap[str, tuple[bytes, float]] = LruMap(1000)
+
+
+def compress(prefix: str, name: str, data: bytes, timeout: int) -> bytes:
+    """Return `data` compressed against what Redis has as `name`; if it has nothing, `data` itself becomes that.
+
+    It can be decompressed for at least `timeout` seconds, unless Redis loses the key.  Raises errors of Redis.
+    """
+    compressor = zlib.compressobj(1, zdict=_similar(keys.query_key(prefix, name), data, timeout))
+    return compressor.compress(data) + compressor.flush()
+
+
+def decompress(prefix: str, name: str, compressed: bytes) -> bytes | None:
+    """Undo `compress`; None if Redis has lost the key.  Raises zlib.error for other data, and errors of Redis."""
+    similar = execute("GET", keys.query_key(prefix, name))
+    if type(similar) is not bytes:
+        return None
+    return zlib.decompressobj(zdict=zlib.decompress(similar)).decompress(compressed)
+
+
+def forget() -> None:
+    """Forget what this process knows to be in Redis; call it when that is removed."""
+    _known.clear()
+
+
+def _similar(key: str, data: bytes, timeout: int) -> bytes:
+    known, now = _known.get(key), time.monotonic()
+    if known is not None and now < known[1]:
+        return known[0]
+    seconds = 2 * timeout + 2 * int(TRUSTED_SECONDS)
+    execute("SET", key, zlib.compress(data), "NX", "EX", seconds)
+    execute("EXPIRE", key, seconds)
+    found = execute("GET", key)
+    similar = zlib.decompress(found) if type(found) is bytes else data
+    _known.put(key, (similar, now + TRUSTED_SECONDS))
+    return similar

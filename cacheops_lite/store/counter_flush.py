@@ -1,0 +1,113 @@
+"""Add this process's counters to those in Redis: a hash for each minute, kept for a day."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections import Counter
+from contextlib import suppress
+from threading import Lock, Thread
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..observe import Counted, counters
+from ..utils import after_fork_in_child
+from . import keys
+from .circuit_breaker import call
+from .client import get_client
+from .namespaces import prefix_of
+
+# Between the first count and its flush.
+FLUSH_SECONDS = 10.0
+KEEP_SECONDS = 24 * 3600
+MINUTE_SECONDS = 60
+# Fields of hashes are the parts of `Counted`, joined by a character that no label has.
+_SEPARATOR = "\t"
+
+_thread: Thread | None = None
+_lock = Lock()
+
+
+def flush() -> None:
+    """Send the counts to Redis.  Raises errors of Redis; the counts are then kept for the next time."""
+    counts = counters.take()
+    if not counts:
+        return
+    try:
+        call(lambda: _send(counts))
+    except BaseException:
+        counters.put_back(counts)
+        raise
+
+
+def _send(counts: Counter[Counted]) -> None:
+    key = keys.counters_key(counters_prefix(), int(time.time()) // MINUTE_SECONDS)
+    pipeline = get_client().pipeline(transaction=False)
+    for counted, number in counts.items():
+        pipeline.hincrby(key, _SEPARATOR.join(counted), number)
+    pipeline.expire(key, KEEP_SECONDS + MINUTE_SECONDS)
+    pipeline.execute()
+
+
+def read_counts(minutes: int) -> list[tuple[int, Counter[Counted]]]:
+    """Return the counts of each of the last `minutes`, oldest first, with the time at which each minute began.
+
+    The times are in seconds since 1970.  Raises errors of Redis.
+    """
+    now = int(time.time()) // MINUTE_SECONDS
+    wanted = range(now - minutes + 1, now + 1)
+    pipeline = get_client().pipeline(transaction=False)
+    for minute in wanted:
+        pipeline.hgetall(keys.counters_key(counters_prefix(), minute))
+    replies: list[Any] = call(pipeline.execute)
+    return [(minute * MINUTE_SECONDS, _decoded(reply)) for minute, reply in zip(wanted, replies, strict=True)]
+
+
+def _decoded(reply: dict[bytes, bytes]) -> Counter[Counted]:
+    found: Counter[Counted] = Counter()
+    for name, number in reply.items():
+        with suppress(TypeError, ValueError):
+            # Fields of another release are ignored.
+            found[Counted(*name.decode().split(_SEPARATOR))] = int(number)
+    return found
+
+
+def counters_prefix() -> str:
+    """Return the prefix of the counters: that of the simple cache, none if the prefix depends on the query."""
+    try:
+        return prefix_of()
+    except ImproperlyConfigured:
+        return ""
+
+
+@counters.on_first_count
+def start() -> None:
+    """Start the thread that flushes, unless it is running."""
+    global _thread
+    with _lock:
+        if _thread is None or not _thread.is_alive():
+            _thread = Thread(target=_flush_once, name="cacheops_lite.counters", daemon=True)
+            _thread.start()
+
+
+def _flush_once() -> None:
+    global _thread
+    time.sleep(FLUSH_SECONDS)
+    with _lock:
+        # Counts from now on start another thread.
+        _thread = None
+    with suppress(Exception):
+        flush()
+
+
+@after_fork_in_child
+def _reset_in_child() -> None:
+    global _thread, _lock
+    _thread, _lock = None, Lock()
+
+
+@atexit.register
+def _flush_at_exit() -> None:
+    with suppress(Exception):
+        flush()

@@ -1,0 +1,121 @@
+"""Call ``invalidate.lua`` with what changes meet, by the dependency indexes that this process knows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import redis
+
+from ..observe import Counted, counters
+from ..utils import error_boundary
+from . import dependency_index, keys
+from .client import reset_connections, run_script
+from .write_set import AnyChange
+
+# After so many calls that found another dependency index, whole tables are invalidated instead.
+MAX_ATTEMPTS = 3
+# What invalidate.lua takes instead of the size of a dependency index ...
+INDEX_UNKNOWN, WHOLE_TABLE = 0, -1
+# ... and instead of the number of dependencies.
+DEPENDENCIES_UNKNOWN = -1
+# How many names of dropped versions invalidate.lua returns at most, if they are asked for.
+MAX_NAMES = 1000
+# What invalidate.lua takes instead of a fence's token and seconds.
+NO_FENCE = ("", "")
+# Cheaper than a random token for each call, and no value in Redis begins like it.
+_NONCE_PREFIX = keys.fresh_token()
+_nonces = itertools.count()
+
+
+def invalidate_changes(
+    prefix: str,
+    changes_by_table: dict[str, list[AnyChange] | None],
+    fence: Sequence[Any],
+    dropped: set[str] | None = None,
+) -> None:
+    """Invalidate the dependencies that changes meet, found by the known indexes, and add their names to `dropped`.
+
+    Redis reports the tables whose index differs from the known one: for those the call is repeated with the new index.
+    """
+    for attempt in range(MAX_ATTEMPTS):
+        differing = _run(prefix, fence, changes_by_table, dropped, is_first=not attempt)
+        members_by_table = {table.decode(): members[0] if members else [] for table, *members in differing}
+        for table, members in members_by_table.items():
+            dependency_index.remember(prefix, table, members)
+        changes_by_table = {table: changes_by_table[table] for table, members in members_by_table.items() if members}
+        if not changes_by_table:
+            return
+    # Readers register new shapes faster than this process reads them.
+    _run(prefix, fence, dict.fromkeys(changes_by_table), dropped, is_first=False)
+
+
+def _run(
+    prefix: str,
+    fence: Sequence[Any],
+    changes_by_table: Mapping[str, list[AnyChange] | None],
+    dropped: set[str] | None,
+    is_first: bool,
+) -> Any:
+    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`.
+
+    Each reply begins with the nonce of its call: others belong to another request.
+    """
+    arguments = _arguments(prefix, changes_by_table)
+    for _ in range(MAX_ATTEMPTS):
+        # Unique in this process, whose connections no other process reads from.
+        nonce = f"{_NONCE_PREFIX}{next(_nonces)}"
+        max_names = 0 if dropped is None else MAX_NAMES
+        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, max_names, *arguments])
+        if type(reply) is list and reply[:1] == [nonce.encode()]:
+            _, numbers, names, *differing = reply
+            if counters.is_on:
+                _count(changes_by_table, numbers, is_first)
+            if dropped is not None:
+                dropped.update(name.decode() for name in names)
+            return differing
+        reset_connections()
+    raise redis.ConnectionError("Redis keeps sending the replies to other requests")
+
+
+def _count(tables: Iterable[str], numbers: Iterable[int], is_first: bool) -> None:
+    """Count for each table the write, and how many versions it dropped."""
+    for table, number in zip(tables, numbers, strict=False):
+        if is_first:
+            counters.add(Counted(table, "write", "writes"))
+        if number:
+            counters.add(Counted(table, "write", "invalidations"), number)
+
+
+def met_by(
+    prefixes: Iterable[str], changes: Iterable[AnyChange], tables: Iterable[str], dropped: set[str]
+) -> list[str]:
+    """Return those names of `dropped` that the changes meet, and those of the tables."""
+    found = {name for name in dropped if name.partition(":")[0] in set(tables)}
+    for change in changes:
+        if change.table in dropped:
+            found.add(change.table)
+        for prefix in prefixes:
+            index = dependency_index.known(prefix, change.table)
+            names = index.dependencies_of([change]) if index is not None else None
+            found |= {f"{change.table}:{name}" for name in names or ()} & dropped
+    return sorted(found)
+
+
+def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> list[Any]:
+    """Return the arguments of invalidate.lua that describe the tables."""
+    arguments: list[Any] = []
+    for table, changes in changes_by_table.items():
+        index = dependency_index.known(prefix, table)
+        if changes is not None and (index is None or not index.size):
+            arguments += [table, "", INDEX_UNKNOWN, 0]
+        elif changes is None or index is None or index.incarnation is None:
+            arguments += [table, "", WHOLE_TABLE, 0]
+        else:
+            what = "Changes can't be analysed, so their table is invalidated as a whole"
+            dependencies = error_boundary.call_or_default(what, partial(index.dependencies_of, changes), None)
+            count = DEPENDENCIES_UNKNOWN if dependencies is None else len(dependencies)
+            arguments += [table, index.incarnation, index.size, count, *(dependencies or ())]
+    return arguments
