@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -14,11 +14,12 @@ from django.db.models.manager import BaseManager
 from .. import conf
 from ..conf import ALL_OPS
 from ..observe import Bypass, Reason
-from ..query import NotIdentifiable, compiler, identity_of
+from ..query import compiler
 from ..reads import (
     CachePolicy,
     CacheReport,
     active_policy,
+    aggregates_kind,
     cached_results,
     cached_value,
     explain_queryset,
@@ -230,7 +231,7 @@ class QuerySetMixin(QuerySet[Any]):
             "aggregate",
             lambda query, tokens: compiler.compile_aggregates(query, queryset.db, named, tokens),
             lambda: django.aggregate(queryset, *args, **kwargs),
-            call_or_default(what, lambda: _aggregates_fingerprint(named), None),
+            call_or_default(what, lambda: aggregates_kind(named), None),
             named,
         )
 
@@ -293,16 +294,6 @@ def _by_alias(args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] 
     if not all(hasattr(each, "resolve_expression") for each in named.values()):
         return None
     return named
-
-
-def _aggregates_fingerprint(aggregates: Mapping[str, Any]) -> Hashable:
-    """Return a fingerprint of the aggregates, None if they cannot be identified."""
-    try:
-        kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
-        hash(kind)
-    except (NotIdentifiable, TypeError):
-        return None
-    return "aggregate", kind
 
 
 def install() -> None:

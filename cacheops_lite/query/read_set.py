@@ -57,7 +57,7 @@ def dependencies_of(walk: QueryWalk, sql: str) -> set[Dependency]:
     hidden |= {Dependency(table, (), None) for table in base_tables_of(tables, walk.compiler.using)}
     tracked = tracked_columns()
     if untracked := {dependency.table for dependency in found | hidden} - set(tracked):
-        raise Uncacheable(Reason.TABLE_WITHOUT_PROFILE, f"no profile covers {models_of(untracked)}")
+        raise Uncacheable(Reason.TABLE_WITHOUT_PROFILE, models_of(untracked))
 
     def with_known_columns(dependencies: Iterable[Dependency]) -> set[Dependency]:
         return {_with_known_columns(dependency, tracked[dependency.table]) for dependency in dependencies}

@@ -15,18 +15,19 @@ from .cache_policy import (
     require_policy,
 )
 from .cached_read import CacheEntry, KeyedValue, aread_through, read_through
-from .explain import CacheReport, explain_call, explain_queryset
+from .explain import CacheReport, entry_of_origin, explain_call, explain_queryset, uncached
 from .get_method import with_fetch_cached_as_get
-from .queryset_read import cached_results, cached_value
-from .verify import Verdict, entry_of_origin, origin_of, verify
+from .origin import Origin, parse_origin
+from .queryset_read import aggregates_kind, cached_results, cached_value
 
 __all__ = [
     "CacheEntry",
     "CachePolicy",
     "CacheReport",
     "KeyedValue",
-    "Verdict",
+    "Origin",
     "active_policy",
+    "aggregates_kind",
     "aread_through",
     "cached_results",
     "cached_value",
@@ -36,12 +37,12 @@ __all__ = [
     "get_method",
     "is_uncached",
     "origin",
-    "origin_of",
+    "parse_origin",
     "pin_database",
     "policy_of",
     "read_through",
     "record_bypass",
     "require_policy",
-    "verify",
+    "uncached",
     "with_fetch_cached_as_get",
 ]

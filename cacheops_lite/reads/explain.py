@@ -16,8 +16,9 @@ from ..store import call_or_default, dependency_in_words, invalidator, protocol
 from ..writes import unit_of_work_for
 from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
 from .cached_read import CacheEntry
+from .origin import Origin
 from .point_lookup import only_condition, point_entry
-from .queryset_read import CacheableRead, cacheable_read, entry_of, rows_read
+from .queryset_read import CacheableRead, aggregates_kind, cacheable_read, entry_of, rows_read
 
 
 @dataclass
@@ -132,6 +133,26 @@ def entry_or_bypass(
     return entry_of(queryset, read, policy, operation, kwargs), dependencies
 
 
+def entry_of_origin(origin: Origin) -> tuple[CacheEntry, list[str]] | None:
+    """Return the cache entry of the read that `origin` tells, its dependencies in words; None if it has none."""
+    queryset: Any = origin.queryset
+    policy = None if queryset is None else policy_of(queryset)
+    if policy is None:
+        return None
+    # The value may come from cache(), which the profile does not show.
+    queryset = queryset.all()
+    queryset._cacheops_policy = CachePolicy(ALL_OPS, policy.timeout, False, policy.db_agnostic, is_explicit=True)
+    found = entry_or_bypass(queryset, origin.operation, (), dict(origin.arguments))
+    return None if isinstance(found, Bypass) else found
+
+
+def uncached(queryset: Any) -> Any:
+    """Return a copy of the queryset that reads from the database, whatever its profile says."""
+    queryset = queryset.all()
+    queryset._cacheops_policy = CachePolicy(frozenset(), 0, False, True, bypass_reason=Reason.NOCACHE)
+    return queryset
+
+
 def _read(queryset: QuerySet[Any], policy: CachePolicy, operation: str, aggregates: Any) -> CacheableRead | Bypass:
     using = queryset.db
     if operation == "count":
@@ -139,8 +160,8 @@ def _read(queryset: QuerySet[Any], policy: CachePolicy, operation: str, aggregat
     if operation == "exists":
         return cacheable_read(queryset, policy, "exists", lambda q, t: compiler.compile_exists(q, using, t))
     if operation == "aggregate":
-        # None: without a plan, whose key the queryset's own method makes.
-        return cacheable_read(queryset, policy, None, lambda q, t: compiler.compile_aggregates(q, using, aggregates, t))
+        kind = aggregates_kind(aggregates)
+        return cacheable_read(queryset, policy, kind, lambda q, t: compiler.compile_aggregates(q, using, aggregates, t))
     return rows_read(queryset, policy)
 
 

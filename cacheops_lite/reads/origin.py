@@ -40,6 +40,17 @@ class Origin:
     queryset: QuerySet[Any] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    def statement(self) -> str:
+        """Return the SQL of the read without its values, empty if it can't be repeated or composed."""
+        if self.queryset is None:
+            return ""
+        queryset = self.queryset.filter(**self.arguments) if self.operation == "get" else self.queryset
+        try:
+            return str(queryset.query.get_compiler(self.using).as_sql()[0])
+        except Exception as error:
+            error_boundary.reraise_interrupt(error)
+            return ""
+
 
 def of_query(
     queryset: QuerySet[Any],
@@ -91,7 +102,7 @@ def _joined(head: list[str], kind: bytes, *rest: bytes) -> bytes:
     return _SEPARATOR.join([*(part.encode() for part in head), kind, *rest])
 
 
-def parse(origin: bytes, prefix: str = "") -> Origin | None:
+def parse_origin(origin: bytes, prefix: str = "") -> Origin | None:
     """Return what the bytes of an origin say, None if they are none.  `prefix` is that of the value's key."""
     label, operation, using, kind, *rest = [*origin.split(_SEPARATOR, 4), b"", b"", b"", b""][:5]
     if kind not in (_QUERY, _ROW, _TEXT):

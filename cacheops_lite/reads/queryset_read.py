@@ -19,11 +19,13 @@ from ..query import (
     CompiledRead,
     MakeToken,
     NoFingerprint,
+    NotIdentifiable,
     NotPlannable,
     RowLevelDependency,
     SqlTemplate,
     Uncacheable,
     fingerprint_of,
+    identity_of,
     plan_cache,
     plan_for,
     row_dependencies,
@@ -145,6 +147,19 @@ def cached_value(
         return value, value
 
     return read_through(entry, compute_both, lambda value: value)
+
+
+def aggregates_kind(aggregates: Mapping[str, Any]) -> Hashable:
+    """Return what identifies a read of these aggregates among those of equal queries, None if they can't be identified.
+
+    Then the read has no plan.
+    """
+    try:
+        kind = tuple((alias, identity_of(aggregate)) for alias, aggregate in aggregates.items())
+        hash(kind)
+    except (NotIdentifiable, TypeError):
+        return None
+    return "aggregate", kind
 
 
 def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:

@@ -1,0 +1,34 @@
+"""Look into what is cached: statistics of all processes, the values that Redis has, and their comparison with the
+database.
+
+Not here: what shows it (`management`, `contrib`), and the records that statistics count (`observe`).
+"""
+
+from .statistics import MAX_MINUTES, Moment, ReadStatistics, Statistics, WriteStatistics, over_time, statistics
+from .stored_values import (
+    StoredValue,
+    hottest_dependencies,
+    load,
+    load_with_dependencies,
+    number_of_keys,
+    value_keys,
+)
+from .verification import Verdict, verify
+
+__all__ = [
+    "MAX_MINUTES",
+    "Moment",
+    "ReadStatistics",
+    "Statistics",
+    "StoredValue",
+    "Verdict",
+    "WriteStatistics",
+    "hottest_dependencies",
+    "load",
+    "load_with_dependencies",
+    "number_of_keys",
+    "over_time",
+    "statistics",
+    "value_keys",
+    "verify",
+]

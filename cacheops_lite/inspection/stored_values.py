@@ -1,0 +1,121 @@
+"""Walk through the values that are stored in Redis, and say what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..reads import entry_of_origin, parse_origin
+from ..store import all_prefixes, call, describe_dependency, escape_glob, get_client, keys, protocol
+
+SCAN_COUNT = 500
+# Of a value, to learn its origin: the origin of most comes within the first bytes.
+HEAD_BYTES = 6000
+
+
+@dataclass(slots=True)
+class StoredValue:
+    """A value in Redis.
+
+    `label` is that of a model, or the name of a decorated function; empty if it is not known.  `text` is the SQL, or
+    the call of the function.  `size` is in bytes, as Redis counts its memory.  `seconds_left` is the time to live.
+    """
+
+    key: str
+    label: str = ""
+    operation: str = ""
+    using: str = ""
+    text: str = ""
+    size: int = 0
+    seconds_left: int = 0
+    dependencies: list[str] = field(default_factory=list)
+    is_valid: bool | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the value as values that JSON knows."""
+        return {name: getattr(self, name) for name in StoredValue.__slots__}
+
+
+def value_keys(progress: Callable[[int], None] = lambda scanned: None) -> Iterator[str]:
+    """Yield the keys of all stored values, without blocking Redis.  `progress` gets the number of keys scanned so far.
+
+    Raises errors of Redis.
+    """
+    client: Any = get_client()
+    seen = 0
+    for prefix in all_prefixes():
+        cursor = 0
+        pattern = f"{escape_glob(prefix + keys.NAMESPACE)}v:*"
+        while True:
+            position = cursor
+            cursor, found = call(lambda: client.scan(position, match=pattern, count=SCAN_COUNT))  # noqa: B023
+            seen += SCAN_COUNT
+            progress(seen)
+            yield from (key.decode() for key in found)
+            if cursor == 0:
+                break
+
+
+def number_of_keys() -> int:
+    """Return how many keys the database of Redis has, of all programs.  Raises errors of Redis."""
+    return int(call(get_client().dbsize))
+
+
+def load(key: str) -> StoredValue | None:
+    """Return what is stored under a key, None if nothing is.  Raises errors of Redis.
+
+    Reads neither the database nor the whole value.
+    """
+    client: Any = get_client()
+    pipeline = client.pipeline(transaction=False)
+    pipeline.getrange(key, 0, HEAD_BYTES)
+    pipeline.strlen(key)
+    pipeline.ttl(key)
+    head, length, seconds = call(pipeline.execute)
+    if not length:
+        return None
+    value = StoredValue(key, size=int(length), seconds_left=max(int(seconds), 0))
+    origin = parse_origin(protocol.stored_origin(head), prefix_of_key(key))
+    if origin is not None:
+        value.label, value.operation, value.using = origin.label, origin.operation, origin.using
+        value.text = origin.text or origin.statement()
+    return value
+
+
+def load_with_dependencies(key: str) -> StoredValue | None:
+    """Return what is stored under a key, with its dependencies and whether it is valid; None if nothing is stored.
+
+    Raises errors of Redis.
+    """
+    value = load(key)
+    if value is None:
+        return None
+    client: Any = get_client()
+    origin = parse_origin(protocol.stored_origin(call(lambda: client.get(key)) or b""), prefix_of_key(key))
+    found = None if origin is None else entry_of_origin(origin)
+    if found is not None and found[0].key == key:
+        entry, value.dependencies = found
+        lookup = protocol.peek(key, entry.version_set)[0]
+        value.is_valid = isinstance(lookup.payload, bytes)
+    return value
+
+
+def prefix_of_key(key: str) -> str:
+    """Return what comes before the namespace in the key of a value."""
+    return key.rpartition(f"{keys.NAMESPACE}v:")[0]
+
+
+def hottest_dependencies(limit: int) -> list[tuple[str, int]]:
+    """Return the dependencies that most stored values share, in words, with the number of values.
+
+    Known only where conjunction sets are kept, that is without ``CACHEOPS_INSIDEOUT``.  Raises errors of Redis.
+    """
+    client: Any = get_client()
+    found: list[tuple[str, int]] = []
+    for prefix in all_prefixes():
+        head = f"{prefix}{keys.NAMESPACE}c:"
+        for key in call(lambda: list(client.scan_iter(f"{escape_glob(head)}*", count=SCAN_COUNT))):  # noqa: B023
+            found.append((key.decode().removeprefix(head), int(call(lambda: client.scard(key)))))  # noqa: B023
+    found.sort(key=lambda each: -each[1])
+    return [(describe_dependency(name), number) for name, number in found[:limit]]
