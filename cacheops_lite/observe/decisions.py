@@ -28,6 +28,7 @@ DEFEATING = frozenset(
         Reason.UNKNOWN_TABLE,
         Reason.NOT_ANALYSABLE,
         Reason.UNSTORABLE,
+        Reason.TOO_LARGE,
     }
 )
 
