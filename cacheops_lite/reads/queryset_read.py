@@ -34,6 +34,7 @@ from ..query import (
 )
 from ..query import compiler as query_compiler
 from ..schema import Dependency, RowsByDependency, name_in_keys
+from ..signals import cache_read
 from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from . import comparison, origin
@@ -190,6 +191,9 @@ def _record(queryset: Any, op: str, bypass: Bypass) -> None:
     if policy is not None and policy.is_explicit and bypass.reason in decisions.DEFEATING:
         # The application asked for caching by cache(), and would not notice that it has no effect.
         decisions.warn_once(Decision(op, queryset.model, bypass.reason, bypass.detail))
+    if bypass.reason is Reason.NO_ROWS:
+        # As django-cacheops does, which stores such results.
+        cache_read.send_robust(sender=queryset.model, func=None, hit=True)
     record_bypass(queryset, op, bypass)
 
 

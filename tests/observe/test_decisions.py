@@ -13,7 +13,7 @@ from django.test import override_settings
 from cacheops_lite import cached_as, explain
 from cacheops_lite.observe import Outcome, Reason, decisions
 from cacheops_lite.reads import CacheEntry, cached_read, unstorable
-from cacheops_lite.signals import cache_decision
+from cacheops_lite.signals import cache_decision, cache_read
 from cacheops_lite.store import VersionSet, invalidator
 from tests.shop.models import Category, Label, Product
 from tests.support import services
@@ -91,6 +91,23 @@ def test_a_bypass_has_its_reason(published, reason):
             assert published[0].operation == "fetch"
             assert published[0].model is Label or reason is Reason.TABLE_WITHOUT_PROFILE
             assert __file__ in published[0].caller
+
+
+def test_a_queryset_that_is_known_to_be_empty_sends_cache_read(store):
+    """As in django-cacheops; no query is sent."""
+    found = []
+
+    def note(sender, func, hit, **kwargs):
+        found.append((sender, func, hit))
+
+    cache_read.connect(note)
+    try:
+        list(Label.objects.none())
+        list(Label.objects.filter(pk__in=[]))
+        assert Label.objects.filter(pk__in=[]).count() == 0
+    finally:
+        cache_read.disconnect(note)
+    assert found == [(Label, None, True)] * 3
 
 
 def test_the_reason_names_the_joined_model_without_a_profile(store):
