@@ -140,4 +140,6 @@ def test_the_tour_shows_hits_and_that_every_reread_equals_the_database(tmp_path,
     assert tour.returncode == 0, tour.stdout + tour.stderr
     first = tour.stdout.splitlines()[0]
     assert ("embedded" in first) == (redis == "embedded")
+    assert tour.stdout.index("What a save invalidates") < tour.stdout.index("What a read costs")
+    assert re.search(r"German airports.* kept ", tour.stdout)
     assert len(re.findall(r" hit$", tour.stdout, re.MULTILINE)) >= 10
