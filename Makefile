@@ -4,13 +4,14 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test matrix lint fuzz django-suite third-party docs bench bench-growth clean
+.PHONY: help demo serve test e2e matrix lint fuzz django-suite third-party docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
 	@echo "make matrix  every test on each database with each kind of store, which takes an hour"
+	@echo "make e2e    a browser (Debian's package chromium) drives the example, the toolbar and the admin page"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
 	@echo "make third-party  the tests of packages that extend Django's queries, with all models cached"
@@ -51,13 +52,17 @@ serve: $(VENV)/.demo
 	@DJANGO_SUPERUSER_PASSWORD=admin $(BIN)/python example/manage.py createsuperuser --noinput --username admin \
 		--email admin@localhost 2>/dev/null || true
 	@echo "The admin, with the page of the cache, is at /admin/: log in as admin, password admin."
-	@$(BIN)/python example/manage.py runserver
+	@EXAMPLE_DEBUG=1 $(BIN)/python example/manage.py runserver
 
 test: $(VENV)/.test
 	@$(BIN)/python -m tests.run $(ARGS)
 
 matrix: $(VENV)/.test
 	@TEST_MATRIX=1 $(BIN)/python -m tests.run
+
+e2e: $(VENV)/.test
+	@E2E_SCREENSHOTS=$${E2E_SCREENSHOTS-docs/_static/screenshots} TEST_DATABASE=sqlite \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/e2e/test_browser.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -27,6 +27,15 @@ ONCE = [
     *("tests/schema/test_predicates.py", "tests/schema/test_tokens.py", "tests/utils/test_html_whitespace.py"),
     *(f"tests/functions/test_{name}.py" for name in ("call_key", "filesystem_cache", "simple_caches")),
     *("tests/adapters/test_checks.py", "tests/adapters/test_conf.py", "tests/store/test_keys.py"),
+    *("tests/contrib", "tests/observe/test_every_read.py", "tests/inspection/test_statistics.py"),
+    "tests/adapters/test_cacheops_command.py",
+]
+# A browser takes minutes: ``make e2e``.
+BROWSER = "tests/e2e/test_browser.py"
+# Tests whose result depends on whether the database is SQLite or a server, not on which server.
+OF_A_SERVER = [
+    *("tests/functions", "tests/observe", "tests/adapters/test_apps.py", "tests/adapters/test_testing.py"),
+    *(f"tests/store/test_{name}.py" for name in ("interrupts", "namespaces", "outages", "refusals")),
 ]
 # Tests whose result depends on the store alone: they run in both modes, on SQLite.
 OF_THE_STORE = [
@@ -124,9 +133,9 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
     everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE)]
     legs = [
         Leg("postgresql", "redis-insideout", everywhere),
-        Leg("mariadb", "redis-sets", everywhere),
+        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)]),
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
-        Leg("sqlite", "redis-sets", UNMEASURED),
+        Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
         Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE], is_measured=True),
         Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_EXAMPLES": "15"}),
     ]

@@ -1,9 +1,11 @@
 """Settings of the airports directory.
 
 Environment: EXAMPLE_DB (path of the SQLite file), CACHEOPS_REDIS (URL of a Redis server),
-EXAMPLE_DEBUG=1 (Django's debug pages), EXAMPLE_HOSTS (further host names, comma-separated).
+EXAMPLE_DEBUG=1 (debug pages, and Django Debug Toolbar with the panel of the cache), EXAMPLE_HOSTS (further host
+names, comma-separated).
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -16,17 +18,38 @@ ALLOWED_HOSTS += [host for host in os.environ.get("EXAMPLE_HOSTS", "").split(","
 
 INSTALLED_APPS = [
     "cacheops_lite",
+    "cacheops_lite.contrib.admin_page",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.staticfiles",
     "airports",
 ]
 
 MIDDLEWARE = [
     "directory.middleware.CacheBarMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+
+# The toolbar, if it is installed, while developing.
+if DEBUG and importlib.util.find_spec("debug_toolbar"):
+    INSTALLED_APPS.append("debug_toolbar")
+    MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    INTERNAL_IPS = ["127.0.0.1", "::1"]
+    DEBUG_TOOLBAR_PANELS = [
+        "debug_toolbar.panels.history.HistoryPanel",
+        "cacheops_lite.contrib.debug_toolbar.CacheopsPanel",
+        "debug_toolbar.panels.sql.SQLPanel",
+        "debug_toolbar.panels.timer.TimerPanel",
+        "debug_toolbar.panels.request.RequestPanel",
+    ]
 
 # The cache. Without the URL of a Redis server it runs on an embedded Redis, which belongs to one process. That is
 # enough to explore the example, but other processes (a worker, a shell) can neither read nor invalidate it.
@@ -61,6 +84,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ]
         },
@@ -70,6 +94,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 ROOT_URLCONF = "directory.urls"
 WSGI_APPLICATION = "directory.wsgi.application"
+STATIC_URL = "static/"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
