@@ -1,1 +1,1 @@
-"""Writer and reader processes on one database and one Redis: no reader sees less than what was acknowledged before."""
+"""Writer and reader processes on one database and one Redis: each read returns all writes acknowledged before it."""

@@ -1,4 +1,4 @@
-"""Deliberate defects of the cache, each of which the tests of concurrency must find."""
+"""Deliberate defects of the cache; the concurrency tests must find each of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cacheops_lite.writes import before_image, row_locks, unit_of_work
 
 
 def losing_invalidations():
-    """Now and then what a write drops stays: neither its fence nor its release arrives."""
+    """Lose a fifth of the invalidations, with the release of their fences."""
     run_script, send_script = invalidation_script.run_script, invalidator.send_script
     rng, lost = random.Random(0), set()
 
@@ -32,7 +32,7 @@ def losing_invalidations():
 
 
 def forgetting_before_images():
-    """Only what a row matches after a write falls."""
+    """Invalidate only results that match the after image."""
     dependencies = write_set.Change.dependencies
 
     def without(self, shape):
@@ -42,7 +42,7 @@ def forgetting_before_images():
 
 
 def creating_versions_late():
-    """Versions are created after the read."""
+    """Create versions after the database was read instead of before."""
     fill = cached_read.CachedRead.fill
 
     def fill_late(self, storable):
@@ -54,8 +54,8 @@ def creating_versions_late():
     cached_read.CachedRead.fill = fill_late
 
 
-def keeping_dead_fills():
-    """A value is kept though a version fell meanwhile, and read without a look at which it carries."""
+def keeping_invalidated_fills():
+    """Store values whose versions were deleted during the read, and ignore their versions when they are read."""
 
     def fill(lookup, payload, timeout, key=None, rows_by_dependency=None, run=None):
         if lookup.versions is not None:
@@ -65,30 +65,30 @@ def keeping_dead_fills():
     protocol.fill = fill
 
 
-def looking_without_locks():
-    """Others may move the row between look and write."""
+def reading_before_images_without_locks():
+    """Let another writer change the row between the before-image read and the write."""
     before_image.select_for_update = row_locks.select_for_update = row_locks.uncached
 
 
-def flushing_before_the_commit():
-    """What falls is filled anew from the old state while the transaction is still open."""
+def invalidating_before_the_commit():
+    """Invalidate while the transaction is open, so that readers fill again from the old state."""
 
     def record(self, work, by_hand=False):
         if work:
             unit_of_work.deliver(unit_of_work.split_by_prefix(work))
-            # Give others the time to fill, as a longer transaction would.
+            # Readers get time to fill, as during a longer transaction.
             time.sleep(0.02)
 
     unit_of_work.UnitOfWork.record = record
 
 
 def committing_without_fences():
-    """Between a commit and its flush results of before are found; another writer of the row may return meanwhile."""
+    """Leave old results valid between a commit and its invalidation, also when another writer of the row is done."""
     unit_of_work.invalidate_and_fence = lambda write_sets, fence: None
 
 
 def filling_from_snapshots():
-    """Reads in REPEATABLE READ fill."""
+    """Let reads in REPEATABLE READ fill."""
     cached_read.may_fill = lambda databases: True
 
 
@@ -96,9 +96,9 @@ BREAKAGES = [
     losing_invalidations,
     forgetting_before_images,
     creating_versions_late,
-    keeping_dead_fills,
-    looking_without_locks,
-    flushing_before_the_commit,
+    keeping_invalidated_fills,
+    reading_before_images_without_locks,
+    invalidating_before_the_commit,
     committing_without_fences,
     filling_from_snapshots,
 ]

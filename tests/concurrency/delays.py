@@ -1,4 +1,7 @@
-"""Short pauses where others may come between: read and fill, look and write, commit and flush."""
+"""Random pauses between read and fill, before-image read and write, commit and invalidation.
+
+Other processes run during them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ SHARE = 0.3
 
 
 def install(seed, longest):
-    """Have a share of these steps wait for up to `longest` seconds."""
+    """Let a share of these steps wait for up to `longest` seconds."""
     rng = random.Random(seed)
 
     def pause():

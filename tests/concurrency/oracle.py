@@ -1,8 +1,8 @@
-"""What was begun, acknowledged and settled, in a Redis of its own that the cache knows nothing of.
+"""The versions that writers have begun, acknowledged and settled, in a Redis server that the cache does not use.
 
-A version is *settled* when it is acknowledged and so is every write of the same row that was under way then.  Where
-holds can be lost, a reader may before that still find what the other write replaced: it may have been committed first,
-and its flush is yet to come.
+A version is *settled* when it is acknowledged and so is every write of the same row that was in progress at that time.
+Where fences can be lost, a reader may until then find the state that the other write replaced: the other write may
+have been committed first, with its invalidation not yet delivered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import redis
 
 from tests.concurrency.rows import PERIOD, other
 
-# A row has two lanes at most, each of one writer; ARGV are lanes, their versions and their rows' other lanes in turn.
+# A row has at most two lanes, each with one writer.  ARGV repeats: a lane, its version, the row's other lane.
 ACKNOWLEDGE = """
 for i = 1, #ARGV, 3 do
     redis.call('hset', 'acknowledged', ARGV[i], ARGV[i + 1])
@@ -32,7 +32,7 @@ end
 
 
 class Oracle:
-    """Versions of lanes: `begin` before a write, `acknowledge` after its commit and its flush."""
+    """Versions of lanes.  A writer calls `begin` before a write, `acknowledge` after its commit and its delivery."""
 
     def __init__(self, url):
         self._redis = redis.Redis.from_url(url, decode_responses=True)
@@ -56,12 +56,12 @@ class Oracle:
     def count_hit(self):
         self._redis.incr("hits")
 
-    def saw(self, least):
-        """Whether more than `least` writes were acknowledged and as many reads were hits."""
+    def has_seen(self, least):
+        """Return whether more than `least` writes were acknowledged and more than `least` reads were hits."""
         return int(self._redis.get("hits") or 0) > least and sum(self.acknowledged().values()) > least
 
     def stop(self):
-        """Ask all workers to come to an end."""
+        """Ask all workers to end."""
         self._redis.set("stop", 1)
 
     def stopped(self):
@@ -74,16 +74,16 @@ def _numbers(found):
 
 @dataclass
 class Bounds:
-    """Between these versions a read may find each lane: acknowledged before it, and begun until after it."""
+    """The versions at which a read may find each lane: from the acknowledged before it to the begun after it."""
 
     least: dict[str, int]
     most: dict[str, int]
 
-    def holds(self, lane, version):
+    def include(self, lane, version):
         return self.least.get(lane, 0) <= version <= self.most.get(lane, 0)
 
     def versions(self, lane):
-        """Possible versions, each state once."""
+        """Return possible versions of a lane, each state once."""
         least = self.least.get(lane, 0)
         return range(least, min(self.most.get(lane, 0), least + PERIOD) + 1)
 

@@ -1,4 +1,4 @@
-"""What a test has its team do."""
+"""Plans: which processes a test starts, what they read and write, and what may fail."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from tests.concurrency import rows
 
 
-def divided(writers):
-    """The lanes of each writer: rows of its own, and a lane of each row that two share."""
+def lanes_by_writer(writers):
+    """Return the lanes of each writer: all lanes of its own rows, and one lane of each row that two writers share."""
     shares = [[] for _ in range(writers)]
     for name in rows.LANES:
         pk = int(name.strip("pabc"))
@@ -21,7 +21,10 @@ PRECISE = ("save_fields", "save_fields_atomic", "save_deferred", "invalidated_up
 
 
 def contested(ways=PRECISE):
-    """One row that two writers share, described precisely by both: nothing else drops what one of them forgets."""
+    """Return options for two writers of one row.
+
+    Both invalidate precisely, so no whole-table invalidation hides a missing one.
+    """
     pk = rows.SHARED[0]
     return {
         "lanes": [[rows.lane(pk, "a")], [rows.lane(pk, "b")]],
@@ -33,14 +36,17 @@ def contested(ways=PRECISE):
 
 @dataclass
 class Plan:
-    """`lanes` of each writer; `pause` and `delays` are the longest ones, in seconds; `kills` are how many at most.
+    """The options of a run.
 
-    Readers never see less than what was acknowledged; if not `strict`, than what is settled (see `oracle`).  `ways` and
-    `shapes` are the names of writes and reads, all by default; `delayed` the roles that have delays.
+    `lanes` lists the lanes of each writer.  `pause` and `delays` are maxima in seconds, `kills` is the maximal number
+    of killed writers.  `ways` and `shapes` are the names of writes and reads, all by default; `delayed` lists the roles
+    that have delays.  `wide` adds many large results, `width` is the length of the text of each row.
+
+    Each read returns all writes acknowledged before it; if not `strict`, all writes settled before it (see `oracle`).
     """
 
     name: str
-    lanes: list[list[str]] = field(default_factory=lambda: divided(2))
+    lanes: list[list[str]] = field(default_factory=lambda: lanes_by_writer(2))
     readers: int = 2
     snapshot_readers: int = 0
     pause: float = 0.02
@@ -53,6 +59,6 @@ class Plan:
     width: int = 0
     kills: int = 0
     strict: bool = True
-    hold_seconds: float = 30
+    fence_seconds: float = 30
     settings: dict = field(default_factory=dict)
     redis_options: tuple[str, ...] = ()

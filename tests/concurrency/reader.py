@@ -1,4 +1,4 @@
-"""A reader: notes what is acknowledged, reads through the cache, and judges what it got."""
+"""A reader: it asks the oracle what is acknowledged, reads through the cache, and checks the result."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tests.shop.models import Category
 
 
 class Reader:
-    """`least` tells what it has to see at least.
+    """Reads until the oracle stops it.
 
-    `wide` has it read many large results too; `stops` has all stop at the first stale one.
+    `least()` returns the versions that each read must return at least.  With `wide` it also reads many large results;
+    with `stops` the first stale result stops all workers.
     """
 
     def __init__(self, oracle, least, seed, shapes=(), wide=False, stops=False):
@@ -29,16 +30,16 @@ class Reader:
             self.shapes += [reads.wide()] * len(self.shapes)
         self.figures = Counter()
         self.problems = []
-        # What each read found last, and what was acknowledged then.
+        # The last result of each read, and the versions that were acknowledged then.
         self._last = {}
         self._misses = 0
-        cache_read.connect(self._note)
+        cache_read.connect(self._count_miss)
 
-    def _note(self, hit, **kwargs):
+    def _count_miss(self, hit, **kwargs):
         self._misses += not hit
 
     def run(self):
-        """Reads in autocommit, and some in transactions where these see what is committed."""
+        """Read in autocommit, and sometimes in a transaction if a transaction sees what other sessions commit."""
         while not self.oracle.stopped():
             if connection.vendor != "sqlite" and self.rng.random() < 0.2:
                 with transaction.atomic():
@@ -47,7 +48,7 @@ class Reader:
                 self.read_one(self.least())
 
     def run_on_snapshots(self):
-        """Reads in transactions that pin what they see, by now older than the versions: none may fill."""
+        """Read in transactions with a snapshot, which is older than the versions: none of these reads may fill."""
         fill = protocol.fill
 
         def counted(*args, **kwargs):
@@ -73,16 +74,16 @@ class Reader:
         if hit:
             self.figures["hits"] += 1
             self.oracle.count_hit()
-        self._note_kept(read, found, least, hit)
-        if problem := read.judge(found, bounds):
+        self._count_kept(read, found, least, hit)
+        if problem := read.check(found, bounds):
             self.figures["stale"] += 1
             source = "from the cache" if hit else "from the database"
             self.problems = [*self.problems, f"{read.name}, {source}: {problem}; found {found}"][:5]
             if self.stops:
                 self.oracle.stop()
 
-    def _note_kept(self, read, found, least, hit):
-        """Count the results that writes left as they were, and that were still hits."""
+    def _count_kept(self, read, found, least, hit):
+        """Count the results that writes did not change, and those of them that were still hits."""
         before, self._last[read.name] = self._last.get(read.name), (found, least)
         if before is not None and before[0] == found and before[1] != least:
             self.figures["unchanged"] += 1

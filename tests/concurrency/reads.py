@@ -1,4 +1,4 @@
-"""Reads of every shape, each with the judge of its result.  Results are plain values, to be compared."""
+"""Reads of every kind, each with a check of its result.  Results are plain values, so they can be compared."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from django.db.models import Max
 
 from cacheops_lite import cached_as
-from tests.concurrency import judge
-from tests.concurrency.judge import Condition
+from tests.concurrency import result_checks
+from tests.concurrency.result_checks import Condition
 from tests.concurrency.rows import CATEGORIES, DAYS, PLACES, PRODUCTS, ROOTS, category_version, root_of
 from tests.shop.models import Category, Product
 
-# Distinct results of the widest shape: enough to overflow a small Redis.
+# The number of distinct results of `wide`: enough to overflow a small Redis.
 WIDE = 400
 
 
 @dataclass
 class Read:
-    """`read()` gives a result, `judge(result, bounds)` what is wrong with it."""
+    """`read()` returns a result; `check(result, bounds)` returns what is wrong with it, or None."""
 
     name: str
     read: Callable[[], Any]
-    judge: Callable[[Any, Any], str | None]
+    check: Callable[[Any, Any], str | None]
 
 
 def triples(queryset):
@@ -36,8 +36,8 @@ def triples_of(instances):
     return sorted((each.pk, each.views, int(each.price)) for each in instances)
 
 
-def of_rows(name, read, **condition):
-    return Read(name, read, partial(judge.rows, Condition(**condition)))
+def rows_read(name, read, **condition):
+    return Read(name, read, partial(result_checks.rows, Condition(**condition)))
 
 
 def gets():
@@ -47,21 +47,21 @@ def gets():
         except Product.DoesNotExist:
             return []
 
-    return [of_rows(f"get {pk}", partial(get, pk), pks=[pk]) for pk in PRODUCTS]
+    return [rows_read(f"get {pk}", partial(get, pk), pks=[pk]) for pk in PRODUCTS]
 
 
 def names():
     def get(pk):
         return [(pk, category_version(Category.objects.get(pk=pk).name))]
 
-    return [Read(f"category {pk}", partial(get, pk), judge.names) for pk in CATEGORIES]
+    return [Read(f"category {pk}", partial(get, pk), result_checks.names) for pk in CATEGORIES]
 
 
 def fetches():
     def fetch(place):
         return triples_of(Product.objects.filter(category=CATEGORIES[place]))
 
-    return [of_rows(f"fetch a={place}", partial(fetch, place), a=[place]) for place in range(PLACES)]
+    return [rows_read(f"fetch a={place}", partial(fetch, place), a=[place]) for place in range(PLACES)]
 
 
 def pairs():
@@ -72,28 +72,30 @@ def values():
     def fetch(a, b):
         return triples(Product.objects.filter(category=CATEGORIES[a], day=DAYS[b]))
 
-    return [of_rows(f"values a={a} b={b}", partial(fetch, a, b), a=[a], b=[b]) for a, b in pairs()]
+    return [rows_read(f"values a={a} b={b}", partial(fetch, a, b), a=[a], b=[b]) for a, b in pairs()]
 
 
 def days():
     def fetch(place):
         return triples(Product.objects.filter(day=DAYS[place]))
 
-    return [of_rows(f"values b={place}", partial(fetch, place), b=[place]) for place in range(PLACES)]
+    return [rows_read(f"values b={place}", partial(fetch, place), b=[place]) for place in range(PLACES)]
 
 
 def disjunctions():
     def fetch(place):
         return triples(Product.objects.filter(category__in=[CATEGORIES[0], CATEGORIES[place]]))
 
-    return [of_rows(f"values a in 0, {place}", partial(fetch, place), a=[0, place]) for place in range(1, PLACES)]
+    return [rows_read(f"values a in 0, {place}", partial(fetch, place), a=[0, place]) for place in range(1, PLACES)]
 
 
 def counts():
     def count(place):
         return Product.objects.filter(category=CATEGORIES[place]).count()
 
-    return [Read(f"count a={p}", partial(count, p), partial(judge.count, Condition(a=[p]))) for p in range(PLACES)]
+    return [
+        Read(f"count a={p}", partial(count, p), partial(result_checks.count, Condition(a=[p]))) for p in range(PLACES)
+    ]
 
 
 def existences():
@@ -101,7 +103,7 @@ def existences():
         return Product.objects.filter(category=CATEGORIES[a], day=DAYS[b]).exists()
 
     return [
-        Read(f"exists a={a} b={b}", partial(exists, a, b), partial(judge.exists, Condition(a=[a], b=[b])))
+        Read(f"exists a={a} b={b}", partial(exists, a, b), partial(result_checks.exists, Condition(a=[a], b=[b])))
         for a, b in pairs()
     ]
 
@@ -110,10 +112,10 @@ def aggregates():
     def highest(condition):
         return Product.objects.filter(**condition).aggregate(Max("views"))["views__max"]
 
-    reads = [Read("max", partial(highest, {}), partial(judge.highest, Condition()))]
+    reads = [Read("max", partial(highest, {}), partial(result_checks.highest, Condition()))]
     for p in range(PLACES):
         condition = {"category": CATEGORIES[p]}
-        reads.append(Read(f"max a={p}", partial(highest, condition), partial(judge.highest, Condition(a=[p]))))
+        reads.append(Read(f"max a={p}", partial(highest, condition), partial(result_checks.highest, Condition(a=[p]))))
     return reads
 
 
@@ -122,7 +124,7 @@ def joins():
         return triples(Product.objects.filter(category__parent=root))
 
     return [
-        of_rows(f"join {root}", partial(fetch, root), a=[place for place in range(PLACES) if root_of(place) == root])
+        rows_read(f"join {root}", partial(fetch, root), a=[place for place in range(PLACES) if root_of(place) == root])
         for root in ROOTS
     ]
 
@@ -133,11 +135,11 @@ def related():
         versions = sorted({(each.category_id, category_version(each.category.name)) for each in found})
         return triples_of(found), versions
 
-    def judge_both(condition, found, bounds):
-        return judge.rows(condition, found[0], bounds) or judge.names(found[1], bounds)
+    def check_both(condition, found, bounds):
+        return result_checks.rows(condition, found[0], bounds) or result_checks.names(found[1], bounds)
 
     return [
-        Read(f"related b={place}", partial(fetch, place), partial(judge_both, Condition(b=[place])))
+        Read(f"related b={place}", partial(fetch, place), partial(check_both, Condition(b=[place])))
         for place in range(PLACES)
     ]
 
@@ -152,16 +154,16 @@ def functions():
 
         return function
 
-    return [of_rows(f"cached_as a={place}", of_place(place), a=[place]) for place in range(PLACES)]
+    return [rows_read(f"cached_as a={place}", of_place(place), a=[place]) for place in range(PLACES)]
 
 
 def wide():
-    """Many different results, which are large."""
+    """Return many different reads with large results."""
 
     def fetch(number):
         return triples_of(Product.objects.filter(views__gt=-number))
 
-    return [of_rows(f"wide {number}", partial(fetch, number)) for number in range(1, WIDE + 1)]
+    return [rows_read(f"wide {number}", partial(fetch, number)) for number in range(1, WIDE + 1)]
 
 
 SHAPES = [

@@ -1,8 +1,9 @@
-"""The rows that writers change, and what each of them is at each of its versions.
+"""The rows that writers change, and their columns at each version.
 
-A *lane* is a version number that only grows and the column whose value follows from it; one writer at a time has it.
-Products have lane ``a`` (`views`, which moves `category`) and ``b`` (`price`, which moves `day`), categories have one
-(in their name).  So from the versions alone follows what a row matches, and what it ought to be.
+A *lane* is a version number that only grows, stored in one column of a row, together with a second column that is
+derived from it.  Each lane has one writer at a time.  Products have lane ``a`` (`views`, from which `category` is
+derived) and lane ``b`` (`price`, from which `day` is derived); categories have one lane, in their name.  So the
+versions alone determine the columns of a row and the conditions that it matches.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ PLACES = 3
 DAYS = [date(2020, 1, 1 + place) for place in range(PLACES)]
 CATEGORIES = [1, 2, 3]
 ROOTS = [11, 12]
-# Two writers share a product, one lane each; one has both lanes; it comes (odd versions) and goes (even ones).
-SHARED, SOLE, FLICKERING = [1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]
-PRODUCTS = [*SHARED, *SOLE, *FLICKERING]
-# States of a row repeat after so many versions: of its place, and of being there.
+# Products whose two lanes have different writers; with one writer; that exist at odd versions only.
+SHARED, EXCLUSIVE, CREATED_AND_DELETED = [1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]
+PRODUCTS = [*SHARED, *EXCLUSIVE, *CREATED_AND_DELETED]
+# The state of a row (its place, and whether it exists) repeats after this number of versions.
 PERIOD = 2 * PLACES
 
 
@@ -28,7 +29,7 @@ def lane(pk, letter):
 
 
 def other(lane):
-    """The row's other lane, of which nothing is known where it has none."""
+    """Return the name of the row's other lane.  The oracle has no versions of lanes that do not exist."""
     return lane[:-1] + ("b" if lane.endswith("a") else "a")
 
 
@@ -37,23 +38,23 @@ def category_lane(pk):
 
 
 LANES = [
-    *(lane(pk, letter) for pk in [*SHARED, *SOLE] for letter in "ab"),
-    *(lane(pk, "a") for pk in FLICKERING),
+    *(lane(pk, letter) for pk in [*SHARED, *EXCLUSIVE] for letter in "ab"),
+    *(lane(pk, "a") for pk in CREATED_AND_DELETED),
     *map(category_lane, CATEGORIES),
 ]
 
 
 def place(version):
-    """Which of the places a lane's column is at."""
+    """Return which of the `PLACES` values the derived column of a lane has at `version`."""
     return version % PLACES
 
 
-def is_there(pk, version):
-    return pk not in FLICKERING or version % 2 == 1
+def exists_at(pk, version):
+    return pk not in CREATED_AND_DELETED or version % 2 == 1
 
 
 def columns(letter, version):
-    """What a lane makes of a product's columns."""
+    """Return the columns of a product that a lane determines."""
     if letter == "a":
         return {"views": version, "category_id": CATEGORIES[place(version)]}
     return {"price": Decimal(version), "day": DAYS[place(version)]}
@@ -76,9 +77,9 @@ def root_of(position):
 
 
 def create(width):
-    """Put all rows there at version 0; products have a text of `width` characters."""
+    """Create all rows at version 0; products have a text of `width` characters."""
     Category.objects.bulk_create([Category(pk=pk, name="root") for pk in ROOTS])
     for position, pk in enumerate(CATEGORIES):
         Category.objects.create(pk=pk, name=category_name(pk, 0), parent_id=root_of(position))
-    for pk in [*SHARED, *SOLE]:
+    for pk in [*SHARED, *EXCLUSIVE]:
         product(pk, text="x" * width).save()

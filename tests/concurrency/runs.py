@@ -1,4 +1,4 @@
-"""One run: rows, two Redis servers, a team, trouble meanwhile, and an audit of the whole cache at the end."""
+"""One run: create rows, start two Redis servers and a worker pool, inject faults, and audit the cache at the end."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from django.test import override_settings
 
 from tests.concurrency import reads, rows
 from tests.concurrency.oracle import Bounds
-from tests.concurrency.team import working
+from tests.concurrency.worker_pool import running_pool
 from tests.property.differential import uncached
 from tests.support import servers
 
 SECONDS = float(os.environ.get("TEST_SECONDS", 2))
 SEED = int(os.environ.get("TEST_SEED", 0)) or random.randrange(10**9)
-# Between two troubles.
-INTERVAL = 0.35
-# Of writes and of hits: with less a run says little.  A slow machine gets this many seconds more.
-ENOUGH = 10
-PATIENCE = 60
+# The pause between two faults.
+FAULT_INTERVAL_SECONDS = 0.35
+# With fewer writes or hits, a run proves little.  On a slow machine a run may take some seconds more.
+MIN_WRITES_AND_HITS = 10
+MAX_EXTRA_SECONDS = 60
 
 
 @contextmanager
-def team_of(plan):
-    """A team at work, as `team`, on `cache`, a Redis server of its own."""
+def started_pool(plan):
+    """Yield a running worker pool and the Redis server of its cache."""
     with servers.running(*plan.redis_options) as cache, servers.running() as oracle:
         rows.create(plan.width)
         url = f"{cache.url}?socket_timeout=0.5&socket_connect_timeout=0.5"
-        with working(plan, url, oracle.url, plan.settings, SEED) as team:
-            yield team, cache
+        with running_pool(plan, url, oracle.url, plan.settings, SEED) as pool:
+            yield pool, cache
 
 
-def run(plan, trouble=None, enough=lambda team, cache: True):
-    """Run `plan`, calling `trouble(team, cache)` now and then; its figures, all of them checked.
+def run(plan, fault=None, enough=lambda pool, cache: True):
+    """Run `plan`, call `fault(pool, cache)` at intervals, and return the figures and the problems that were found.
 
-    It goes on while too little has happened: writes, hits, and what `enough(team, cache)` asks for.
+    The run continues until there were enough writes and hits and `enough(pool, cache)` is true.
     """
-    with team_of(plan) as (team, cache):
+    with started_pool(plan) as (pool, cache):
         began = time.monotonic()
-        while (passed := time.monotonic() - began) < SECONDS + PATIENCE and not team.oracle.stopped():
-            if passed > SECONDS and team.oracle.saw(ENOUGH) and enough(team, cache):
+        while (passed := time.monotonic() - began) < SECONDS + MAX_EXTRA_SECONDS and not pool.oracle.stopped():
+            if passed > SECONDS and pool.oracle.has_seen(MIN_WRITES_AND_HITS) and enough(pool, cache):
                 break
-            if trouble is not None:
-                trouble(team, cache)
-            time.sleep(INTERVAL)
-        figures, problems = team.end()
-        with override_settings(**team.settings, CACHEOPS_CLIENT_CLASS=None):
-            problems += audit(team.oracle, plan.wide)
-        figures.update({"killed": team.killed, "evicted": evicted(cache)})
+            if fault is not None:
+                fault(pool, cache)
+            time.sleep(FAULT_INTERVAL_SECONDS)
+        figures, problems = pool.end()
+        with override_settings(**pool.settings, CACHEOPS_CLIENT_CLASS=None):
+            problems += audit(pool.oracle, plan.wide)
+        figures.update({"killed": pool.killed, "evicted": evicted(cache)})
         report(plan, figures)
-        figures["enough"] = team.oracle.saw(ENOUGH)
+        figures["enough"] = pool.oracle.has_seen(MIN_WRITES_AND_HITS)
         return figures, problems
 
 
 def evicted(cache):
-    """How many keys the server dropped for want of memory."""
+    """Return how many keys the server evicted because its memory was full."""
     return cache.client().info("stats")["evicted_keys"]
 
 
 def audit(oracle, wide):
-    """What is wrong now that nobody writes: cached reads equal the database, which has what was acknowledged."""
+    """Return what is wrong after the last write: cached reads must equal the database, with all acknowledged writes."""
     bounds = Bounds(oracle.acknowledged(), oracle.begun())
     problems = []
     for read in [each for shape in reads.SHAPES + [reads.wide] * wide for each in shape()]:
         found, true = read.read(), uncached(read.read)
         if found != true:
             problems.append(f"{read.name} is {found}, in the database {true}")
-        if problem := read.judge(true, bounds):
+        if problem := read.check(true, bounds):
             problems.append(f"{read.name} lost what was acknowledged: {problem}")
     return problems
 

@@ -1,4 +1,4 @@
-"""No reader sees less than what was acknowledged before it read, whatever happens to Redis and to writers."""
+"""Each read returns all writes acknowledged before it, even if Redis fails or writers are killed."""
 
 import pytest
 from django.db import connection
@@ -13,64 +13,70 @@ SMALL = ("--maxmemory", "2500kb", "--maxmemory-policy", "allkeys-lru")
 
 
 def writers():
-    """SQLite has one writer at a time."""
+    """Return the number of writers: SQLite has one at a time."""
     return 1 if connection.vendor == "sqlite" else 2
 
 
-def never_stale(plan, trouble=None, **options):
-    figures, problems = runs.run(plan, trouble, **options)
+def run_without_stale_reads(plan, fault=None, **options):
+    figures, problems = runs.run(plan, fault, **options)
     assert not problems, f"TEST_SEED={runs.SEED}: {problems}"
     assert figures["enough"]
     return figures
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_readers_never_see_less_than_what_was_acknowledged(mode):
-    """Writes of every kind, reads of every shape, in both modes of the store."""
-    never_stale(Plan(f"plain, {mode}", lanes=plans.divided(writers()), settings=MODES[mode]))
+def test_reads_return_all_acknowledged_writes(mode):
+    """Writes and reads of every kind run in both modes of the store."""
+    run_without_stale_reads(Plan(f"no faults, {mode}", lanes=plans.lanes_by_writer(writers()), settings=MODES[mode]))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_delays_between_the_steps_leave_nothing_stale(mode):
-    """Others come between read and fill, look and write, commit and flush."""
-    never_stale(Plan(f"delays, {mode}", lanes=plans.divided(writers()), delays=0.02, settings=MODES[mode]))
+    """Other processes run between read and fill, before-image read and write, commit and invalidation."""
+    run_without_stale_reads(
+        Plan(f"delays, {mode}", lanes=plans.lanes_by_writer(writers()), delays=0.02, settings=MODES[mode])
+    )
 
 
-def test_rows_that_two_writers_move_at_once_leave_nothing_stale():
-    """What the state between a look and its update matched falls too."""
+def test_two_concurrent_writers_of_one_row_leave_nothing_stale():
+    """A write also invalidates results that matched the row between its before-image read and its update."""
     if connection.vendor == "sqlite":
         pytest.skip("it has one writer at a time")
-    never_stale(Plan("contested rows", **plans.contested(), pause=0.005, delays=0.02))
+    run_without_stale_reads(Plan("contested rows", **plans.contested(), pause=0.005, delays=0.02))
 
 
 def test_killed_writers_leave_nothing_stale():
-    """Wherever they were, also between a commit and its flush; who takes over knows nothing of it."""
+    """Writers are killed at random moments, also between a commit and its invalidation. The writer that takes over does
+    not know what its predecessor wrote.
+    """
     plan = Plan(
         "killed writers",
-        lanes=plans.divided(writers()),
+        lanes=plans.lanes_by_writer(writers()),
         delays=0.02,
         pause=0.005,
         kills=round(3 + runs.SECONDS),
-        # A killed writer's commit is over as soon as its session is: so that others go on caching soon.
-        hold_seconds=1,
+        # No commit of a killed writer is in progress once its session is closed, so its fences may expire early.
+        fence_seconds=1,
     )
-    figures = never_stale(
-        plan, lambda team, cache: team.kill_one(), enough=lambda team, cache: team.killed > 2 or not team.spare
+    figures = run_without_stale_reads(
+        plan, lambda pool, cache: pool.kill_one(), enough=lambda pool, cache: pool.killed > 2 or not pool.spare
     )
     assert figures["killed"] > 2
 
 
 def test_a_redis_that_is_emptied_restarted_or_hangs_leaves_nothing_stale():
-    """Reads go on without it; a write counts as acknowledged once its invalidation was delivered."""
-    troubles = [lambda cache: cache.client().flushall(), lambda cache: restart(cache), lambda cache: cache.hang(0.7)]
+    """Reads continue without Redis; a write is acknowledged after its invalidation was delivered."""
+    faults = [lambda cache: cache.client().flushall(), lambda cache: restart(cache), lambda cache: cache.hang(0.7)]
     turns = iter(range(10**9))
 
-    def trouble(team, cache):
+    def fault(pool, cache):
         turn = next(turns)
         if turn % 2:
-            troubles[turn // 2 % len(troubles)](cache)
+            faults[turn // 2 % len(faults)](cache)
 
-    never_stale(Plan("damaged Redis", lanes=plans.divided(writers()), settings=DEGRADING, strict=False), trouble)
+    run_without_stale_reads(
+        Plan("damaged Redis", lanes=plans.lanes_by_writer(writers()), settings=DEGRADING, strict=False), fault
+    )
 
 
 def restart(server):
@@ -80,18 +86,23 @@ def restart(server):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_redis_that_evicts_leaves_nothing_stale(mode):
-    """Losing any key costs a miss."""
+    """The loss of any key costs a miss only."""
     plan = Plan(
-        f"eviction, {mode}", lanes=plans.divided(writers()), wide=True, width=2000, strict=False, settings=MODES[mode]
+        f"eviction, {mode}",
+        lanes=plans.lanes_by_writer(writers()),
+        wide=True,
+        width=2000,
+        strict=False,
+        settings=MODES[mode],
     )
     plan.redis_options, plan.pause = SMALL, 0.1
-    figures = never_stale(plan, enough=lambda team, cache: runs.evicted(cache) > 0)
+    figures = run_without_stale_reads(plan, enough=lambda pool, cache: runs.evicted(cache) > 0)
     assert figures["evicted"] > 0
 
 
-def test_readers_of_a_pinned_snapshot_never_fill():
-    """They may read what is cached; what they read themselves is older than its versions."""
+def test_readers_with_a_snapshot_never_fill():
+    """They may hit cached results; rows that they read themselves are older than the versions."""
     if connection.vendor == "sqlite":
-        pytest.skip("its transactions always pin what they see, and its one writer waits for them")
-    figures = never_stale(Plan("snapshots", readers=1, snapshot_readers=1))
+        pytest.skip("all its transactions have a snapshot, and its one writer waits for them")
+    figures = run_without_stale_reads(Plan("snapshots", readers=1, snapshot_readers=1))
     assert figures["fills from snapshots"] == 0

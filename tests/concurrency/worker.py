@@ -1,7 +1,7 @@
 """The process of one writer or reader: ``python -m tests.concurrency.worker``.
 
-It takes one line of JSON (see `team.Team.hire`), says ``ready``, waits for another line, with more of the same, and
-works until the oracle says stop.  Then it prints its figures as JSON.
+It reads its configuration as a line of JSON (see `worker_pool.WorkerPool.start`), prints its database session, reads a
+second line with more configuration, and works until the oracle is stopped.  Then it prints its figures as JSON.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import os
 import sys
 
 
-def set_up(order):
-    """Django on the database and the Redis of the test that started us."""
+def set_up(config):
+    """Set up Django with the database and the Redis server of the test that started this process."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     sys.path.insert(0, "example")
     import django
     from django.conf import settings
 
-    for name, value in order["settings"].items():
+    for name, value in config["settings"].items():
         setattr(settings, name, value)
     settings.CACHEOPS_CLIENT_CLASS = None
     database = settings.DATABASES["default"]
-    database["NAME"] = order["database"]
-    if order.get("isolation"):
+    database["NAME"] = config["database"]
+    if config.get("isolation"):
         database.setdefault("OPTIONS", {})["isolation_level"] = isolation(database["ENGINE"])
     django.setup()
 
 
 def isolation(engine):
-    """How Django's settings name REPEATABLE READ."""
+    """Return the value of Django's setting for REPEATABLE READ."""
     if engine.endswith("mysql"):
         return "repeatable read"
     from django.db.backends.postgresql.psycopg_any import IsolationLevel
@@ -38,7 +38,7 @@ def isolation(engine):
 
 
 def session():
-    """What the database calls our connection; None on SQLite, where processes are all there is."""
+    """Return the database's id of this session, or None on SQLite, which has no sessions."""
     from django.db import connection
 
     sql = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}.get(connection.vendor)
@@ -49,36 +49,36 @@ def session():
         return cursor.fetchone()[0]
 
 
-def work(order):
+def work(config):
     from tests.concurrency.oracle import Oracle
     from tests.concurrency.reader import Reader
     from tests.concurrency.writer import Writer
 
-    oracle = Oracle(order["oracle"])
-    if order["role"] == "writer":
-        writer = Writer(oracle, order["lanes"], order["seed"], order["pause"], order["ways"])
+    oracle = Oracle(config["oracle"])
+    if config["role"] == "writer":
+        writer = Writer(oracle, config["lanes"], config["seed"], config["pause"], config["ways"])
         writer.run()
         return writer.figures, []
-    least = oracle.acknowledged if order["strict"] else oracle.settled
-    reader = Reader(oracle, least, order["seed"], order["shapes"], order["wide"], order["stops"])
-    (reader.run_on_snapshots if order.get("isolation") else reader.run)()
+    least = oracle.acknowledged if config["strict"] else oracle.settled
+    reader = Reader(oracle, least, config["seed"], config["shapes"], config["wide"], config["stops"])
+    (reader.run_on_snapshots if config.get("isolation") else reader.run)()
     return reader.figures, reader.problems
 
 
 def main():
-    order = json.loads(sys.stdin.readline())
-    set_up(order)
+    config = json.loads(sys.stdin.readline())
+    set_up(config)
     from cacheops_lite.store import invalidator
     from tests.concurrency import breakages, delays
 
-    invalidator.FENCE_SECONDS = order["hold_seconds"]
-    if order["breakage"]:
-        breakages.install(order["breakage"])
-    if order["delays"]:
-        delays.install(order["seed"], order["delays"])
+    invalidator.FENCE_SECONDS = config["fence_seconds"]
+    if config["breakage"]:
+        breakages.install(config["breakage"])
+    if config["delays"]:
+        delays.install(config["seed"], config["delays"])
     print(json.dumps({"session": session()}), flush=True)
-    order.update(json.loads(sys.stdin.readline()))
-    figures, problems = work(order)
+    config.update(json.loads(sys.stdin.readline()))
+    figures, problems = work(config)
     print(json.dumps({"figures": figures, "problems": problems}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A writer: brings its lanes to new versions and acknowledges them once they are committed and flushed."""
+"""A writer: it writes new versions of its lanes, and acknowledges them after their commit and their invalidation."""
 
 from __future__ import annotations
 
@@ -12,45 +12,50 @@ from cacheops_lite.store import invalidator
 from tests.concurrency import rows, writes
 from tests.shop.models import Category, Product
 
-PATIENCE = 30
+TIMEOUT_SECONDS = 30
 
 
-class Undone(Exception):
-    """Takes a transaction back."""
+class RolledBack(Exception):
+    """Raised to roll a transaction back."""
 
 
 class Writer:
-    """`lanes` are its own: nobody else writes them."""
+    """Writes until the oracle stops it.  No other process writes its `lanes`."""
 
     def __init__(self, oracle, lanes, seed, pause, ways=()):
         self.oracle, self.lanes, self.pause = oracle, set(lanes), pause
         self.rng = random.Random(seed)
-        self.of_lanes, self.of_rows = (
-            [way for way in found if not ways or way.__name__ in ways] for found in (writes.OF_LANES, writes.OF_ROWS)
+        self.lane_writes, self.row_writes = (
+            [way for way in found if not ways or way.__name__ in ways]
+            for found in (writes.WRITES_OF_LANES, writes.WRITES_OF_ROWS)
         )
         self.figures = Counter()
         self.begun = oracle.begun()
 
     def run(self):
-        steps = [self._change_product] * 6 + [self._flicker] * 2 + [self._change_two, self._take_back, self._rename]
+        steps = (
+            [self._change_product] * 6
+            + [self._create_or_delete] * 2
+            + [self._change_two, self._roll_back, self._rename]
+        )
         steps = [step for step in steps if self._has_some(step)]
         while not self.oracle.stopped():
             try:
                 self.rng.choice(steps)()
             except DatabaseError as error:
-                # A deadlock: nothing of it is committed, and it was not acknowledged.
+                # A deadlock: the write was neither committed nor acknowledged.
                 self.figures["failed"] += 1
                 self.figures[f"failed: {type(error).__name__}"] += 1
             time.sleep(self.rng.uniform(0, self.pause))
 
     def _has_some(self, step):
-        if step == self._flicker:
-            return bool(self._own(rows.FLICKERING))
+        if step == self._create_or_delete:
+            return bool(self._own(rows.CREATED_AND_DELETED))
         if step == self._change_two:
-            return len(self._own([*rows.SHARED, *rows.SOLE])) > 1
+            return len(self._own([*rows.SHARED, *rows.EXCLUSIVE])) > 1
         if step == self._rename:
             return any(rows.category_lane(pk) in self.lanes for pk in rows.CATEGORIES)
-        return bool(self._own([*rows.SHARED, *rows.SOLE]))
+        return bool(self._own([*rows.SHARED, *rows.EXCLUSIVE]))
 
     def _own(self, pks):
         return [pk for pk in pks if self._letters(pk)]
@@ -62,16 +67,16 @@ class Writer:
         return self.begun.get(lane, 0) + 1
 
     def _write(self, versions, write, *args):
-        """Write versions by lane, and acknowledge them."""
+        """Begin `versions`, a map of lanes to versions, call `write(*args)` and acknowledge them."""
         self.begun.update(versions)
         self.oracle.begin(versions)
         write(*args)
-        wait_for_outbox()
+        wait_for_deliveries()
         self.oracle.acknowledge(versions)
         self.figures["writes"] += 1
 
-    def _turn(self, pk):
-        """New versions of some of the row's lanes, and its new columns."""
+    def _next_versions(self, pk):
+        """Return new versions of some of the row's lanes, and the new columns."""
         letters = self._letters(pk)
         if len(letters) > 1 and self.rng.random() < 0.5:
             letters = [self.rng.choice(letters)]
@@ -82,15 +87,15 @@ class Writer:
         return {rows.lane(pk, letter): version for letter, version in versions.items()}, values
 
     def _change_product(self):
-        pk = self.rng.choice(self._own([*rows.SHARED, *rows.SOLE]))
-        ways = self.of_rows if len(self._letters(pk)) == 2 else self.of_lanes
-        versions, values = self._turn(pk)
+        pk = self.rng.choice(self._own([*rows.SHARED, *rows.EXCLUSIVE]))
+        ways = self.row_writes if len(self._letters(pk)) == 2 else self.lane_writes
+        versions, values = self._next_versions(pk)
         self._write(versions, self.rng.choice(ways), pk, values)
 
     def _change_two(self):
-        """Two rows in one transaction, which locks them in the order that all others do."""
-        pks = self._own([*rows.SHARED, *rows.SOLE])
-        turns = {pk: self._turn(pk) for pk in sorted(self.rng.sample(pks, 2))}
+        """Change two rows in one transaction, in the order of their keys, as all writers do."""
+        pks = self._own([*rows.SHARED, *rows.EXCLUSIVE])
+        turns = {pk: self._next_versions(pk) for pk in sorted(self.rng.sample(pks, 2))}
         versions = {lane: version for found, _ in turns.values() for lane, version in found.items()}
 
         def write():
@@ -100,29 +105,29 @@ class Writer:
 
         self._write(versions, write)
 
-    def _take_back(self):
-        """A version that is never committed; nobody may see it, so it does not count as begun."""
-        pk = self.rng.choice(self._own([*rows.SHARED, *rows.SOLE]))
-        _, values = self._turn(pk)
+    def _roll_back(self):
+        """Write a version and roll it back.  No read may return it, so it does not count as begun."""
+        pk = self.rng.choice(self._own([*rows.SHARED, *rows.EXCLUSIVE]))
+        _, values = self._next_versions(pk)
         try:
             with transaction.atomic():
-                self.rng.choice(self.of_lanes)(pk, values)
+                self.rng.choice(self.lane_writes)(pk, values)
                 Product.objects.filter(category=values.get("category_id", 1)).count()
-                raise Undone
-        except Undone:
-            self.figures["taken back"] += 1
+                raise RolledBack
+        except RolledBack:
+            self.figures["rolled back"] += 1
 
-    def _flicker(self):
-        pk = self.rng.choice(self._own(rows.FLICKERING))
+    def _create_or_delete(self):
+        pk = self.rng.choice(self._own(rows.CREATED_AND_DELETED))
         lane = rows.lane(pk, "a")
         there = Product.objects.nocache().filter(pk=pk).exists()
         version = self._next(lane)
-        if rows.is_there(pk, version) == there:
+        if rows.exists_at(pk, version) == there:
             version += 1
         if there:
-            self._write({lane: version}, self.rng.choice(writes.GOING), pk)
+            self._write({lane: version}, self.rng.choice(writes.DELETIONS), pk)
         else:
-            self._write({lane: version}, self.rng.choice(writes.COMING), pk, version)
+            self._write({lane: version}, self.rng.choice(writes.CREATIONS), pk, version)
 
     def _rename(self):
         pk = self.rng.choice([pk for pk in rows.CATEGORIES if rows.category_lane(pk) in self.lanes])
@@ -141,9 +146,9 @@ class Writer:
         self._write({lane: version}, self.rng.choice([save, update]))
 
 
-def wait_for_outbox():
-    """Until what could not be flushed at once is: only then a write counts."""
-    deadline = time.monotonic() + PATIENCE
+def wait_for_deliveries():
+    """Wait until all overdue invalidations are delivered, because a write is acknowledged only then."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while invalidator._overdue or invalidator._in_delivery:
         if time.monotonic() > deadline:
             raise TimeoutError("invalidations are still overdue")

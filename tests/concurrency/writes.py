@@ -1,4 +1,4 @@
-"""Ways to bring lanes of a row to new versions.  Each takes the row's key and the new columns."""
+"""Writes of new versions of a row's lanes.  Each takes the row's primary key and the new columns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bulk_update(pk, values):
 
 
 def _growing(pk, values):
-    """The columns with the version as an expression; only who has the lane changes it meanwhile."""
+    """Return the new columns, with the version as an expression.  Only the writer of the lane changes it."""
     now = Product.objects.nocache().values("views", "price").get(pk=pk)
     return {name: F(name) + (value - now[name]) if name in now else value for name, value in values.items()}
 
@@ -80,11 +80,11 @@ def raw_sql(pk, values):
 
 
 def save_whole(pk, values):
-    """For who has all lanes of the row: it writes all columns as they were."""
+    """Save all columns.  Only a writer that has all lanes of the row may do so."""
     fetched(pk, values).save()
 
 
-OF_LANES = [
+WRITES_OF_LANES = [
     save_fields,
     save_fields,
     save_fields_atomic,
@@ -98,7 +98,7 @@ OF_LANES = [
     save_by_expression,
     raw_sql,
 ]
-OF_ROWS = [save_whole, save_whole, *OF_LANES]
+WRITES_OF_ROWS = [save_whole, save_whole, *WRITES_OF_LANES]
 
 
 def create(pk, version):
@@ -119,7 +119,7 @@ def update_or_create(pk, version):
     Product.objects.update_or_create(pk=pk, defaults={name: getattr(new, name) for name in names})
 
 
-COMING = [create, save_unfetched, bulk_create, update_or_create]
+CREATIONS = [create, save_unfetched, bulk_create, update_or_create]
 
 
 def delete(pk):
@@ -140,4 +140,4 @@ def delete_raw(pk):
         cursor.execute("DELETE FROM shop_product WHERE id = %s", [pk])
 
 
-GOING = [delete, delete_atomic, delete_query, delete_raw]
+DELETIONS = [delete, delete_atomic, delete_query, delete_raw]

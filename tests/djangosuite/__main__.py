@@ -1,8 +1,7 @@
-"""Django's own test suite with all of its models cached, where each hit is compared with what a fresh read finds; the
-command behind ``make django-suite``.
+"""Run Django's own test suite with all models cached, and compare each hit with a fresh read: ``make django-suite``.
 
-Arguments are what ``runtests.py`` takes, such as names of its applications.  Tests that look at SQL may fail; what
-counts are the hits that differ.
+The arguments are those of ``runtests.py``, such as names of its applications.  Tests that check SQL may fail; the
+command fails only if a hit differs.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ import django
 from tests.support.redis_databases import reserved
 
 ROOT = Path(__file__).parents[2]
-# Where `runtests.py` has its list of applications, and where all is set up.
-PLACES = {
+# Replacements in `runtests.py`: in its list of applications, and after its setup.
+REPLACEMENTS = {
     "ALWAYS_INSTALLED_APPS = [": 'ALWAYS_INSTALLED_APPS = ["cacheops_lite",',
     "    TestRunner = get_runner(settings)\n": "    TestRunner = get_runner(settings)\n    compare_hits()\n",
 }
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 
 def downloaded(folder: Path) -> Path:
-    """Django's sources, of the version that is installed; its distribution of sources has its tests."""
+    """Download the source distribution of the installed Django, which has its tests; return its folder."""
     wanted = f"django=={django.__version__}"
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--no-binary", ":all:", "-d", folder, wanted],
@@ -52,18 +51,18 @@ def downloaded(folder: Path) -> Path:
 
 
 def run(program: Path, arguments: list[str]) -> int:
-    """Run Django's program, changed in two places."""
+    """Run ``runtests.py`` with the replacements, and return 1 if some hits differ."""
     from tests.djangosuite import hooks
 
     text = program.read_text("utf-8")
-    for place, change in PLACES.items():
-        if text.count(place) != 1:
-            raise SystemExit(f"{program} has another form: {place!r} stands there {text.count(place)} times")
-        text = text.replace(place, change)
+    for old, new in REPLACEMENTS.items():
+        if text.count(old) != 1:
+            raise SystemExit(f"{program} cannot be adapted: it contains {old!r} {text.count(old)} times, not once")
+        text = text.replace(old, new)
     sys.argv = [str(program), *arguments]
     names = {"__name__": "__main__", "__file__": str(program), "compare_hits": hooks.install}
     try:
-        # What of Django's tests failed it says.
+        # It prints which of Django's tests failed.
         with suppress(SystemExit):
             exec(compile(text, str(program), "exec"), names)
     finally:

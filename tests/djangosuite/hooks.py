@@ -1,4 +1,4 @@
-"""Compares each hit with what a fresh read finds."""
+"""Compare each hit with a fresh read."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cacheops_lite.testing import as_autocommit
 hits = 0
 differences: list[str] = []
 _test = ""
-# Querysets that are being fetched, the innermost last, with their queries as nobody composed them yet.
+# Querysets that are being fetched, the innermost last, with copies of their queries that were not compiled yet.
 _fetched: list[tuple[Any, Any]] = []
 
 
 def install() -> None:
-    """Have each test run as in autocommit, and each of its reads done once more if it was a miss."""
+    """Run each test as in autocommit, and repeat each read that was a miss."""
     run = testcases.SimpleTestCase.run
 
     def run_as_autocommit(self: Any, result: Any = None) -> Any:
@@ -33,9 +33,9 @@ def install() -> None:
             return run(self, result)
 
     testcases.SimpleTestCase.run = run_as_autocommit
-    # There are more of them.
+    # The repeated reads add queries, so their number is not checked.
     testcases._AssertNumQueriesContext.__exit__ = testcases.CaptureQueriesContext.__exit__
-    # What it names a subtest by may be a queryset, whose tables are gone by then.
+    # The description of a subtest may contain a queryset, whose tables no longer exist when it is printed.
     unittest.case._SubTest._subDescription = lambda self: "of several"  # type: ignore[attr-defined]
     for module in (queryset_read, point_lookup):
         module.read_through = _comparing(module.read_through)
@@ -44,7 +44,7 @@ def install() -> None:
 
 
 def report() -> int:
-    """Say what was found; 1 if some hits differ."""
+    """Print the differences, and return 1 if some hits differ."""
     for each in differences:
         print(each)
     print(f"{hits} hits compared, {len(differences)} differ")
@@ -61,7 +61,7 @@ def _comparing(read_through: Callable[..., Any]) -> Callable[..., Any]:
 
         result = read_through(target, compute, revived)
         if not found:
-            # For a hit.
+            # The first read was a miss: read again for a hit.
             result = read_through(target, compute, revived)
         if found:
             _compare(found[-1], compute)
@@ -85,8 +85,8 @@ def _remembering(fetch: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _compare(kept: Any, compute: Any) -> None:
     global hits
     hits += 1
-    fresh = _computed_anew(compute)
-    if fresh is MISS or _told(fresh) == _told(kept) or " object at 0x" in repr(fresh):
+    fresh = _fresh_result(compute)
+    if fresh is MISS or _comparable(fresh) == _comparable(kept) or " object at 0x" in repr(fresh):
         return
     differences.append(f"{_test}\n    kept  {kept!r:.300}\n    fresh {fresh!r:.300}")
 
@@ -104,15 +104,15 @@ def _checking(compiler_of: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parameters(sql: str, parameters: Any) -> tuple[str, list[str]]:
-    # Drivers' own wrappers of values don't equal each other.
+    # Objects by which drivers wrap values do not compare equal.
     return sql, [repr(bytes(each) if isinstance(each, memoryview) else each) for each in parameters]
 
 
-def _computed_anew(compute: Any) -> Any:
+def _fresh_result(compute: Any) -> Any:
     if not _fetched:
         return compute()[1]
     read, query = _fetched[-1]
-    # Composing a union changes what it is made of.
+    # Compiling a union changes its parts.
     composed, read._query = read.query, compilable_copy(query)
     try:
         return compute()[1]
@@ -120,6 +120,6 @@ def _computed_anew(compute: Any) -> Any:
         read._query = composed
 
 
-def _told(value: Any) -> Any:
-    # Without an order rows come in any.
+def _comparable(value: Any) -> Any:
+    # Rows without an order may come in any order.
     return sorted(map(repr, value)) if isinstance(value, list) else repr(value)

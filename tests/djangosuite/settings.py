@@ -1,4 +1,4 @@
-"""Settings of Django's own test suite, with the cache."""
+"""Settings of Django's own test suite with the cache."""
 
 import os
 

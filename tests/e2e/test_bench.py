@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is not for tests to say."""
+"""The benchmarks run without errors; the tests do not check the times that they measure."""
 
 import json
 import os
@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def bench(tmp_path):
-    """Runs a benchmark of this library alone on the tests' Redis; returns what it printed and wrote."""
+    """Return a function that runs a benchmark of this package on the tests' Redis and returns the figures that it
+    wrote.
+    """
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     redis.Redis.from_url(services.REDIS_URL).flushdb()
@@ -43,7 +45,7 @@ def bench(tmp_path):
 
 
 def test_the_comparison_measures_every_operation(bench):
-    """Here of no cache and this library only."""
+    """It compares no cache and this package only."""
     results = bench("bench", "bench", "--peers", "bare", "ours")
     assert results["notes"] == []
     assert len(results["operations"]) > 20
@@ -52,7 +54,7 @@ def test_the_comparison_measures_every_operation(bench):
 
 
 def test_growth_measures_every_curve(bench):
-    """At two points each."""
+    """It measures two points of each."""
     results = bench("growth", "bench.growth", "--peers", "ours")
     assert results["notes"] == []
     assert all(len(each["figures"]["ours"]) == 2 for each in results["curves"])

@@ -1,4 +1,4 @@
-"""The airports directory: its pages, and the tour that shows hits, misses and invalidation."""
+"""The example project, a directory of airports: its pages, and a tour that shows hits, misses and invalidation."""
 
 import os
 import re
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def directory(store, settings):
-    """Airports of two countries."""
+    """Load the airports of two countries."""
     settings.CACHEOPS = {"airports.*": {"ops": "all", "timeout": 60}}
     load(countries={"FR", "LU"})
 
@@ -29,8 +29,8 @@ def counts(response):
 
 
 @pytest.mark.parametrize("path", ["/", "/countries/FR/", "/countries/FR/?page=2", "/airports/LFPG/"])
-def test_a_page_reads_from_the_cache_the_second_time(client, path):
-    """And says so: no SQL, no miss."""
+def test_a_second_request_of_a_page_hits_the_cache(client, path):
+    """It sends no SQL, has no miss, and the page shows its hits."""
     cold, warm = client.get(path), client.get(path)
     assert (cold.status_code, warm.status_code) == (200, 200)
     assert counts(cold)["SQL-Queries"] > 0
@@ -45,8 +45,8 @@ def form_of(airport):
     return {**data, "country": airport.country_id, "region": airport.city.region.name, "city": airport.city.name}
 
 
-def test_an_edit_shows_at_once_and_leaves_other_pages_in_place(client):
-    """The airport and its list change, another country's list is still a hit."""
+def test_an_edit_shows_at_once_and_keeps_other_pages_cached(client):
+    """The airport and its list change; the list of another country is still a hit."""
     for path in ("/countries/FR/", "/countries/LU/", "/airports/LFPG/"):
         client.get(path)
     data = form_of(Airport.objects.nocache().get(icao="LFPG"))
@@ -78,8 +78,7 @@ def test_countries_are_listed_by_name(client):
     assert "cacheops_lite" in page
 
 
-def test_airports_are_added_and_deleted(client):
-    """And lists show it."""
+def test_lists_show_added_and_deleted_airports(client):
     luxembourg = Country.objects.nocache().get(code="LU")
     client.get("/countries/LU/")
     data = {**form_of(Airport.objects.nocache().get(icao="LFPG")), "icao": "ZZZZ", "country": luxembourg.pk}
@@ -87,14 +86,14 @@ def test_airports_are_added_and_deleted(client):
     assert "ZZZZ" in client.get("/countries/LU/").content.decode()
     assert client.get("/airports/ZZZZ/delete/").status_code == 200
     assert client.post("/airports/ZZZZ/delete/").status_code == 302
-    # The first page says that it was deleted.
+    # The first page shows the message about the deletion.
     client.get("/")
     assert "ZZZZ" not in client.get("/countries/LU/").content.decode()
     assert client.get("/airports/ZZZZ/").status_code == 404
 
 
 def test_a_mass_update_of_a_country_shows_at_once(client):
-    """On the pages of its airports, and not on others."""
+    """It invalidates the pages of its airports and keeps other pages cached."""
     client.get("/airports/LFPG/")
     client.get("/countries/LU/")
     assert client.post("/countries/FR/update/", {"tz": "Europe/Berlin"}).status_code == 302
@@ -103,15 +102,14 @@ def test_a_mass_update_of_a_country_shows_at_once(client):
 
 
 @pytest.mark.parametrize("what", ["airport", "model", "everything"])
-def test_the_button_invalidates_by_hand(client, what):
-    """One airport, the model or everything."""
+def test_the_button_invalidates(client, what):
+    """It invalidates one airport, the model or everything."""
     client.get("/airports/LFPG/")
     assert client.post("/invalidate/", {"what": what, "icao": "LFPG"}).status_code == 302
     assert counts(client.get("/airports/LFPG/"))["Cache-Misses"] > 0
 
 
-def test_an_invalid_form_says_what_is_wrong_and_changes_nothing(client):
-    """With the values that were typed."""
+def test_an_invalid_form_shows_its_error(client):
     data = form_of(Airport.objects.nocache().get(icao="LFPG"))
     response = client.post("/airports/LFPG/edit/", {**data, "elevation": "high"})
     assert response.status_code == 200
@@ -119,8 +117,8 @@ def test_an_invalid_form_says_what_is_wrong_and_changes_nothing(client):
 
 
 @pytest.mark.parametrize("redis", ["embedded", "redis"])
-def test_the_tour_shows_hits_and_that_every_reread_equals_the_database(tmp_path, redis):
-    """In a process of its own, on either kind of Redis, which its first line names."""
+def test_the_tour_shows_hits_and_compares_each_read_with_the_database(tmp_path, redis):
+    """It runs in its own process, on each kind of Redis; its first line names the kind."""
     if redis == "redis" and not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
     environment = {key: value for key, value in os.environ.items() if key not in ("CACHEOPS_REDIS",)}

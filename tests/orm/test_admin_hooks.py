@@ -38,7 +38,7 @@ urlpatterns = [path("admin/", site.urls)]
 
 @pytest.fixture
 def visit(store, client):
-    """Visits a page of the admin as one who may; gives its content."""
+    """Return a function that requests an admin page as a superuser and returns its content."""
     with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=MIDDLEWARE):
         client.force_login(User.objects.create_superuser("root"))
 
@@ -50,8 +50,8 @@ def visit(store, client):
         yield visit
 
 
-def write_behind(name):
-    """Write as another program would, whose writes nobody hears of."""
+def write_without_django(name):
+    """Write directly through the driver, so that the cache does not notice, like another program."""
     from django.db import connection
 
     connection.ensure_connection()
@@ -59,8 +59,8 @@ def write_behind(name):
         cursor.execute(f"UPDATE shop_product SET name = '{name}'")
 
 
-def test_the_admin_shows_what_is_in_the_database(visit):
-    """Lists, forms and inlines, even of what other programs wrote."""
+def test_the_admin_shows_rows_that_another_program_wrote(visit):
+    """This applies to lists, forms and inlines."""
     pens = Category.objects.create(name="pens")
     product = Product.objects.create(sku="pen", name="first", category=pens)
     urls = [
@@ -70,15 +70,15 @@ def test_the_admin_shows_what_is_in_the_database(visit):
     ]
     for url in urls:
         assert "first" in visit(url)
-    write_behind("second")
+    write_without_django("second")
     for url in urls:
         assert "second" in visit(url)
         assert "first" not in visit(url)
 
 
 @override_settings(CACHEOPS_CACHE_ADMIN=True)
-def test_a_setting_has_the_admin_cached(visit):
-    """For those whose admin is slow."""
+def test_cacheops_cache_admin_caches_the_admin(visit):
+    """A write through Django invalidates its pages."""
     Product.objects.create(sku="pen", name="first")
     visit("/admin/shop/product/")
     with counted_reads() as reads:
@@ -88,8 +88,8 @@ def test_a_setting_has_the_admin_cached(visit):
     assert "second" in visit("/admin/shop/product/")
 
 
-def test_the_patch_has_an_undo():
-    """Django's own method is back after it."""
+def test_uninstalling_the_hook_restores_django_s_method():
+    """Installing it again keeps the original method."""
     original = admin_hooks._patches.original(admin.options.BaseModelAdmin, "get_queryset")
     assert admin.ModelAdmin.get_queryset is admin_hooks.get_queryset
     admin_hooks.uninstall()

@@ -1,4 +1,4 @@
-"""Writes without signals drop their tables; those that signals describe stay precise, whatever happens around them."""
+"""Writes without signals invalidate their tables; writes with signals invalidate only the results that they affect."""
 
 import threading
 from contextlib import suppress
@@ -33,7 +33,7 @@ def raw(*statement):
 
 
 def as_bytes(statement):
-    """As drivers other than SQLite's take it too."""
+    """Return the statement as bytes, except for SQLite's driver, which accepts text only."""
     return statement if connection.vendor == "sqlite" else statement.encode()
 
 
@@ -70,7 +70,7 @@ WRITES = {
     "reverse clear": lambda: Category.objects.nocache().get(name="pens").products.clear(),
     "raw SQL": lambda: raw("UPDATE shop_product SET name = %s", ["x"]),
     "raw SQL as bytes": lambda: raw(as_bytes("UPDATE shop_product SET name = 'x'")),
-    "raw SQL that is odd": lambda: raw("/* odd */ UPDATE Shop_Product SET name = 'x'".lower()),
+    "raw SQL in lower case with a comment": lambda: raw("/* odd */ UPDATE Shop_Product SET name = 'x'".lower()),
     "raw SQL with several tables": lambda: raw(
         "DELETE FROM shop_product WHERE category_id IN (SELECT id FROM shop_category WHERE name = 'pens')"
     ),
@@ -80,8 +80,8 @@ WRITES = {
 
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize("name", WRITES)
-def test_every_write_is_noticed(name, in_transaction):
-    """Described or not, in autocommit and at commit."""
+def test_every_kind_of_write_invalidates(name, in_transaction):
+    """This applies in autocommit and at a commit."""
     before = state()
     if in_transaction:
         with transaction.atomic():
@@ -92,8 +92,7 @@ def test_every_write_is_noticed(name, in_transaction):
 
 
 @pytest.mark.parametrize("name", ["update", "bulk_create", "raw SQL"])
-def test_a_write_that_is_rolled_back_drops_nothing(name, is_hit):
-    """As if it had never been."""
+def test_a_write_that_is_rolled_back_invalidates_nothing(name, is_hit):
     state()
     with transaction.atomic():
         WRITES[name]()
@@ -101,8 +100,8 @@ def test_a_write_that_is_rolled_back_drops_nothing(name, is_hit):
     assert is_hit(state)
 
 
-def test_a_write_of_one_table_leaves_others_in_place(is_hit):
-    """Also raw SQL, and tables that nobody caches cost nothing."""
+def test_a_write_keeps_results_of_other_tables(is_hit):
+    """This applies to raw SQL and to tables without a model too."""
     labels = lambda: Label.objects.count()
     labels(), state()
     WRITES["update"]()
@@ -115,8 +114,7 @@ def test_a_write_of_one_table_leaves_others_in_place(is_hit):
     assert is_hit(state)
 
 
-def test_bulk_create_drops_only_what_its_rows_match(is_hit):
-    """Rows that are made in bulk have images."""
+def test_bulk_create_invalidates_only_results_that_its_rows_match(is_hit):
     pens, inks = (Category.objects.nocache().get(name=name).pk for name in ("pens", "inks"))
     reads = [lambda pk=pk: Product.objects.filter(category=pk).count() for pk in (pens, inks)]
     assert [read() for read in reads] == [1, 1]
@@ -125,8 +123,8 @@ def test_bulk_create_drops_only_what_its_rows_match(is_hit):
     assert reads[0]() == 4
 
 
-def test_foreign_keys_that_a_delete_sets_are_noticed():
-    """SET_NULL sends no signals."""
+def test_foreign_keys_that_a_delete_sets_to_null_invalidate():
+    """Django sends no signal for SET_NULL."""
     customer = Customer.objects.create(name="c", city="Oslo")
     Ticket.objects.create(subject="s", customer=customer)
     read = lambda: [ticket.customer_id for ticket in Ticket.objects.all()]
@@ -135,8 +133,8 @@ def test_foreign_keys_that_a_delete_sets_are_noticed():
     assert read() == [None]
 
 
-def test_an_update_of_a_child_drops_its_parent_too():
-    """Its columns lie in both tables."""
+def test_an_update_of_a_child_invalidates_its_parent_too():
+    """The update writes columns of both tables."""
     Customer.objects.create(name="c", city="Oslo")
     read = lambda: [person.name for person in Person.objects.all()]
     assert read() == ["c"]
@@ -147,7 +145,7 @@ def test_an_update_of_a_child_drops_its_parent_too():
 
 @pytest.fixture
 def receive():
-    """``receive(signal, function, sender)``: a receiver for the time of a test."""
+    """Return ``receive(signal, function, sender)``, which connects a receiver until the test ends."""
     connected = []
 
     def connect(signal, function, sender):
@@ -160,8 +158,8 @@ def receive():
         signal.disconnect(receiver, sender=sender)
 
 
-def others(**values):
-    """A write of all rows without signals, in a receiver of a signal."""
+def raw_update(**values):
+    """Return a receiver that updates all rows by raw SQL."""
 
     def write(**kwargs):
         raw("UPDATE shop_product SET views = views + 10")
@@ -170,7 +168,7 @@ def others(**values):
 
 
 def views_of(sku):
-    """A read of one row by its key, which changes of other rows leave in place."""
+    """Return a read of one row by its primary key; changes of other rows do not invalidate it."""
     pk = product(sku).pk
     return lambda: list(Product.objects.filter(pk=pk).values_list("name", "views"))
 
@@ -178,9 +176,9 @@ def views_of(sku):
 @pytest.mark.parametrize("signal", [pre_save, post_save])
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize("sku", ["pens", "new"])
-def test_what_receivers_write_during_a_save_is_noticed(receive, signal, in_transaction, sku):
-    """The save describes its own row, and theirs are dropped."""
-    receive(signal, others(), Product)
+def test_a_receiver_that_writes_during_a_save_invalidates(receive, signal, in_transaction, sku):
+    """The save describes its own row only, so the receiver's write invalidates the whole table."""
+    receive(signal, raw_update(), Product)
     inks = views_of("inks")
     assert inks() == [("inks", 0)]
     saved = Product(sku="new", name="x") if sku == "new" else product(sku)
@@ -194,21 +192,21 @@ def test_what_receivers_write_during_a_save_is_noticed(receive, signal, in_trans
 
 
 @pytest.mark.parametrize("signal", [pre_delete, post_delete])
-@pytest.mark.parametrize("statement", ["DELETE FROM shop_product WHERE sku = %s", others])
-def test_what_receivers_write_during_a_delete_is_noticed(receive, signal, statement):
-    """Updates and raw deletes alike."""
-    write = others() if statement is others else lambda **kwargs: raw(statement, ["inks"])
+@pytest.mark.parametrize("statement", ["DELETE FROM shop_product WHERE sku = %s", raw_update])
+def test_a_receiver_that_writes_during_a_delete_invalidates(receive, signal, statement):
+    """The receiver updates all rows, or deletes another row."""
+    write = raw_update() if statement is raw_update else lambda **kwargs: raw(statement, ["inks"])
     receive(signal, write, Product)
     inks = views_of("inks")
     inks()
     product().delete()
-    assert inks() == ([("inks", 10)] if statement is others else [])
+    assert inks() == ([("inks", 10)] if statement is raw_update else [])
 
 
 @pytest.mark.parametrize("moment", ["pre_add", "post_add", "pre_remove", "post_remove"])
 @pytest.mark.parametrize("verb", ["insert", "delete"])
-def test_what_receivers_write_during_a_many_to_many_change_is_noticed(receive, moment, verb):
-    """Into the same table, with rows of another object."""
+def test_a_receiver_that_writes_during_a_many_to_many_change_invalidates(receive, moment, verb):
+    """The receiver writes links of another object to the same table."""
     label, pen, ink = Label.objects.create(text="new"), product(), product("inks")
     through = Product.labels.through
     if verb == "delete":
@@ -230,8 +228,8 @@ def test_what_receivers_write_during_a_many_to_many_change_is_noticed(receive, m
 
 
 @pytest.mark.parametrize(("field", "value"), [("views", "many"), ("sku", "inks")])
-def test_a_save_that_fails_leaves_nothing_open(field, value):
-    """Neither one that Django refuses nor one that the database does."""
+def test_a_save_that_raises_leaves_no_operation_scope_open(field, value):
+    """Django refuses one value; the database refuses the other."""
     pen = product()
     setattr(pen, field, value)
     with pytest.raises((ValueError, IntegrityError)):
@@ -254,8 +252,8 @@ def test_a_save_that_fails_leaves_nothing_open(field, value):
     ],
 )
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_a_receiver_that_fails_leaves_nothing_open(receive, signal, step, in_transaction):
-    """In any of the signals, in a transaction that goes on or in autocommit."""
+def test_a_receiver_that_raises_leaves_no_operation_scope_open(receive, signal, step, in_transaction):
+    """The transaction continues, or the connection is in autocommit."""
 
     def fail(**kwargs):
         raise RuntimeError
@@ -267,18 +265,18 @@ def test_a_receiver_that_fails_leaves_nothing_open(receive, signal, step, in_tra
             with pytest.raises(RuntimeError), transaction.atomic():
                 step()
             inks()
-            others()()
+            raw_update()()
     else:
         with pytest.raises(RuntimeError):
             step()
         assert unit_of_work_on(connection).scope is None
         inks()
-        others()()
+        raw_update()()
     assert inks() == [("inks", 10)]
 
 
-def test_a_save_that_was_written_and_not_described_drops_its_table(monkeypatch):
-    """Whatever came between its statement and its signal."""
+def test_a_save_that_raises_after_its_statement_invalidates_the_table(monkeypatch):
+    """The exception comes between the statement and ``post_save``."""
     inks = views_of("inks")
     inks()
     ink = product("inks")
@@ -294,8 +292,7 @@ def test_a_save_that_was_written_and_not_described_drops_its_table(monkeypatch):
     assert inks() == [("inks", 7)]
 
 
-def test_links_that_fail_leave_nothing_open():
-    """Of two that are added the second one is refused."""
+def test_adding_a_duplicate_link_leaves_no_operation_scope_open():
     label, pen = Label.objects.create(text="new"), product()
     through = Product.labels.through
     read = lambda: through.objects.count()
@@ -309,8 +306,7 @@ def test_links_that_fail_leave_nothing_open():
     assert read() == 1
 
 
-def test_no_invalidation_holds_for_all_writes(is_hit):
-    """Whatever they are."""
+def test_no_invalidation_applies_to_all_writes(is_hit):
     state()
     with no_invalidation:
         Product.objects.update(views=5)
@@ -319,18 +315,17 @@ def test_no_invalidation_holds_for_all_writes(is_hit):
     assert is_hit(state)
 
 
-def test_a_disabled_cache_lets_all_writes_pass(settings, is_hit):
-    """Without a word to Redis."""
+def test_a_disabled_cache_does_not_hinder_writes(settings, is_hit):
     settings.CACHEOPS_ENABLED = False
     for write in ("update", "bulk_create", "raw SQL", "delete"):
         WRITES[write]()
     assert state() == true_state()
 
 
-def test_sql_that_psycopg_composed_is_understood():
-    """Its parts are quoted by the driver."""
+def test_sql_composed_by_psycopg_invalidates():
+    """The driver quotes its parts."""
     if connection.vendor != "postgresql":
-        pytest.skip("psycopg's")
+        pytest.skip("psycopg only")
     from psycopg import sql
 
     state()
@@ -338,8 +333,10 @@ def test_sql_that_psycopg_composed_is_understood():
     assert state() == true_state()
 
 
-def test_a_receiver_that_moves_the_row_itself_is_noticed(receive):
-    """What its state matched falls, although the save's own old and new images are equal."""
+def test_a_receiver_that_moves_the_saved_row_invalidates(receive):
+    """The before and after images of the save are equal, but results that the receiver's write affected are
+    invalidated.
+    """
     count = lambda: Product.objects.filter(views=5).count()
     seen = []
 
@@ -354,8 +351,8 @@ def test_a_receiver_that_moves_the_row_itself_is_noticed(receive):
     assert count() == 0
 
 
-def test_a_receiver_that_inserts_during_an_update_is_noticed(receive):
-    """A save of a row that was there inserts nothing."""
+def test_a_receiver_that_inserts_during_an_update_invalidates(receive):
+    """The save updates an existing row, so its scope claims no insert."""
     label = Label.objects.create(text="text")
     receive(pre_save, lambda **kwargs: raw("INSERT INTO shop_label (text) VALUES ('raw')"), Label)
     count = lambda: Label.objects.filter(text="raw").count()
@@ -364,8 +361,8 @@ def test_a_receiver_that_inserts_during_an_update_is_noticed(receive):
     assert count() == 1
 
 
-def test_a_receiver_that_links_while_there_is_nothing_to_link_is_noticed(receive):
-    """add() of what is there already writes nothing itself."""
+def test_a_receiver_that_adds_a_link_while_add_writes_nothing_invalidates(receive):
+    """``add()`` of an existing link writes nothing itself."""
     label, pen, ink = Label.objects.create(text="new"), product(), product("inks")
     pen.labels.add(label)
 
@@ -381,8 +378,8 @@ def test_a_receiver_that_links_while_there_is_nothing_to_link_is_noticed(receive
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_links_after_links_that_failed_are_noticed(receive, in_transaction):
-    """The frame of the failed ones is over with their atomic block."""
+def test_a_link_added_after_a_failed_add_invalidates(receive, in_transaction):
+    """The operation scope of the failed ``add()`` ended with its atomic block."""
     label, pen, ink = Label.objects.create(text="new"), product(), product("inks")
 
     def fail(action, **kwargs):
@@ -407,8 +404,8 @@ def test_links_after_links_that_failed_are_noticed(receive, in_transaction):
 
 
 @pytest.mark.parametrize("sku", ["pens", "new"])
-def test_what_a_field_writes_during_a_save_is_noticed(monkeypatch, sku):
-    """Some keep order among rows that way, between the signals."""
+def test_a_field_that_writes_during_a_save_invalidates(monkeypatch, sku):
+    """Fields that keep rows in order write in ``pre_save()``, between the signals."""
     saved = Product(sku="new", name="x") if sku == "new" else product(sku)
     inks = views_of("inks")
     inks()
@@ -416,7 +413,7 @@ def test_what_a_field_writes_during_a_save_is_noticed(monkeypatch, sku):
 
     def pre_save(instance, add):
         monkeypatch.undo()
-        others()()
+        raw_update()()
         return 3
 
     monkeypatch.setattr(field, "pre_save", pre_save)
@@ -424,8 +421,8 @@ def test_what_a_field_writes_during_a_save_is_noticed(monkeypatch, sku):
     assert inks() == [("inks", 10)]
 
 
-def test_several_writes_of_which_one_fails_are_noticed():
-    """In autocommit those before it are done."""
+def test_an_executemany_that_fails_in_the_middle_invalidates():
+    """In autocommit the rows before the failed one are committed."""
     count = lambda: Label.objects.count()
     assert count() == 0
     with pytest.raises(IntegrityError), connection.cursor() as cursor:
@@ -443,15 +440,9 @@ def labels():
     return texts()
 
 
-def check_seen(write, before):
-    """`write` is seen in autocommit and in a transaction, where a read does not fill meanwhile."""
-    write()
-    assert texts() == sorted(Label.objects.nocache().values_list("text", flat=True)) != before
-
-
 @pytest.fixture
 def procedure():
-    """A stored procedure that renames labels, behind the database's own language."""
+    """Create a stored procedure that renames labels, and return the name for ``callproc()``."""
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has no procedures")
     update = "UPDATE shop_label SET text = concat('new ', text)"
@@ -468,8 +459,8 @@ def procedure():
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_what_a_procedure_writes_is_noticed(labels, procedure, in_transaction):
-    """Nobody can tell what it does: every table falls."""
+def test_a_procedure_that_writes_invalidates(labels, procedure, in_transaction):
+    """The cache cannot know what a procedure writes, so every table is invalidated."""
     before = texts()
     if in_transaction:
         with transaction.atomic():
@@ -481,8 +472,8 @@ def test_what_a_procedure_writes_is_noticed(labels, procedure, in_transaction):
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_what_callproc_does_is_noticed(labels, procedure, in_transaction):
-    """It passes no execute wrapper."""
+def test_callproc_invalidates(labels, procedure, in_transaction):
+    """Django does not pass ``callproc()`` to execute wrappers."""
 
     def call():
         with connection.cursor() as cursor:
@@ -500,10 +491,10 @@ def test_what_callproc_does_is_noticed(labels, procedure, in_transaction):
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_what_copy_brings_is_noticed(labels, settings, in_transaction, debug):
-    """By psycopg's own method, also through the cursors of DEBUG."""
+def test_copy_invalidates(labels, settings, in_transaction, debug):
+    """It is a method of psycopg's cursor; with DEBUG, Django wraps the cursor once more."""
     if connection.vendor != "postgresql":
-        pytest.skip("PostgreSQL's")
+        pytest.skip("PostgreSQL only")
     settings.DEBUG = debug
 
     def copy():
@@ -533,10 +524,10 @@ def test_what_copy_brings_is_noticed(labels, settings, in_transaction, debug):
         (("postgresql",), "EXPLAIN ANALYZE UPDATE shop_label SET text = 'x'"),
     ],
 )
-def test_statements_that_begin_like_harmless_ones_are_noticed(procedure, vendors, statement):
-    """Several in one, and such as run others."""
+def test_a_write_behind_a_harmless_first_word_invalidates(procedure, vendors, statement):
+    """The text has several statements, or a statement that runs another one."""
     if connection.vendor not in vendors:
-        pytest.skip("another database's")
+        pytest.skip("for another database")
     if connection.vendor == "postgresql":
         statement = statement.replace("SET @a = 1", "SET LOCAL work_mem = 65536")
     Label.objects.create(text="a")
@@ -549,37 +540,37 @@ def test_statements_that_begin_like_harmless_ones_are_noticed(procedure, vendors
 
 
 @pytest.mark.parametrize("call", ["CALL slow()", "callproc", "SELECT 1; CALL slow()"])
-def test_what_a_procedure_writes_after_its_first_result_is_noticed(labels, call):
-    """The server goes on with it when the first result has long been fetched."""
+def test_a_procedure_that_writes_after_its_first_result_invalidates(labels, call):
+    """The server continues the procedure after the first result was fetched."""
     if connection.vendor != "mysql":
-        pytest.skip("others return when all is done")
+        pytest.skip("other databases return when the procedure has ended")
     steps = "SELECT 1; DO GET_LOCK('go', 20); UPDATE shop_label SET text = 'x'"
     raw(f"CREATE OR REPLACE PROCEDURE slow() BEGIN {steps}; END")
     locked, go, count = threading.Event(), threading.Event(), lambda: Label.objects.filter(text="x").count()
 
-    def hold():
+    def take_lock():
         raw("DO GET_LOCK('go', 20)")
         locked.set()
         go.wait(20)
         counts.append(count())
         connection.close()
 
-    counts, holder = [], threading.Thread(target=hold)
+    counts, lock_holder = [], threading.Thread(target=take_lock)
     Label.objects.filter(text="b").delete()
-    holder.start()
+    lock_holder.start()
     assert locked.wait(20)
     with connection.cursor() as cursor:
         cursor.callproc("slow") if call == "callproc" else cursor.execute(call)
         go.set()
-        holder.join(20)
+        lock_holder.join(20)
     raw("DROP PROCEDURE slow")
     assert counts == [0]
     assert count() == 1
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_what_a_driver_s_own_methods_write_is_noticed(labels, in_transaction):
-    """They pass no execute wrapper: executescript of SQLite's, stream of psycopg's."""
+def test_executescript_and_stream_invalidate(labels, in_transaction):
+    """These driver methods bypass execute wrappers: ``executescript()`` of SQLite, ``stream()`` of psycopg."""
     update = "UPDATE shop_label SET text = 'x' WHERE text = 'a'"
 
     def write():
@@ -590,7 +581,7 @@ def test_what_a_driver_s_own_methods_write_is_noticed(labels, in_transaction):
                 assert len(list(cursor.stream(f"{update} RETURNING id"))) == 1
 
     if connection.vendor == "mysql":
-        pytest.skip("this driver has none")
+        pytest.skip("this driver has no such method")
     if in_transaction:
         with transaction.atomic():
             write()
@@ -600,18 +591,17 @@ def test_what_a_driver_s_own_methods_write_is_noticed(labels, in_transaction):
     assert texts() == ["b", "x"]
 
 
-def test_rows_that_a_driver_streams_drop_nothing(labels, is_hit):
-    """Only a statement that may write does."""
+def test_a_select_by_stream_invalidates_nothing(labels, is_hit):
     if connection.vendor != "postgresql":
-        pytest.skip("psycopg's")
+        pytest.skip("psycopg only")
     texts()
     with connection.cursor() as cursor:
         assert len(list(cursor.stream("SELECT * FROM shop_label"))) == 2
     assert is_hit(texts)
 
 
-def test_a_delete_that_a_receiver_commits_and_has_fail_is_noticed(receive):
-    """It is not described to its end, and can't be undone."""
+def test_a_delete_whose_receiver_commits_and_raises_invalidates(receive):
+    """The delete is committed, although the operation does not finish."""
 
     def commit_and_fail(**kwargs):
         raw("COMMIT")
@@ -624,11 +614,11 @@ def test_a_delete_that_a_receiver_commits_and_has_fail_is_noticed(receive):
     assert state() == true_state() != before
 
 
-def test_a_write_through_a_view_is_noticed(labels):
-    """Django does not know it, so that every table falls."""
+def test_a_raw_write_through_a_view_invalidates(labels):
+    """No model has the view as its table, so every table is invalidated."""
     raw("CREATE VIEW a_view AS SELECT id, text FROM shop_label")
     if connection.vendor == "sqlite":
-        # By itself a view is read-only there.
+        # Views of SQLite are read-only without a trigger.
         update = "UPDATE shop_label SET text = NEW.text WHERE id = OLD.id"
         raw(f"CREATE TRIGGER through_it INSTEAD OF UPDATE ON a_view BEGIN {update}; END")
     try:
@@ -639,25 +629,24 @@ def test_a_write_through_a_view_is_noticed(labels):
         raw("DROP VIEW a_view")
 
 
-def test_a_truncation_that_goes_on_to_other_tables_is_noticed(labels):
-    """CASCADE empties those that refer to it."""
+def test_truncate_cascade_invalidates_the_referring_tables(labels):
     if connection.vendor != "postgresql":
-        pytest.skip("PostgreSQL's")
+        pytest.skip("PostgreSQL only")
     assert len(state()) == 2
     raw("TRUNCATE shop_category CASCADE")
     assert state() == []
 
 
-def test_writes_of_foreign_tables_leave_ours_alone(is_hit, labels):
-    """Those of models without a profile, and of migrations."""
+def test_writes_of_tables_that_are_not_cached_invalidate_nothing(is_hit, labels):
+    """The tables belong to models without a profile and to migrations."""
     texts()
-    raw("UPDATE django_migrations SET app = 'x' WHERE app = 'nobody'")
+    raw("UPDATE django_migrations SET app = 'x' WHERE app = 'none'")
     raw("UPDATE shop_unwatched SET name = 'x'")
     assert is_hit(texts)
 
 
-def test_a_cache_in_the_database_leaves_ours_alone(is_hit, labels, settings):
-    """Its table has no model, and is written all the time."""
+def test_django_s_database_cache_invalidates_nothing(is_hit, labels, settings):
+    """Its table has no model and is written often."""
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "of_django_s_cache"}
     }
@@ -674,8 +663,8 @@ def test_a_cache_in_the_database_leaves_ours_alone(is_hit, labels, settings):
         tracked_models.known_tables.cache_clear()
 
 
-def test_what_the_database_deletes_by_itself_is_noticed(store):
-    """DB_CASCADE, DB_SET_NULL: of Django 6.1, by every kind of delete."""
+def test_db_cascade_and_db_set_null_invalidate(store):
+    """Django 6.1 adds them; each kind of delete triggers them."""
     from tests.shop import models
 
     if not hasattr(models, "Shelf"):
@@ -695,8 +684,8 @@ def test_what_the_database_deletes_by_itself_is_noticed(store):
         models.Note.objects.all().delete()
 
 
-def test_a_change_of_the_schema_starts_a_new_generation(is_hit):
-    """As migrations make it, and it may be undone."""
+def test_a_change_of_the_schema_invalidates_the_table(is_hit):
+    """This applies to the migration and to its reverse."""
     read = lambda: [label.text for label in Label.objects.all()]
     read()
     text = Label._meta.get_field("text")
@@ -710,8 +699,8 @@ def test_a_change_of_the_schema_starts_a_new_generation(is_hit):
         assert not is_hit(read)
 
 
-def test_a_data_migration_is_seen():
-    """Its models are others than the project's; in bulk, and one by one."""
+def test_a_data_migration_invalidates():
+    """It writes through historical models, in bulk and row by row."""
     Label.objects.create(text="one")
     read = lambda: sorted(label.text for label in Label.objects.all())
 
@@ -731,8 +720,8 @@ def test_a_data_migration_is_seen():
     assert "three" in read()
 
 
-def test_a_raw_write_whose_rows_are_fetched_later_is_done_as_ever():
-    """It can't be committed before they are."""
+def test_rows_of_insert_returning_can_be_fetched_later():
+    """The invalidation does not commit before the rows are fetched."""
     if not connection.features.can_return_columns_from_insert:
         pytest.skip("it returns no rows")
     Label.objects.filter(text="new").count()

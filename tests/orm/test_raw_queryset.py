@@ -1,4 +1,4 @@
-"""raw() querysets that are cached where asked for."""
+"""``raw()`` querysets, which are cached after ``.cache()``."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +24,7 @@ def names(sql=ALL, params=(), **options):
 
 
 def test_a_raw_query_is_cached_until_its_table_is_written(queries):
-    """Any write of it, by whatever way."""
+    """An update by the ORM invalidates it; a write to another table does not."""
     assert names() == ["a", "b"]
     with queries() as found:
         assert names() == ["a", "b"]
@@ -37,25 +37,25 @@ def test_a_raw_query_is_cached_until_its_table_is_written(queries):
     assert not found
 
 
-def test_instances_are_as_without_a_cache():
-    """Types, deferred fields, annotations, state."""
+def test_cached_instances_equal_fetched_ones():
+    """They have the same types, deferred fields, annotations and state."""
     sql = "SELECT p.id, p.price, p.blob, p.facts, p.views * 2 AS twice FROM shop_product p ORDER BY p.name"
 
-    def seen(queryset):
+    def described(queryset):
         return [
             (each.pk, each.price, bytes(each.blob or b""), each.facts, each.twice, each.get_deferred_fields())
             for each in queryset
         ]
 
-    true = seen(Product.objects.raw(sql))
+    expected = described(Product.objects.raw(sql))
     for _ in range(2):
-        assert seen(Product.objects.raw(sql).cache()) == true
-    kept = Product.objects.raw(sql).cache()[0]
-    assert (kept._state.db, kept._state.adding, kept.name) == ("default", False, "a")
+        assert described(Product.objects.raw(sql).cache()) == expected
+    cached = Product.objects.raw(sql).cache()[0]
+    assert (cached._state.db, cached._state.adding, cached.name) == ("default", False, "a")
 
 
 def test_parameters_translations_and_prefetches_work():
-    """As with Django's own."""
+    """They work as in Django's raw querysets."""
     sql = "SELECT id, sku AS label FROM shop_product WHERE views >= %s ORDER BY id"
     for least, expected in ((0, ["a", "b"]), (5, ["b"]), (0, ["a", "b"])):
         found = Product.objects.raw(sql, [least], translations={"label": "sku"}).cache()
@@ -80,8 +80,8 @@ def test_parameters_translations_and_prefetches_work():
         "LEFT OUTER JOIN shop_category AS c ON c.id = p.category_id WHERE c.name = 'pens'",
     ],
 )
-def test_all_its_tables_are_found(sql):
-    """Of joins, subqueries and common table expressions."""
+def test_the_tables_of_joins_subqueries_and_ctes_are_found(sql):
+    """A write to the joined table invalidates the result."""
     assert names(sql) == names(sql) == ["a"]
     Category.objects.update(name="inks")
     assert names(sql) == []
@@ -97,16 +97,16 @@ def test_all_its_tables_are_found(sql):
         ("WITH x AS (DELETE FROM shop_product RETURNING *) SELECT * FROM x", "SQL that may write cannot be cached"),
     ],
 )
-def test_what_can_not_be_told_is_refused(sql, error):
-    """The error says what would be right."""
+def test_a_query_with_unknown_or_uncached_tables_raises_improperly_configured(sql, error):
+    """SQL that may write is refused as well."""
     with pytest.raises(ImproperlyConfigured, match=error):
         Product.objects.raw(sql).cache()
     with pytest.raises(ImproperlyConfigured, match="no profile"):
         Unwatched.objects.raw(ALL).cache()
 
 
-def test_tables_can_be_named():
-    """By name or model, for what the SQL does not tell."""
+def test_the_argument_tables_replaces_the_tables_found_in_the_sql():
+    """It takes table names and models."""
     assert names(tables=["shop_product", Category]) == ["a", "b"]
     with counted_reads() as reads:
         names(tables=["shop_product", "shop_category"])
@@ -115,8 +115,8 @@ def test_tables_can_be_named():
     assert (reads.hits, reads.misses) == (1, 1)
 
 
-def test_in_a_transaction_that_wrote_it_is_not_cached():
-    """It sees what the transaction made."""
+def test_a_raw_query_is_not_cached_in_a_transaction_that_has_written():
+    """It returns the transaction's own changes."""
     assert names() == ["a", "b"]
     with transaction.atomic():
         Product.objects.filter(name="a").update(name="c")
@@ -124,8 +124,8 @@ def test_in_a_transaction_that_wrote_it_is_not_cached():
     assert names() == ["b", "c"]
 
 
-def test_without_asking_it_is_not_cached():
-    """Nor after nocache()."""
+def test_a_raw_query_is_cached_only_after_cache():
+    """It is not cached after ``nocache()`` either."""
     with counted_reads() as reads:
         list(Product.objects.raw(ALL))
         list(Product.objects.raw(ALL).cache().nocache())

@@ -1,4 +1,4 @@
-"""Raw SQL of every kind that a database takes is seen, at its commit."""
+"""Raw SQL of every kind that a database accepts invalidates, at its commit."""
 
 import pytest
 from django.db import connection, transaction
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def shop(store):
-    """Labels 1 to 3 and a product in a category."""
+    """Create labels 1 to 3 and a product in a category."""
     Label.objects.bulk_create(Label(pk=pk, text=text) for pk, text in enumerate("abc", start=1))
     Product.objects.create(pk=1, sku="s", name="a", category=Category.objects.create(pk=1, name="a"))
 
@@ -30,10 +30,10 @@ def many(statement, rows):
 
 SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mysql"
 ALL = (SQLITE, POSTGRESQL, MARIADB)
-# Databases, and statements of which each set changes labels.
+# Each case: the databases that support it, and statements that change labels.
 STATEMENTS = {
     "INSERT": (ALL, "INSERT INTO shop_label (id, text) VALUES (9, 'x')"),
-    "INSERT of what is selected": (ALL, "INSERT INTO shop_label (id, text) SELECT id + 10, sku FROM shop_product"),
+    "INSERT of a SELECT": (ALL, "INSERT INTO shop_label (id, text) SELECT id + 10, sku FROM shop_product"),
     "an upsert": (
         (SQLITE, POSTGRESQL),
         "INSERT INTO shop_label (id, text) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET text = excluded.text",
@@ -84,13 +84,13 @@ STATEMENTS = {
     ),
     "RETURNING": ((SQLITE, POSTGRESQL), "UPDATE shop_label SET text = 'x' WHERE id = 1 RETURNING text"),
     "DO": ((POSTGRESQL,), "DO $$ BEGIN UPDATE shop_label SET text = 'x' WHERE id = 1; END $$"),
-    "what was prepared": (
+    "a prepared statement": (
         (POSTGRESQL,),
         "PREPARE renaming AS UPDATE shop_label SET text = 'x' WHERE id = 1",
         "EXECUTE renaming",
         "DEALLOCATE renaming",
     ),
-    "what was prepared from a text": (
+    "a statement prepared from a string": (
         (MARIADB,),
         "PREPARE renaming FROM 'UPDATE shop_label SET text = ''x'' WHERE id = 1'",
         "EXECUTE renaming",
@@ -98,15 +98,15 @@ STATEMENTS = {
     ),
     "EXECUTE IMMEDIATE": ((MARIADB,), "EXECUTE IMMEDIATE 'UPDATE shop_label SET text = ''x'' WHERE id = 1'"),
 }
-# They may commit themselves: what they wrote falls at once.
-UNTOLD = ["DO", "what was prepared from a text", "EXECUTE IMMEDIATE"]
+# These statements may commit: they invalidate at once.
+MAY_COMMIT = ["DO", "a statement prepared from a string", "EXECUTE IMMEDIATE"]
 CASES = [(name, *case) for name, (vendors, *case) in STATEMENTS.items() if connection.vendor in vendors]
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_a_statement_is_seen(case, in_transaction):
-    """In autocommit at once; in a transaction at its commit, and not when it is rolled back."""
+def test_a_raw_statement_invalidates_at_once_or_at_its_commit(case, in_transaction):
+    """In autocommit it invalidates at once; in a transaction at the commit, and not after a rollback."""
     read = lambda: list(Label.objects.order_by("pk").values_list("pk", "text"))
     products = lambda: list(Product.objects.values_list("name", flat=True))
     before = read(), products()
@@ -117,7 +117,7 @@ def test_a_statement_is_seen(case, in_transaction):
             transaction.set_rollback(True)
         with counted_reads() as counted:
             assert (read(), products()) == before
-        assert (case[0] in UNTOLD) == bool(counted.misses)
+        assert (case[0] in MAY_COMMIT) == bool(counted.misses)
     else:
         run(*case[1:])
         assert read() == uncached(read) != before[0]
@@ -125,8 +125,7 @@ def test_a_statement_is_seen(case, in_transaction):
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_several_rows_of_parameters_are_seen(in_transaction):
-    """executemany()."""
+def test_executemany_invalidates(in_transaction):
     read = lambda: list(Label.objects.order_by("pk").values_list("pk", "text"))
     read()
     rows = [["x", 1], ["y", 2]]

@@ -1,4 +1,4 @@
-"""Every form of a save, and of what makes rows one by one, is seen; what it leaves alone stays."""
+"""Each form of a save, and each method that creates single rows, invalidates the results that it affects."""
 
 from contextlib import nullcontext
 
@@ -14,7 +14,7 @@ from tests.property.differential import uncached
 from tests.rich.models import Item, NewItem, Owner, Sample
 from tests.support.checks import changed, check_each_changes_some, deserialized, each_by_itself, saved
 
-# Rows that are put back get the keys that they had.
+# Rows that are created again get the same primary keys.
 pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("populated")]
 
 
@@ -27,7 +27,7 @@ def owner():
 
 
 def load_fixture(tmp_path):
-    """A file as ``dumpdata`` writes it."""
+    """Write a file as ``dumpdata`` does, and load it."""
     data = serializers.serialize("json", [changed(item(), title="x", number=1), *Owner.objects.nocache()])
     path = tmp_path / "fixture.json"
     path.write_text(data)
@@ -42,8 +42,8 @@ def deferred(*names):
     return Item.objects.nocache().defer(*names).get(pk=1)
 
 
-def with_stale_image():
-    """Fetched before somebody else moved the row."""
+def save_a_stale_instance():
+    """Save an instance that was fetched before another write moved the row."""
     stale = item()
     Item.objects.filter(pk=1).update(title="between", number=3)
     stale.save(update_fields=["number"])
@@ -68,8 +68,8 @@ FORMS = {
     "without a fetch, some fields": lambda: Item(pk=1, number=1).save(update_fields=["number"]),
     "with deferred fields": lambda: saved(only("pk"), {"number": 1}),
     "with a deferred field that is set": lambda: saved(deferred("title"), {"title": "x"}),
-    "with a deferred field that stays so": lambda: saved(deferred("title"), {"number": 1}),
-    "after another writer": with_stale_image,
+    "with a deferred field that is not set": lambda: saved(deferred("title"), {"number": 1}),
+    "after another writer": save_a_stale_instance,
     "raw": lambda: changed(item(), number=1).save_base(raw=True),
     "deserialised": lambda: deserialized(item(), number=1, title="x"),
     "by its proxy": lambda: saved(NewItem.objects.get(pk=1), {"number": 1}),
@@ -83,17 +83,17 @@ FORMS = {
     "create": lambda: Item.objects.create(title="a", number=1),
     "get_or_create": lambda: Item.objects.get_or_create(code="new", defaults={"title": "a", "number": 1}),
     "update_or_create": lambda: Item.objects.update_or_create(code="i1", defaults={"number": 1}),
-    "update_or_create of what is new": lambda: Item.objects.update_or_create(code="n", create_defaults={"title": "a"}),
+    "update_or_create of a new row": lambda: Item.objects.update_or_create(code="n", create_defaults={"title": "a"}),
     "update_or_create by an expression": lambda: Item.objects.update_or_create(pk=1, defaults={"number": MORE}),
     "by a related manager": lambda: owner().items.create(title="a", number=1),
     "by a related manager, or found": lambda: owner().items.update_or_create(pk=1, defaults={"number": 1}),
 }
-# Of these nothing becomes of the row, or of none that is read.
-IDLE = ["no update_fields"]
+# These forms change no row.
+WITHOUT_CHANGE = ["no update_fields"]
 
 
 def reads():
-    """Reads of items by all that the forms change, and of some that none changes."""
+    """Return reads of items by each column that the forms change, and some that no form changes."""
     rows = Item.objects.order_by("pk")
     by_number = [lambda number=number: rows.filter(number=number).count() for number in range(4)]
     by_title = [lambda title=title: list(rows.filter(title=title).values_list("pk", "number")) for title in "acx"]
@@ -109,8 +109,8 @@ def reads():
 
 
 @pytest.mark.parametrize("block", [nullcontext, transaction.atomic])
-def test_every_form_of_a_save_is_seen(block):
-    """In autocommit and in a transaction; what read other rows alone stays."""
+def test_every_form_of_a_save_invalidates_only_results_that_it_affects(block):
+    """This applies in autocommit and in a transaction. Results about other rows stay cached."""
     pool = reads()
     untouched = [lambda: Item.objects.filter(number=1, title="b").count(), lambda: Item.objects.get(pk=2).title]
     for name, write in each_by_itself(FORMS):
@@ -123,11 +123,11 @@ def test_every_form_of_a_save_is_seen(block):
         assert not counted.misses, name
         true = uncached(lambda: [read() for read in pool])
         assert [read() for read in pool] == true, name
-        assert (true == before) == (name in IDLE), name
+        assert (true == before) == (name in WITHOUT_CHANGE), name
 
 
-def test_fixtures_are_seen(tmp_path):
-    """What ``loaddata`` loads, raw."""
+def test_loading_a_fixture_invalidates(tmp_path):
+    """``loaddata`` saves with ``raw=True``."""
     pool = reads()
     [read() for read in pool]
     load_fixture(tmp_path)
@@ -149,12 +149,11 @@ SAMPLES = {
     "update": lambda: sample(pk=1).update(whole=3),
     "update by an expression": lambda: sample().update(whole=F("odd") + 2, fresh=F("fresh") + 1),
     "bulk_update": lambda: Sample.objects.bulk_update([Sample(pk=1, whole=3, fresh=6)], ["whole", "fresh"]),
-    "insert over what was there": lambda: Sample(pk=1, fresh=6).save(),
+    "a save over an existing row": lambda: Sample(pk=1, fresh=6).save(),
 }
 
 
-def test_what_the_database_makes_up_is_seen():
-    """Its defaults and generated columns."""
+def test_database_defaults_and_generated_columns_invalidate():
     pool = [lambda value=value: list(sample(double=value).values_list("pk", "whole")) for value in (2, 6, None)]
     pool += [lambda value=value: sample(fresh=value).count() for value in (5, 6)]
     pool += [lambda value=value: sample(fresh=value, double__isnull=True).exists() for value in (5, 6)]

@@ -1,4 +1,4 @@
-"""Receivers of Django's signals see cached instances exactly like fetched ones; signals sent by hand count."""
+"""Receivers of Django's signals get cached instances exactly like fetched ones; signals sent by hand invalidate."""
 
 from contextlib import contextmanager
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @contextmanager
 def received(signal, describe, sender=None):
-    """What a receiver notes meanwhile."""
+    """Connect a receiver and yield the list of what `describe` returned for each signal."""
     noted = []
 
     def receive(**kwargs):
@@ -29,14 +29,14 @@ def received(signal, describe, sender=None):
         signal.disconnect(receive, sender=sender)
 
 
-def seen(instance, **kwargs):
-    """All that there is to see of an instance."""
-    held = {name: value for name, value in vars(instance).items() if not name.startswith("_")}
+def described(instance, **kwargs):
+    """Return the type, values, state and related objects of an instance as a comparable value."""
+    values = {name: value for name, value in vars(instance).items() if not name.startswith("_")}
     related = {name: value and value.pk for name, value in instance._state.fields_cache.items()}
     state = instance._state.adding, instance._state.db, related
     return (
         type(instance),
-        held,
+        values,
         state,
         instance.get_deferred_fields(),
         kwargs.get("created"),
@@ -62,8 +62,8 @@ READS = {
 
 
 @pytest.mark.parametrize("name", READS)
-def test_receivers_of_init_see_cached_instances_like_fetched_ones(name):
-    """What they are given, and when, and what they put there stays there."""
+def test_receivers_of_init_signals_get_the_same_for_cached_and_fetched_instances(name):
+    """They get the same arguments in the same order, and attributes that they set are kept."""
     read = READS[name]
 
     def mark(instance, **kwargs):
@@ -72,7 +72,7 @@ def test_receivers_of_init_see_cached_instances_like_fetched_ones(name):
     def arguments(sender, args, kwargs, **more):
         return sender, args, kwargs
 
-    with received(post_init, seen) as noted, received(pre_init, arguments) as given:
+    with received(post_init, described) as noted, received(pre_init, arguments) as given:
         fetched = uncached(read)
         expected, expected_arguments = list(noted), list(given)
         read()
@@ -82,7 +82,7 @@ def test_receivers_of_init_see_cached_instances_like_fetched_ones(name):
         assert counted.hits
         assert not counted.misses
         assert (noted, given) == (expected, expected_arguments)
-        assert [seen(each) for each in cached] == [seen(each) for each in fetched]
+        assert [described(each) for each in cached] == [described(each) for each in fetched]
     post_init.connect(mark)
     try:
         assert all(hasattr(each, "marked") for each in read())
@@ -91,11 +91,11 @@ def test_receivers_of_init_see_cached_instances_like_fetched_ones(name):
 
 
 @pytest.mark.parametrize("name", ["get", "fetch", "select_related", "only", "a proxy", "a child", "a related manager"])
-def test_receivers_of_save_see_cached_instances_like_fetched_ones(name):
-    """Saved as they were read, and changed; of deferred fields the same ones are written."""
+def test_receivers_of_post_save_get_the_same_for_cached_and_fetched_instances(name):
+    """Saves of cached instances with deferred fields write the same fields."""
 
     def save():
-        with received(post_save, seen) as noted:
+        with received(post_save, described) as noted:
             for each in READS[name]():
                 each.save()
                 changed(each, note="x").save(update_fields=["note"])
@@ -109,22 +109,22 @@ def test_receivers_of_save_see_cached_instances_like_fetched_ones(name):
     assert counted.hits
 
 
-def run(statement, *params):
-    """Past all that listens to Django's cursors."""
+def run_without_django(statement, *params):
+    """Execute a statement by the driver, without Django's cursors."""
     connection.ensure_connection()
     cursor = connection.connection.cursor()
     cursor.execute(statement.replace("%s", "?") if connection.vendor == "sqlite" else statement, params)
     cursor.close()
 
 
-def test_signals_sent_by_hand_say_what_changed_behind_our_back():
-    """By libraries that write on their own."""
+def test_signals_sent_by_hand_invalidate():
+    """Libraries that write without Django send them."""
     item = Item.objects.nocache().get(pk=1)
     title, steps = lambda: Item.objects.get(pk=1).title, lambda: Item.objects.filter(steps__text="s").count()
     assert (title(), steps()) == ("a", 2)
-    run("UPDATE rich_item SET title = %s WHERE id = 1", "x")
+    run_without_django("UPDATE rich_item SET title = %s WHERE id = 1", "x")
     step = Step.objects.nocache().get(pk=3)
-    run("DELETE FROM rich_step WHERE id = %s", 3)
+    run_without_django("DELETE FROM rich_step WHERE id = %s", 3)
     assert (title(), steps()) == ("a", 2)
     post_save.send(Item, instance=item, created=False, raw=False, using="default", update_fields=None)
     assert title() == "x"
@@ -132,21 +132,21 @@ def test_signals_sent_by_hand_say_what_changed_behind_our_back():
     assert steps() == 1
 
 
-def test_a_signal_of_links_that_is_sent_by_hand_counts():
-    """As that of django-cacheops does: on both sides."""
+def test_m2m_changed_sent_by_hand_invalidates_both_sides():
+    """django-cacheops does the same."""
     item = Item.objects.nocache().get(pk=1)
     tags = lambda: sorted(item.tags.values_list("pk", flat=True))
     items = lambda: sorted(Tag.objects.get(pk=3).items.values_list("pk", flat=True))
     assert (tags(), items()) == ([1, 2], [])
-    run("INSERT INTO rich_item_tags (item_id, tag_id) VALUES (1, %s)", 3)
+    run_without_django("INSERT INTO rich_item_tags (item_id, tag_id) VALUES (1, %s)", 3)
     assert (tags(), items()) == ([1, 2], [])
-    told = {"reverse": False, "model": Tag, "pk_set": {3}, "using": "default"}
-    m2m_changed.send(Item.tags.through, instance=item, action="post_add", **told)
+    options = {"reverse": False, "model": Tag, "pk_set": {3}, "using": "default"}
+    m2m_changed.send(Item.tags.through, instance=item, action="post_add", **options)
     assert (tags(), items()) == ([1, 2, 3], [1])
 
 
-def test_links_of_django_s_own_managers_fall_precisely_with_receivers_as_well(is_hit):
-    """It sends the same signal, after writes that are seen."""
+def test_links_by_django_s_managers_invalidate_only_the_object_even_with_receivers(is_hit):
+    """Django sends ``m2m_changed`` after writes that the cache has already recorded."""
     one, other = Item.objects.order_by("pk")[:2]
 
     def tags():

@@ -1,4 +1,4 @@
-"""What works without the cache works with it: transactions, locks and connections are as they would be."""
+"""Transactions, locks, connections and errors behave as without the cache."""
 
 import pytest
 from django.core.exceptions import FieldError
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def label(store):
-    """Something that is read through the cache, so that writes of it look at rows."""
+    """Create a label and cache reads of it, so that writes read before images."""
     label = Label.objects.create(text="old")
     texts()
     list(Label.objects.filter(text="old"))
@@ -57,8 +57,8 @@ BY_STATEMENTS = {
     "SAVEPOINT": ("SAVEPOINT s", "RELEASE s", "ROLLBACK"),
     "by END": ("BEGIN", "END", "ROLLBACK"),
 }
-# Where they are not known, or are something else.
-FOREIGN = {
+# Statements that the database does not know, or that mean something else there.
+UNSUPPORTED = {
     "sqlite": {"START TRANSACTION"},
     "postgresql": {"SAVEPOINT"},
     "mysql": {"SAVEPOINT", "by END"},
@@ -68,50 +68,49 @@ FOREIGN = {
 @pytest.mark.parametrize("is_committed", [True, False])
 @pytest.mark.parametrize("write", [save, update, raw, raw_insert], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("kind", BY_STATEMENTS)
-def test_a_transaction_that_a_statement_began_is_its_owner_s(label, kind, write, is_committed):
-    """He commits it, or rolls it back; nothing is cached meanwhile, and both is seen."""
-    if kind in FOREIGN[connection.vendor]:
+def test_the_package_does_not_end_a_transaction_begun_by_sql(label, kind, write, is_committed):
+    """Reads in it are not cached. Other sessions see its changes after the commit."""
+    if kind in UNSUPPORTED[connection.vendor]:
         pytest.skip("not on this database")
     begin, commit, rollback = BY_STATEMENTS[kind]
     in_session(begin)
     try:
         write(label)
-        true = list(Label.objects.nocache().order_by("text").values_list("text", flat=True))
-        assert true != ["old"]
-        assert texts() == true
+        expected = list(Label.objects.nocache().order_by("text").values_list("text", flat=True))
+        assert expected != ["old"]
+        assert texts() == expected
         if connection.vendor != "sqlite":
             assert in_thread(texts) == ["old"]
     finally:
         in_session(commit if is_committed else rollback)
-    assert texts() == (true if is_committed else ["old"])
+    assert texts() == (expected if is_committed else ["old"])
     if connection.vendor != "sqlite":
         assert in_thread(texts) == texts()
-    # What comes next is in autocommit again.
+    # The next write is in autocommit again.
     Label.objects.create(text="next")
     assert "next" in texts()
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
 @pytest.mark.parametrize("write", [save, update, raw, raw_insert], ids=lambda each: each.__name__)
-def test_a_transaction_that_the_driver_began_is_its_owner_s(label, write, is_committed):
-    """It is written in as without us."""
+def test_the_package_does_not_end_a_transaction_begun_by_the_driver(label, write, is_committed):
     if connection.vendor == "mysql":
-        pytest.skip("its driver does not tell")
+        pytest.skip("its driver does not report open transactions")
     connection.ensure_connection()
     driver = connection.connection
     driver.execute("BEGIN")
     write(label)
     driver.commit() if is_committed else driver.rollback()
     with override_settings(CACHEOPS_ENABLED=False):
-        true = texts()
-    assert (true != ["old"]) is is_committed
-    assert texts() == true
+        expected = texts()
+    assert (expected != ["old"]) is is_committed
+    assert texts() == expected
 
 
-def test_what_is_read_in_a_transaction_that_a_statement_began_is_not_kept(label):
-    """It may be older than what others have committed."""
+def test_a_read_in_a_transaction_begun_by_sql_is_not_cached(label):
+    """It may return an older state than other sessions have committed."""
     if connection.vendor == "sqlite":
-        pytest.skip("who writes keeps others from reading")
+        pytest.skip("a writer blocks readers")
     invalidate_all()
     in_session("BEGIN", "SELECT COUNT(*) FROM shop_label")
     in_thread(lambda: Label.objects.update(text="new"))
@@ -136,8 +135,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("write", REFUSED.values(), ids=REFUSED)
-def test_what_django_refuses_leaves_the_transaction_usable(label, write):
-    """The database was not asked."""
+def test_a_write_that_django_refuses_leaves_the_transaction_usable(label, write):
+    """The package does not send a statement that fails."""
     list(Product.objects.all())
     list(Product.objects.filter(name="x"))
     with transaction.atomic():
@@ -146,8 +145,8 @@ def test_what_django_refuses_leaves_the_transaction_usable(label, write):
         assert Label.objects.nocache().count() == 1
 
 
-def test_what_is_wrong_with_a_save_is_said_in_a_broken_transaction_as_well():
-    """By Django, which does not get as far as asking the database."""
+def test_an_invalid_value_raises_django_s_error_in_a_broken_transaction():
+    """Django raises it before the package queries the database."""
     list(Product.objects.filter(views=1))
     product = Product.objects.create(sku="s", views=1)
     with transaction.atomic():
@@ -157,8 +156,8 @@ def test_what_is_wrong_with_a_save_is_said_in_a_broken_transaction_as_well():
             product.save()
 
 
-def test_what_a_generator_writes_is_not_in_a_transaction_of_ours(label):
-    """It commits by itself, also if the rows are refused; and what it writes by hand is seen."""
+def test_writes_of_a_generator_given_to_bulk_create_commit_by_themselves(label):
+    """They are committed even if the rows are refused, and raw SQL in the generator invalidates."""
 
     def rows():
         with transaction.atomic(durable=True):
@@ -182,8 +181,8 @@ def save_name(category):
 
 
 @pytest.mark.parametrize("write", [save_name, increment, lambda category: category.save()])
-def test_a_row_that_others_refer_to_is_written_without_waiting_for_them(label, write):
-    """Else two that each add a child and write its parent would wait for one another."""
+def test_a_row_is_written_without_waiting_for_transactions_that_refer_to_it(label, write):
+    """Otherwise two transactions that each add a child and write its parent would deadlock."""
     if connection.vendor != "postgresql":
         pytest.skip("it has no such locks")
     category = Category.objects.create(name="old")
@@ -196,15 +195,15 @@ def test_a_row_that_others_refer_to_is_written_without_waiting_for_them(label, w
         return True
 
     with transaction.atomic():
-        # What a row with a foreign key does as it comes.
+        # An insert of a row with a foreign key takes this lock.
         in_session(f"SELECT 1 FROM shop_category WHERE id = {category.pk} FOR KEY SHARE")
         assert in_thread(written)
     assert names() == [category.name if write is not increment else "new"]
 
 
 @pytest.mark.parametrize("make", [lambda: connection.copy(), lambda: connections.create_connection("default")])
-def test_a_second_connection_may_write(label, make):
-    """In autocommit and by hand; it is seen."""
+def test_a_write_by_a_second_connection_invalidates(label, make):
+    """The second connection is in autocommit or commits by hand."""
     other = make()
     try:
         for text, by_hand in (("auto", False), ("by hand", True)):
@@ -219,14 +218,14 @@ def test_a_second_connection_may_write(label, make):
         other.close()
 
 
-class Dice:
-    """A router that names the databases in turn."""
+class AlternatingRouter:
+    """Route reads to the two databases in turn."""
 
     turn = 0
 
     def db_for_read(self, model, **hints):
-        Dice.turn += 1
-        return ("default", "other")[Dice.turn % 2]
+        AlternatingRouter.turn += 1
+        return ("default", "other")[AlternatingRouter.turn % 2]
 
     def db_for_write(self, model, **hints):
         return "default"
@@ -243,25 +242,25 @@ READS = {
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_router_is_asked_once_for_a_read(label, read):
-    """Whether the transaction wrote something is asked of the database that is read."""
+def test_a_read_asks_the_router_once(label, read):
+    """The database that is read is also the one whose uncommitted writes are checked."""
     Label.objects.using("other").create(text="old")
     with override_settings(CACHEOPS_ENABLED=False):
-        true = read()
-    with override_settings(DATABASE_ROUTERS=["tests.orm.test_transparency.Dice"]):
+        expected = read()
+    with override_settings(DATABASE_ROUTERS=["tests.orm.test_transparency.AlternatingRouter"]):
         for _ in range(4):
             invalidate_all()
-            Dice.turn += 1
+            AlternatingRouter.turn += 1
             with transaction.atomic():
                 Label.objects.using("default").update(text="uncommitted")
                 read()
                 transaction.set_rollback(True)
-            assert [read(), read()] == [true, true]
+            assert [read(), read()] == [expected, expected]
     Label.objects.using("other").all().delete()
 
 
-def test_an_isolation_level_that_others_set_as_they_connect_counts(label):
-    """Before the guard is there."""
+def test_an_isolation_level_set_by_a_receiver_of_connection_created_stops_fills(label):
+    """The receiver runs before the statement guard is installed."""
     if connection.vendor == "sqlite":
         pytest.skip("it has none")
     statement = {

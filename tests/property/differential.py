@@ -1,4 +1,4 @@
-"""Cached equals uncached: random steps, each read compared with the same read without the cache."""
+"""Differential testing: take random steps, and compare each read with the same read without the cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tests.conftest import counted_reads
 
 @dataclass
 class Figures:
-    """What a run did.  `kept` are results whose true value a write left alone and that were still hits."""
+    """Count what a run did.
+
+    `unchanged` counts reads after a write that did not change their result; `kept` those of them that were hits.
+    """
 
     seed: int | None = None
     writes: int = 0
@@ -33,20 +36,21 @@ class Figures:
 
 
 def uncached(read: Callable[[], object]) -> object:
+    """Return the result of `read` with the cache disabled."""
     with override_settings(CACHEOPS_ENABLED=False):
         return read()
 
 
 @dataclass
 class Known:
-    """A read that was cached: what it returned, and whether something was written since."""
+    """A read that was cached: its true result, and whether a write followed."""
 
     value: object
     written_since: bool = False
 
 
 def run(seed: int, steps: int, reads: Callable, write: Callable, share_of_writes: float = 0.15) -> Figures:
-    """Take random steps; a stale read raises AssertionError naming it."""
+    """Take random steps.  A stale read raises AssertionError with its line."""
     rng = random.Random(seed)
     figures = Figures(seed)
     pool = reads(rng)

@@ -1,4 +1,4 @@
-"""Random reads and saves of the airports directory, on its real data."""
+"""Random reads and writes of the example project, on its real data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ COUNTRIES = ("FR", "DE", "LU", "IS")
 
 
 def rounded(found):
-    """A sum of floats depends on the order of rows, which a write may change in PostgreSQL's file, and autovacuum."""
+    """Round floats, because their sum depends on the order of rows, which PostgreSQL's writes and autovacuum change."""
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
 
 
 def reads(rng: random.Random):
-    """Lists, details, counts and sums, for random countries, airports and tags."""
+    """Return lists, details, counts and aggregates of random countries, airports and tags."""
     airport = any_airport(rng)
     country = airport.country
     tag = rng.choice(list(Tag.objects.nocache()))
@@ -47,7 +47,7 @@ def reads(rng: random.Random):
 
 
 def any_airport(rng: random.Random) -> Airport:
-    """One of some in each country, as long as any are left there."""
+    """Return one of the first airports of a random country, or of all countries if that one has none."""
     airports = Airport.objects.nocache()
     there = list(airports.filter(country__code=rng.choice(COUNTRIES)).order_by("pk")[:40])
     return rng.choice(there or list(airports.order_by("pk")[:40]))
@@ -58,7 +58,7 @@ def vars_of(airport):
 
 
 def write(rng: random.Random) -> None:
-    """A save of an airport, or now and then of something around it."""
+    """Write an airport, or sometimes its city, country or tags."""
     airport = any_airport(rng)
     step = rng.choice([edit, edit, edit, visit, move, tag, rename_city, rename_country, add_and_delete])
     step(rng, airport)

@@ -1,10 +1,10 @@
-"""Values of each field of the rich schema, as text: for conditions and for what is written."""
+"""Values of each field of the rich schema, as source text: for conditions and for writes."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-# Few, so that histories meet their own rows again.
+# Only a few, so that writes and reads of a history often concern the same rows.
 TEXTS = st.sampled_from(["'a'", "'b'", "'A'", "''", "'a '", "'a=b&c'", "'50%'", "'é'"])
 LONG = st.sampled_from(["'a'", "'x' * 65", "'x' * 66", "'!'", "'A'"])
 SMALL = st.sampled_from(["0", "1", "2", "3"])
@@ -14,7 +14,7 @@ CODES = st.sampled_from(["'x'", "'y'", "'z'", "'w'"])
 SLUGS = st.sampled_from(["'i1'", "'i2'", "'i3'", "None"])
 DAYS = st.sampled_from(["date1", "date2"])
 MOMENTS = st.sampled_from(["moment1", "moment2", "moment3"])
-# Of marks: as they are shown, as they are stored, and of none.
+# Keys of `Mark`: as Python sees them, as they are stored, and one that does not exist.
 SIGNS = st.sampled_from(["'m-1'", "'1'", "2", "'m-3'"])
 TOKENS = st.sampled_from(["uuid1", "uuid2"])
 FACTS = st.sampled_from(["{'a': 1}", "{'a': True}", "[1, 'b']", "1", "'a'", "{'a': {'b': None}}"])
@@ -28,7 +28,7 @@ def maybe(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 STAMPED = {"note": TEXTS, "moment": maybe(MOMENTS)}
-# What each field may be set to.
+# The values that each field may be set to.
 VALUES: dict[str, dict[str, st.SearchStrategy[str]]] = {
     "Owner": {"name": TEXTS, "code": CODES, **STAMPED},
     "Badge": {"color": TEXTS},
@@ -94,11 +94,11 @@ VALUES["Venue"] = VALUES["OpenVenue"] = {**VALUES["Place"], **VENUE}
 VALUES["Hall"] = {**VALUES["Venue"], "heated": st.sampled_from(["True", "False"])}
 VALUES["NewItem"] = VALUES["Item"]
 MODELS = sorted(VALUES)
-# Those that most relations start from come more often, so that reads meet writes.
+# Models with many relations are drawn more often, so that writes affect reads.
 ANY_MODEL = st.sampled_from([*MODELS, *["Item"] * 5, *["Owner", "Place", "Hall", "Venue", "Tag", "Sample"]])
 
-# Half of all conditions and changes are of these, so that rows move in and out of what was read.
-HOT = {
+# Half of all conditions and changes use these fields, so that writes often change which rows match a read.
+FREQUENT_FIELDS = {
     "Item": ["number", "title", "owner_id"],
     "Owner": ["name"],
     "Place": ["area", "inside_id"],
@@ -114,13 +114,13 @@ HOT = {
 
 
 def some_field(draw: st.DrawFn, model: str, fields: dict[str, st.SearchStrategy[str]]) -> str:
-    """One of `fields`, often a hot one."""
-    hot = HOT.get(model)
-    return draw(st.sampled_from(hot if hot and draw(st.booleans()) else sorted(fields)))
+    """Draw one of `fields`, often a frequent one."""
+    frequent = FREQUENT_FIELDS.get(model)
+    return draw(st.sampled_from(frequent if frequent and draw(st.booleans()) else sorted(fields)))
 
 
-# What rows of each model can be picked by.
-PICKS = dict.fromkeys(MODELS, KEYS) | {
+# Primary keys of each model.
+PRIMARY_KEYS = dict.fromkeys(MODELS, KEYS) | {
     "Event": TOKENS,
     "Cell": st.sampled_from(["(1, 1)", "(1, 2)", "(2, 1)", "(2, 2)"]),
     "Mark": SIGNS,
@@ -129,7 +129,7 @@ PICKS = dict.fromkeys(MODELS, KEYS) | {
     "OpenVenue": st.sampled_from(["3", "4", "5"]),
 }
 
-# Further conditions that each model knows; those of its own fields come from above.
+# Conditions of each model on other tables; conditions on its own fields are added below.
 CONDITIONS: dict[str, dict[str, st.SearchStrategy[str]]] = {
     "Owner": {
         "items__title": TEXTS,
@@ -230,7 +230,7 @@ CONDITIONS: dict[str, dict[str, st.SearchStrategy[str]]] = {
     },
     "Remark": {"content_type": st.just("ContentType.objects.get_for_model(Item)")},
     "Cell": {
-        "pk": PICKS["Cell"],
+        "pk": PRIMARY_KEYS["Cell"],
         "row": SMALL,
         "item__title": TEXTS,
         "pk__in": st.just("[(1, 1), (2, 2)]"),
@@ -289,9 +289,9 @@ del CONDITIONS["Hall"]["hall__heated"], CONDITIONS["Hall"]["hall__isnull"]
 CONDITIONS["NewItem"] = CONDITIONS["Item"]
 for name in MODELS:
     own = {key: value for key, value in VALUES[name].items() if key not in ("facts", "blob")}
-    CONDITIONS[name] = {**own, "pk": PICKS[name], **CONDITIONS[name]}
+    CONDITIONS[name] = {**own, "pk": PRIMARY_KEYS[name], **CONDITIONS[name]}
 
 
 def field_name(attname: str) -> str:
-    """The name of the field that an attribute holds the value of."""
+    """Return the name of the field of an attribute: ``owner`` for ``owner_id``."""
     return attname if attname == "object_id" else attname.removesuffix("_id")

@@ -1,4 +1,4 @@
-"""A state machine: random writes in random transactions, after which each read equals what it is without the cache."""
+"""A state machine: random writes in random transactions.  Each read must equal the same read without the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.property.writes import (
     links,
     mass_writes,
     moves,
-    odd_writes,
+    rare_writes,
     raw_writes,
     related_writes,
     saves,
@@ -39,27 +39,27 @@ from tests.property.writes import (
 
 POOL = 10
 PHASES = [Phase.generate, Phase.shrink] if os.environ.get("TEST_SHRINK", "1") == "1" else [Phase.generate]
-# Written once a transaction is committed.
-LATE = "Tag.objects.filter(pk=1).update(word='late')"
+# This write runs in `on_commit`.
+WRITE_ON_COMMIT = "Tag.objects.filter(pk=1).update(word='late')"
 UNKNOWN = object()
-# What a database or Django refuses: rows that are not there, keys that are, protected ones.
+# Errors of writes and reads that a database or Django refuses: missing rows, duplicate keys, protected rows.
 REFUSALS = (
     *(DatabaseError, ObjectDoesNotExist, MultipleObjectsReturned, FieldError),
     *(ValueError, TypeError, AttributeError, KeyError, LookupError),
-    # The driver's own, by methods of its own.
+    # Methods of the driver raise its own errors.
     connection.Database.Error,
 )
 
 
 @dataclass
 class Known:
-    """A read of the pool, and its true value when it was last read."""
+    """The true value of a read of the pool when it was last read."""
 
     value: Any
 
 
 class Undo(Exception):
-    """Rolls a block back."""
+    """Raised to roll a block back."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Atomic:
         try:
             with transaction.atomic():
                 if "on_commit" in self.end:
-                    transaction.on_commit(lambda: execute(LATE))
+                    transaction.on_commit(lambda: execute(WRITE_ON_COMMIT))
                 for step in self.steps:
                     step.run(machine)
                 if self.end == "set_rollback":
@@ -86,26 +86,26 @@ class Atomic:
 
 @dataclass
 class Savepoint:
-    """A savepoint set and ended by hand."""
+    """A savepoint that is set and ended explicitly."""
 
     steps: list[Any]
-    undone: bool
+    is_rolled_back: bool
 
     def run(self, machine: HistoryMachine) -> None:
         mark = transaction.savepoint()
         for step in self.steps:
             step.run(machine)
-        (transaction.savepoint_rollback if self.undone else transaction.savepoint_commit)(mark)
+        (transaction.savepoint_rollback if self.is_rolled_back else transaction.savepoint_commit)(mark)
 
 
 @dataclass
 class Write:
     text: str
-    # In a savepoint of its own, so that its failure leaves the transaction usable.
-    guarded: bool = True
+    # With its own savepoint, a failure leaves the transaction usable.
+    in_savepoint: bool = True
 
     def run(self, machine: HistoryMachine) -> None:
-        if not self.guarded:
+        if not self.in_savepoint:
             execute(self.text)
             return
         try:
@@ -125,14 +125,14 @@ class Read:
 
 @dataclass
 class ReadPool:
-    """All of the pool's reads."""
+    """Run all reads of the pool."""
 
     def run(self, machine: HistoryMachine) -> None:
         compare_if_usable(machine, machine.pool)
 
 
 def compare_if_usable(machine: HistoryMachine, texts: Iterable[str]) -> None:
-    """Unless the transaction is broken: then Django reads nothing, and from the cache there may be hits."""
+    """Compare the reads, unless the transaction is broken: then Django refuses reads, but the cache may have hits."""
     for text in texts:
         if not connection.needs_rollback:
             machine.compare(text)
@@ -157,7 +157,7 @@ def execute(text: str) -> None:
 
 
 def evaluate(text: str) -> Any:
-    """What the read yields as plain values, or the type of its error."""
+    """Return the result of a read as plain values, or the type of its error."""
     try:
         with transaction.atomic() if connection.in_atomic_block else nullcontext():
             return plain(eval(_compiled(text, "eval"), vars(namespace)))
@@ -171,13 +171,14 @@ def _compiled(text: str, mode: str) -> CodeType:
 
 
 def attempt(text: str) -> None:
-    """Write; where it is refused, it would be so without the cache as well."""
+    """Execute a write.  If it is refused, check that it is refused without the cache too."""
     try:
         execute(text)
     except REFUSALS as error:
-        # Constraints may be checked at the commit only, which the second attempt has not; by COPY's own class, too.
-        is_constraint_s = any(each.__name__ == IntegrityError.__name__ for each in type(error).__mro__)
-        if connection.in_atomic_block or is_constraint_s:
+        # Databases may check constraints at the commit, which the second attempt does not reach.  COPY raises the
+        # driver's own IntegrityError.
+        is_integrity_error = any(each.__name__ == IntegrityError.__name__ for each in type(error).__mro__)
+        if connection.in_atomic_block or is_integrity_error:
             raise
         again = None
         with suppress(Undo), override_settings(CACHEOPS_ENABLED=False), transaction.atomic():
@@ -190,12 +191,12 @@ def attempt(text: str) -> None:
             raise AssertionError(f"{text} is refused with the cache only: {error!r}, without it {again!r}") from error
 
 
-# Those that the machine is for.
+# The reads of the machine that runs.
 THE_READS = st.runner().flatmap(lambda machine: machine.reads)
 
 
 class HistoryMachine(RuleBasedStateMachine):
-    """Each step writes, or adds a read to the pool; then all reads of the pool are compared."""
+    """Each step writes, or adds a read to the pool.  After each write, all reads of the pool are compared."""
 
     population: Population
     figures: Figures
@@ -213,59 +214,59 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(text=THE_READS)
     def read(self, text):
-        """Add a read to the pool; the oldest leaves it."""
+        """Add a read to the pool, and remove the oldest ones if it is full."""
         while len(self.pool) >= POOL:
             del self.pool[next(iter(self.pool))]
         self.pool[text] = Known(self.compare(text))
 
     @rule(text=saves())
     def save(self, text):
-        """A save, in autocommit as those that follow."""
+        """Save one row, in autocommit like the writes below."""
         self.write(text)
 
     @rule(text=moves())
     def move(self, text):
-        """A row that comes to meet other conditions."""
+        """Change which conditions a row matches."""
         self.write(text)
 
     @rule(text=inserts())
     def insert(self, text):
-        """New rows."""
+        """Insert rows."""
         self.write(text)
 
     @rule(text=mass_writes())
     def mass_write(self, text):
-        """Updates of many rows."""
+        """Update many rows."""
         self.write(text)
 
     @rule(text=deletes())
     def delete(self, text):
-        """Deletes, and what they cascade to."""
+        """Delete rows, with cascades."""
         self.write(text)
 
     @rule(text=related_writes())
     def related_write(self, text):
-        """Managers of relations, and tables between."""
+        """Write by related managers, or to the tables of many-to-many relations."""
         self.write(text)
 
     @rule(text=links())
     def link(self, text):
-        """Links of many-to-many relations."""
+        """Change links of many-to-many relations."""
         self.write(text)
 
     @rule(text=raw_writes())
     def raw_write(self, text):
-        """SQL through cursors."""
+        """Write by SQL through cursors."""
         self.write(text)
 
-    @rule(text=odd_writes())
-    def odd_write(self, text):
-        """What most projects do seldom."""
+    @rule(text=rare_writes())
+    def rare_write(self, text):
+        """Write in a way that few projects use."""
         self.write(text)
 
     @rule(block=BLOCKS)
     def transaction(self, block):
-        """Writes and reads in a transaction, parts of which may be undone."""
+        """Write and read in a transaction, parts of which may be rolled back."""
         self.figures.writes += 1
         with suppress(*REFUSALS):
             block.run(self)
@@ -278,13 +279,13 @@ class HistoryMachine(RuleBasedStateMachine):
         self.compare_all()
 
     def compare_all(self) -> None:
-        """Read all of the pool again, first through the cache: so whatever a write left stale shows."""
+        """Compare all reads of the pool, through the cache first, so that a stale result is found."""
         for text, known in self.pool.items():
             true = self.compare(text, known.value)
             known.value = true
 
     def compare(self, text: str, before: Any = UNKNOWN) -> Any:
-        """The true value of a read; it is the same through the cache, and once more from what that filled."""
+        """Return the true value of a read, and check that the cached read, and a second one after a miss, equal it."""
         with counted_reads() as counted:
             found = evaluate(text)
         true = uncached(lambda: evaluate(text))
@@ -305,7 +306,7 @@ class HistoryMachine(RuleBasedStateMachine):
             raise AssertionError(f"stale: {text}\n  is {found}\n not {true}")
 
 
-WRITING = (
+WRITE_RULES = (
     "save",
     "move",
     "insert",
@@ -314,7 +315,7 @@ WRITING = (
     "related_write",
     "link",
     "raw_write",
-    "odd_write",
+    "rare_write",
     "transaction",
 )
 
@@ -323,12 +324,15 @@ def run(
     figures: Figures,
     examples: int,
     steps: int,
-    only: Collection[str] = WRITING,
+    only: Collection[str] = WRITE_RULES,
     reads: st.SearchStrategy[str] = READS,
     **options: Any,
 ) -> None:
-    """Run that many histories from the population that lies in the database, with `only` these rules that write."""
-    left_out = {name: None for name in WRITING if name not in only}
+    """Run random histories that start from the rows now in the database.
+
+    `examples` is the number of histories, `steps` the length of each, `only` the rules that write.
+    """
+    left_out = {name: None for name in WRITE_RULES if name not in only}
     members = {"population": Population(), "figures": figures, "reads": reads, **left_out}
     machine = type("History", (HistoryMachine,), members)
     run_state_machine_as_test(

@@ -1,4 +1,4 @@
-"""The names that reads and writes of a history are written with, so that a failing one can be run by hand."""
+"""The names that the source text of reads and writes uses.  With them, a failing history can be run by hand."""
 
 # ruff: noqa: F401
 from __future__ import annotations
@@ -69,25 +69,25 @@ from tests.rich.models import (
 UTC = datetime.timezone.utc
 date1, date2 = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
 moment1 = datetime.datetime(2026, 1, 1, 23, 30, tzinfo=UTC)
-# The same instant as the first, in another zone.
+# The same instant as `moment1`, in another time zone.
 moment2 = moment1.astimezone(datetime.timezone(datetime.timedelta(hours=5)))
 moment3 = datetime.datetime(2026, 2, 1, tzinfo=UTC)
 time1, time2 = datetime.time(1, 2, 3), datetime.time(1, 2, 3, 4)
 span1, span2 = datetime.timedelta(1), datetime.timedelta(microseconds=-1)
 uuid1, uuid2 = uuid.UUID(int=1), uuid.UUID(int=2**127)
 
-# Instances that are kept from one write to the next, while others write.
+# Instances that stay in memory while other writes run, so that they become stale.
 kept: dict[str, object] = {}
 
 
 def sql(statement: str, *params: object) -> None:
-    """Raw SQL through a cursor, with Django's quotes for those of standard SQL."""
+    """Execute raw SQL through a cursor; quotes of standard SQL are replaced by those of the database."""
     with connection.cursor() as cursor:
         cursor.execute(_quoted(statement), params)
 
 
 def sql_many(statement: str, rows: list[list[object]]) -> None:
-    """The same for several rows of parameters."""
+    """Execute raw SQL for several rows of parameters."""
     with connection.cursor() as cursor:
         cursor.executemany(_quoted(statement), rows)
 
@@ -97,7 +97,7 @@ def _quoted(statement: str) -> str:
 
 
 def deserialize(instance, **values) -> None:
-    """Save a copy of an instance, with other values, as loaddata does."""
+    """Save a copy of an instance with other values, as ``loaddata`` does."""
     for name, value in values.items():
         setattr(instance, name, value)
     for each in serializers.deserialize("json", serializers.serialize("json", [instance])):
@@ -105,7 +105,7 @@ def deserialize(instance, **values) -> None:
 
 
 def like(queryset, *extra):
-    """What a function that rests on `queryset` returns, through ``cached_as``."""
+    """Return the result of a ``cached_as`` function that depends on `queryset`."""
 
     @cached_as(queryset, extra=(str(queryset.query), *extra))
     def rows():
@@ -115,7 +115,7 @@ def like(queryset, *extra):
 
 
 def truncate(model) -> None:
-    """Empty a table by the statement for it, where there is one; MariaDB commits what was written before it."""
+    """Empty a table by TRUNCATE, or by DELETE on SQLite.  On MariaDB, TRUNCATE commits the transaction."""
     verb = "DELETE FROM" if connection.vendor == "sqlite" else "TRUNCATE TABLE"
     sql(f'{verb} "{model._meta.db_table}"')
 
@@ -127,13 +127,13 @@ def flush(*models) -> None:
 
 
 def commit() -> None:
-    """Commit by a statement, of which Django does not know."""
+    """Commit by SQL, which Django does not notice."""
     if connection.in_atomic_block:
         sql("COMMIT")
 
 
 def composed(table: str, column: str, value: object, pk: object) -> None:
-    """An update that psycopg composes, or a plain one."""
+    """Update a row by a statement that psycopg composes, or by plain SQL on other databases."""
     if connection.vendor != "postgresql":
         sql(f'UPDATE "{table}" SET "{column}" = %s WHERE id = %s', value, pk)
         return
@@ -145,7 +145,7 @@ def composed(table: str, column: str, value: object, pk: object) -> None:
 
 
 def merge(table: str, column: str, value: object, pk: object) -> None:
-    """An update by MERGE, where there is one."""
+    """Update a row by MERGE, or by UPDATE where the database has no MERGE."""
     if connection.vendor != "postgresql" or connection.pg_version < 150000:
         sql(f'UPDATE "{table}" SET "{column}" = %s WHERE id = %s', value, pk)
         return
@@ -154,7 +154,7 @@ def merge(table: str, column: str, value: object, pk: object) -> None:
 
 
 def copy(table: str, **values: object) -> None:
-    """A new row by COPY, where there is one."""
+    """Insert a row by COPY, or by INSERT where the database has no COPY."""
     columns = ", ".join(values)
     if connection.vendor != "postgresql":
         sql(f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join(["%s"] * len(values))})', *values.values())
@@ -164,7 +164,7 @@ def copy(table: str, **values: object) -> None:
 
 
 def stream(statement: str) -> None:
-    """A statement by psycopg's own method, or the usual one."""
+    """Execute a statement by psycopg's ``stream()``, or by ``execute()`` on other databases."""
     if connection.vendor != "postgresql":
         sql(statement)
         return
@@ -173,7 +173,7 @@ def stream(statement: str) -> None:
 
 
 def script(statement: str) -> None:
-    """A statement as one of several that are sent as one; SQLite's driver commits before them."""
+    """Execute a text of several statements.  SQLite's driver commits before it."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.executescript(f"SELECT 1; {statement}")
@@ -182,7 +182,7 @@ def script(statement: str) -> None:
 
 
 def call(number: int, by_driver: bool) -> None:
-    """A stored procedure that writes, by a statement or by the driver's own method."""
+    """Call a stored procedure that writes, by SQL or by ``callproc()``; execute its UPDATE on SQLite."""
     if connection.vendor == "sqlite":
         sql("UPDATE rich_item SET number = %s WHERE number < %s", number, number)
     elif by_driver:
@@ -193,7 +193,7 @@ def call(number: int, by_driver: bool) -> None:
 
 
 def past(model):
-    """The model as migrations know it."""
+    """Return the historical model, as a migration gets it."""
     return _past_apps().get_model(model._meta.label)
 
 
@@ -203,17 +203,17 @@ def _past_apps():
 
 
 def awaited(function, *args, **kwargs):
-    """What an async function returns."""
+    """Return the result of an async function."""
     return async_to_sync(function)(*args, **kwargs)
 
 
 async def listed(queryset):
-    """Its rows, fetched by an async loop."""
+    """Return the rows of a queryset, fetched by an async loop."""
     return [each async for each in queryset]
 
 
 def unique(fields: str) -> dict:
-    """How an upsert names its conflict, where the database lets it."""
+    """Return the argument `unique_fields` of an upsert, if the database supports it."""
     if not connection.features.supports_update_conflicts_with_target:
         return {}
     return {"unique_fields": fields.split()}

@@ -1,4 +1,4 @@
-"""What a read returned, as plain values that differ wherever a user could tell a difference."""
+"""Turn results into plain values that are equal only if the application cannot distinguish the results."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from django.db.models import Model, QuerySet
 
 
 def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """`value` with types told, instances by all that they hold; rows of a queryset without order, in one of ours.
+    """Return `value` as plain values with their types; instances as their attributes.
 
-    `above` are the instances that hold it: those that are related hold each other.
+    The rows of an unordered queryset are sorted.  `above` are the ids of the instances that contain `value`, because
+    related instances may refer to each other.
     """
     if isinstance(value, QuerySet):
         rows = [plain(each, above) for each in value]
@@ -31,7 +32,7 @@ def instance(value: Model, above: tuple[int, ...]) -> Any:
         return type(value).__name__, value.pk
     above += (id(value),)
     state = value._state
-    held = {name: each for name, each in value.__dict__.items() if not name.startswith("_")}
+    attributes = {name: each for name, each in value.__dict__.items() if not name.startswith("_")}
     lists = getattr(value, "_prefetched_objects_cache", {})
-    parts = [plain(part, above) for part in (held, state.fields_cache, lists)]
+    parts = [plain(part, above) for part in (attributes, state.fields_cache, lists)]
     return type(value).__name__, parts, state.adding, state.db

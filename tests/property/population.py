@@ -1,4 +1,4 @@
-"""The same few rows of the rich schema at the start of each history."""
+"""The rows of the rich schema at the start of each history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from django.test import override_settings
 from tests.property import namespace
 from tests.rich import models
 
-# Rows that a history adds without a key get greater ones, the same in each history where the database can reset them.
+# Rows that a history adds without a primary key get keys from here on.  The keys are the same in each history if the
+# database can reset its sequences.
 FIRST_NEW_KEY = 1000
 
 
@@ -44,7 +45,7 @@ VIEWS = {
 
 
 def make_views() -> None:
-    """The views that some models lie in."""
+    """Create the views that are the tables of some models."""
     drop_views()
     with connection.cursor() as cursor:
         for name, query in VIEWS.items():
@@ -52,14 +53,14 @@ def make_views() -> None:
 
 
 def drop_views() -> None:
-    """Other tests change tables that they read."""
+    """Drop the views, because other tests change the tables that they read."""
     with connection.cursor() as cursor:
         for name in reversed(VIEWS):
             cursor.execute(f"DROP VIEW IF EXISTS {name}")
 
 
 def make_procedures() -> None:
-    """Stored procedures that write, where the database has some: `namespace.call` calls them."""
+    """Create stored procedures that write, for `namespace.call`, if the database supports them."""
     renumber = "(n integer) {} UPDATE rich_item SET number = n WHERE number < n"
     statements = {
         "postgresql": [
@@ -100,7 +101,7 @@ Sample dict(pk=2, flag=True, day=date1, moment=moment1, clock=time1, span=span1,
 
 
 class Population:
-    """What lies in all tables of the schema; puts it back there quickly."""
+    """Remember the rows of all tables of the schema, and restore them quickly."""
 
     def __init__(self) -> None:
         self._rows = {}
@@ -113,7 +114,7 @@ class Population:
                 self._rows[model] = names, [list(map(_bindable, row)) for row in cursor.fetchall()]
 
     def restore(self) -> None:
-        """Put the rows back, behind the cache's back."""
+        """Restore the rows without the cache."""
         with override_settings(CACHEOPS_ENABLED=False), _unchecked(), connection.cursor() as cursor:
             for model in reversed(self._models):
                 cursor.execute(f"DELETE FROM {_quoted(model._meta.db_table)}")
@@ -137,7 +138,7 @@ class Population:
 
 @contextmanager
 def _unchecked() -> Iterator[None]:
-    """One transaction, in which rows may point to those that come later."""
+    """Open a transaction in which rows may refer to rows that are inserted later."""
     if connection.vendor != "mysql":
         with transaction.atomic():
             yield
@@ -147,7 +148,7 @@ def _unchecked() -> Iterator[None]:
 
 
 def _bindable(value):
-    # SQLite's driver takes no times.
+    # SQLite's driver does not accept times.
     return str(value) if isinstance(value, datetime.time) else value
 
 

@@ -1,4 +1,4 @@
-"""Reads of the rich schema, as text: querysets of every kind that Django composes, drawn at random."""
+"""Reads of the rich schema, as source text: random querysets of every kind."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.property.literals import (
     ANY_MODEL,
     CONDITIONS,
     DAYS,
-    HOT,
+    FREQUENT_FIELDS,
     KEYS,
-    PICKS,
+    PRIMARY_KEYS,
     SMALL,
     TEXTS,
     VALUES,
@@ -177,8 +177,8 @@ NAVIGATIONS = [
     "list(Item.objects.filter(number={small}).order_by('pk').cache(ops='fetch').iterator())",
     "list(Item.objects.order_by('pk').prefetch_related('tags').cache(ops='fetch').iterator(chunk_size=2))",
 ]
-# Tables between others, which let rows in or sort them.
-BETWEEN = [
+# Joins over an inner table, by which the rows are filtered or sorted.
+INNER_TABLES = [
     "Item.objects.filter(place__inside__name={place})",
     "Item.objects.filter(place__inside__area={small}).select_related('place')",
     "Item.objects.select_related('place__inside').order_by('place__inside__name', 'pk')[:{small}]",
@@ -192,7 +192,7 @@ BETWEEN = [
     "Tag.objects.filter(items__owner__name={text})",
     "Owner.objects.filter(items__place__name={place}).select_related('badge')",
 ]
-# Values that are in no condition.
+# Values outside of conditions.
 EXPRESSIONS = [
     "Item.objects.annotate(n=F('number') + {small}).filter(title={text}).order_by('pk').values_list('pk', 'n')",
     "Item.objects.annotate(n=F('number') * {small}).filter(number={small})",
@@ -212,8 +212,8 @@ EXPRESSIONS = [
     "Item.objects.filter(title={text}).datetimes('moment', {part})",
     "Event.objects.dates('day', {part})",
 ]
-# What SQL of somebody else's reads.
-OTHER_SQL = [
+# Expressions and lookups with SQL that the application wrote.
+APPLICATION_SQL = [
     "Item.objects.annotate(n=Plus('number', {small})).filter(title={text})",
     "Item.objects.annotate(n=Plus('number', by={small})).values_list('n', flat=True)",
     "Item.objects.filter(title={text}).aggregate(n=Sum(Plus('number', {small})))",
@@ -228,7 +228,7 @@ OTHER_SQL = [
     "Item.objects.filter(Tagged(F('pk'), {text}))",
     "Item.objects.filter(Tagged(F('pk'), {text}), number={small}).exists()",
 ]
-# No row at all is an answer too, which a row that comes changes.
+# Results about missing rows, which an insert changes.
 ABSENCES = [
     "Owner.objects.filter(items__isnull=True)",
     "Owner.objects.filter(badge__isnull=True).count()",
@@ -252,7 +252,7 @@ ABSENCES = [
     "Tag.objects.exclude(items__isnull=True)",
     "Venue.objects.filter(events__day=None)",
 ]
-# Where a cache that is broken in one way shows it soon.
+# Reads that soon reveal one of the deliberate defects in `test_machine`.
 EXCLUSIONS = [
     "Item.objects.exclude(title={text})",
     "Item.objects.exclude(number={small}).count()",
@@ -267,15 +267,15 @@ OF_VIEWS = [
     "Seen.objects.order_by('pk')",
     "Seen.objects.filter(owner_name={text})",
 ]
-WITH_OTHERS = [
+JOINED_COLUMNS = [
     "Item.objects.filter(number={small}).select_related('owner')",
     "Item.objects.select_related('owner', 'place').order_by('pk')",
     "Item.objects.order_by('pk').values_list('pk', 'owner__name')",
     "Venue.objects.select_related('inside').order_by('pk')",
     "Owner.objects.prefetch_related('items').order_by('pk')",
 ]
-# Columns of which equal values may look different: any one of them is given for all.
-UNLIKE = {"Sample": ("nocase", "facts"), "Mark": ("word", "tidy")}
+# Columns in which the database considers different values equal: it may return any of them for a group.
+EQUAL_BUT_DIFFERENT = {"Sample": ("nocase", "facts"), "Mark": ("word", "tidy")}
 CODE = st.sampled_from(["'x'", "'y'", "'w'"])
 PARTS = st.sampled_from(["'year'", "'month'", "'day'"])
 PLACES = st.sampled_from(["'park'", "'arena'", "'hall'"])
@@ -283,7 +283,7 @@ PLACES = st.sampled_from(["'park'", "'arena'", "'hall'"])
 
 @st.composite
 def conditions(draw: st.DrawFn, model: str) -> str:
-    """Arguments of a filter: keywords or a combination of Q."""
+    """Draw the arguments of a filter: keywords or a combination of Q objects."""
 
     def one() -> str:
         name = some_field(draw, model, CONDITIONS[model])
@@ -301,7 +301,7 @@ def conditions(draw: st.DrawFn, model: str) -> str:
 
 @st.composite
 def querysets(draw: st.DrawFn, model: str) -> str:
-    """A queryset of some model, filtered once, twice or not at all."""
+    """Draw a queryset of `model`, filtered up to two times."""
     text = f"{model}.objects"
     for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
         verb = draw(st.sampled_from(["filter", "filter", "filter", "exclude"]))
@@ -311,7 +311,7 @@ def querysets(draw: st.DrawFn, model: str) -> str:
 
 @st.composite
 def decorated(draw: st.DrawFn, model: str) -> str:
-    """A queryset with what adds to its rows."""
+    """Draw a queryset with annotations, related objects, deferred fields or an order."""
     text = draw(querysets(model))
     own = [name for name in VALUES[model] if name in CONDITIONS[model]]
     for kind, options in (("annotate", ANNOTATIONS), ("select_related", RELATED), ("prefetch_related", PREFETCHED)):
@@ -328,11 +328,11 @@ def decorated(draw: st.DrawFn, model: str) -> str:
 
 
 @st.composite
-def terminated(draw: st.DrawFn, model: str) -> str:
-    """A queryset and what is asked of it."""
+def results(draw: st.DrawFn, model: str) -> str:
+    """Draw a queryset and a method that returns its result."""
     text = draw(querysets(model))
     own = [field_name(name) for name in VALUES[model]]
-    columns = [name for name in own if name not in UNLIKE.get(model, ())]
+    columns = [name for name in own if name not in EQUAL_BUT_DIFFERENT.get(model, ())]
     column = draw(st.sampled_from(columns))
     other = draw(querysets(model))
     end = draw(
@@ -390,12 +390,12 @@ def terminated(draw: st.DrawFn, model: str) -> str:
     )
     name = next(name for name in VALUES[model] if field_name(name) == column)
     value = draw(VALUES[model][name])
-    return end.format(q=text, o=other, c=column, m=model, pk=draw(PICKS[model]), v=value)
+    return end.format(q=text, o=other, c=column, m=model, pk=draw(PRIMARY_KEYS[model]), v=value)
 
 
 @st.composite
-def formed(draw: st.DrawFn, forms: list[str]) -> str:
-    """Reads that are worth a form of their own."""
+def from_templates(draw: st.DrawFn, forms: list[str]) -> str:
+    """Draw one of `forms`, and fill in its values."""
     form = draw(st.sampled_from(forms))
     return form.format(
         key=draw(KEYS),
@@ -409,26 +409,28 @@ def formed(draw: st.DrawFn, forms: list[str]) -> str:
 
 
 @st.composite
-def of_moving_rows(draw: st.DrawFn) -> str:
-    """Rows by a column that `writes.moves` changes."""
-    model = draw(st.sampled_from([*sorted(HOT), "Item", "Item"]))
-    name = draw(st.sampled_from(HOT[model]))
+def reads_by_frequent_fields(draw: st.DrawFn) -> str:
+    """Draw a read filtered by a column that `writes.moves` changes."""
+    model = draw(st.sampled_from([*sorted(FREQUENT_FIELDS), "Item", "Item"]))
+    name = draw(st.sampled_from(FREQUENT_FIELDS[model]))
     form = draw(st.sampled_from(["{m}.objects.filter({name}={value})", "{m}.objects.filter({name}={value}).count()"]))
     return form.format(m=model, name=name, value=draw(VALUES[model][name]))
 
 
-BETWEEN_READS = formed(BETWEEN)
-READS_BY_A_TABLE_BETWEEN = formed(BETWEEN[:2])
-READS_BY_EXCLUSION, READS_OF_VIEWS, READS_WITH_OTHERS = map(formed, (EXCLUSIONS, OF_VIEWS, WITH_OTHERS))
-READS_BY_EXPRESSIONS = formed(EXPRESSIONS)
-READS_OF_OTHER_SQL = formed(OTHER_SQL)
+READS_WITH_INNER_TABLES = from_templates(INNER_TABLES)
+READS_BY_AN_INNER_TABLE = from_templates(INNER_TABLES[:2])
+READS_BY_EXCLUSION, READS_OF_VIEWS, READS_WITH_JOINED_COLUMNS = map(
+    from_templates, (EXCLUSIONS, OF_VIEWS, JOINED_COLUMNS)
+)
+READS_BY_EXPRESSIONS = from_templates(EXPRESSIONS)
+READS_OF_APPLICATION_SQL = from_templates(APPLICATION_SQL)
 READS = st.one_of(
-    of_moving_rows(),
+    reads_by_frequent_fields(),
     ANY_MODEL.flatmap(decorated),
-    ANY_MODEL.flatmap(terminated),
-    ANY_MODEL.flatmap(terminated),
-    formed(NAVIGATIONS + OTHER_SQL),
+    ANY_MODEL.flatmap(results),
+    ANY_MODEL.flatmap(results),
+    from_templates(NAVIGATIONS + APPLICATION_SQL),
     READS_BY_EXPRESSIONS,
-    formed(ABSENCES),
-    BETWEEN_READS,
+    from_templates(ABSENCES),
+    READS_WITH_INNER_TABLES,
 )

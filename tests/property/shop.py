@@ -1,4 +1,4 @@
-"""Random writes of the shop, and reads of it that each return a plain value."""
+"""Random reads and writes of the shop.  Each read returns plain values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INSTANT = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def populate(rng: random.Random) -> None:
-    """A small shop."""
+    """Create the rows of a small shop."""
     categories = [Category.objects.create(name=f"c{i}") for i in range(3)]
     categories.append(Category.objects.create(name="sub", parent=categories[0]))
     labels = [Label.objects.create(text=text) for text in ("new", "old", "sale")]
@@ -57,14 +57,14 @@ def product_values(rng: random.Random, categories: list[Category]) -> dict:
 
 
 def rows(queryset) -> list:
-    """Instances as comparable values."""
+    """Return instances as comparable values."""
     return [
         (type(obj).__name__, *sorted((k, repr(v)) for k, v in vars(obj).items() if k[0] != "_")) for obj in queryset
     ]
 
 
 def reads(rng: random.Random) -> list[Callable[[], object]]:
-    """One read of each kind, with random parameters."""
+    """Return one read of each kind, with random parameters."""
     category = rng.choice(list(Category.objects.nocache().values_list("pk", flat=True)) or [0])
     product = rng.choice(list(Product.objects.nocache().values_list("pk", flat=True)) or [0])
     label = rng.choice(["new", "old", "sale"])
@@ -153,7 +153,7 @@ def reads(rng: random.Random) -> list[Callable[[], object]]:
 
 
 def write(rng: random.Random) -> None:
-    """One random write."""
+    """Run one random write."""
     rng.choice(WRITES)(rng)
 
 
@@ -187,7 +187,7 @@ def save_deferred(rng: random.Random) -> None:
 
 
 def save_stale(rng: random.Random) -> None:
-    """An instance fetched before another write saves over it."""
+    """Save an instance that was fetched before another write of its row."""
     stale = _pick(rng, Product.objects)
     save_product(rng)
     if stale is not None and Product.objects.nocache().filter(pk=stale.pk).exists():
@@ -271,7 +271,7 @@ def save_person(rng: random.Random) -> None:
 
 
 def delete_customer(rng: random.Random) -> None:
-    """Its tickets are set to NULL without a signal."""
+    """Delete a customer; Django sets the foreign keys of its tickets to NULL without a signal."""
     customer = _pick(rng, Customer.objects)
     if customer is not None:
         customer.delete()
@@ -355,7 +355,7 @@ def write_raw(rng: random.Random) -> None:
 
 
 def fail(rng: random.Random) -> None:
-    """Writes that the database or Django refuses."""
+    """Attempt writes that the database or Django refuses."""
     product = _pick(rng, Product.objects)
     if product is not None:
         for name, value in (("sku", None), ("views", "many")):
@@ -369,7 +369,7 @@ def fail(rng: random.Random) -> None:
 
 
 def in_transaction(rng: random.Random) -> None:
-    """Some writes that are committed together, some of them undone."""
+    """Run some writes in one transaction, and roll some of them back to a savepoint."""
     with transaction.atomic():
         for _ in range(rng.randint(1, 3)):
             try:

@@ -1,4 +1,4 @@
-"""No random history of the rich schema leaves a stale read; the machine finds those of a broken cache."""
+"""Random histories of the rich schema leave no stale read; with a deliberate defect, the machine finds one."""
 
 import os
 from collections import Counter
@@ -18,13 +18,13 @@ from cacheops_lite.writes import instance_writes, queryset_writes, unit_of_work
 from tests.property import machine
 from tests.property.differential import Figures
 from tests.property.reads import (
-    READS_BY_A_TABLE_BETWEEN,
+    READS_BY_AN_INNER_TABLE,
     READS_BY_EXCLUSION,
     READS_BY_EXPRESSIONS,
-    READS_OF_OTHER_SQL,
+    READS_OF_APPLICATION_SQL,
     READS_OF_VIEWS,
-    READS_WITH_OTHERS,
-    of_moving_rows,
+    READS_WITH_JOINED_COLUMNS,
+    reads_by_frequent_fields,
 )
 from tests.support import services
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_no_random_history_of_the_rich_schema_leaves_a_stale_read(populated, capsys):
-    """Whatever is written, however, each read that was cached equals what the database says."""
+    """Each cached read equals the read without the cache, after writes of every kind."""
     figures = Figures()
     try:
         machine.run(figures, EXAMPLES, STEPS)
@@ -65,7 +65,7 @@ def test_no_stored_result_of_a_random_history_differs_from_the_database(populate
 
 
 def no_saves_of_items(monkeypatch):
-    """Saves of one model go by unnoticed."""
+    """Do not record saves of one model."""
     saved = instance_writes.record_save
 
     def broken(instance, *args):
@@ -75,39 +75,39 @@ def no_saves_of_items(monkeypatch):
     monkeypatch.setattr(instance_writes, "record_save", broken)
 
 
-def no_new_images(monkeypatch):
-    """Only what a row matched before a write falls."""
+def no_after_images(monkeypatch):
+    """Invalidate only results that match the before image."""
     dependencies = Change.dependencies
     monkeypatch.setattr(
         Change, "dependencies", lambda self, shape: dependencies(replace(self, new=self.old or {}), shape)
     )
 
 
-def no_old_images(monkeypatch):
-    """Only what a row matches after a write falls."""
+def no_before_images(monkeypatch):
+    """Invalidate only results that match the after image."""
     dependencies = Change.dependencies
     monkeypatch.setattr(
         Change, "dependencies", lambda self, shape: dependencies(replace(self, old=self.new or {}), shape)
     )
 
 
-def no_guard(monkeypatch):
-    """What no signal tells of goes by unnoticed."""
+def no_statement_guard(monkeypatch):
+    """Do not invalidate after statements that no operation scope claims."""
     monkeypatch.setattr(execute_wrapper, "_invalidate_written", lambda *args: None)
 
 
 def no_bulk_inserts(monkeypatch):
-    """Rows that are inserted in bulk, such as links of a many-to-many relation, go by unnoticed."""
+    """Do not record bulk inserts, such as links of a many-to-many relation."""
     monkeypatch.setattr(instance_writes, "record_bulk_create", lambda *args: None)
 
 
 def no_mass_writes(monkeypatch):
-    """Rows that one statement updates or deletes go by unnoticed."""
+    """Do not record updates and deletes of many rows by one statement."""
     monkeypatch.setattr(queryset_writes, "record_write", lambda *args, **kwargs: None)
 
 
 def no_joins(monkeypatch):
-    """A result rests on one table only."""
+    """Ignore dependencies on joined tables."""
     dependencies_of = compiler.dependencies_of
 
     def broken(walk, sql):
@@ -119,89 +119,89 @@ def no_joins(monkeypatch):
 
 
 def no_joined_rows(monkeypatch):
-    """Rows that only add columns to a result don't count."""
+    """Ignore row-level dependencies."""
     monkeypatch.setattr(row_dependencies, "_tokens_by_column", lambda *args: {})
 
 
-def no_tables_between(monkeypatch):
-    """A table whose columns lead to a condition is taken for one that only adds columns."""
+def no_inner_tables(monkeypatch):
+    """Treat an inner table of a join that leads to a condition as one that only adds columns."""
     monkeypatch.setattr(
         join_tree.JoinTree, "only_adds_columns", lambda self, alias, origin: alias not in self._aliases_in_conditions
     )
 
 
 def no_dirtiness(monkeypatch):
-    """What is read in a transaction that wrote is kept."""
+    """Cache reads in a transaction that has written."""
     monkeypatch.setattr(unit_of_work.UnitOfWork, "is_dirty", False)
     monkeypatch.setattr(unit_of_work.UnitOfWork, "pins_snapshot", False)
 
 
 def no_null_rows(monkeypatch):
-    """The null row of an outer join is taken for a row."""
+    """Treat outer joins as inner joins, ignoring their rows of NULLs."""
     monkeypatch.setattr(read_set, "LOUTER", "never")
 
 
 def no_columns(monkeypatch):
-    """Only changes of the columns of conditions count."""
+    """Ignore the columns that a query reads outside its conditions."""
     monkeypatch.setattr(read_set, "_columns_read", lambda walk, alias: ())
 
 
 def no_negation(monkeypatch):
-    """What is excluded is taken for what is asked for."""
+    """Treat negated conditions as not negated."""
     node = where_predicates._node_formula
     monkeypatch.setattr(where_predicates, "_node_formula", lambda each, negated, *args: node(each, False, *args))
 
 
 def no_views(monkeypatch):
-    """A view is taken for a table."""
+    """Treat views as tables."""
     monkeypatch.setattr(database_views, "_find_view", lambda table, using: None)
 
 
 def no_invalidation(monkeypatch):
-    """Nothing ever falls."""
+    """Never invalidate."""
     monkeypatch.setattr(invalidation_script, "_run", lambda *args, **kwargs: [])
     monkeypatch.setattr(invalidator, "_release_after_commit", lambda *args: None)
 
 
 def no_parameters(monkeypatch):
-    """Results are named by their SQL alone, without its parameters."""
+    """Leave the parameters of the SQL out of cache keys."""
     monkeypatch.setattr(compiler, "parameters_text", lambda params: "")
 
 
-def no_other_sql(monkeypatch):
-    """What SQL of somebody else's reads goes by unnoticed."""
+def no_application_sql(monkeypatch):
+    """Treat SQL that the application wrote as composed by Django."""
     monkeypatch.setattr(query_walk, "is_composed_by_django", lambda *args: True)
 
 
-# With the rules, and maybe the reads, that show it: others, which drop whole tables, would hide it for long.
-BREAKS = {
+# Each defect, with the rules and perhaps the reads that reveal it.  Other rules invalidate whole tables, which would
+# hide the defect for many steps.
+DEFECTS = {
     no_saves_of_items: (["save", "move"],),
-    no_new_images: (["move"],),
-    no_old_images: (["move"],),
-    no_guard: (["raw_write", "odd_write"],),
+    no_after_images: (["move"],),
+    no_before_images: (["move"],),
+    no_statement_guard: (["raw_write", "rare_write"],),
     no_bulk_inserts: (["insert", "link", "related_write"],),
     no_mass_writes: (["mass_write", "move"],),
     no_joins: (["save", "move"],),
-    no_joined_rows: (["save", "move"], READS_WITH_OTHERS),
-    no_tables_between: (["move"], READS_BY_A_TABLE_BETWEEN),
-    no_dirtiness: (["transaction"], of_moving_rows()),
+    no_joined_rows: (["save", "move"], READS_WITH_JOINED_COLUMNS),
+    no_inner_tables: (["move"], READS_BY_AN_INNER_TABLE),
+    no_dirtiness: (["transaction"], reads_by_frequent_fields()),
     no_null_rows: (["save", "link", "delete"],),
     no_columns: (["save", "move"],),
     no_negation: (["save", "move"], READS_BY_EXCLUSION),
     no_views: (["move"], READS_OF_VIEWS),
     no_invalidation: (["move"],),
     no_parameters: (["move"], READS_BY_EXPRESSIONS),
-    no_other_sql: (["save", "move"], READS_OF_OTHER_SQL),
+    no_application_sql: (["save", "move"], READS_OF_APPLICATION_SQL),
 }
 
 
-@pytest.mark.skipif(services.DATABASE != "sqlite", reason="what is found does not depend on the database")
+@pytest.mark.skipif(services.DATABASE != "sqlite", reason="the result does not depend on the database")
 @pytest.mark.parametrize("store", ["redis-sets"], indirect=True)
-@pytest.mark.parametrize("break_it", BREAKS, ids=lambda each: each.__name__)
-def test_the_machine_finds_what_a_broken_cache_leaves_stale(populated, break_it, monkeypatch):
-    """A test of the test: each of many ways to be wrong is found."""
-    break_it(monkeypatch)
+@pytest.mark.parametrize("install_defect", DEFECTS, ids=lambda each: each.__name__)
+def test_the_machine_finds_stale_reads_of_each_deliberate_defect(populated, install_defect, monkeypatch):
+    install_defect(monkeypatch)
     figures = Figures()
     with pytest.raises(AssertionError, match="stale: "):
-        machine.run(figures, 2000, STEPS, *BREAKS[break_it], phases=[Phase.generate], derandomize=True)
+        machine.run(figures, 2000, STEPS, *DEFECTS[install_defect], phases=[Phase.generate], derandomize=True)
     assert figures.stale

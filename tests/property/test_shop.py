@@ -1,4 +1,4 @@
-"""Random writes and reads of the shop never show a stale result."""
+"""Random histories of the shop."""
 
 import os
 import random
@@ -14,6 +14,6 @@ SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
 
 @pytest.mark.django_db(transaction=True)
 def test_no_random_history_of_the_shop_leaves_a_stale_read(store):
-    """Whatever is written and read in turns, cached reads equal uncached ones."""
+    """Each cached read equals the read without the cache."""
     shop.populate(random.Random(SEED))
     print(run(SEED, STEPS, shop.reads, shop.write))

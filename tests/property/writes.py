@@ -1,4 +1,4 @@
-"""Writes of the rich schema, as text: of every kind that goes through Django."""
+"""Writes of the rich schema, as source text: of every kind that Django offers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tests.property.literals import (
     ANY_MODEL,
-    HOT,
+    FREQUENT_FIELDS,
     KEYS,
-    PICKS,
+    PRIMARY_KEYS,
     SMALL,
     TEXTS,
     VALUES,
@@ -17,8 +17,8 @@ from tests.property.literals import (
 )
 from tests.property.reads import querysets
 
-# What a new row can't do without.
-NEEDED = {
+# The fields that a new row requires.
+REQUIRED = {
     "Owner": ["code"],
     "Badge": [],
     "Place": ["name"],
@@ -33,7 +33,7 @@ NEEDED = {
     "Remark": ["object_id"],
     "Bottle": ["crate_id"],
 }
-# Made by a relation, or unlike others: of these no new rows come by a given key.
+# An update by an expression, for each model.
 EXPRESSIONS = {
     "Item": "number=F('number') + 1",
     "NewItem": "title=Concat('title', Value('b'))",
@@ -53,32 +53,32 @@ EXPRESSIONS = {
 
 
 @st.composite
-def values(draw: st.DrawFn, model: str, needed: bool = False) -> dict[str, str]:
-    """Some fields and what they are set to."""
+def values(draw: st.DrawFn, model: str, required: bool = False) -> dict[str, str]:
+    """Draw some fields and their new values.  `required` adds the fields that a new row requires."""
     count = draw(st.integers(1, 3))
     names = list(dict.fromkeys(some_field(draw, model, VALUES[model]) for _ in range(count)))
-    names += [name for name in NEEDED.get(model, ()) if needed and name not in names]
-    held = {name: draw(VALUES[model][name]) for name in names}
-    if needed and model == "Remark":
-        held["content_type"] = "ContentType.objects.get_for_model(Item)"
-    return held
+    names += [name for name in REQUIRED.get(model, ()) if required and name not in names]
+    values_by_name = {name: draw(VALUES[model][name]) for name in names}
+    if required and model == "Remark":
+        values_by_name["content_type"] = "ContentType.objects.get_for_model(Item)"
+    return values_by_name
 
 
-def keywords(held: dict[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in held.items())
+def keywords(values_by_name: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values_by_name.items())
 
 
-def assignments(name: str, held: dict[str, str]) -> str:
-    return "; ".join(f"{name}.{field} = {value}" for field, value in held.items())
+def assignments(name: str, values_by_name: dict[str, str]) -> str:
+    return "; ".join(f"{name}.{field} = {value}" for field, value in values_by_name.items())
 
 
 @st.composite
 def saves(draw: st.DrawFn) -> str:
-    """A save of a row that is there, in one of many forms."""
+    """Draw a save of an existing row, in one of many forms."""
     model = draw(ANY_MODEL)
-    held, pk = draw(values(model)), draw(PICKS[model])
-    fields = ", ".join(repr(name) for name in held)
-    first, *_ = held
+    values_by_name, pk = draw(values(model)), draw(PRIMARY_KEYS[model])
+    fields = ", ".join(repr(name) for name in values_by_name)
+    first, *_ = values_by_name
     form = draw(
         st.sampled_from(
             [
@@ -105,27 +105,27 @@ def saves(draw: st.DrawFn) -> str:
             ]
         )
     )
-    expression = EXPRESSIONS.get(model, f"{first}={held[first]}")
+    expression = EXPRESSIONS.get(model, f"{first}={values_by_name[first]}")
     name, _, value = expression.partition("=")
     return form.format(
         m=model,
         pk=pk,
-        other=draw(PICKS[model]),
+        other=draw(PRIMARY_KEYS[model]),
         get=draw(st.sampled_from([f"{model}.objects.get(pk={pk})", f"{model}.objects.nocache().get(pk={pk})"])),
-        set=assignments("o", held),
+        set=assignments("o", values_by_name),
         set2=assignments("o", draw(values(model))),
         fields=fields,
         first=field_name(first),
-        kw=keywords(held),
+        kw=keywords(values_by_name),
         expression=f"o.{name} = {value}",
     )
 
 
 @st.composite
 def moves(draw: st.DrawFn) -> str:
-    """A row that moves from one condition to another, and nothing else."""
-    model = draw(st.sampled_from([*sorted(HOT), "Item", "Item"]))
-    name = draw(st.sampled_from(HOT[model]))
+    """Draw a write that changes only one column, and so the conditions that a row matches."""
+    model = draw(st.sampled_from([*sorted(FREQUENT_FIELDS), "Item", "Item"]))
+    name = draw(st.sampled_from(FREQUENT_FIELDS[model]))
     form = draw(
         st.sampled_from(
             [
@@ -135,18 +135,18 @@ def moves(draw: st.DrawFn) -> str:
             ]
         )
     )
-    value, pk = draw(VALUES[model][name]), draw(PICKS[model])
+    value, pk = draw(VALUES[model][name]), draw(PRIMARY_KEYS[model])
     return form.format(m=model, name=name, field=field_name(name), value=value, pk=pk)
 
 
 @st.composite
 def inserts(draw: st.DrawFn) -> str:
-    """New rows, one or many, or such as may be there."""
+    """Draw an insert of one or more rows, which may already exist."""
     model = draw(ANY_MODEL)
-    held, other = draw(values(model, needed=True)), draw(values(model, needed=True))
+    values_by_name, other = draw(values(model, required=True)), draw(values(model, required=True))
     if model in ("Badge", "Event", "Cell", "Mark"):
-        held["pk"], other["pk"] = draw(PICKS[model]), draw(PICKS[model])
-    first, *_ = held
+        values_by_name["pk"], other["pk"] = draw(PRIMARY_KEYS[model]), draw(PRIMARY_KEYS[model])
+    first, *_ = values_by_name
     form = draw(
         st.sampled_from(
             [
@@ -163,16 +163,16 @@ def inserts(draw: st.DrawFn) -> str:
             ]
         )
     )
-    bare = {name: value for name, value in held.items() if name != "pk"}
-    pk = draw(PICKS[model])
+    bare = {name: value for name, value in values_by_name.items() if name != "pk"}
+    pk = draw(PRIMARY_KEYS[model])
     return form.format(
         m=model,
-        kw=keywords(held if "pk={pk}" not in form else bare),
+        kw=keywords(values_by_name if "pk={pk}" not in form else bare),
         kw2=keywords(other),
         kp=keywords({"pk": pk, **bare}),
         pk=pk,
         first=first,
-        value=held[first],
+        value=values_by_name[first],
         field=field_name(draw(st.sampled_from(sorted(VALUES[model])))),
         u=repr("row column" if model == "Cell" else "pk"),
     )
@@ -180,10 +180,10 @@ def inserts(draw: st.DrawFn) -> str:
 
 @st.composite
 def mass_writes(draw: st.DrawFn) -> str:
-    """Many rows at a time, by one statement."""
+    """Draw an update of many rows by one statement."""
     model = draw(ANY_MODEL)
-    held = draw(values(model))
-    first, *_ = held
+    values_by_name = draw(values(model))
+    first, *_ = values_by_name
     form = draw(
         st.sampled_from(
             [
@@ -200,18 +200,18 @@ def mass_writes(draw: st.DrawFn) -> str:
     return form.format(
         q=draw(querysets(model)),
         m=model,
-        kw=keywords(held),
-        e=EXPRESSIONS.get(model, keywords(held)),
-        pk=draw(PICKS[model]),
+        kw=keywords(values_by_name),
+        e=EXPRESSIONS.get(model, keywords(values_by_name)),
+        pk=draw(PRIMARY_KEYS[model]),
         first=first,
         name=field_name(first),
-        value=held[first],
+        value=values_by_name[first],
     )
 
 
 @st.composite
 def deletes(draw: st.DrawFn) -> str:
-    """Rows that go, and what goes with them."""
+    """Draw a delete, with its cascades."""
     model = draw(ANY_MODEL | st.sampled_from(["Owner", "Place", "Item"]))
     form = draw(
         st.sampled_from(
@@ -226,7 +226,7 @@ def deletes(draw: st.DrawFn) -> str:
             ]
         )
     )
-    pk = "5" if "keep_parents" in form else draw(PICKS[model])
+    pk = "5" if "keep_parents" in form else draw(PRIMARY_KEYS[model])
     return form.format(m=model, pk=pk, q=draw(querysets(model)))
 
 
@@ -256,7 +256,7 @@ MANY = {
 
 @st.composite
 def links(draw: st.DrawFn) -> str:
-    """Links of many-to-many relations that come and go."""
+    """Draw a change of links of a many-to-many relation."""
     manager = draw(st.sampled_from([name for name in sorted(MANY) if MANY[name] in ("Tag", "Owner")]))
     form = draw(st.sampled_from(["{r}.add({k})", "{r}.remove({k})", "{r}.set([{k}])", "{r}.clear()"]))
     return form.format(r=manager.format(k=draw(SMALL)), k=draw(SMALL))
@@ -264,7 +264,7 @@ def links(draw: st.DrawFn) -> str:
 
 @st.composite
 def related_writes(draw: st.DrawFn) -> str:
-    """What managers of relations do, and rows of the tables between."""
+    """Draw a write by a related manager, or to the table of a many-to-many relation."""
     manager, model = draw(st.sampled_from(sorted(MANY.items())))
     form = draw(
         st.sampled_from(
@@ -297,13 +297,13 @@ def related_writes(draw: st.DrawFn) -> str:
             ]
         )
     )
-    picks = draw(st.lists(PICKS[model], min_size=1, max_size=2, unique=True))
+    picks = draw(st.lists(PRIMARY_KEYS[model], min_size=1, max_size=2, unique=True))
     return form.format(
         r=manager.format(k=draw(KEYS)),
         some=f"{model}.objects.filter(pk__in=[{', '.join(picks)}])",
-        kw=keywords(draw(values(model, needed=True))),
+        kw=keywords(draw(values(model, required=True))),
         kw1=keywords(draw(values(model))),
-        pk=draw(PICKS[model]),
+        pk=draw(PRIMARY_KEYS[model]),
         k=draw(KEYS),
         k2=draw(KEYS),
     )
@@ -335,14 +335,14 @@ RAW = [
 
 @st.composite
 def raw_writes(draw: st.DrawFn) -> str:
-    """SQL through a cursor."""
+    """Draw a write by SQL through a cursor."""
     return draw(st.sampled_from(RAW)).format(
         key=draw(KEYS), key2=draw(KEYS), small=draw(SMALL), small2=draw(SMALL), text=draw(TEXTS)
     )
 
 
-# What is not done every day; most of it drops whole tables, and so hides what else may be wrong.
-ODD = [
+# Rare writes.  Most of them invalidate whole tables, which hides other defects.
+RARE = [
     "sql('UPDATE rich_item SET number = %s', {small}); truncate(Cork)",
     "flush(Label, Cork)",
     "commit()",
@@ -357,7 +357,7 @@ ODD = [
     "Crate.objects.filter(pk={key}).delete()",
     "Bottle.objects.get(pk={key}).delete()",
 ]
-ODD_OF_MODELS = [
+RARE_OF_MODELS = [
     "o = awaited({m}.objects.aget, pk={pk}); {set}; awaited(o.asave)",
     "awaited({m}.objects.acreate, {kw})",
     "awaited({m}.objects.filter(pk={pk}).aupdate, {kw})",
@@ -370,15 +370,15 @@ ODD_OF_MODELS = [
 
 
 @st.composite
-def odd_writes(draw: st.DrawFn) -> str:
-    """By methods of drivers, statements of one database, event loops and migrations."""
+def rare_writes(draw: st.DrawFn) -> str:
+    """Draw a write by a driver's method, by a statement of one database, by a coroutine or by a migration."""
     model = draw(ANY_MODEL)
-    held = draw(values(model))
-    return draw(st.sampled_from([*ODD, *ODD_OF_MODELS])).format(
+    values_by_name = draw(values(model))
+    return draw(st.sampled_from([*RARE, *RARE_OF_MODELS])).format(
         m=model,
-        pk=draw(PICKS[model]),
-        set=assignments("o", held),
-        kw=keywords(held),
+        pk=draw(PRIMARY_KEYS[model]),
+        set=assignments("o", values_by_name),
+        kw=keywords(values_by_name),
         key=draw(KEYS),
         key2=draw(KEYS),
         small=draw(SMALL),
@@ -395,5 +395,5 @@ WRITES = st.one_of(
     related_writes(),
     related_writes(),
     raw_writes(),
-    odd_writes(),
+    rare_writes(),
 )

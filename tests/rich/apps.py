@@ -12,7 +12,10 @@ class RichConfig(AppConfig):
 
 
 def create_caseless(using, **kwargs):
-    """SQLite has a collation NOCASE of its own, PostgreSQL gets one, and citext; MariaDB's are of that kind anyway."""
+    """Create a collation NOCASE and the extension citext on PostgreSQL.
+
+    SQLite has a collation NOCASE, and MariaDB's default collations are case-insensitive.
+    """
     if connections[using].vendor == "postgresql":
         with connections[using].cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS citext")

@@ -1,4 +1,4 @@
-"""Expressions and lookups as projects write them: with SQL of their own, which names columns and tables."""
+"""Expressions and lookups as applications write them: with their own SQL, which names columns and tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db.models import Expression, Func, IntegerField, Lookup
 
 
 class Plus(Func):
-    """Its number stands in its template."""
+    """Add a number that is part of the template, not a parameter."""
 
     template = "(%(expressions)s + %(by)s)"
 
@@ -15,7 +15,7 @@ class Plus(Func):
 
 
 class Unsaid(Expression):
-    """Reads a column that none of its parts names; what it adds is set after it was made."""
+    """Read a column that only the SQL names, and add a number that is not a constructor argument of `Expression`."""
 
     def __init__(self, by):
         super().__init__(output_field=IntegerField())
@@ -26,14 +26,14 @@ class Unsaid(Expression):
 
 
 class ItemsOf(Func):
-    """Counts rows of another table."""
+    """Count rows of another table."""
 
     template = "(SELECT COUNT(*) FROM rich_item WHERE rich_item.owner_id = %(expressions)s AND number = %(number)s)"
     output_field = IntegerField()
 
 
 class Loud(Lookup):
-    """Equal but for the case."""
+    """Compare texts case-insensitively."""
 
     def as_sql(self, compiler, connection):
         (left, left_params), (right, right_params) = (
@@ -44,7 +44,7 @@ class Loud(Lookup):
 
 
 class Tagged(Lookup):
-    """Has a tag of that word, of which only its SQL tells."""
+    """Test whether an item has a tag; only the SQL names the tables of tags."""
 
     def as_sql(self, compiler, connection):
         left, params = self.process_lhs(compiler, connection)

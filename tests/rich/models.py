@@ -119,7 +119,7 @@ class Event(models.Model):
 
 class Remark(models.Model):
     text = models.CharField(max_length=20)
-    # Without a constraint, as tables without migrations are made before those with some.
+    # Without a constraint, because tables without migrations are created before tables with migrations.
     content_type = models.ForeignKey(ContentType, models.CASCADE, db_constraint=False)
     object_id = models.BigIntegerField()
     target = GenericForeignKey()
@@ -138,7 +138,7 @@ class Crate(models.Model):
 
 
 class Bottle(models.Model):
-    """Goes with its crate by the database's own doing, where Django can have that."""
+    """Deleted with its crate by the database, if Django supports DB_CASCADE."""
 
     crate = models.ForeignKey(Crate, getattr(models, "DB_CASCADE", models.CASCADE), related_name="bottles")
     text = models.CharField(max_length=20)
@@ -150,11 +150,11 @@ class Cork(models.Model):
 
 
 class Secret(str):
-    """What `SecretField` yields."""
+    """The type of the values of `SecretField`."""
 
 
 class SecretField(models.CharField):
-    """Stores text back to front."""
+    """Stores text reversed."""
 
     def from_db_value(self, value, expression, connection):
         return None if value is None else Secret(value[::-1])
@@ -167,7 +167,7 @@ class SecretField(models.CharField):
 
 
 class CaselessField(models.CharField):
-    """Of a type of PostgreSQL's that does not tell case apart, where SQLite has a collation."""
+    """Compares case-insensitively: by citext on PostgreSQL, by a collation on SQLite."""
 
     def db_type(self, connection):
         return {"postgresql": "citext", "sqlite": "varchar COLLATE NOCASE"}.get(
@@ -189,7 +189,7 @@ class BytesField(models.BinaryField):
 
 
 class PrefixedField(models.CharField):
-    """Shows text with a prefix that is not stored."""
+    """Adds a prefix to values read; the prefix is not stored."""
 
     def from_db_value(self, value, expression, connection):
         return None if value is None else f"m-{value}"
@@ -202,14 +202,14 @@ class PrefixedField(models.CharField):
 
 
 class TidyField(models.CharField):
-    """Reads text otherwise than it may be stored, and stores what it reads."""
+    """Strips and lowers text when it is read, but stores text unchanged."""
 
     def from_db_value(self, value, expression, connection):
         return value and value.strip().lower()
 
 
 class Mark(models.Model):
-    """Known by a key that is stored otherwise than it is shown."""
+    """Its primary key has another value in Python than in the database."""
 
     code = PrefixedField(max_length=20, primary_key=True)
     word = CaselessField(max_length=20, default="")
@@ -224,7 +224,7 @@ class Marking(models.Model):
 
 
 class Few(models.Model):
-    """Rows of a view, of some items; what is written to them is written to these, where the database lets it."""
+    """A view of some items.  If the database supports it, a write to the view writes to the items."""
 
     title = models.CharField(max_length=100)
     number = models.IntegerField()
@@ -235,7 +235,7 @@ class Few(models.Model):
 
 
 class Seen(models.Model):
-    """Rows of a view that reads another one and a table."""
+    """A view that reads another view and a table."""
 
     title = models.CharField(max_length=100)
     owner_name = models.CharField(max_length=30, null=True)
@@ -245,7 +245,7 @@ class Seen(models.Model):
 
 
 class Sample(models.Model):
-    """A field of every kind."""
+    """Fields of every kind."""
 
     item = models.ForeignKey(Item, models.CASCADE, null=True, related_name="samples")
     whole = models.IntegerField(null=True)

@@ -1,4 +1,4 @@
-"""Fields that store, or show, something else than they hold."""
+"""Fields whose values in Python differ from the values that are stored or read."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from django.utils import timezone, translation
 
 
 class LowerField(models.CharField):
-    """The database stores it in lower case."""
+    """Lowered by SQL when it is stored."""
 
     def get_placeholder_sql(self, value, compiler, connection):
         sql, params = compiler.compile(value) if hasattr(value, "as_sql") else ("%s", [value])
@@ -22,21 +22,21 @@ class LowerField(models.CharField):
 
 
 class ShownLowerField(models.CharField):
-    """The database shows it in lower case."""
+    """Lowered by SQL when it is read."""
 
     def select_format(self, compiler, sql, params):
         return f"LOWER({sql})", params
 
 
 class HashedField(models.CharField):
-    """Stores a hash of what it is given, even of a hash."""
+    """Stores a hash of its value.  Saving a value that was read hashes it again."""
 
     def get_prep_value(self, value):
         return None if value is None else hashlib.md5(str(value).encode(), usedforsecurity=False).hexdigest()
 
 
 class NotingField(models.IntegerField):
-    """When it is stored it makes its instance say so, after that was taken for what is stored."""
+    """Changes another field of its instance in ``pre_save()``, after the value of that field was prepared."""
 
     def pre_save(self, instance, add):
         instance.note = "noted"
@@ -44,14 +44,14 @@ class NotingField(models.IntegerField):
 
 
 class TidyField(models.CharField):
-    """Shows text without the spaces around it."""
+    """Strips text when it is read."""
 
     def from_db_value(self, value, expression, connection):
         return value and value.strip()
 
 
 class SaltedField(models.CharField):
-    """Stores more than it is given, each time."""
+    """Appends a character each time it is stored."""
 
     def get_db_prep_value(self, value, connection, prepared=False):
         return value and f"{value}."
@@ -63,7 +63,7 @@ class TimeEncoder(json.JSONEncoder):
 
 
 class FirstDecoder(json.JSONDecoder):
-    """Shows the first of several."""
+    """Decodes a list to its first element."""
 
     def decode(self, s, *args):
         found = super().decode(s, *args)
@@ -71,21 +71,21 @@ class FirstDecoder(json.JSONDecoder):
 
 
 class TranslatedField(models.JSONField):
-    """Shows the text of the language that is active."""
+    """Reads the text of the active language."""
 
     def from_db_value(self, value, expression, connection):
         return super().from_db_value(value, expression, connection)[translation.get_language()]
 
 
 class LocalField(models.DateTimeField):
-    """Shows the time of the zone that is active."""
+    """Reads the time in the active time zone."""
 
     def from_db_value(self, value, expression, connection):
         return None if value is None else timezone.localtime(value).isoformat()
 
 
 class UnitField(models.IntegerField):
-    """Shows a number with a unit."""
+    """Reads a number as text with a unit."""
 
     def __init__(self, unit="m", **options):
         self.unit = unit
@@ -96,7 +96,7 @@ class UnitField(models.IntegerField):
 
 
 class ShoutingText(str):
-    """Equal whatever the case."""
+    """Text that compares case-insensitively."""
 
     def __eq__(self, other):
         return str.upper(self) == str.upper(other)
@@ -110,7 +110,7 @@ class ShoutingField(models.CharField):
 
 
 class ShownByField(models.CharField):
-    """Shows what a class makes of the text, and stores the text of such an object; None: the text itself."""
+    """Reads its text as an object of the class `kind`, and stores the object's text.  With None it reads the text."""
 
     kind = None
 
@@ -122,7 +122,7 @@ class ShownByField(models.CharField):
 
 
 class InLanguage(models.ForeignObject):
-    """What is related in the language that is active."""
+    """A relation to the row of the active language."""
 
     requires_unique_target = False
 
@@ -132,7 +132,7 @@ class InLanguage(models.ForeignObject):
 
 
 class Above(models.ForeignObject):
-    """Whatever has a path that its own begins with: no column joins the two."""
+    """A relation to the rows whose path is a prefix of this row's path.  It joins by no column."""
 
     requires_unique_target = False
 

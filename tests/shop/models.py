@@ -85,7 +85,7 @@ class Unwatched(models.Model):
 
 
 class Listed(models.Model):
-    """Rows of a view, which tests make: of products with the name of their category."""
+    """A view, created by tests, of products with the name of their category."""
 
     name = models.CharField(max_length=100)
     category = models.CharField(max_length=50)
@@ -96,7 +96,7 @@ class Listed(models.Model):
 
 
 class ListedTwice(models.Model):
-    """Rows of a view on that view."""
+    """A view of the view of `Listed`."""
 
     name = models.CharField(max_length=100)
 
@@ -106,7 +106,7 @@ class ListedTwice(models.Model):
 
 
 class Tag(models.Model):
-    """Rows of a view on labels, or of a table, as tests have it."""
+    """A view of labels, or a table, created by tests."""
 
     text = models.CharField(max_length=50)
 
@@ -130,7 +130,7 @@ if hasattr(models, "DB_CASCADE"):
 
 
 class Odd(models.Model):
-    """Fields of which what is stored, what is held and what is shown are three things."""
+    """Fields whose values differ between Python, the database and what is read."""
 
     number = models.IntegerField(default=0)
     lower = fields.LowerField(max_length=50, default="")
@@ -143,7 +143,7 @@ class Odd(models.Model):
 
 
 class Rough(models.Model):
-    """The table of `Odd` as others see it."""
+    """The table of `Odd` by another model, with a field of another type."""
 
     number = models.FloatField()
 
@@ -153,7 +153,7 @@ class Rough(models.Model):
 
 
 class Attached(models.Model):
-    """Known by the text of a key."""
+    """A generic relation by a key that is stored as text."""
 
     text = models.CharField(max_length=50)
     content_type = models.ForeignKey(ContentType, models.CASCADE, db_constraint=False)
@@ -162,7 +162,7 @@ class Attached(models.Model):
 
 
 class Every(models.Model):
-    """A field of every kind of Django's, with a key of each that others refer to."""
+    """A field of every kind that Django has."""
 
     note = models.CharField(max_length=20, default="")
     integer = models.IntegerField(null=True)
@@ -197,7 +197,7 @@ class Every(models.Model):
 
 
 class Known(models.Model):
-    """By a key that is a date, or a span of time."""
+    """Referred to by a date, or by a duration."""
 
     day = models.DateField(unique=True)
     span = models.DurationField(unique=True)
@@ -213,21 +213,21 @@ class Knowing(models.Model):
 
 
 class Page(models.Model):
-    """Shown by the language and the time zone."""
+    """Fields whose values depend on the active language and time zone."""
 
     title = fields.TranslatedField()
     at = fields.LocalField(null=True)
 
 
 class Shown(models.Model):
-    """What its rows show, tests choose."""
+    """A field whose type in Python is chosen by tests."""
 
     value = fields.ShownByField(max_length=50)
     number = models.IntegerField(default=0)
 
 
 class Branch(TreeNode):
-    """A tree whose queries are of django-tree-queries' own class."""
+    """A tree; its queries have a class of django-tree-queries."""
 
     name = models.CharField(max_length=50)
 
@@ -235,7 +235,7 @@ class Branch(TreeNode):
 
 
 class Document(models.Model):
-    """Takes a part of what it is made of away."""
+    """Removes a key from one of its values in ``__init__()``."""
 
     facts = models.JSONField(default=dict)
 

@@ -1,7 +1,7 @@
-"""Test suites of packages that extend Django's queries, with all models cached; run by ``make third-party``.
+"""Run the test suites of packages that extend Django's queries, with all models cached: ``make third-party``.
 
-Each hit is compared with a fresh read, as ``make django-suite`` does.  A suite is taken from the package's source
-distribution: packages that publish theirs without tests are covered by ``tests/compat/test_packages.py``.
+Each hit is compared with a fresh read, as by ``make django-suite``.  A suite is part of the package's source
+distribution; packages whose distribution has no tests are covered by ``tests/compat/test_packages.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.redis_databases import reserved
 
 ROOT = Path(__file__).parents[2]
-# By requirement: what else its tests need.
+# For each requirement: the packages that its tests need.
 SUITES = {"django-queryable-properties==1.13.0": ["mock", "parameterized", "six", "pytest-asyncio"]}
 
 
@@ -35,12 +35,12 @@ def run(requirement: str, url: str, arguments: list[str]) -> int:
             "TEST_REDIS_URL": url,
             "PYTHONPATH": os.pathsep.join(map(str, (folder / "ours", source, packages))),
         }
-        # Both trees have a package `tests`: ours is known by another name there.
+        # Both projects have a package `tests`, so that of this project gets another name.
         (folder / "ours").mkdir()
         (folder / "ours" / "cacheops_lite").symlink_to(ROOT / "cacheops_lite")
         (folder / "ours" / "our_tests").symlink_to(ROOT / "tests")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "our_tests.thirdparty.plugin", "-p", "no:cacheprovider"]
-        # It looks at the second of all queries, which the comparison adds to.
+        # This test checks the second query, but the comparison adds queries.
         command += [
             "--deselect=tests/test_queries/test_annotations.py::TestExpressionAnnotations::test_sliced_prefetch"
         ]
@@ -49,7 +49,7 @@ def run(requirement: str, url: str, arguments: list[str]) -> int:
 
 
 def downloaded(requirement: str, folder: Path) -> Path:
-    """The source distribution of a package, unpacked."""
+    """Download and unpack the source distribution of a package; return its folder."""
     pip("download", "--no-deps", "--no-binary", ":all:", "-d", folder, requirement)
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:

@@ -1,4 +1,4 @@
-"""Has tests read through the cache within the transactions that pytest-django opens, and compares each hit."""
+"""Let tests read through the cache in the transactions that pytest-django opens, and compare each hit."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from pytest_django import fixtures
 
 @contextmanager
 def uncounted(config, num, exact=True, connection=connection, info=None, **options):
-    """Hits take no queries, and what compares them takes more."""
+    """Do not check the number of queries: hits send none, and the comparison adds some."""
     with CaptureQueriesContext(connection) as context:
         yield context
 
@@ -33,7 +33,7 @@ def cached(request):
     request.getfixturevalue("db")
     with as_autocommit():
         yield
-    # The rows are taken back without a word.
+    # pytest-django rolls the rows back, which does not invalidate.
     invalidate_all()
 
 

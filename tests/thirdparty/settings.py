@@ -1,4 +1,4 @@
-"""The settings of a package's own tests, with the cache."""
+"""Settings of the tests of a package with the cache."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The workers of one test: starting, killing and replacing them, and what they report."""
+"""The worker processes of one test: start, kill and replace them, and collect their reports."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from django.db import connection
 
 from tests.concurrency.oracle import Oracle
 
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """One process; `tell` it to begin once it is `ready`."""
+    """One process.  Call `ready`, which waits until it has started, then `begin`."""
 
-    def __init__(self, order):
-        self.role = order["role"]
+    def __init__(self, config):
+        self.role = config["role"]
         self.lanes, self.session = [], None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         command = [sys.executable, "-m", "tests.concurrency.worker"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
-        self.tell(order)
+        self.send(config)
 
-    def tell(self, order):
-        self.process.stdin.write(json.dumps(order) + "\n")
+    def send(self, config):
+        self.process.stdin.write(json.dumps(config) + "\n")
         self.process.stdin.flush()
 
     def ready(self):
-        found, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        found, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_SECONDS)
         line = self.process.stdout.readline() if found else ""
-        assert line, f"a {self.role} did not get ready: {self.errors()}"
+        assert line, f"a {self.role} process did not start: {self.errors()}"
         self.session = json.loads(line)["session"]
 
     def begin(self, lanes=()):
         self.lanes = list(lanes)
-        self.tell({"lanes": self.lanes})
+        self.send({"lanes": self.lanes})
 
     def report(self):
-        """Its figures and problems, once it came to its end."""
-        output, _ = self.process.communicate(timeout=PATIENCE)
+        """Wait until the process has ended, and return its figures and problems."""
+        output, _ = self.process.communicate(timeout=TIMEOUT_SECONDS)
         assert self.process.returncode == 0, f"a {self.role} failed: {self.errors()}"
         return json.loads(output)
 
     def kill(self):
-        """End it wherever it is, and wait until the database has noticed: its last statement may still be running."""
+        """Kill the process and wait until the database has closed its session, whose last statement may still run."""
         self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
-        deadline = time.monotonic() + PATIENCE
+        self.process.communicate(timeout=TIMEOUT_SECONDS)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while self.session is not None and _is_open(self.session):
             assert time.monotonic() < deadline, "a killed writer's session does not end"
             time.sleep(0.005)
@@ -83,17 +83,17 @@ def _is_open(session):
         return cursor.fetchone() is not None
 
 
-class Team:
-    """Workers on the parent's database, a cache in Redis and an oracle in another one."""
+class WorkerPool:
+    """Worker processes on the parent's database, with a Redis server for the cache and one for the oracle."""
 
     def __init__(self, plan, cache_url, oracle_url, settings, seed):
         self.plan, self.settings, self.rng = plan, {**settings, "CACHEOPS_REDIS": cache_url}, random.Random(seed)
         self.oracle_url, self.oracle = oracle_url, Oracle(oracle_url)
         self.workers, self.spare, self.killed = [], [], 0
 
-    def hire(self, role, **more):
+    def start(self, role, **more):
         plan = self.plan
-        order = {
+        config = {
             "role": role,
             "database": connection.settings_dict["NAME"],
             "settings": self.settings,
@@ -106,20 +106,20 @@ class Team:
             "pause": plan.pause,
             "wide": plan.wide,
             "strict": plan.strict,
-            "hold_seconds": plan.hold_seconds,
+            "fence_seconds": plan.fence_seconds,
             "stops": bool(plan.breakage),
             **more,
         }
-        worker = Worker(order)
+        worker = Worker(config)
         self.workers.append(worker)
         return worker
 
     def begin(self):
-        """Start all at once, when the slowest of them is ready."""
-        writers = [self.hire("writer") for _ in self.plan.lanes]
-        readers = [self.hire("reader") for _ in range(self.plan.readers)]
-        readers += [self.hire("reader", isolation=True) for _ in range(self.plan.snapshot_readers)]
-        self.spare = [self.hire("writer") for _ in range(self.plan.kills)]
+        """Start all processes, wait until each is ready, and let them begin at once."""
+        writers = [self.start("writer") for _ in self.plan.lanes]
+        readers = [self.start("reader") for _ in range(self.plan.readers)]
+        readers += [self.start("reader", isolation=True) for _ in range(self.plan.snapshot_readers)]
+        self.spare = [self.start("writer") for _ in range(self.plan.kills)]
         for worker in self.workers:
             worker.ready()
         for writer, lanes in zip(writers, self.plan.lanes, strict=True):
@@ -128,7 +128,7 @@ class Team:
             reader.begin()
 
     def kill_one(self):
-        """Kill a writer at whatever it is doing; another one takes over its lanes."""
+        """Kill a random writer; a spare one takes over its lanes."""
         if not self.spare:
             return
         victim = self.rng.choice([each for each in self.workers if each.role == "writer" and each.lanes])
@@ -139,7 +139,7 @@ class Team:
         self.spare.pop().begin(victim.lanes)
 
     def end(self):
-        """The sum of all figures, and all problems."""
+        """Stop all workers; return the sum of their figures, and their problems."""
         self.oracle.stop()
         for worker in self.spare:
             worker.begin()
@@ -158,11 +158,11 @@ class Team:
 
 
 @contextmanager
-def working(*args):
-    """A team at work, of which nothing is left afterwards."""
-    team = Team(*args)
+def running_pool(*args):
+    """Yield a running pool and end its processes afterwards."""
+    pool = WorkerPool(*args)
     try:
-        team.begin()
-        yield team
+        pool.begin()
+        yield pool
     finally:
-        team.close()
+        pool.close()
