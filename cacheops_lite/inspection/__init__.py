@@ -11,6 +11,7 @@ from .stored_values import (
     load,
     load_with_dependencies,
     number_of_keys,
+    remove,
     value_keys,
 )
 from .verification import Verdict, verify
@@ -28,6 +29,7 @@ __all__ = [
     "load_with_dependencies",
     "number_of_keys",
     "over_time",
+    "remove",
     "statistics",
     "value_keys",
     "verify",
