@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import linecache
 import os
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,8 @@ from debug_toolbar.utils import get_stack_trace, get_template_info
 from ...utils import error_boundary
 
 MAX_CALLS = 20
-_BETWEEN_COROUTINES_AND_THREADS = tuple(
-    f"{Path(module.__path__[0]).absolute()}{os.sep}" for module in (asgiref, asyncio, concurrent.futures)
-)
+_STANDARD_LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_ASGIREF = f"{Path(asgiref.__path__[0]).absolute()}{os.sep}"
 
 
 class Call(NamedTuple):
@@ -56,8 +55,9 @@ def call_stack(task: asyncio.Task[Any] | None) -> list[Call]:
 
 
 def is_library_file(filename: str) -> bool:
-    """Return whether a file is one of Django, of this package, or of what passes calls from coroutines to threads."""
-    return error_boundary.is_library_file(filename) or filename.startswith(_BETWEEN_COROUTINES_AND_THREADS)
+    """Return whether a file is one of Django, of this package, of asgiref or of Python's standard library."""
+    is_standard = filename.startswith(_STANDARD_LIBRARY) and "-packages" not in filename
+    return is_standard or filename.startswith(_ASGIREF) or error_boundary.is_library_file(filename)
 
 
 def _coroutines(coroutine: Any) -> Iterator[Call]:
