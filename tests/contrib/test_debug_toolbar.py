@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import AsyncClient, Client, override_settings
 
 from cacheops_lite import cached_as
-from cacheops_lite.inspection import remove, statistics, value_keys
+from cacheops_lite.inspection import statistics, value_keys
 from cacheops_lite.observe import activity, decisions, invalidations
 from tests.conftest import run_async
 from tests.shop.models import Category, Label, Product, Unwatched
@@ -432,17 +432,6 @@ def test_only_values_of_this_package_are_removed(store):
     for key in ("other", table):
         assert press("invalidate", {"signed": SignedDataForm.sign({"key": key})}).status_code == 400
         assert store.exists(key)
-        with pytest.raises(ValueError, match="is not the key of a cached value"):
-            remove(key)
-
-
-def test_the_values_of_every_prefix_can_be_removed():
-    with override_settings(CACHEOPS_PREFIX=lambda query: "p:"):
-        labels()
-        (key,) = value_keys()
-        assert key.startswith("p:")
-        assert remove(key)
-        assert not remove(key)
 
 
 @pytest.mark.parametrize("off", ["absent", "disabled by its cookie", "hidden toolbar"])

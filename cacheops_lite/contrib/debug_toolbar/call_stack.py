@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asgiref
-from debug_toolbar.utils import get_stack_trace, get_template_info
 
 from ...utils import error_boundary
 
@@ -44,6 +43,9 @@ def call_stack(task: asyncio.Task[Any] | None) -> list[Call]:
     the stack begins with the coroutines of the task.  The last entry is the line of a template, if one is rendered.
     Empty if the toolbar's ``ENABLE_STACKTRACES`` is off.
     """
+    # The toolbar reads settings when it is imported.
+    from debug_toolbar.utils import get_stack_trace
+
     trace = get_stack_trace(skip=1)
     if not trace:
         return []
@@ -72,6 +74,8 @@ def _coroutines(coroutine: Any) -> Iterator[Call]:
 
 def _template_line() -> Iterator[Call]:
     """Yield the line of the template that is being rendered; nothing without ``debug`` in the template engine."""
+    from debug_toolbar.utils import get_template_info
+
     found = get_template_info()
     if found is None:
         return
