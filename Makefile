@@ -24,6 +24,7 @@ $(BIN)/python:
 	@$(BIN)/python -m pip install -qq --upgrade pip
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing the example into $(VENV), which takes a minute the first time ..."
 	@$(BIN)/python -m pip install -qq -e '.[embedded,example]'
 	@touch $@
 
@@ -38,13 +39,18 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/.demo
+	@echo "Creating the database ..."
 	@$(BIN)/python example/manage.py migrate --verbosity 0
-	@$(BIN)/python example/manage.py load_airports > /dev/null
+	@$(BIN)/python example/manage.py load_airports
 	@$(BIN)/python example/manage.py tour
 
 serve: $(VENV)/.demo
+	@echo "Creating the database ..."
 	@$(BIN)/python example/manage.py migrate --verbosity 0
-	@$(BIN)/python example/manage.py load_airports > /dev/null
+	@$(BIN)/python example/manage.py load_airports
+	@DJANGO_SUPERUSER_PASSWORD=admin $(BIN)/python example/manage.py createsuperuser --noinput --username admin \
+		--email admin@localhost 2>/dev/null || true
+	@echo "The admin, with the page of the cache, is at /admin/: log in as admin, password admin."
 	@$(BIN)/python example/manage.py runserver
 
 test: $(VENV)/.test

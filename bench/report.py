@@ -76,7 +76,9 @@ def absolutes(operations: list[Row]) -> str:
     for each in operations:
         bound = each["bound_in_units"]
         for median in each["medians"].values() if bound is not None else ():
-            rows.append([each["title"], f"{median:.1f} {each['unit']}", f"{bound:.1f}", verdict(median, bound)])
+            digits = 3 if bound < 2 else 1
+            shown = f"{median:.{digits}f} {each['unit']}"
+            rows.append([each["title"], shown, f"{bound:.{digits}f}", verdict(median, bound)])
     return grid(rows) if len(rows) > 1 else ""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .counting import COUNTING
 from .off import OFF
 from .operations import Operation
 from .reads import READS
 from .resources import RESOURCES
 from .writes import WRITES
 
-OPERATIONS: dict[str, type[Operation]] = {each.name: each for each in (*READS, *OFF, *WRITES, *RESOURCES)}
+OPERATIONS: dict[str, type[Operation]] = {each.name: each for each in (*READS, *OFF, *COUNTING, *WRITES, *RESOURCES)}

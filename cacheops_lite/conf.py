@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
         "ArrayField",
     ),
     "CACHEOPS_LONG_DISJUNCTION": 8,
+    # In bytes, of one result; 0 for no limit.
+    "CACHEOPS_MAX_RESULT_BYTES": 16 * 2**20,
     "CACHEOPS_STATS": True,
     "CACHEOPS_VERIFY": 0,
     "CACHEOPS_KEEP_WHITESPACE": ("pre", "textarea", "script", "style"),
@@ -57,6 +59,8 @@ class Settings:
             value = frozenset(field if isinstance(field, str) else field().get_internal_type() for field in value)
         if name == "CACHEOPS_KEEP_WHITESPACE":
             value = _element_names(value)
+        if name == "CACHEOPS_VERIFY":
+            value = _share(value)
         self.__dict__[name] = value
         return value
 
@@ -69,6 +73,15 @@ def _element_names(value: Any) -> str | frozenset[str]:
             f"CACHEOPS_KEEP_WHITESPACE is {value!r}; it should be a list of names of HTML elements, or 'all'"
         )
     return frozenset(name.lower() for name in value or ())
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ImproperlyConfigured(
+            f"CACHEOPS_VERIFY is {value!r}; it should be the share of hits to compare with the database, a number from "
+            "0 to 1, such as 0.001"
+        )
+    return float(value)
 
 
 settings = Settings()
@@ -151,8 +164,9 @@ def _profile_of(model: type[Model]) -> Profile | None:
 
 
 def check_profiles() -> None:
-    """Resolve all profiles.  Raises ImproperlyConfigured when ``CACHEOPS`` is invalid."""
+    """Resolve all profiles.  Raises ImproperlyConfigured when ``CACHEOPS`` or ``CACHEOPS_VERIFY`` is invalid."""
     _profiles()
+    _share(settings.CACHEOPS_VERIFY)
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ INSTALLED_APPS = [
 ]
 ROOT_URLCONF = "directory.urls"
 MIDDLEWARE = [
-    "directory.middleware.CountsMiddleware",
+    "directory.middleware.CacheBarMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from ..conf import parse_timeout, settings, settings_version
-from ..observe import Bypass, Reason, decisions
+from ..observe import Bypass, Reason, counters, decisions
 from ..query import Uncacheable, compiler
 from ..reads import CacheEntry, CacheReport, explain_call, origin, require_policy
 from ..schema import Dependency, name_in_keys
@@ -88,7 +88,10 @@ class Samples:
         found = self.find(func, identity)
         if isinstance(found, CacheEntry):
             return found
-        decisions.record_bypass("call", func, found)
+        if counters.is_on:
+            counters.note(counters.label_of(func), "call", found.reason, found.detail)
+        if decisions.is_observed():
+            decisions.publish_bypass("call", None, found, func=func)
         return None
 
     def find(self, func: Function, identity: Callable[[], str]) -> CacheEntry | Bypass:

@@ -4,7 +4,8 @@ database.
 Not here: what shows it (`management`, `contrib`), and the records that statistics count (`observe`).
 """
 
-from .statistics import MAX_MINUTES, Moment, ReadStatistics, Statistics, WriteStatistics, over_time, statistics
+from .advice import advise
+from .statistics import MAX_MINUTES, Moment, ReadStatistics, Statistics, over_time, statistics
 from .stored_values import (
     StoredValue,
     hottest_dependencies,
@@ -23,7 +24,7 @@ __all__ = [
     "Statistics",
     "StoredValue",
     "Verdict",
-    "WriteStatistics",
+    "advise",
     "hottest_dependencies",
     "load",
     "load_with_dependencies",

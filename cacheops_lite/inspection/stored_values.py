@@ -77,6 +77,9 @@ def load(key: str) -> StoredValue | None:
         return None
     value = StoredValue(key, size=int(length), seconds_left=max(int(seconds), 0))
     origin = parse_origin(protocol.stored_origin(head), prefix_of_key(key))
+    if origin is None and length > HEAD_BYTES:
+        # Many row-level dependencies come before it.
+        origin = parse_origin(protocol.stored_origin(call(lambda: client.get(key)) or b""), prefix_of_key(key))
     if origin is not None:
         value.label, value.operation, value.using = origin.label, origin.operation, origin.using
         value.text = origin.text or origin.statement()

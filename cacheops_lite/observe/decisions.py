@@ -28,6 +28,7 @@ DEFEATING = frozenset(
         Reason.UNKNOWN_TABLE,
         Reason.NOT_ANALYSABLE,
         Reason.UNSTORABLE,
+        Reason.TOO_LARGE,
     }
 )
 
@@ -115,15 +116,9 @@ def unobserve(observer: Observer) -> None:
     _observers.remove(observer)
 
 
-def record_bypass(operation: str, subject: Any, bypass: Bypass, using: str = "") -> None:
-    """Count a read that did not use the cache and publish it.  `subject` is a model, or a decorated function."""
-    if counters.is_on:
-        is_model = hasattr(subject, "_meta")
-        counters.note(subject if is_model else counters.label_of(subject), operation, bypass.reason, bypass.detail)
-    if is_observed():
-        is_model = hasattr(subject, "_meta")
-        model, func = (subject, None) if is_model else (None, subject)
-        publish(Decision(operation, model, bypass.reason, bypass.detail, func=func, using=using))
+def publish_bypass(operation: str, model: Any, bypass: Bypass, using: str = "", func: Any = None) -> None:
+    """Publish a read that did not use the cache; `model` is None for a decorated function, `func`."""
+    publish(Decision(operation, model, bypass.reason, bypass.detail, func=func, using=using))
 
 
 def publish(decision: Decision) -> None:

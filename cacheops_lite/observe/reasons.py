@@ -193,6 +193,14 @@ class Reason(Enum):
             "Leave fields out by only() or values(), or make their values picklable.",
         ),
     )
+    TOO_LARGE = (
+        "too-large",
+        _Entry(
+            Outcome.BYPASS,
+            "a result of this query was larger than CACHEOPS_MAX_RESULT_BYTES less than a minute ago",
+            "Read fewer rows or columns at once, by slices, only() or values(), or raise the limit.",
+        ),
+    )
     REDIS_AWAY = (
         "redis-away",
         _Entry(

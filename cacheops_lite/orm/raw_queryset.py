@@ -17,7 +17,7 @@ from .. import conf
 from ..conf import model_profile, settings
 from ..observe import Bypass, Reason, decisions
 from ..query import model_layout, parameters_text
-from ..reads import CacheEntry, origin, read_through
+from ..reads import CacheEntry, origin, read_through, record_bypass
 from ..schema import Dependency, base_tables_of, is_catalog_known, known_tables, tracked_columns, unwrap_memoryview
 from ..sql import may_write, tables_read
 from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
@@ -105,7 +105,7 @@ def _record_bypass(queryset: Any, policy: RawCachePolicy | None) -> None:
         reason = Reason.TRANSACTION_HAS_WRITTEN
     else:
         return
-    decisions.record_bypass("raw", queryset.model, Bypass(reason), queryset.db)
+    record_bypass(queryset, "raw", Bypass(reason))
 
 
 def _may_read(using: str) -> bool:

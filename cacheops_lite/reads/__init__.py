@@ -5,6 +5,7 @@ Not here: keys and dependencies of a query (`query`) and the commands sent to Re
 """
 
 from . import get_method, origin
+from .cache_entry import CacheEntry, KeyedValue
 from .cache_policy import (
     CachePolicy,
     active_policy,
@@ -14,7 +15,7 @@ from .cache_policy import (
     record_bypass,
     require_policy,
 )
-from .cached_read import CacheEntry, KeyedValue, aread_through, read_through
+from .cached_read import aread_through, read_through
 from .explain import CacheReport, entry_of_origin, explain_call, explain_queryset, uncached
 from .get_method import with_fetch_cached_as_get
 from .origin import Origin, parse_origin

@@ -14,7 +14,7 @@ from django.db import router
 from django.db.models import Model, QuerySet
 
 from ..conf import model_profile, on_change, settings
-from ..observe import Bypass, Reason, decisions
+from ..observe import Bypass, Reason, counters, decisions
 from ..writes import unit_of_work_for
 
 
@@ -65,14 +65,17 @@ def is_uncached(queryset: Any, operation: str | None) -> bool:
     if policy is not None and policy.ops:
         return False
     # This package's own reads of before images are marked like Django's reads for writes.
-    if operation is not None and not queryset._for_write and decisions.are_recorded():
-        record_bypass(queryset, operation, _why_not(queryset, operation, policy))
+    if operation is not None and not queryset._for_write and (counters.is_on or decisions.is_observed()):
+        record_bypass(queryset, operation, _NO_PROFILE if policy is None else _why_not(queryset, operation, policy))
     return True
 
 
 def record_bypass(queryset: Any, operation: str, bypass: Bypass) -> None:
     """Count and publish that the database was read without the cache."""
-    decisions.record_bypass(operation, queryset.model, bypass, queryset._db or "")
+    if counters.is_on:
+        counters.note(queryset.model, operation, bypass.reason, bypass.detail)
+    if decisions.is_observed():
+        decisions.publish_bypass(operation, queryset.model, bypass, queryset._db or "")
 
 
 def require_policy(queryset: QuerySet[Any]) -> CachePolicy:
@@ -108,11 +111,12 @@ def active_policy(queryset: Any, op: str) -> CachePolicy | Bypass:
 
 
 _BYPASSES = {reason: Bypass(reason) for reason in Reason}
+_NO_PROFILE = _BYPASSES[Reason.NO_PROFILE]
 
 
 def _why_not(queryset: Any, op: str, policy: CachePolicy | None) -> Bypass:
     if policy is None:
-        return _BYPASSES[Reason.NO_PROFILE]
+        return _NO_PROFILE
     if policy.bypass_reason is not None:
         return _BYPASSES[policy.bypass_reason]
     if op not in policy.ops:

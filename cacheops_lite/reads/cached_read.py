@@ -3,81 +3,40 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from ..conf import settings
-from ..observe import Counted, Decision, Reason, counters, decisions
+from ..observe import Decision, Reason, counters, decisions
 from ..schema import RowsByDependency
 from ..signals import cache_read
 from ..store import (
     MISS,
     Lookup,
-    VersionSet,
     call_or_default,
-    dumps_rows,
     fill_lock,
     invalidator,
     keys,
-    loads_rows,
     protocol,
     run_script,
     send_script,
     suppress_outage,
 )
 from ..utils import error_boundary
-from ..writes import may_fill, unit_of_work_for
-from .unstorable import note_unstorable
+from ..writes import may_fill
+from .cache_entry import CacheEntry, KeyedValue
+from .hit_verification import verify_some
+from .unstorable import is_too_large, note_unstorable
 
 logger = logging.getLogger("cacheops_lite")
 
 
 # Members of an enum are slow to look up before Python 3.12.
 HIT = Reason.HIT
-
-
-@dataclass(slots=True)
-class CacheEntry:
-    """A result that may be cached: its key, the versions it depends on, its timeout in seconds and its serializer."""
-
-    key: str
-    version_set: VersionSet
-    databases: tuple[str, ...]
-    timeout: int
-    lock: bool = False
-    sender: Any = None
-    func: Callable[..., Any] | None = None
-    dumps: Callable[[Any], bytes] = dumps_rows
-    loads: Callable[[bytes], Any] = loads_rows
-    # Finds, from the result, the rows that replace the version set's coarse dependencies.
-    resolve_rows: Callable[[Any], RowsByDependency] | None = None
-    # The query without its values; None for functions.
-    fingerprint: Hashable = None
-    # As a profile's ops name it; ``raw`` and ``call`` besides.
-    operation: str = "call"
-    # Returns what the stored value says of the read that it is the result of, see `origin`.
-    origin: Callable[[], bytes] | None = None
-    # Returns whether two results of this read mean the same, see `comparison`; None if they can't be compared.
-    is_same: Callable[[Any, Any], bool] | None = None
-
-    @property
-    def label(self) -> str:
-        """Return the name of the result in messages."""
-        return getattr(self.func, "__qualname__", None) or repr(self.sender)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedValue:
-    """A value to store under another key than the one that was looked up."""
-
-    key: str
-    value: Any
 
 
 class CachedRead:
@@ -166,6 +125,9 @@ class CachedRead:
         except Exception as error:
             note_unstorable(self.entry.fingerprint, self.entry.label, error)
             return
+        if is_too_large(self.entry.fingerprint, self.entry.label, len(payload)):
+            self._reason = Reason.TOO_LARGE
+            return
         self._stored_size, self._row_level = len(payload), rows_by_dependency or {}
         lookup.compute_seconds = self.compute_seconds
         lookup.origin = b"" if self.entry.origin is None else self.entry.origin()
@@ -253,7 +215,7 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
         read.send_signal()
         if read.value is not MISS:
             if settings.CACHEOPS_VERIFY:
-                _verify_some(read, compute)
+                verify_some(entry, read.lookup, read.value, compute)
             try:
                 return revive(read.value)
             except Exception as error:
@@ -271,28 +233,6 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
         read.release_lock()
         if decisions.are_recorded():
             read.record(started)
-
-
-def _verify_some(read: CachedRead, compute: Callable[[], tuple[Any, Any]]) -> None:
-    """Compare a share of all hits, ``CACHEOPS_VERIFY``, with the database; count and log differences.
-
-    Not in a transaction, which may see older data.
-    """
-    entry = read.entry
-    if entry.is_same is None or random.random() >= settings.CACHEOPS_VERIFY:
-        return
-    if any(unit_of_work_for(using).in_transaction for using in entry.databases):
-        return
-    _, fresh = compute()
-    label = counters.label_of(entry.sender)
-    counters.add(Counted(label, entry.operation, "verified"))
-    if fresh is MISS or entry.is_same(read.value, fresh):
-        return
-    # A write that came between invalidates the value before it commits.
-    again = call_or_default(lambda: protocol.peek(entry.key, entry.version_set)[0].payload, None)
-    if again is not None and again == read.lookup.payload:
-        counters.add(Counted(label, entry.operation, "differing"))
-        logger.error("The cached %s() of %s differs from the database (key %s)", entry.operation, label, entry.key)
 
 
 def _lock_or_wait(read: CachedRead) -> None:

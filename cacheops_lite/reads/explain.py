@@ -14,8 +14,8 @@ from ..query import compiler
 from ..schema import Dependency
 from ..store import call_or_default, dependency_in_words, invalidator, protocol
 from ..writes import unit_of_work_for
+from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
-from .cached_read import CacheEntry
 from .origin import Origin
 from .point_lookup import only_condition, point_entry
 from .queryset_read import CacheableRead, aggregates_kind, cacheable_read, entry_of, rows_read

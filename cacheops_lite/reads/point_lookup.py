@@ -21,11 +21,12 @@ from ..schema import Dependency, is_table
 from ..sql import KEY_TYPES, NotPreparable, select_rows
 from ..store import MISS, local_cache
 from . import comparison, origin
+from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy
-from .cached_read import CacheEntry, read_through
+from .cached_read import read_through
 from .queryset_read import stored_rows
 from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
-from .unstorable import is_unstorable, note_unstorable
+from .unstorable import bypass_of, note_unstorable
 
 # Tests switch this off to check that results are the same without it.
 ENABLED = True
@@ -95,7 +96,7 @@ def _lookup_of(queryset: QuerySet[Any], policy: CachePolicy, condition: tuple[st
         # A lookup was registered since.
         forget()
         return None
-    if not is_table(model, using) or is_unstorable(lookup_model.fingerprint):
+    if not is_table(model, using) or bypass_of(lookup_model.fingerprint) is not None:
         return None
     found_key = key_and_versions(lookup_model, field, value, using, policy.db_agnostic)
     if found_key is None:

@@ -34,12 +34,14 @@ from ..query import (
 )
 from ..query import compiler as query_compiler
 from ..schema import Dependency, RowsByDependency, name_in_keys
+from ..signals import cache_read
 from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from . import comparison, origin
+from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy, active_policy, record_bypass
-from .cached_read import CacheEntry, read_through
-from .unstorable import is_unstorable, note_unstorable
+from .cached_read import read_through
+from .unstorable import bypass_of, note_unstorable
 
 # Compiles a read of a query; the second argument makes the tokens of the values in its conditions.
 CompileRead = Callable[[Query, MakeToken], CompiledRead]
@@ -189,6 +191,9 @@ def _record(queryset: Any, op: str, bypass: Bypass) -> None:
     if policy is not None and policy.is_explicit and bypass.reason in decisions.DEFEATING:
         # The application asked for caching by cache(), and would not notice that it has no effect.
         decisions.warn_once(Decision(op, queryset.model, bypass.reason, bypass.detail))
+    if bypass.reason is Reason.NO_ROWS:
+        # As django-cacheops does, which stores such results.
+        cache_read.send_robust(sender=queryset.model, func=None, hit=True)
     record_bypass(queryset, op, bypass)
 
 
@@ -263,8 +268,8 @@ def cacheable_read(
             f"A query of {queryset.model._meta.label} is not cached, as it can't be analysed", error
         )
         return Bypass(Reason.NOT_ANALYSABLE, error_boundary.describe_error(error))
-    if is_unstorable(read.fingerprint):
-        return Bypass(Reason.UNSTORABLE)
+    if (bypass := bypass_of(read.fingerprint)) is not None:
+        return bypass
     return read if policy.is_explicit or not read.is_non_deterministic else Bypass(Reason.NON_DETERMINISTIC)
 
 

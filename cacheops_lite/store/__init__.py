@@ -20,9 +20,10 @@ from .namespaces import (
     prefixes_of_table,
     split_by_prefix,
 )
-from .protocol import MISS, Lookup, VersionSet, checked_reply
+from .protocol import MISS, Lookup, checked_reply
 from .serializers import dumps_rows, function_serializer, loads_rows
 from .value_store import SAME_TIMEOUT, ValueStore
+from .version_set import VersionSet
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
 
 __all__ = [

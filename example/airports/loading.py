@@ -10,18 +10,19 @@ from .tagging import RULES, tags_of
 BATCH = 1000
 
 
-def load(limit=None, countries=None):
+def load(limit=None, countries=None, progress=lambda what: None):
     """Add the airports that are not in the database yet, and return their number.
 
     `countries` is a set of ISO codes to load; `limit` is the number of airports to load, in order of country code and
-    ICAO code. None loads all. Airports that are in the database already are not changed.
+    ICAO code. None loads all. Airports that are in the database already are not changed.  `progress` is told what is
+    being loaded.
     """
     rows = _rows(limit, countries)
     with transaction.atomic():
         present = set(Airport.objects.nocache().values_list("icao", flat=True))
         rows = [row for row in rows if row["icao"] not in present]
         if rows:
-            _add(rows)
+            _add(rows, progress)
     return len(rows)
 
 
@@ -35,16 +36,19 @@ def _rows(limit, countries):
     return rows[:limit]
 
 
-def _add(rows):
+def _add(rows, progress):
+    progress("countries, regions and cities ...")
     countries = _add_countries({row["country"] for row in rows})
     regions = _add_places(Region, "country_id", {(countries[row["country"]], row["subd"]) for row in rows})
     region_of = [regions[countries[row["country"]], row["subd"]] for row in rows]
     places = [(region, row["city"]) for region, row in zip(region_of, rows, strict=True)]
     cities = _add_places(City, "region_id", set(places))
+    progress(f"{len(rows):,} airports ...")
     Airport.objects.bulk_create(
         [_airport(row, countries[row["country"]], cities[place]) for row, place in zip(rows, places, strict=True)],
         batch_size=BATCH,
     )
+    progress("tags ...")
     _add_tags(rows)
 
 

@@ -20,8 +20,8 @@ PAGE_SIZE = 50
 
 
 def home(request):
-    """List all countries, each with its number of airports."""
-    countries = Country.objects.annotate(total=Count("airports"))
+    """List all countries by name, each with its number of airports."""
+    countries = Country.objects.annotate(total=Count("airports")).order_by("name", "code")
     return render(request, "airports/home.html", {"countries": countries})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from airports.loading import load
 from airports.models import Airport, Country
+from django.test import Client
 
 from tests.support import services
 
@@ -36,6 +37,7 @@ def test_a_page_reads_from_the_cache_the_second_time(client, path):
     assert counts(warm)["SQL-Queries"] == counts(warm)["Cache-Misses"] == 0
     assert counts(warm)["Cache-Hits"] > 0
     assert f"{counts(warm)['Cache-Hits']} hit" in warm.content.decode()
+    assert "0 misses" in warm.content.decode()
 
 
 def form_of(airport):
@@ -53,6 +55,27 @@ def test_an_edit_shows_at_once_and_leaves_other_pages_in_place(client):
     assert "Aéroport d&#x27;essai" in client.get("/airports/LFPG/").content.decode()
     luxembourg = client.get("/countries/LU/")
     assert counts(luxembourg)["Cache-Misses"] == 0
+
+
+def test_the_page_after_a_save_tells_what_the_save_invalidated(client):
+    """And which page had read it; once, and only to the visitor who saved."""
+    for path in ("/countries/FR/", "/countries/LU/", "/airports/LFPG/"):
+        client.get(path)
+    data = form_of(Airport.objects.nocache().get(icao="LFPG"))
+    client.post("/airports/LFPG/edit/", {**data, "elevation": 9999})
+    assert "invalidated" not in Client().get("/airports/LFPG/").content.decode()
+    page = client.get("/airports/LFPG/").content.decode()
+    assert "<strong>save of airports.Airport</strong>" in page
+    assert "read by /countries/FR/" in page
+    assert "read by /countries/LU/" not in page
+    assert "airports_airport: rows where" in page
+    assert "invalidated" not in client.get("/airports/LFPG/").content.decode()
+
+
+def test_countries_are_listed_by_name(client):
+    page = client.get("/").content.decode()
+    assert page.index("France") < page.index("Luxembourg")
+    assert "cacheops_lite" in page
 
 
 def test_airports_are_added_and_deleted(client):
@@ -117,4 +140,6 @@ def test_the_tour_shows_hits_and_that_every_reread_equals_the_database(tmp_path,
     assert tour.returncode == 0, tour.stdout + tour.stderr
     first = tour.stdout.splitlines()[0]
     assert ("embedded" in first) == (redis == "embedded")
+    assert tour.stdout.index("What a save invalidates") < tour.stdout.index("What a read costs")
+    assert re.search(r"German airports.* kept ", tour.stdout)
     assert len(re.findall(r" hit$", tour.stdout, re.MULTILINE)) >= 10

@@ -12,9 +12,9 @@ from django.test import override_settings
 
 from cacheops_lite import cached_as, explain
 from cacheops_lite.observe import Outcome, Reason, decisions
-from cacheops_lite.reads import cached_read, unstorable
-from cacheops_lite.signals import cache_decision
-from cacheops_lite.store import invalidator, protocol
+from cacheops_lite.reads import CacheEntry, cached_read, unstorable
+from cacheops_lite.signals import cache_decision, cache_read
+from cacheops_lite.store import VersionSet, invalidator
 from tests.shop.models import Category, Label, Product
 from tests.support import services
 
@@ -48,14 +48,16 @@ def not_analysable():
         function = "ABS"
 
         def as_sql(self, compiler, connection, **context):
-            if connection.alias == "default" and FAILS:
+            if FAILURES:
+                FAILURES.pop()
                 raise KeyError("a bug of the application")
             return super().as_sql(compiler, connection, **context)
 
     return Label.objects.annotate(n=Failing(F("id"), output_field=IntegerField()))
 
 
-FAILS = [True]
+# Each failure is raised once, so that the read itself, after the analysis, succeeds.
+FAILURES = []
 
 # Querysets whose rows are not cached, by the reason, with the settings that make it so.
 ONLY_GETS = {"shop.*": {"ops": "get", "timeout": 60}}
@@ -89,6 +91,23 @@ def test_a_bypass_has_its_reason(published, reason):
             assert published[0].operation == "fetch"
             assert published[0].model is Label or reason is Reason.TABLE_WITHOUT_PROFILE
             assert __file__ in published[0].caller
+
+
+def test_a_queryset_that_is_known_to_be_empty_sends_cache_read(store):
+    """As in django-cacheops; no query is sent."""
+    found = []
+
+    def note(sender, func, hit, **kwargs):
+        found.append((sender, func, hit))
+
+    cache_read.connect(note)
+    try:
+        list(Label.objects.none())
+        list(Label.objects.filter(pk__in=[]))
+        assert Label.objects.filter(pk__in=[]).count() == 0
+    finally:
+        cache_read.disconnect(note)
+    assert found == [(Label, None, True)] * 3
 
 
 def test_the_reason_names_the_joined_model_without_a_profile(store):
@@ -133,8 +152,14 @@ def test_select_for_update_and_writes_of_the_transaction_bypass(published):
 def test_reads_for_a_write_bypass(published):
     Label.objects.create(text="a")
     published.clear()
+    Label.objects.get_or_create(text="a")
+    assert [each.reason for each in published] == [Reason.FOR_WRITE]
+    published.clear()
     Label.objects.update_or_create(text="a", defaults={"text": "b"})
-    assert {each.reason for each in published} <= {Reason.FOR_WRITE, Reason.SELECT_FOR_UPDATE}
+    assert published[0].reason is Reason.SELECT_FOR_UPDATE
+    queryset = Label.objects.all()
+    queryset._for_write = True
+    assert queryset.explain_cache().reason is Reason.FOR_WRITE
 
 
 def test_iterator_and_raw_bypass_unless_they_are_asked_to(published):
@@ -203,7 +228,7 @@ class Broken:
 def test_a_result_that_cannot_be_serialized_is_remembered(published):
     product = Product.objects.create(sku="a")
     queryset = Product.objects.filter(pk=product.pk)
-    entry = cached_read.CacheEntry("k", protocol.VersionSet("", []), ("default",), 60, sender=Product)
+    entry = CacheEntry("k", VersionSet("", []), ("default",), 60, sender=Product)
     from cacheops_lite.reads.cache_policy import policy_of
     from cacheops_lite.reads.queryset_read import rows_read
 
@@ -217,7 +242,34 @@ def test_a_result_that_cannot_be_serialized_is_remembered(published):
         unstorable._unstorable.clear()
 
 
+def test_a_result_that_is_too_large_is_remembered(published, caplog):
+    Label.objects.bulk_create(Label(text=str(number)) for number in range(100))
+    queryset = Label.objects.filter(text__gt="")
+    try:
+        with override_settings(CACHEOPS_MAX_RESULT_BYTES=500):
+            list(queryset.all())
+            assert published[-1].reason is Reason.TOO_LARGE
+            report = queryset.all().explain_cache()
+            assert report.reason is Reason.TOO_LARGE
+            assert "CACHEOPS_MAX_RESULT_BYTES is 500" in report.detail
+            list(queryset.all())
+            assert (published[-1].reason, published[-1].key) == (Reason.TOO_LARGE, "")
+            assert caplog.text.count("its result is too large") == 1
+            list(Label.objects.filter(text="1"))
+            assert published[-1].reason is Reason.NOT_STORED
+    finally:
+        unstorable._unstorable.clear()
+    with override_settings(CACHEOPS_MAX_RESULT_BYTES=0):
+        list(queryset.all())
+        list(queryset.all())
+        assert published[-1].reason is Reason.HIT
+
+
 def test_a_query_that_cannot_be_analysed_says_what_was_raised(published):
+    FAILURES.append(True)
+    list(not_analysable())
+    assert published[-1].reason is Reason.NOT_ANALYSABLE
+    FAILURES.append(True)
     report = not_analysable().explain_cache()
     assert report.reason is Reason.NOT_ANALYSABLE
     assert "KeyError" in report.detail

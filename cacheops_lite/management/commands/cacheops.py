@@ -1,18 +1,25 @@
-"""``manage.py cacheops explain "blog.Article.objects.filter(status='p')"``: look into the cache."""
+"""``manage.py cacheops``: look into the cache."""
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
-from types import SimpleNamespace
 from typing import Any
 
-from django.apps import apps
+import redis
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import models
 
-from cacheops_lite import CacheReport, explain
-from cacheops_lite.conf import ALL_OPS
+from ..subcommands import advise, explain, listing, stats, top, verify
+
+SUBCOMMANDS = {
+    "explain": (explain.add_arguments, explain.handle, "would this queryset come from the cache, and why or why not?"),
+    "stats": (stats.add_arguments, stats.handle, "hits, misses, bypasses and invalidations by model"),
+    "top": (top.add_arguments, top.handle, "memory by model, largest results, hottest dependencies"),
+    "ls": (listing.add_list_arguments, listing.handle_list, "what is cached of a model or function"),
+    "show": (listing.add_show_arguments, listing.handle_show, "one cached result: what it is and depends on"),
+    "verify": (verify.add_arguments, verify.handle, "compare a sample of cached results with the database"),
+    "advise": (advise.add_arguments, advise.handle, "which models and operations to cache, by the counters"),
+}
 
 
 class Command(BaseCommand):
@@ -20,40 +27,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-        explaining = commands.add_parser("explain", help="would this queryset come from the cache, and why or why not?")
-        explaining.add_argument(
-            "queryset",
-            help="an expression such as \"blog.Article.objects.filter(status='p')\"; it may name models by app label "
-            "and what django.db.models has, such as Q, F and Count",
-        )
-        explaining.add_argument(
-            "--operation", default="fetch", choices=sorted(ALL_OPS - {"get", "aggregate"}), help="by default fetch"
-        )
-        explaining.add_argument("--json", action="store_true", help="print a JSON object")
+        for name, (add_arguments, _, text) in SUBCOMMANDS.items():
+            subparser = commands.add_parser(name, help=text)
+            subparser.add_argument("--json", action="store_true", help="print JSON")
+            add_arguments(subparser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = self._report(options["queryset"], options["operation"])
-        self.stdout.write(json.dumps(report.as_dict(), indent=2) if options["json"] else str(report))
-
-    def _report(self, expression: str, operation: str) -> CacheReport:
         try:
-            # The operator of a server may run any code on it: this is no more than `manage.py shell` offers.
-            queryset = eval(expression, _names())  # noqa: S307
-        except Exception as error:
-            raise CommandError(
-                f"{expression!r} can't be evaluated: {type(error).__name__}: {error}. Write an expression such as "
-                "\"blog.Article.objects.filter(status='p')\"."
-            ) from error
-        try:
-            return explain(queryset, operation)
-        except TypeError as error:
-            raise CommandError(f"{expression!r} is no queryset: {error}") from error
-
-
-def _names() -> dict[str, Any]:
-    """Return what an expression may name: the models by app label, and the names of django.db.models."""
-    by_label = {
-        config.label: SimpleNamespace(**{model.__name__: model for model in config.get_models()})
-        for config in apps.get_app_configs()
-    }
-    return {**{name: getattr(models, name) for name in models.__all__}, **by_label}
+            SUBCOMMANDS[options["command"]][1](self, options)
+        except (redis.RedisError, OSError, ImproperlyConfigured) as error:
+            raise CommandError(f"Redis can't be asked: {error}. See CACHEOPS_REDIS.") from error

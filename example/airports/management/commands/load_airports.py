@@ -19,10 +19,14 @@ class Command(BaseCommand):
 
     def handle(self, *, limit, countries, **options):
         started = perf_counter()
-        added = load(limit=limit, countries=countries and {code.upper() for code in countries})
+        added = load(limit=limit, countries=countries and {code.upper() for code in countries}, progress=self._say)
         total = Airport.objects.nocache().count()
         if added:
             seconds = perf_counter() - started
             self.stdout.write(f"Loaded {added:,} airports in {seconds:.1f} s; {total:,} in all.")
         else:
             self.stdout.write(f"Nothing to load: the directory has {total:,} airports.")
+
+    def _say(self, what):
+        self.stdout.write(f"Loading {what}")
+        self.stdout.flush()

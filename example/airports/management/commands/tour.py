@@ -16,15 +16,14 @@ CLIMB = 7000
 
 
 class Command(BaseCommand):
-    """Time each read cold and warm, save an airport, and check which cached results are invalidated."""
+    """Save an airport and check which cached results that invalidates; then time each read cold and warm."""
 
     help = "Show hits, misses and invalidations on the loaded directory. Empties the cache first."
 
     def handle(self, **options):
         self.problems = []
         self._check_setup()
-        measurements = self._compare_times()
-        self._stop_on_problems()
+        invalidate_all()
         airport = Airport.objects.nocache().get(icao=FRENCH)
         elevation = airport.elevation
         try:
@@ -33,6 +32,8 @@ class Command(BaseCommand):
             airport.elevation = elevation
             airport.save(update_fields=["elevation"])
         self._check_restored(elevation)
+        self._stop_on_problems()
+        measurements = self._compare_times()
         self._summarize(measurements, invalidated)
 
     def _check_setup(self):
@@ -51,8 +52,9 @@ class Command(BaseCommand):
 
     def _compare_times(self):
         self._title(
-            "Each read alone. 'cold': the first run, with an empty cache. 'warm': the median of the next runs.\n"
-            "'no cache': the median of the same read through .nocache()."
+            "What a read costs. 'cold': the first run, with an empty cache, runs the query and stores its result.\n"
+            "'warm': the median of the next runs, from the cache. 'no cache': the median of the same read through "
+            ".nocache().\n'SQL': the number of queries."
         )
         self._row("read", "op", "cold", "warm", "no cache", "SQL cold", "SQL warm", "warm is")
         measurements = []
@@ -84,7 +86,8 @@ class Command(BaseCommand):
         airport.elevation += CLIMB
         airport.save()
         self._title(
-            f"All results are cached now. Save {airport}: elevation {old:g} -> {airport.elevation:g} ft. Read again:"
+            f"What a save invalidates. All results are cached; then {airport} is saved with another elevation\n"
+            f"({old:g} -> {airport.elevation:g} ft), and everything is read again. 'kept': read from the cache."
         )
         self._row("read", "op", "result", "SQL", "equals DB")
         invalidated = []
@@ -97,7 +100,7 @@ class Command(BaseCommand):
             self._row(
                 read.name,
                 read.op,
-                "cached" if still_cached else "invalidated",
+                "kept" if still_cached else "invalidated",
                 again.counts.queries,
                 "yes" if equal else "NO",
             )
@@ -123,8 +126,8 @@ class Command(BaseCommand):
         self._title(
             f"{faster} of {len(READS)} reads were faster from the cache than from SQLite in the same process.\n"
             f"Summary: {len(READS)} reads, all hits when warm ({_milliseconds(cold)} cold, "
-            f"{_milliseconds(warm)} warm in the median). One save invalidated {len(invalidated)} of them and left "
-            f"{len(READS) - len(invalidated)} cached. All equal the database."
+            f"{_milliseconds(warm)} warm in the median). One save invalidated {len(invalidated)} of them and kept "
+            f"{len(READS) - len(invalidated)}. All equal the database."
         )
 
     def _stop_on_problems(self):
