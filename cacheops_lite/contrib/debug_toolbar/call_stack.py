@@ -64,10 +64,10 @@ def is_library_file(filename: str) -> bool:
 
 def _coroutines(coroutine: Any) -> Iterator[Call]:
     """Yield the calls of a suspended coroutine and of those that it awaits."""
-    while getattr(coroutine, "cr_frame", None) is not None:
-        code, line = coroutine.cr_frame.f_code, coroutine.cr_frame.f_lineno
+    while (suspended := getattr(coroutine, "cr_frame", None)) is not None:
+        code, line = suspended.f_code, suspended.f_lineno
         # The toolbar's own calls are left out of the stacks of threads, too.
-        if not coroutine.cr_frame.f_globals.get("__name__", "").startswith("debug_toolbar."):
+        if not suspended.f_globals.get("__name__", "").startswith("debug_toolbar."):
             yield Call(code.co_filename, line, code.co_name, linecache.getline(code.co_filename, line).strip())
         coroutine = coroutine.cr_await
 
