@@ -12,6 +12,7 @@ from .stored_values import (
     load,
     load_with_dependencies,
     number_of_keys,
+    remove,
     value_keys,
 )
 from .verification import Verdict, verify
@@ -29,6 +30,7 @@ __all__ = [
     "load_with_dependencies",
     "number_of_keys",
     "over_time",
+    "remove",
     "statistics",
     "value_keys",
     "verify",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..reads import entry_of_origin, parse_origin
-from ..store import all_prefixes, call, describe_dependency, escape_glob, get_client, keys, protocol
+from ..store import all_prefixes, call, describe_dependency, escape_glob, get_client, keys, local_cache, protocol
 
 SCAN_COUNT = 500
 # Of a value, to learn its origin: the origin of most comes within the first bytes.
@@ -102,6 +102,20 @@ def load_with_dependencies(key: str) -> StoredValue | None:
         lookup = protocol.peek(key, entry.version_set)[0]
         value.is_valid = isinstance(lookup.payload, bytes)
     return value
+
+
+def remove(key: str) -> bool:
+    """Remove the value of a key from Redis, and all copies of rows that this process has.
+
+    Returns whether Redis had the value.  Raises ValueError for a key that is not one of a value of this package, and
+    errors of Redis.
+    """
+    if not any(key.startswith(f"{prefix}{keys.NAMESPACE}v:") for prefix in all_prefixes()):
+        raise ValueError(f"{key!r} is not the key of a cached value: only keys of cached values can be removed")
+    client: Any = get_client()
+    removed = bool(call(lambda: client.delete(key)))
+    local_cache.invalidate()
+    return removed
 
 
 def prefix_of_key(key: str) -> str:

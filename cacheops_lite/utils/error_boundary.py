@@ -120,9 +120,14 @@ def describe_error(error: BaseException) -> str:
         return type(error).__name__
 
 
+def is_library_file(filename: str) -> bool:
+    """Return whether a file, named as in stack frames, is one of Django or of this package."""
+    return filename.startswith(_LIBRARY_FOLDERS)
+
+
 def call_site() -> str:
     """Return ``file:line`` of the innermost stack frame that belongs neither to Django nor to this package."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_LIBRARY_FOLDERS) and frame.f_back is not None:
+    while is_library_file(frame.f_code.co_filename) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

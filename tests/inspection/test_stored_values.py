@@ -6,7 +6,15 @@ from django.db.models import Count, Max
 from django.test import override_settings
 
 from cacheops_lite import cached_as
-from cacheops_lite.inspection import Verdict, hottest_dependencies, load, load_with_dependencies, value_keys, verify
+from cacheops_lite.inspection import (
+    Verdict,
+    hottest_dependencies,
+    load,
+    load_with_dependencies,
+    remove,
+    value_keys,
+    verify,
+)
 from tests.shop.models import Category, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,6 +118,37 @@ def test_a_value_with_an_unknown_origin_is_listed_nevertheless(store):
     assert verify(key) is Verdict.NOT_COMPARABLE
     store.delete(key)
     assert load(key) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "p:"])
+def test_a_single_value_can_be_removed(prefix, is_hit):
+    """The next read stores it anew; other values stay."""
+    with override_settings(CACHEOPS_PREFIX=lambda query: prefix):
+        READS["fetch"]()
+        key = only_key()
+        READS["count"]()
+        assert remove(key)
+        assert not remove(key)
+        assert is_hit(READS["count"])
+        assert not is_hit(READS["fetch"])
+
+
+def test_a_removed_row_is_removed_from_this_process_too(is_hit):
+    with override_settings(CACHEOPS={"shop.*": {"ops": "all", "local_get": True}}):
+        READS["get"]()
+        assert remove(only_key())
+        assert not is_hit(READS["get"])
+
+
+def test_only_values_of_this_package_can_be_removed(store):
+    """Neither versions of tables nor keys of other programs."""
+    READS["fetch"]()
+    store.set("other", "program")
+    table = next(key.decode() for key in store.scan_iter("cacheops:[ti]:*"))
+    for key in ("other", table):
+        with pytest.raises(ValueError, match="is not the key of a cached value"):
+            remove(key)
+        assert store.exists(key)
 
 
 def test_the_hottest_dependencies_are_those_that_most_values_share():

@@ -4,7 +4,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 
-from cacheops_lite import invalidate_all, invalidate_model, invalidate_obj
+from cacheops_lite import inspection, invalidate_all, invalidate_model, invalidate_obj
 from cacheops_lite.observe import Outcome, activity, decisions, invalidations
 from cacheops_lite.signals import cache_invalidated
 from cacheops_lite.store import describe_dependency
@@ -65,6 +65,24 @@ def test_a_change_of_a_joined_row_is_told_from_a_change_of_another_row():
     assert activity.reads_met_by(unrelated) == []
     assert len(activity.reads_met_by(related)) == 1
     assert outcomes(work) == [Outcome.MISS, Outcome.HIT, Outcome.MISS]
+
+
+def test_a_write_is_the_cause_of_a_miss_only_if_it_came_between():
+    """After the value was stored or last found, and before the miss."""
+    Label.objects.create(text="a")
+    read = lambda: list(Label.objects.all())
+    with activity.collect() as work:
+        read()
+        Label.objects.filter(text="a").update(text="b")
+        read()
+        list(Label.objects.order_by("-text"))
+        inspection.remove(work.decisions[0].key)
+        read()
+        Label.objects.filter(text="b").update(text="c")
+    first, after_write, never_stored, removed = work.decisions
+    assert outcomes(work) == [Outcome.MISS] * 4
+    assert activity.cause_of(after_write) is work.invalidations[0]
+    assert [activity.cause_of(each) for each in (first, never_stored, removed)] == [None] * 3
 
 
 WRITES = {
