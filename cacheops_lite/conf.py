@@ -42,6 +42,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_LONG_DISJUNCTION": 8,
     "CACHEOPS_STATS": True,
     "CACHEOPS_VERIFY": 0,
+    "CACHEOPS_SERVER_TIMING": "debug",
+    "CACHEOPS_OPENTELEMETRY_SQL": False,
     "CACHEOPS_KEEP_WHITESPACE": ("pre", "textarea", "script", "style"),
 }
 
