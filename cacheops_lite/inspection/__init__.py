@@ -4,7 +4,16 @@ database.
 Not here: what shows it (`management`, `contrib`), and the records that statistics count (`observe`).
 """
 
-from .statistics import MAX_MINUTES, Moment, ReadStatistics, Statistics, WriteStatistics, over_time, statistics
+from .statistics import (
+    MAX_MINUTES,
+    Moment,
+    ReadStatistics,
+    Statistics,
+    WriteStatistics,
+    labels_by_table,
+    over_time,
+    statistics,
+)
 from .stored_values import (
     StoredValue,
     hottest_dependencies,
@@ -24,6 +33,7 @@ __all__ = [
     "Verdict",
     "WriteStatistics",
     "hottest_dependencies",
+    "labels_by_table",
     "load",
     "load_with_dependencies",
     "number_of_keys",

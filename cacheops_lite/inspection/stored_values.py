@@ -38,9 +38,7 @@ class StoredValue:
         return {name: getattr(self, name) for name in StoredValue.__slots__}
 
 
-def value_keys(
-    progress: Callable[[int], None] = lambda scanned: None, max_scanned: int | None = None
-) -> Iterator[str]:
+def value_keys(progress: Callable[[int], None] = lambda scanned: None, max_scanned: int | None = None) -> Iterator[str]:
     """Yield the keys of all stored values, without blocking Redis.  `progress` gets the number of keys scanned so far.
 
     Stops after about `max_scanned` keys of any kind.  Raises errors of Redis.
