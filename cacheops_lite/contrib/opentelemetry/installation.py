@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,9 +12,12 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from .instruments import Instruments
+    from .spans import Spans
+
 INSTRUMENTATION_NAME = "cacheops_lite"
 
-_uninstall: list[Callable[[], None]] = []
+_installed: list[Spans | Instruments] = []
 
 
 def install(tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None) -> None:
@@ -23,7 +25,7 @@ def install(tracer_provider: TracerProvider | None = None, meter_provider: Meter
 
     Raises ImproperlyConfigured if opentelemetry-api is not installed.
     """
-    if _uninstall:
+    if _installed:
         return
     try:
         from opentelemetry import metrics, trace
@@ -35,16 +37,16 @@ def install(tracer_provider: TracerProvider | None = None, meter_provider: Meter
     from .instruments import Instruments
     from .spans import Spans
 
-    spans = Spans(trace.get_tracer(INSTRUMENTATION_NAME, tracer_provider=tracer_provider))
-    instruments = Instruments(metrics.get_meter(INSTRUMENTATION_NAME, meter_provider=meter_provider))
-    for observers in (spans, instruments):
-        decisions.observe(observers.on_decision)
-        invalidations.observe(observers.on_invalidation)
-        _uninstall.append(lambda done=observers: decisions.unobserve(done.on_decision))
-        _uninstall.append(lambda done=observers: invalidations.unobserve(done.on_invalidation))
+    _installed.append(Spans(trace.get_tracer(INSTRUMENTATION_NAME, tracer_provider=tracer_provider)))
+    _installed.append(Instruments(metrics.get_meter(INSTRUMENTATION_NAME, meter_provider=meter_provider)))
+    for each in _installed:
+        decisions.observe(each.on_decision)
+        invalidations.observe(each.on_invalidation)
 
 
 def uninstall() -> None:
     """Make no more spans and metrics."""
-    while _uninstall:
-        _uninstall.pop()()
+    while _installed:
+        each = _installed.pop()
+        decisions.unobserve(each.on_decision)
+        invalidations.unobserve(each.on_invalidation)

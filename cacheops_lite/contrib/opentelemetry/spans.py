@@ -36,12 +36,13 @@ class Spans:
         if decision.outcome is Outcome.BYPASS:
             return
         end = time.time_ns()
-        target = _table(decision.model) or labels.read_label(decision)
-        span = self._start(decision.operation, target, end, decision.seconds)
+        table = _table(decision.model)
+        target = table or labels.read_label(decision)
+        span = self._start(decision.operation, target, table, end, decision.seconds)
         if span.is_recording():
             span.set_attributes(_of_read(decision))
             if decision.fill_seconds:
-                fill = self._start(FILL, target, end, decision.fill_seconds, parent=span)
+                fill = self._start(FILL, target, table, end, decision.fill_seconds, parent=span)
                 fill.set_attribute(names.SIZE, decision.size)
                 fill.end(end)
         span.end(end)
@@ -49,17 +50,19 @@ class Spans:
     def on_invalidation(self, invalidation: Invalidation) -> None:
         """Make the span of an invalidation that was delivered just now."""
         end = time.time_ns()
-        target = _table(invalidation.model) or _only(labels.tables_of(invalidation))
-        span = self._start(INVALIDATE, target, end, invalidation.seconds)
+        table = _table(invalidation.model) or _only(labels.tables_of(invalidation))
+        span = self._start(INVALIDATE, table, table, end, invalidation.seconds)
         if span.is_recording():
             span.set_attributes(_of_invalidation(invalidation))
         span.end(end)
 
-    def _start(self, operation: str, target: str, end: int, seconds: float, parent: Span | None = None) -> Span:
+    def _start(
+        self, operation: str, target: str, table: str, end: int, seconds: float, parent: Span | None = None
+    ) -> Span:
         """Return a span that began `seconds` before `end`, which is in nanoseconds since 1970."""
         attributes: Attributes = {names.DB_SYSTEM_NAME: SYSTEM, names.DB_OPERATION_NAME: operation}
-        if target:
-            attributes[names.DB_COLLECTION_NAME] = target
+        if table:
+            attributes[names.DB_COLLECTION_NAME] = table
         return self._tracer.start_span(
             f"{operation} {target}".strip(),
             context=None if parent is None else set_span_in_context(parent),
