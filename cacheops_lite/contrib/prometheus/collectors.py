@@ -12,7 +12,7 @@ BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 
 
 class Collectors:
-    """The metrics of one registry, and what feeds them."""
+    """The metrics, and what feeds them."""
 
     def __init__(self, registry: CollectorRegistry):
         self._registry = registry
@@ -66,6 +66,6 @@ class Collectors:
             self.invalidated.labels(label).inc(number)
 
     def unregister(self) -> None:
-        """Remove the metrics from the registry."""
+        """Remove the metrics."""
         for metric in (self.reads, self.read_seconds, self.saved_seconds, self.writes, self.invalidated):
             self._registry.unregister(metric)

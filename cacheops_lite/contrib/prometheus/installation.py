@@ -39,7 +39,7 @@ def install(registry: CollectorRegistry | None = None) -> None:
 
 
 def uninstall() -> None:
-    """Count no longer, and remove the metrics from their registry."""
+    """Count no longer, and remove the metrics."""
     global _installed
     if _installed is not None:
         collectors, _installed = _installed, None
