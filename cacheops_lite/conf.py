@@ -44,6 +44,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_MAX_RESULT_BYTES": 16 * 2**20,
     "CACHEOPS_STATS": True,
     "CACHEOPS_VERIFY": 0,
+    "CACHEOPS_SERVER_TIMING": "debug",
+    "CACHEOPS_OPENTELEMETRY_SQL": False,
     "CACHEOPS_KEEP_WHITESPACE": ("pre", "textarea", "script", "style"),
 }
 

@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "cacheops_lite",
+    "cacheops_lite.contrib.admin_page",
     "tests.support",
     "tests.rich",
     "tests.shop",

@@ -5,7 +5,16 @@ Not here: what shows it (`management`, `contrib`), and the records that statisti
 """
 
 from .advice import advise
-from .statistics import MAX_MINUTES, Moment, ReadStatistics, Statistics, over_time, statistics
+from .statistics import (
+    MAX_MINUTES,
+    Moment,
+    ReadStatistics,
+    Statistics,
+    WriteStatistics,
+    labels_by_table,
+    over_time,
+    statistics,
+)
 from .stored_values import (
     StoredValue,
     hottest_dependencies,
@@ -24,8 +33,10 @@ __all__ = [
     "Statistics",
     "StoredValue",
     "Verdict",
+    "WriteStatistics",
     "advise",
     "hottest_dependencies",
+    "labels_by_table",
     "load",
     "load_with_dependencies",
     "number_of_keys",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from django.apps import apps
 
+from ..conf import on_change
 from ..observe import Counted, Outcome, Reason
 from ..schema import name_in_keys
 from ..store import counter_flush
@@ -109,7 +111,7 @@ def _read(minutes: int) -> Iterable[tuple[int, Counter[Counted]]]:
 def _added_up(minutes: int, counts: Counter[Counted]) -> Statistics:
     reads: dict[tuple[str, str], ReadStatistics] = {}
     writes: dict[str, WriteStatistics] = {}
-    labels = _labels_by_table()
+    labels = labels_by_table()
     for counted, number in counts.items():
         if counted.operation == "write":
             label = labels.get(counted.subject, counted.subject)
@@ -162,6 +164,15 @@ def _moment(time: int, counts: Counter[Counted]) -> Moment:
     return moment
 
 
-def _labels_by_table() -> dict[str, str]:
+@lru_cache(maxsize=1)
+def labels_by_table() -> dict[str, str]:
+    """Return the labels of all models by their tables, as these are named in keys."""
     models = [model for model in apps.get_models(include_auto_created=True) if not model._meta.proxy]
     return {name_in_keys(model._meta.db_table): model._meta.label for model in models}
+
+
+@on_change
+def _forget_labels(setting: str) -> None:
+    # Also called with "CACHEOPS" when the set of models changes.
+    if setting == "CACHEOPS":
+        labels_by_table.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..reads import entry_of_origin, parse_origin
@@ -37,22 +38,30 @@ class StoredValue:
         return {name: getattr(self, name) for name in StoredValue.__slots__}
 
 
-def value_keys(progress: Callable[[int], None] = lambda scanned: None) -> Iterator[str]:
+def value_keys(progress: Callable[[int], None] = lambda scanned: None, max_scanned: int | None = None) -> Iterator[str]:
     """Yield the keys of all stored values, without blocking Redis.  `progress` gets the number of keys scanned so far.
 
-    Raises errors of Redis.
+    Stops after about `max_scanned` keys of any kind.  Raises errors of Redis.
     """
+    return (key for key, _ in _scan("v:", progress, max_scanned))
+
+
+def _scan(
+    kind: str, progress: Callable[[int], None] = lambda scanned: None, max_scanned: int | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a kind, each with what follows the kind."""
     client: Any = get_client()
     seen = 0
     for prefix in all_prefixes():
         cursor = 0
-        pattern = f"{escape_glob(prefix + keys.NAMESPACE)}v:*"
-        while True:
+        head = prefix + keys.NAMESPACE + kind
+        pattern = f"{escape_glob(head)}*"
+        while max_scanned is None or seen < max_scanned:
             position = cursor
             cursor, found = call(lambda: client.scan(position, match=pattern, count=SCAN_COUNT))  # noqa: B023
             seen += SCAN_COUNT
             progress(seen)
-            yield from (key.decode() for key in found)
+            yield from ((key.decode(), key.decode().removeprefix(head)) for key in found)
             if cursor == 0:
                 break
 
@@ -123,16 +132,25 @@ def prefix_of_key(key: str) -> str:
     return key.rpartition(f"{keys.NAMESPACE}v:")[0]
 
 
-def hottest_dependencies(limit: int) -> list[tuple[str, int]]:
-    """Return the dependencies that most stored values share, in words, with the number of values.
+def hottest_dependencies(
+    limit: int,
+    describe: Callable[[str], str] = describe_dependency,
+    max_compared: int | None = None,
+    max_scanned: int | None = None,
+) -> list[tuple[str, int]]:
+    """Return the dependencies that most stored values share, as `describe` calls them, with the number of values.
 
-    Known only where conjunction sets are kept, that is without ``CACHEOPS_INSIDEOUT``.  Raises errors of Redis.
+    Compares no more than `max_compared` of them, among the first `max_scanned` keys that Redis returns.  Known only
+    where conjunction sets are kept, that is without ``CACHEOPS_INSIDEOUT``.  Raises errors of Redis.
     """
     client: Any = get_client()
     found: list[tuple[str, int]] = []
-    for prefix in all_prefixes():
-        head = f"{prefix}{keys.NAMESPACE}c:"
-        for key in call(lambda: list(client.scan_iter(f"{escape_glob(head)}*", count=SCAN_COUNT))):  # noqa: B023
-            found.append((key.decode().removeprefix(head), int(call(lambda: client.scard(key)))))  # noqa: B023
+    names = islice(_scan("c:", max_scanned=max_scanned), max_compared)
+    while batch := list(islice(names, SCAN_COUNT)):
+        pipeline = client.pipeline(transaction=False)
+        for key, _ in batch:
+            pipeline.scard(key)
+        sizes: list[int] = call(pipeline.execute)
+        found += zip((name for _, name in batch), sizes, strict=True)
     found.sort(key=lambda each: -each[1])
-    return [(describe_dependency(name), number) for name, number in found[:limit]]
+    return [(describe(name), number) for name, number in found[:limit]]

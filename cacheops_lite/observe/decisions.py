@@ -53,11 +53,12 @@ class Decision:
 
     `operation` is one of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``, ``raw`` and ``call``.  For a
     decorated function `model` is None and `func` is set.  `seconds` is the time of the whole read.  `compute_seconds`
-    is the time of the database or of the decorated function: for a hit that of the read that stored the value.  `size`
-    is the length of the value that was found or stored, in bytes, 0 if there is none.  `dependencies` are the names of
-    what the result depends on, as `store.describe_dependency` takes them.  Those on rows of `joined_tables` that came
-    back are known only to the read that stores the result.  `origin` is what the value was read by, see
-    `reads.origin`.  `caller` is ``file:line`` of the application.
+    is the time of the database or of the decorated function: for a hit that of the read that stored the value.
+    `fill_seconds` is the time of storing the result at the end of a miss, 0 if it was not stored.  `size` is the length
+    of the value that was found or stored, in bytes, 0 if there is none.  `dependencies` are the names of what the
+    result depends on, as `store.describe_dependency` takes them.  Those on rows of `joined_tables` that came back are
+    known only to the read that stores the result.  `origin` is what the value was read by, see `reads.origin`.
+    `caller` is ``file:line`` of the application.
     """
 
     operation: str
@@ -68,6 +69,7 @@ class Decision:
     key: str = ""
     seconds: float = 0.0
     compute_seconds: float = 0.0
+    fill_seconds: float = 0.0
     size: int = 0
     using: str = ""
     dependencies: list[str] = field(default_factory=list)

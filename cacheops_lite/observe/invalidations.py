@@ -37,8 +37,9 @@ class Invalidation:
     changes: Collection[Any] = ()
     tables: Collection[str] = ()
     dependencies: list[str] = field(default_factory=list)
-    # When it was delivered, in seconds since 1970.
+    # When it was delivered, in seconds since 1970, and how many seconds sending it took.
     time: float = 0.0
+    seconds: float = 0.0
 
 
 def is_observed() -> bool:

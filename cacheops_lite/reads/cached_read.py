@@ -51,6 +51,7 @@ class CachedRead:
         self._reason: Reason | None = None
         # What `publish` tells of the fill.
         self._stored_size = 0
+        self._fill_seconds = 0.0
         self._row_level: RowsByDependency | None = None
         self.compute_seconds = 0.0
 
@@ -116,6 +117,7 @@ class CachedRead:
             return
         if not may_fill(self.entry.databases):
             return
+        started = time.perf_counter()
         key = self.entry.key
         if isinstance(storable, KeyedValue):
             key, storable = storable.key, storable.value
@@ -134,6 +136,7 @@ class CachedRead:
         # Readers that wait for the lock must find the value once it is released; without a lock no reply is awaited.
         run = run_script if self._lock else send_script
         call_or_default(lambda: protocol.fill(lookup, payload, self.entry.timeout, key, rows_by_dependency, run), False)
+        self._fill_seconds = time.perf_counter() - started
 
     def release_lock(self) -> None:
         """Release the fill lock, if this read took it."""
@@ -171,6 +174,7 @@ class CachedRead:
                 key=entry.key,
                 seconds=seconds,
                 compute_seconds=self.compute_seconds,
+                fill_seconds=self._fill_seconds,
                 size=len(found) if isinstance(found, bytes) else self._stored_size,
                 using=entry.databases[0] if entry.databases else "",
                 dependencies=entry.version_set.carried_names

@@ -8,7 +8,7 @@ from . import compression, counter_flush, dependency_index, fill_lock, invalidat
 from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
 from .dependency_index import RequiredColumns
-from .dependency_words import dependency_in_words, describe_dependency
+from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
 from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
@@ -52,6 +52,7 @@ __all__ = [
     "dependency_in_words",
     "dependency_index",
     "describe_dependency",
+    "describe_shape",
     "digest",
     "dumps_rows",
     "escape_glob",

@@ -19,6 +19,14 @@ def describe_dependency(name: str) -> str:
     return dependency_in_words(unquote(table), [(unquote(column), token) for column, _, token in pairs], columns)
 
 
+def describe_shape(name: str) -> str:
+    """Do what `describe_dependency` does, with a question mark for each value."""
+    table, _, rest = name.partition(":")
+    conditions = [each.partition("=")[0] for each in rest.partition("|")[0].split("&") if each]
+    where = " and ".join(f"{unquote(column)} = ?" for column in conditions)
+    return f"{unquote(table)}: {f'rows where {where}' if where else 'any row'}"
+
+
 def dependency_in_words(table: str, conditions: Iterable[tuple[str, str]], columns: Sequence[str] | None) -> str:
     """Return in words the rows of a table that meet the conditions; `columns` are those that are read, None for all."""
     read = "" if columns is None else f" (columns {', '.join(columns) or 'none'})"

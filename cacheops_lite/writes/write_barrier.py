@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -29,6 +30,7 @@ def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None
     """
     causes = [cause for write_set in write_sets.values() for cause in write_set.causes]
     dropped = None if not causes else set() if fence is None else fence.dropped
+    started = time.perf_counter()
     try:
         with suppress_outage():
             invalidator.invalidate(write_sets, fence, dropped)
@@ -37,6 +39,7 @@ def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None
         for write_set in write_sets.values():
             local_cache.invalidate(None if write_set.everything else write_set.all_tables())
         for cause in causes:
+            cause.seconds = time.perf_counter() - started
             _publish(cause, write_sets, dropped or set())
 
 

@@ -17,7 +17,8 @@ TOOLBAR = {f"cacheops_lite.contrib.debug_toolbar.{name}" for name in ("panel", "
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(cacheops_lite.__path__, "cacheops_lite.")
-    if "._" not in module.name and module.name not in TOOLBAR
+    # Django imports models, and then what registers them with the admin, once its settings are known.
+    if "._" not in module.name and module.name not in TOOLBAR and not module.name.endswith((".models", ".admin"))
 ]
 
 

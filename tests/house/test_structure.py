@@ -23,7 +23,11 @@ LINES_OF_A_FUNCTION = 60
 RETIRED = {
     "stamps?": (),
     "schemes?": ("scheme, host", "scheme of a url", r"\.scheme\b"),
-    "registr(?:y|ies)": (r"checks\.registry", r"from django\.core\.checks", r"registry\.(?:registered|register)"),
+    "registr(?:y|ies)": (
+        *(r"checks\.registry", r"from django\.core\.checks", r"registry\.(?:registered|register|unregister)"),
+        # Prometheus keeps its metrics in one.
+        *("prometheus_client", "collectorregistry", r"\bregistry ?=", r"\(registry\b"),
+    ),
     "generations?": (),
     "basis": ("on the basis of",),
     "recorders?": ("row_recorder", "row recorder", "rowrecorder"),
