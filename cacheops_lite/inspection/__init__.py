@@ -17,6 +17,7 @@ from .statistics import (
 from .stored_values import (
     StoredValue,
     hottest_dependencies,
+    largest_values,
     load,
     load_with_dependencies,
     number_of_keys,
@@ -34,6 +35,7 @@ __all__ = [
     "WriteStatistics",
     "hottest_dependencies",
     "labels_by_table",
+    "largest_values",
     "load",
     "load_with_dependencies",
     "number_of_keys",
