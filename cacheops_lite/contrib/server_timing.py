@@ -24,7 +24,7 @@ _PLURALS = {Outcome.HIT: "hits", Outcome.MISS: "misses", Outcome.BYPASS: "bypass
 class ServerTimingMiddleware:
     """Add ``Server-Timing: cache;desc="5 hits, 1 miss";dur=3.1`` to each response that read through the cache.
 
-    The duration is that of the reads, in milliseconds.  ``CACHEOPS_SERVER_TIMING`` says who gets the header.
+    The duration is that of the reads, in milliseconds.  ``CACHEOPS_SERVER_TIMING`` says which responses get the header.
     """
 
     sync_capable = True
@@ -74,7 +74,7 @@ def _is_wanted() -> bool:
     wanted = settings.CACHEOPS_SERVER_TIMING
     if wanted not in (DEBUG, STAFF, EVERYBODY, False, None):
         raise ImproperlyConfigured(
-            f"CACHEOPS_SERVER_TIMING is {wanted!r}, so it is not known who may see the header. Write '{DEBUG}', "
+            f"CACHEOPS_SERVER_TIMING is {wanted!r}, so it is unknown which responses get the header. Write '{DEBUG}', "
             f"'{STAFF}', '{EVERYBODY}' or False."
         )
     return bool(wanted) and (wanted != DEBUG or django_settings.DEBUG)

@@ -18,6 +18,7 @@ from .statistics import (
 from .stored_values import (
     StoredValue,
     hottest_dependencies,
+    largest_values,
     load,
     load_with_dependencies,
     number_of_keys,
@@ -37,6 +38,7 @@ __all__ = [
     "advise",
     "hottest_dependencies",
     "labels_by_table",
+    "largest_values",
     "load",
     "load_with_dependencies",
     "number_of_keys",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import nlargest
 from itertools import islice
 from typing import Any
 
@@ -95,6 +96,17 @@ def load(key: str) -> StoredValue | None:
     return value
 
 
+def largest_values(limit: int, max_compared: int | None = None, max_scanned: int | None = None) -> list[StoredValue]:
+    """Return the largest stored values.
+
+    Compares no more than `max_compared` of them, among the first `max_scanned` keys that Redis returns.  Raises errors
+    of Redis.
+    """
+    keys_twice = ((key, key) for key in islice(value_keys(max_scanned=max_scanned), max_compared))
+    values = (load(key) for key, _ in _largest(keys_twice, "strlen", limit))
+    return [value for value in values if value is not None]
+
+
 def load_with_dependencies(key: str) -> StoredValue | None:
     """Return what is stored under a key, with its dependencies and whether it is valid; None if nothing is stored.
 
@@ -143,14 +155,18 @@ def hottest_dependencies(
     Compares no more than `max_compared` of them, among the first `max_scanned` keys that Redis returns.  Known only
     where conjunction sets are kept, that is without ``CACHEOPS_INSIDEOUT``.  Raises errors of Redis.
     """
+    names = islice(_scan("c:", max_scanned=max_scanned), max_compared)
+    return [(describe(name), number) for name, number in _largest(names, "scard", limit)]
+
+
+def _largest(names: Iterator[tuple[str, str]], command: str, limit: int) -> list[tuple[str, int]]:
+    """Return, of pairs of a key and a name, the names whose keys have the largest replies to a command."""
     client: Any = get_client()
     found: list[tuple[str, int]] = []
-    names = islice(_scan("c:", max_scanned=max_scanned), max_compared)
     while batch := list(islice(names, SCAN_COUNT)):
         pipeline = client.pipeline(transaction=False)
         for key, _ in batch:
-            pipeline.scard(key)
-        sizes: list[int] = call(pipeline.execute)
-        found += zip((name for _, name in batch), sizes, strict=True)
-    found.sort(key=lambda each: -each[1])
-    return [(describe(name), number) for name, number in found[:limit]]
+            getattr(pipeline, command)(key)
+        numbers: list[int] = call(pipeline.execute)
+        found += zip((name for _, name in batch), numbers, strict=True)
+    return nlargest(limit, found, key=lambda each: each[1])

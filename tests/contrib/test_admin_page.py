@@ -325,7 +325,6 @@ def test_the_largest_results_and_hottest_dependencies_are_shown(looker, store):
     page = page_of(looker)
     rows = [row for row in Cells(page).rows if row and row[-1].startswith("cacheops:v:")]
     assert [(row[0], row[1]) for row in rows] == [("shop.Label", "fetch"), ("shop.Label", "count")]
-    assert "The largest of 2 results that were found." in page
     if hottest_dependencies(1):
         assert row_of(page, "shop_label: any row")[1:] == ["1", "1"]
         assert row_of(page, "shop_label: rows where text = ?")[1:] == ["1", "1"]
@@ -363,7 +362,7 @@ def test_the_work_is_bounded_however_much_redis_has(looker, monkeypatch, store):
     monkeypatch.setattr(contents, "MAX_VALUES", 3)
     monkeypatch.setattr(contents, "MAX_DEPENDENCIES", 4)
     page = page_of(looker)
-    assert "The largest of a sample of 3 results." in page
+    assert len([row for row in Cells(page).rows if row[-1].startswith("cacheops:v:")]) == 3
     if hottest_dependencies(1):
         assert row_of(page, "shop_label: rows where text = ?")[1:] == ["4", "1"]
     monkeypatch.setattr(contents, "MAX_SCANNED", 0)

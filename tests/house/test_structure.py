@@ -26,7 +26,7 @@ RETIRED = {
     "registr(?:y|ies)": (
         *(r"checks\.registry", r"from django\.core\.checks", r"registry\.(?:registered|register|unregister)"),
         # Prometheus keeps its metrics in one.
-        *("prometheus_client", "collectorregistry", r"\bregistry ?=", r"\(registry\b"),
+        *("prometheus_client", "collectorregistry", "registry ?=", r"\(registry\b"),
     ),
     "generations?": (),
     "basis": ("on the basis of",),

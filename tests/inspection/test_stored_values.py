@@ -9,12 +9,14 @@ from cacheops_lite import cached_as
 from cacheops_lite.inspection import (
     Verdict,
     hottest_dependencies,
+    largest_values,
     load,
     load_with_dependencies,
     remove,
     value_keys,
     verify,
 )
+from cacheops_lite.store import describe_shape
 from tests.shop.models import Category, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -159,3 +161,30 @@ def test_the_hottest_dependencies_are_those_that_most_values_share():
     assert [number for _, number in found] == sorted((number for _, number in found), reverse=True)
     assert found[0][1] == 3
     assert "shop_" in found[0][0]
+
+
+def test_a_sample_of_the_dependencies_is_enough_for_a_large_redis():
+    for number in range(3):
+        list(Product.objects.filter(category__name=f"pens {number}"))
+    everything = hottest_dependencies(100)
+    assert len(hottest_dependencies(100, max_compared=2)) == min(2, len(everything))
+    assert hottest_dependencies(100, max_scanned=0) == []
+
+
+def test_the_largest_values_come_first():
+    list(Product.objects.all())
+    Product.objects.count()
+    list(Product.objects.values_list("sku"))
+    found = largest_values(2)
+    assert [each.operation for each in found] == ["fetch", "fetch"]
+    assert found[0].size > found[1].size > 0
+    assert len(largest_values(9)) == 3
+    assert len(largest_values(9, max_compared=1)) == 1
+    assert largest_values(9, max_scanned=0) == []
+
+
+def test_shapes_of_dependencies_have_no_values():
+    list(Product.objects.filter(sku="secret", name=None))
+    words = [text for text, _ in hottest_dependencies(100, describe_shape)]
+    assert "secret" not in str(words)
+    assert any("sku = ?" in text for text in words) or not words

@@ -77,7 +77,7 @@ class CacheAdmin(admin.ModelAdmin):
         }
         return TemplateResponse(request, "cacheops_admin/page.html", context)
 
-    # A transaction would send the invalidation only after this view has said what became of it.
+    # A transaction would send the invalidation only after this view has told the user whether it worked.
     @transaction.non_atomic_requests
     def invalidate_view(self, request: HttpRequest, label: str = "") -> HttpResponse:
         """Ask whether to invalidate one model, or everything; after a POST do so."""
@@ -103,7 +103,7 @@ class CacheAdmin(admin.ModelAdmin):
         return reverse(f"admin:{name}", current_app=self.admin_site.name)
 
     def _invalidate(self, request: HttpRequest, model: type[Model] | None) -> None:
-        """Invalidate, log who did it, and tell the user what became of it."""
+        """Invalidate, log which user asked for it, and tell the user whether it worked."""
         name = EVERYTHING if model is None else model._meta.label
         if not settings.CACHEOPS_ENABLED:
             messages.warning(request, f"CACHEOPS_ENABLED is off, so {name} was not invalidated.")

@@ -19,23 +19,23 @@ from ...inspection import (
     Statistics,
     StoredValue,
     hottest_dependencies,
-    load,
+    largest_values,
     over_time,
     statistics,
-    value_keys,
 )
 from ...observe import Reason
 from ...store import STORE_ERRORS, describe_dependency, describe_shape
 from .charts import Point, bar_chart, line_chart
 from .memory import memory
+from .models import Cache
 
 logger = logging.getLogger("cacheops_lite")
 
 # By minutes, with the minutes that one point of a chart stands for.
 PERIODS = {60: "1 hour", 360: "6 hours", 1440: "24 hours"}
 MINUTES_OF_A_POINT = {60: 1, 360: 5, 1440: 15}
-# Of which the largest are shown; each costs a request to Redis.
-MAX_VALUES = 200
+# Of which the largest and hottest are shown.
+MAX_VALUES = 500
 MAX_DEPENDENCIES = 500
 # Of all programs that use the same Redis; a request scans 500.
 MAX_SCANNED = 20_000
@@ -98,7 +98,7 @@ def period(minutes: str | None) -> int:
 
 def models_with_profile() -> list[type[Model]]:
     """Return the models whose results may be cached, by label."""
-    models = apps.get_models(include_auto_created=True)
+    models = {*apps.get_models(include_auto_created=True)} - {Cache}
     return sorted((model for model in models if model_profile(model) is not None), key=lambda each: each._meta.label)
 
 
@@ -116,7 +116,8 @@ def collect(minutes: int, with_values: bool) -> dict[str, Any]:
             "number_of_rows": len(rows),
             "reasons": _reasons(found),
             "memory": memory(),
-            **_largest_values(with_values),
+            "values": _largest_values(with_values),
+            "max_values": MAX_VALUES,
             "dependencies": _hottest_dependencies(with_values),
             "max_dependencies": MAX_DEPENDENCIES,
         }
@@ -185,15 +186,13 @@ def _reads_in_words(moment: Moment) -> str:
     )
 
 
-def _largest_values(with_values: bool) -> dict[str, Any]:
-    """Return the largest of some stored values, and of how many."""
-    keys = list(islice(value_keys(max_scanned=MAX_SCANNED), MAX_VALUES))
-    values: list[StoredValue] = [value for value in map(load, keys) if value is not None]
-    values.sort(key=lambda value: -value.size)
+def _largest_values(with_values: bool) -> list[StoredValue]:
+    """Return the largest of some stored values."""
+    values = largest_values(TOP, MAX_VALUES, MAX_SCANNED)
     if not with_values:
         for value in values:
             value.text = ""
-    return {"values": values[:TOP], "number_of_values": len(values), "max_values": MAX_VALUES}
+    return values
 
 
 def _hottest_dependencies(with_values: bool) -> list[HotDependency]:
