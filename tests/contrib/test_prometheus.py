@@ -91,7 +91,7 @@ def test_labels_have_neither_keys_nor_values(registry, monkeypatch):
     Label.objects.create(text="secret-text")
     list(Label.objects.filter(text="secret-text"))
     anonymous = partial(print, "secret-argument")
-    decisions.record_bypass("call", anonymous, Bypass(Reason.NOCACHE, "secret-detail"))
+    decisions.publish_bypass("call", None, Bypass(Reason.NOCACHE, "secret-detail"), func=anonymous)
     assert labels.read_label(decisions.Decision("call", None, Reason.HIT, func=anonymous)) == "other"
     monkeypatch.setattr(labels, "MAX_FUNCTIONS", 0)
     assert labels.read_label(decisions.Decision("call", None, Reason.HIT, func=lambda: 0)) == "other"
