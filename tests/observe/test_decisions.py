@@ -13,6 +13,8 @@ from django.test import override_settings
 from cacheops_lite import cached_as, explain
 from cacheops_lite.observe import Outcome, Reason, decisions
 from cacheops_lite.reads import CacheEntry, cached_read, unstorable
+from cacheops_lite.reads.cache_policy import policy_of
+from cacheops_lite.reads.queryset_read import rows_read
 from cacheops_lite.signals import cache_decision, cache_read
 from cacheops_lite.store import VersionSet, invalidator
 from tests.shop.models import Category, Label, Product
@@ -229,9 +231,6 @@ def test_a_result_that_cannot_be_serialized_is_remembered(published):
     product = Product.objects.create(sku="a")
     queryset = Product.objects.filter(pk=product.pk)
     entry = CacheEntry("k", VersionSet("", []), ("default",), 60, sender=Product)
-    from cacheops_lite.reads.cache_policy import policy_of
-    from cacheops_lite.reads.queryset_read import rows_read
-
     entry.fingerprint = rows_read(queryset.all(), policy_of(queryset)).fingerprint
     unstorable.note_unstorable(entry.fingerprint, entry.label, TypeError("no"))
     try:
@@ -349,6 +348,61 @@ def test_with_debug_a_defeated_profile_is_logged_once_per_call_site(store, caplo
     assert len(said) == 1
     assert "shop.Category" in said[0]
     assert __file__ in said[0]
+
+
+def too_large():
+    Label.objects.create(text="a")
+    queryset = Label.objects.filter(text__gt="")
+    with override_settings(CACHEOPS_MAX_RESULT_BYTES=1):
+        list(queryset.all())
+    return queryset
+
+
+def unserializable():
+    Label.objects.create(text="a")
+    queryset = Label.objects.filter(text__gt="!")
+    fingerprint = rows_read(queryset.all(), policy_of(queryset)).fingerprint
+    unstorable.note_unstorable(fingerprint, "labels", TypeError("no"))
+    return queryset
+
+
+def failing_once():
+    FAILURES.append(True)
+    return not_analysable()
+
+
+# Reads that a profile says to cache and that can't be cached, by the reason.
+DEFEATED = {
+    Reason.TABLE_WITHOUT_PROFILE: lambda: Product.objects.select_related("category"),
+    Reason.NON_DETERMINISTIC: lambda: Label.objects.annotate(now=Now()),
+    Reason.UNKNOWN_TABLE: lambda: Label.objects.annotate(n=RawSQL("SELECT count(*) FROM django_content_type", [])),
+    Reason.NOT_ANALYSABLE: failing_once,
+    Reason.UNSTORABLE: unserializable,
+    Reason.TOO_LARGE: too_large,
+}
+
+
+def test_each_reason_that_defeats_a_profile_is_provoked_here():
+    assert DEFEATED.keys() == decisions.DEFEATING
+
+
+@pytest.mark.parametrize("reason", DEFEATED, ids=lambda reason: reason.value)
+def test_with_debug_each_reason_that_defeats_a_profile_is_logged(published, caplog, settings, reason):
+    """With the file and line of the caller, and what to do; the signal has the same reason."""
+    settings.DEBUG = True
+    settings.CACHEOPS = ONLY_LABELS
+    try:
+        queryset = DEFEATED[reason]()
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "cacheops_lite"):
+            list(queryset)
+    finally:
+        unstorable._unstorable.clear()
+    assert published[-1].reason is reason
+    (said,) = [each.getMessage() for each in caplog.records if "is not cached:" in each.getMessage()]
+    assert reason.text in said
+    assert reason.hint in said
+    assert __file__ in said
 
 
 def test_without_debug_nothing_is_logged(store, caplog, settings):
