@@ -27,7 +27,6 @@ from ...observe import Reason
 from ...store import STORE_ERRORS, describe_dependency, describe_shape
 from .charts import Point, bar_chart, line_chart
 from .memory import memory
-from .models import Cache
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -98,8 +97,13 @@ def period(minutes: str | None) -> int:
 
 def models_with_profile() -> list[type[Model]]:
     """Return the models whose results may be cached, by label."""
-    models = {*apps.get_models(include_auto_created=True)} - {Cache}
-    return sorted((model for model in models if model_profile(model) is not None), key=lambda each: each._meta.label)
+    models = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        # The page's own model has no rows.
+        if model_profile(model) is not None and model._meta.app_label != "cacheops_admin"
+    ]
+    return sorted(models, key=lambda model: model._meta.label)
 
 
 def collect(minutes: int, with_values: bool) -> dict[str, Any]:
