@@ -520,6 +520,14 @@ def test_the_page_says_that_nothing_is_counted(looker):
         assert "CACHEOPS_STATS is off: reads and writes are not counted." in page_of(looker)
 
 
+def test_the_page_does_not_offer_to_invalidate_itself(invalidator_user):
+    """Its model has no rows."""
+    with override_settings(CACHEOPS={"*.*": {"ops": "all", "timeout": 60}}):
+        page = page_of(invalidator_user)
+    assert "/invalidate/shop.Label/" in page
+    assert "/invalidate/cacheops_admin" not in page
+
+
 def test_the_page_observes_nothing(looker):
     page_of(looker)
     assert not decisions.is_observed()

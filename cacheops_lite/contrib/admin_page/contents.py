@@ -97,11 +97,13 @@ def period(minutes: str | None) -> int:
 
 def models_with_profile() -> list[type[Model]]:
     """Return the models whose results may be cached, by label."""
-    # The model of this page has no table.
-    models = {
-        model for model in apps.get_models(include_auto_created=True) if model._meta.app_label != "cacheops_admin"
-    }
-    return sorted((model for model in models if model_profile(model) is not None), key=lambda each: each._meta.label)
+    models = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        # The page's own model has no rows.
+        if model_profile(model) is not None and model._meta.app_label != "cacheops_admin"
+    ]
+    return sorted(models, key=lambda model: model._meta.label)
 
 
 def collect(minutes: int, with_values: bool) -> dict[str, Any]:
