@@ -13,7 +13,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere
 
-from ..observe import Reason
+from ..observe import Bypass, Reason
 from ..schema import Dependency, is_django_query
 from ..sql import COLUMN_PATTERN, is_composed_by_django, is_plain_column, may_contain_query
 from .where_predicates import MakeToken, token_of_value
@@ -29,7 +29,7 @@ class Uncacheable(Exception):
         self.reason, self.detail = reason, detail
 
     def __str__(self) -> str:
-        return self.detail
+        return str(Bypass(self.reason, self.detail))
 
 
 class QueryWalk:
