@@ -15,6 +15,7 @@ from cacheops_lite.inspection import (
     load_with_dependencies,
     remove,
     value_keys,
+    verification,
     verify,
 )
 from cacheops_lite.store import describe_shape
@@ -90,6 +91,19 @@ def test_a_value_that_a_write_invalidated_is_no_difference(rows):
     with override_settings(CACHEOPS_INSIDEOUT=True):
         Product.objects.filter(sku="a").update(name="new")
     assert verify(key) in (Verdict.INVALID, Verdict.NOT_COMPARABLE)
+
+
+def test_a_write_that_comes_between_is_no_difference(monkeypatch):
+    """It invalidates the value before it commits, so the value is looked at again."""
+    READS["fetch"]()
+    read_database = verification._read_database
+
+    def write_first(origin):
+        Product.objects.filter(sku="a").update(name="new")
+        return read_database(origin)
+
+    monkeypatch.setattr(verification, "_read_database", write_first)
+    assert verify(only_key()) is Verdict.INVALID
 
 
 def test_results_of_functions_say_their_call():

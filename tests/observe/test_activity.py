@@ -118,6 +118,22 @@ def test_each_kind_of_write_says_what_it_invalidated(operation, in_transaction):
     assert ("UPDATE" in write.statement) == (operation == "SQL")
 
 
+def test_each_write_of_a_transaction_tells_what_it_met_itself():
+    """They are invalidated together, by one call."""
+    pens, inks = Category.objects.create(name="pens"), Category.objects.create(name="inks")
+    pen, ink = Product.objects.create(sku="pen", category=pens), Product.objects.create(sku="ink", category=inks)
+    for category in (pens, inks):
+        list(Product.objects.filter(category=category))
+    with activity.collect() as work, transaction.atomic():
+        for product in (pen, ink):
+            product.name = "new"
+            product.save()
+    first, second = work.invalidations
+    assert first.dependencies
+    assert second.dependencies
+    assert set(first.dependencies).isdisjoint(second.dependencies)
+
+
 def test_a_write_that_is_rolled_back_is_not_told():
     list(Label.objects.all())
     with activity.collect() as work, pytest.raises(KeyError), transaction.atomic():
