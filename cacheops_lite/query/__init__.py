@@ -5,7 +5,7 @@ A query whose content keeps it from being cached, such as a join to a table with
 (`read_set` raises `Uncacheable`).  Not here: whether profile and transaction allow caching, and the read (`reads`).
 """
 
-from . import compiler, plan_cache, row_dependencies, row_recorder
+from . import compiler, row_dependencies, row_recorder
 from .compiler import CompiledRead
 from .expression_identity import NotIdentifiable, identity_of
 from .fingerprint import NoFingerprint, fingerprint_of
@@ -37,7 +37,6 @@ __all__ = [
     "model_layout",
     "mutable_positions",
     "parameters_text",
-    "plan_cache",
     "plan_for",
     "row_dependencies",
     "row_recorder",

@@ -15,9 +15,6 @@ from django.db.models.base import ModelState
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import class_prepared, post_init, pre_init
 
-# Tests switch this off to check that results are the same without it.
-ENABLED = True
-
 # Methods that decide how an instance is made; a model may override them.
 CONSTRUCTION_METHODS = ("__init__", "__new__", "__setattr__", "from_db")
 
@@ -36,7 +33,7 @@ class FastModel:
 
 def fast_model(model: type[Model]) -> Any:
     """Return a stand-in for `model` with a faster ``from_db``, or `model` itself if that would make a difference."""
-    if not ENABLED or pre_init.has_listeners(model) or post_init.has_listeners(model):
+    if pre_init.has_listeners(model) or post_init.has_listeners(model):
         return model
     return _fast_model(model)
 

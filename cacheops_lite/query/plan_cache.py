@@ -27,9 +27,6 @@ from .read_identity import active_locale
 from .row_dependencies import RowLevelDependency
 from .sql_template import SqlTemplate, where_sql
 
-# Tests switch this off to check that results are the same without it.
-ENABLED = True
-
 MAX_PLANS = 2000
 
 

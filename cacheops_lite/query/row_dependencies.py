@@ -18,9 +18,6 @@ from ..utils import error_boundary
 from .join_tree import JoinTree, yields_joined_rows
 from .query_walk import QueryWalk
 
-# Tests switch this off to check that results are the same without it.
-ENABLED = True
-
 # A result with more joined rows depends on the whole table, as each row is one more key to read on every hit.
 MAX_ROWS = 50
 
@@ -102,8 +99,6 @@ def _source_of(walk: QueryWalk, tree: JoinTree, alias: str) -> tuple[Source, boo
 
 def usable_for(row_level: Sequence[RowLevelDependency], is_sliced: bool) -> Sequence[RowLevelDependency]:
     """Return the row-level dependencies that are valid for a query that is sliced or not."""
-    if not ENABLED:
-        return ()
     return [each for each in row_level if not each.affects_order] if is_sliced else row_level
 
 

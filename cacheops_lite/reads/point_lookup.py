@@ -28,9 +28,6 @@ from .queryset_read import stored_rows
 from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
 from .unstorable import bypass_of, note_unstorable
 
-# Tests switch this off to check that results are the same without it.
-ENABLED = True
-
 # Methods of QuerySet that decide what get() finds; a subclass may override them.
 GET_METHODS = (
     "filter",
@@ -87,7 +84,7 @@ def point_entry(
 def _lookup_of(queryset: QuerySet[Any], policy: CachePolicy, condition: tuple[str, Any]) -> PointLookup | None:
     name, value = condition
     model: Any = queryset.model
-    lookup_model = lookup_model_of(model) if ENABLED and type(value) in KEY_TYPES else None
+    lookup_model = lookup_model_of(model) if type(value) in KEY_TYPES else None
     if lookup_model is None or name not in lookup_model.fields or not is_unfiltered(queryset):
         return None
     field, using = lookup_model.fields[name], queryset.db

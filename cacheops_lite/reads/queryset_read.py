@@ -26,7 +26,6 @@ from ..query import (
     Uncacheable,
     fingerprint_of,
     identity_of,
-    plan_cache,
     plan_for,
     row_dependencies,
     row_recorder,
@@ -277,8 +276,6 @@ def _read_from_plan(
     queryset: QuerySet[Any], kind: Hashable, compile_read: CompileRead, limits: tuple[Any, Any] | None
 ) -> CacheableRead | None:
     """Return the read by its query plan, None if it can't have one."""
-    if not plan_cache.ENABLED:
-        return None
     query = queryset.query
     try:
         fingerprint = fingerprint_of(query, limits=limits is None)

@@ -29,9 +29,6 @@ try:
 except ImportError:
     observability = None
 
-# Tests switch this off to compare both ways.
-ENABLED = True
-
 CONNECTION_LOST = redis.ConnectionError("the connection was closed before the reply came")
 # Further connections go back to redis-py's pool.
 MAX_IDLE_CONNECTIONS = 32
@@ -75,7 +72,7 @@ class DirectClient:
     def __init__(self, client: Any):
         self.client = client
         self._idle: list[_OpenConnection] = []
-        self._is_supported = ENABLED and _is_supported(client)
+        self._is_supported = _is_supported(client)
 
     def execute(self, *command: Any) -> Any:
         """Return the reply to an idempotent command whose reply redis-py does not convert.

@@ -26,7 +26,7 @@ from tests.property.reads import (
     READS_WITH_JOINED_COLUMNS,
     reads_by_frequent_fields,
 )
-from tests.support import services
+from tests.support import fast_paths, services
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))
@@ -114,7 +114,7 @@ def no_joins(monkeypatch):
         table = walk.query.model._meta.db_table
         return {each for each in dependencies_of(walk, sql) if each.table == table}
 
-    monkeypatch.setattr(row_dependencies, "ENABLED", False)
+    monkeypatch.setattr(*fast_paths.switched("row-level dependencies", False))
     monkeypatch.setattr(compiler, "dependencies_of", broken)
 
 

@@ -19,11 +19,11 @@ from cacheops_lite.query import hydrator, plan_cache
 from cacheops_lite.query.expression_identity import identity_of
 from cacheops_lite.query.sql_template import SqlTemplate
 from cacheops_lite.query.where_predicates import token_of_value
-from cacheops_lite.reads import cache_policy, point_lookup, queryset_read
+from cacheops_lite.reads import cache_policy, queryset_read
 from tests.conftest import counted_reads
 from tests.property import shop
 from tests.shop.models import Category, Customer, Label, Product, Ticket, VisibleProduct, Warranty
-from tests.support.fast_paths import switch
+from tests.support.fast_paths import switch, switched
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -458,7 +458,7 @@ def test_a_missed_get_sends_the_sql_of_django(monkeypatch, queries, name):
         return [query["sql"] for query in found], result
 
     first, again = sent(), sent()
-    monkeypatch.setattr(point_lookup, "ENABLED", False)
+    monkeypatch.setattr(*switched("point lookups", False))
     assert first == again == sent()
 
 

@@ -12,6 +12,7 @@ from cacheops_lite.query.query_walk import QueryWalk
 from cacheops_lite.store import keys
 from tests.rich.models import Hall
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
+from tests.support import fast_paths
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -475,7 +476,7 @@ def test_a_dependency_index_lost_during_the_read_is_not_recreated_by_the_fill(mo
 
 def test_with_row_dependencies_disabled_a_result_is_invalidated_by_its_table(monkeypatch, is_hit):
     """Only tests disable them."""
-    monkeypatch.setattr(row_dependencies, "ENABLED", False)
+    monkeypatch.setattr(*fast_paths.switched("row-level dependencies", False))
     read = READS["select_related"]
     read()
     rename("none")

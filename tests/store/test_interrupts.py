@@ -19,11 +19,11 @@ from redis.retry import Retry
 
 from cacheops_lite import cached_as, invalidate_all, invalidate_model
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import fill_lock, invalidator, keys, pending_releases, redis_connection
+from cacheops_lite.store import fill_lock, invalidator, keys, pending_releases
 from cacheops_lite.store.client import get_client
 from tests.conftest import in_thread, run_async
 from tests.shop.models import Category, Label, Product
-from tests.support import services
+from tests.support import fast_paths, services
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -89,7 +89,7 @@ def store(request, monkeypatch):
     """A real Redis with the pure Python parser, whose calls the test can patch."""
     if not services.redis_answers():
         (pytest.fail if services.IN_CI else pytest.skip)(f"no Redis at {services.REDIS_URL}")
-    monkeypatch.setattr("cacheops_lite.store.redis_connection.ENABLED", request.param == "kept connections")
+    monkeypatch.setattr(*fast_paths.switched("kept connections", request.param == "kept connections"))
     pool = {"url": services.REDIS_URL, "parser_class": redis._parsers._RESP2Parser, "retry": Retry(NoBackoff(), 1)}
     with override_settings(CACHEOPS_REDIS=services.REDIS_URL, CACHEOPS_CLIENT_CLASS=None):
         monkeypatch.setattr(
@@ -229,9 +229,11 @@ def remaining_locks_and_fences():
 @pytest.mark.parametrize("kind", INTERRUPTS)
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_an_interrupt_at_any_moment_leaves_nothing_stale_lost_or_locked(store, monkeypatch, work, kind):
-    is_varied = kind is Killed or not redis_connection.ENABLED
+    is_varied = kind is Killed or not fast_paths.is_on("kept connections")
     if is_varied and (
-        work not in VARIED or services.DATABASE != "sqlite" or (kind is Killed and not redis_connection.ENABLED)
+        work not in VARIED
+        or services.DATABASE != "sqlite"
+        or (kind is Killed and not fast_paths.is_on("kept connections"))
     ):
         pytest.skip("kinds of exceptions and ways to Redis are varied with a few kinds of work, on one database")
     at, seen = 0, set()

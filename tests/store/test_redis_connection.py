@@ -11,7 +11,7 @@ from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import keys, redis_connection
 from cacheops_lite.store.client import execute, get_client, run_script, send_script
 from cacheops_lite.store.redis_connection import DirectClient
-from tests.support import services
+from tests.support import fast_paths, services
 
 pytestmark = [
     pytest.mark.redis,
@@ -58,7 +58,7 @@ def test_replies_equal_those_of_redis_py(client, monkeypatch):
     client.set("wire:1", b"\x00\r\n$5" * 50_000)
     fast = DirectClient(client)
     assert fast._is_supported
-    monkeypatch.setattr(redis_connection, "ENABLED", False)
+    monkeypatch.setattr(*fast_paths.switched("kept connections", False))
     by_redis_py = DirectClient(client)
     assert not by_redis_py._is_supported
     assert list(replies(fast)) == list(replies(by_redis_py))
@@ -298,7 +298,7 @@ def test_a_command_for_a_closed_connection_is_sent_by_redis_py(client):
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_scripts_sent_without_waiting_are_loaded_again(separate_store, monkeypatch, is_plain):
     """The call that finds no script on the server is lost, the next one is not; with waiting, no call is lost."""
-    monkeypatch.setattr(redis_connection, "ENABLED", is_plain)
+    monkeypatch.setattr(*fast_paths.switched("kept connections", is_plain))
     monkeypatch.setattr(cacheops_redis, "_direct_client", None)
     lock, lines = keys.lock_key(keys.value_key("", "wire")), ["token"]
     send_script("release", [lock], lines)

@@ -14,7 +14,7 @@ from cacheops_lite.store import fill_lock, invalidator, keys, protocol, redis_co
 from cacheops_lite.store.protocol import VersionSet
 from cacheops_lite.store.write_set import WriteSet
 from tests.shop.models import Label, Product
-from tests.support import services
+from tests.support import fast_paths, services
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -27,7 +27,7 @@ PARSERS = {"hiredis": "_HiredisParser", "python RESP2": "_RESP2Parser", "python 
 
 @pytest.fixture(params=[True, False], ids=["kept connections", "the pool alone"])
 def direct_connections(request, monkeypatch):
-    monkeypatch.setattr(redis_connection, "ENABLED", request.param)
+    monkeypatch.setattr(*fast_paths.switched("kept connections", request.param))
 
 
 @pytest.fixture(params=PARSERS)
@@ -201,7 +201,7 @@ def test_a_value_is_only_valid_under_its_own_key_and_versions(client, rows):
 
 def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch):
     """The check happens between leaving the pool and the first command."""
-    if not redis_connection.ENABLED:
+    if not fast_paths.is_on("kept connections"):
         pytest.skip("the package takes no connection from the pool")
     leave_unread(client, ("PING",))
     (connection,) = client.connection_pool._available_connections

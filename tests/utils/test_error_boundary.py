@@ -17,11 +17,12 @@ from django.db.models.sql.query import Query
 from cacheops_lite import cached_as, invalidate_all
 from cacheops_lite.query.compiler import compile_rows
 from cacheops_lite.query.query_walk import QueryWalk
-from cacheops_lite.reads import cached_read
+from cacheops_lite.reads import unstorable
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.shop.fields import ShownByField
 from tests.shop.models import Label, Product, Shown
+from tests.support import fast_paths
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,7 +64,7 @@ def odd_class(name, base=object):
 @pytest.fixture(autouse=True)
 def rows(store):
     error_boundary._reported.clear()
-    cached_read._unstorable.clear()
+    unstorable._unstorable.clear()
     Shown.objects.bulk_create([Shown(value=f"text {i}", number=i) for i in (1, 2)])
     yield
     ShownByField.kind = None
@@ -242,7 +243,7 @@ def test_a_query_whose_analysis_raises_is_not_cached_and_returns_its_result(monk
     true = [read() for read in reads]
     invalidate_all()
     monkeypatch.setattr(QueryWalk, "as_sql", failing)
-    monkeypatch.setattr("cacheops_lite.query.plan_cache.ENABLED", False)
+    monkeypatch.setattr(*fast_paths.switched("plans", False))
     with caplog.at_level(logging.WARNING, "cacheops_lite"):
         for _ in range(3):
             assert [read() for read in reads] == true
@@ -266,7 +267,7 @@ def test_a_result_that_cannot_be_stored_is_neither_retried_nor_logged_again(capl
     assert not caplog.records[0].exc_info
     # The minute is over, and the value can be pickled.
     ShownByField.kind = None
-    cached_read._unstorable.clear()
+    unstorable._unstorable.clear()
     read = lambda: [shown.value for shown in Shown.objects.filter(number=1).order_by("number")]
     assert read() == read() == ["text 1"]
 
