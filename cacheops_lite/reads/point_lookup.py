@@ -16,6 +16,7 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
+from ..observe import Decision, Reason, counters, decisions
 from ..query import Capture, defensive_copy, fast_model
 from ..schema import Dependency, is_table
 from ..sql import KEY_TYPES, NotPreparable, select_rows
@@ -27,6 +28,8 @@ from .cached_read import read_through
 from .queryset_read import stored_rows
 from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
 from .unstorable import bypass_of, note_unstorable
+
+HIT = Reason.HIT
 
 # Methods of QuerySet that decide what get() finds; a subclass may override them.
 GET_METHODS = (
@@ -150,6 +153,8 @@ class PointLookup:
         remembered = local_cache.get(key)
         row = MISS if remembered is MISS else self._copied(remembered)
         if row is not MISS:
+            if decisions.are_recorded():
+                self._record_local_hit()
             return self._instance(row)
         found = read_through(self.entry, lambda: self._compute(django_get), self._instance_of_copy)
         # Another process may insert a missing row at any time, so its absence is not remembered.
@@ -157,6 +162,20 @@ class PointLookup:
             tables = [self._lookup_model.table_in_keys]
             local_cache.put(key, self._row, tables, self.entry.timeout, since)
         return found
+
+    def _record_local_hit(self) -> None:
+        model = self._lookup_model.model
+        if counters.is_on:
+            counters.note(model, "get", HIT)
+        if decisions.is_observed():
+            decisions.publish(
+                Decision(
+                    *("get", model, HIT, "in the memory of this process, local_get"),
+                    key=self.entry.key,
+                    using=self._using,
+                    dependencies=self.entry.version_set.carried_names,
+                )
+            )
 
     def _compute(self, django_get: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
         with suppress(NotPreparable):
