@@ -54,10 +54,8 @@ class Fingerprint(NamedTuple):
 
 def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
     """Return the fingerprint of a query.  With `limits` it includes the query's limits.  Raises NoFingerprint."""
-    own: Any = query  # Type stubs lack some of these attributes.
-    if type(query) is not Query or own.combinator or own.extra_tables or own.extra_order_by:
-        raise NoFingerprint
-    if own.select_for_update or own._filtered_relations or own.explain_info or own.subquery:
+    own: Any = query  # Type stubs lack some of its attributes.
+    if not _is_plain(query):
         raise NoFingerprint
     values: list[Any] = []
     value_offsets: dict[int, int] = {}
@@ -93,6 +91,14 @@ def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
         error_boundary.reraise_interrupt(error)
         raise NoFingerprint from error
     return Fingerprint(key, values, value_offsets, where_text)
+
+
+def _is_plain(query: Query) -> bool:
+    """Return whether a query has none of the parts that fingerprints leave out."""
+    own: Any = query
+    if type(query) is not Query or own.combinator or own.extra_tables or own.extra_order_by:
+        return False
+    return not (own.select_for_update or own._filtered_relations or own.explain_info or own.subquery)
 
 
 def _add_where(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
@@ -45,7 +45,7 @@ def record_save(
     that were written and that the instance has no value of any more.  For the attnames in `unreliable` only
     `read_values` count, not what the instance has.
     """
-    model, vendor = type(instance), connections[using].vendor
+    model = type(instance)
     values = instance_values(instance)
     for name in unreliable:
         values.pop(name, None)
@@ -58,16 +58,24 @@ def record_save(
     )
     if before_image is None or not is_known:
         _record_unknown(model, values, using)
-        return
-    # The read may have skipped columns that a dependency shape needs which was registered meanwhile.  The invalidation
-    # then finds no image for that shape and drops the table version.
-    attnames = _attnames_written_by(instance, update_fields, forgotten)
-    old = before_image.values
+    else:
+        attnames = _attnames_written_by(instance, update_fields, forgotten)
+        _record_update(model, before_image.values, values, attnames, using)
+
+
+def _record_update(
+    model: type[Model], old: Mapping[str, Any], values: RowValues, attnames: Collection[str], using: str
+) -> None:
+    """Record that a save changed the row `old`: columns of `attnames` to `values`.
+
+    The read may have skipped columns that a dependency shape needs which was registered meanwhile.  The invalidation
+    then finds no image for that shape and drops the table version.
+    """
     new = {name: value for name, value in old.items() if name not in attnames}
     new.update((name, value) for name, value in values.items() if name in attnames)
     changes = error_boundary.call_or_default(
         "A save can't be analysed, so its tables are invalidated",
-        lambda: update_changes(model, old, new, attnames, vendor),
+        lambda: update_changes(model, old, new, attnames, connections[using].vendor),
         None,
     )
     if changes is None:

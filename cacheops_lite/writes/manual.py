@@ -37,7 +37,7 @@ def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
     values = instance_values(obj)
     vendor = connections[using].vendor
     changes = insert_changes(type(obj), values, vendor)
-    record_write("invalidate_obj", type(obj), using, WriteSet(changes=changes), values, is_manual=True)
+    record_write("invalidate_obj", type(obj), using, WriteSet(changes=changes), values, raise_errors=True)
 
 
 def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
@@ -48,7 +48,7 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
-    record_write("invalidate_model", model, using, WriteSet(tables=table_names(model)), None, is_manual=True)
+    record_write("invalidate_model", model, using, WriteSet(tables=table_names(model)), None, raise_errors=True)
 
 
 def invalidate_all() -> None:
@@ -75,16 +75,16 @@ def record_write(
     using: str,
     write_set: WriteSet,
     *obj_dicts: dict[str, Any] | None,
-    is_manual: bool = False,
+    raise_errors: bool = False,
 ) -> None:
     """Record `write_set` in the unit of work of `using`, which sends it once the transaction is committed.
 
     Then the invalidation is published as that of `operation`, and ``cache_invalidated`` is sent for `model`, once for
-    each of `obj_dicts`.  With `is_manual` errors of Redis are raised to the caller.
+    each of `obj_dicts`.  With `raise_errors` errors of Redis are raised to the caller.
     """
     if is_active() and write_set:
         note_cause(write_set, Invalidation(operation, model._meta.concrete_model, using=using, obj_dicts=[*obj_dicts]))
-        unit_of_work_for(using).record(write_set, is_manual)
+        unit_of_work_for(using).record(write_set, raise_errors)
 
 
 def note_cause(write_set: WriteSet, cause: Invalidation) -> None:

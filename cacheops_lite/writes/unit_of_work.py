@@ -114,11 +114,11 @@ class UnitOfWork:
         if self.in_transaction and not self.is_manual:
             self._callback()
 
-    def record(self, write_set: WriteSet, is_manual: bool = False) -> None:
+    def record(self, write_set: WriteSet, raise_errors: bool = False) -> None:
         """Send `write_set` once the transaction is committed; in autocommit, send it now.
 
-        The database then has the write already, so errors of Redis are logged.  With `is_manual`, for invalidation that
-        the application asked for, they are raised instead where it is sent now.  Either way it is retried until it
+        The database then has the write already, so errors of Redis are logged.  With `raise_errors`, for invalidation
+        that the application asked for, they are raised instead where it is sent now.  Either way it is retried until it
         succeeds.
         """
         if not write_set:
@@ -128,7 +128,7 @@ class UnitOfWork:
             parts = split_by_prefix(write_set)
             if self.is_manual:
                 _merge(self._repeat_at_end, parts)
-            (deliver if is_manual else deliver_logging_errors)(parts)
+            (deliver if raise_errors else deliver_logging_errors)(parts)
         else:
             callback = self._callback()
             # The prefix of now: at the commit CACHEOPS_PREFIX may return another one.
