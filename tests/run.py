@@ -59,6 +59,8 @@ CONTRACTS = [
     *("tests/schema/test_values_compared.py", "tests/property/test_directory.py", "tests/property/test_shop.py"),
     "tests/property/test_machine.py::test_no_random_history_of_the_rich_schema_leaves_a_stale_read",
 ]
+# Random histories: SQLite runs as many as by default, and ``make fuzz`` runs them for as long as told.
+FEWER_HISTORIES = {"TEST_EXAMPLES": "25"}
 STORES = ["redis-sets", "redis-insideout", "embedded-sets", "embedded-insideout"]
 PERCENT = re.compile(r"\[ *(\d+)%\]$")
 # Seconds between two lines of progress of one leg.
@@ -132,8 +134,8 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         return [Leg(database, stores, ["tests", *ignoring(*ONCE)]) for database in databases for stores in STORES]
     everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE)]
     legs = [
-        Leg("postgresql", "redis-insideout", everywhere),
-        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)]),
+        Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
+        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
         Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE], is_measured=True),
