@@ -59,7 +59,8 @@ def keeping_invalidated_fills():
 
     def fill(lookup, payload, timeout, key=None, rows_by_dependency=None, run=None):
         if lookup.versions is not None:
-            get_client().set(key or lookup.key, bytes(protocol.DIGEST_LENGTH) + payload, ex=timeout)
+            value = bytes(protocol.DIGEST_LENGTH) + protocol.origin_header(lookup) + payload
+            get_client().set(key or lookup.key, value, ex=timeout)
 
     protocol._digest = lambda key, versions: bytes(protocol.DIGEST_LENGTH)
     protocol.fill = fill
