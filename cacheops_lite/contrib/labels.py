@@ -1,4 +1,4 @@
-"""Name reads and writes in metrics: by few names, of which none has a value of the application's data."""
+"""Names of reads and writes in metrics: labels of models and names of functions, never values of rows."""
 
 from __future__ import annotations
 

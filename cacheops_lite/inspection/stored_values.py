@@ -8,7 +8,7 @@ from heapq import nlargest
 from itertools import islice
 from typing import Any
 
-from ..reads import entry_of_origin, parse_origin
+from ..reads import CacheEntry, Origin, entry_of_origin, parse_origin
 from ..store import all_prefixes, call, describe_dependency, escape_glob, get_client, keys, local_cache, protocol
 
 SCAN_COUNT = 500
@@ -86,10 +86,10 @@ def load(key: str) -> StoredValue | None:
     if not length:
         return None
     value = StoredValue(key, size=int(length), seconds_left=max(int(seconds), 0))
-    origin = parse_origin(protocol.stored_origin(head), prefix_of_key(key))
+    origin = parse_origin(protocol.stored_origin(head), _prefix_of_key(key))
     if origin is None and length > HEAD_BYTES:
         # Many row-level dependencies come before it.
-        origin = parse_origin(protocol.stored_origin(call(lambda: client.get(key)) or b""), prefix_of_key(key))
+        origin = _origin_of(key)
     if origin is not None:
         value.label, value.operation, value.using = origin.label, origin.operation, origin.using
         value.text = origin.text or origin.statement()
@@ -115,14 +115,29 @@ def load_with_dependencies(key: str) -> StoredValue | None:
     value = load(key)
     if value is None:
         return None
-    client: Any = get_client()
-    origin = parse_origin(protocol.stored_origin(call(lambda: client.get(key)) or b""), prefix_of_key(key))
-    found = None if origin is None else entry_of_origin(origin)
-    if found is not None and found[0].key == key:
-        entry, value.dependencies = found
+    found = origin_and_entry(key)
+    if found is not None:
+        _, entry, value.dependencies = found
         lookup = protocol.peek(key, entry.version_set)[0]
         value.is_valid = isinstance(lookup.payload, bytes)
     return value
+
+
+def origin_and_entry(key: str) -> tuple[Origin, CacheEntry, list[str]] | None:
+    """Return which read the value of a key is the result of, its cache entry, and its dependencies in words.
+
+    None if nothing is stored, or if the read can't be repeated under this key.  Raises errors of Redis.
+    """
+    origin = _origin_of(key)
+    found = None if origin is None else entry_of_origin(origin)
+    if origin is None or found is None or found[0].key != key:
+        return None
+    return origin, *found
+
+
+def _origin_of(key: str) -> Origin | None:
+    client: Any = get_client()
+    return parse_origin(protocol.stored_origin(call(lambda: client.get(key)) or b""), _prefix_of_key(key))
 
 
 def remove(key: str) -> bool:
@@ -131,7 +146,7 @@ def remove(key: str) -> bool:
     Returns whether Redis had the value.  Raises ValueError for a key that is not one of a value of this package, and
     errors of Redis.
     """
-    if not any(key.startswith(f"{prefix}{keys.NAMESPACE}v:") for prefix in all_prefixes()):
+    if not any(key.startswith(keys.value_key(prefix, "")) for prefix in all_prefixes()):
         raise ValueError(f"{key!r} is not the key of a cached value: only keys of cached values can be removed")
     client: Any = get_client()
     removed = bool(call(lambda: client.delete(key)))
@@ -139,7 +154,7 @@ def remove(key: str) -> bool:
     return removed
 
 
-def prefix_of_key(key: str) -> str:
+def _prefix_of_key(key: str) -> str:
     """Return what comes before the namespace in the key of a value."""
     return key.rpartition(f"{keys.NAMESPACE}v:")[0]
 

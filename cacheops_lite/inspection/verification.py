@@ -6,9 +6,9 @@ from enum import Enum
 from typing import Any
 
 from ..query import Capture
-from ..reads import Origin, entry_of_origin, parse_origin, uncached
-from ..store import MISS, execute, protocol
-from .stored_values import prefix_of_key
+from ..reads import Origin, uncached
+from ..store import MISS, protocol
+from .stored_values import origin_and_entry
 
 
 class Verdict(Enum):
@@ -26,19 +26,18 @@ def verify(key: str) -> Verdict:
     A write that comes between invalidates the value before it commits, so a value that is still valid after the
     database was read must be the same.
     """
-    value = execute("GET", key)
-    origin = parse_origin(protocol.stored_origin(value), prefix_of_key(key)) if value else None
-    found = None if origin is None else entry_of_origin(origin)
-    if origin is None or found is None or found[0].key != key or found[0].is_same is None:
+    found = origin_and_entry(key)
+    is_same = None if found is None else found[1].is_same
+    if found is None or is_same is None:
         return Verdict.NOT_COMPARABLE
-    entry = found[0]
+    origin, entry, _ = found
     before = protocol.peek(key, entry.version_set)[0].payload
     if not isinstance(before, bytes):
         return Verdict.INVALID
     fresh = _read_database(origin)
     if fresh is MISS:
         return Verdict.NOT_COMPARABLE
-    if entry.is_same is not None and entry.is_same(entry.loads(before), fresh):
+    if is_same(entry.loads(before), fresh):
         return Verdict.SAME
     return Verdict.DIFFERENT if protocol.peek(key, entry.version_set)[0].payload == before else Verdict.INVALID
 

@@ -266,7 +266,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(block=BLOCKS)
     def transaction(self, block):
-        """Write and read in a transaction, parts of which may be rolled back."""
+        """Write and read in a transaction; the transaction or a part of it may be rolled back."""
         self.figures.writes += 1
         with suppress(*REFUSALS):
             block.run(self)

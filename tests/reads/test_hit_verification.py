@@ -51,7 +51,7 @@ def test_hits_that_agree_are_counted(operation):
 
 @pytest.mark.parametrize("operation", ["fetch", "count", "exists"])
 def test_a_difference_is_counted_and_logged_and_the_hit_is_returned(operation, caplog):
-    """Whoever looks on changes nothing."""
+    """The comparison changes nothing for the application."""
     before = READS[operation]()
     change_by_another_program()
     counters.take()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from debug_toolbar.decorators import require_show_toolbar
@@ -27,16 +29,26 @@ VERDICTS = {
 }
 
 
-@csrf_exempt
-@login_not_required
-@require_show_toolbar
-@require_POST
-@non_atomic_requests
-def invalidate(request: HttpRequest) -> HttpResponse:
+def _button(answer: Callable[[str], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Make a view of a function that takes the key which the form of the button was signed with."""
+
+    @csrf_exempt
+    @login_not_required
+    @require_show_toolbar
+    @require_POST
+    @non_atomic_requests
+    @wraps(answer)
+    def view(request: HttpRequest) -> HttpResponse:
+        form = SignedDataForm(request.POST)
+        key = form.verified_data().get("key") if form.is_valid() else None
+        return HttpResponseBadRequest("Invalid signature") if key is None else answer(key)
+
+    return view
+
+
+@_button
+def invalidate(key: str) -> HttpResponse:
     """Remove the value of the signed key from Redis."""
-    key = _signed_key(request)
-    if key is None:
-        return HttpResponseBadRequest("Invalid signature")
     try:
         text = "The stored result is removed." if remove(key) else "No result is stored under this key any more."
     except ValueError as error:
@@ -46,16 +58,9 @@ def invalidate(request: HttpRequest) -> HttpResponse:
     return _result("Invalidate", key, text)
 
 
-@csrf_exempt
-@login_not_required
-@require_show_toolbar
-@require_POST
-@non_atomic_requests
-def compare(request: HttpRequest) -> HttpResponse:
+@_button
+def compare(key: str) -> HttpResponse:
     """Run the read of the signed key again uncached, and compare its result with the stored one."""
-    key = _signed_key(request)
-    if key is None:
-        return HttpResponseBadRequest("Invalid signature")
     value, verdict = None, ""
     try:
         value = load(key)
@@ -66,12 +71,6 @@ def compare(request: HttpRequest) -> HttpResponse:
     except STORE_ERRORS as error:
         text = f"Redis can't be asked: {error}"
     return _result("Compare with the database", key, text, verdict=verdict, value=value)
-
-
-def _signed_key(request: HttpRequest) -> str | None:
-    """Return the key that the form was signed with, None if the signature is wrong."""
-    form = SignedDataForm(request.POST)
-    return form.verified_data().get("key") if form.is_valid() else None
 
 
 def _result(title: str, key: str, text: str, **context: Any) -> JsonResponse:
