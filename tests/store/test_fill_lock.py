@@ -19,6 +19,7 @@ from tests.support.processes import PATIENCE, ended, start
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 LOCKS = "cacheops:l:*"
+EVENTS = "test:events"
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def pop(client, *lists):
 
 
 def report(event, *more):
-    get_client().rpush("test:events", " ".join(map(str, (event, os.getpid(), *more))))
+    get_client().rpush(EVENTS, " ".join(map(str, (event, os.getpid(), *more))))
 
 
 def wait_to_go_on():
@@ -125,7 +126,7 @@ class Processes:
 
     def next(self):
         """Return the next event, the process that reports it and its further words."""
-        event, pid, *more = pop(self.store, "test:events").split(" ", 2)
+        event, pid, *more = pop(self.store, EVENTS).split(" ", 2)
         return event, int(pid), *more
 
     def expect(self, event):
@@ -167,14 +168,18 @@ def test_one_of_several_concurrent_misses_computes(processes):
 
 def test_another_process_computes_after_the_lock_holder_is_killed(processes):
     """It computes when the lock expires, and not before."""
-    (holder,) = processes.start(timeout=3)
+    (holder,) = processes.start()
     processes.expect("computes")
     (lock,) = processes.store.scan_iter(match=LOCKS)
     token = processes.store.get(lock)
-    others = processes.start(2, timeout=30)
+    others = processes.start(2)
     processes.expect_waiting(others)
     holder.kill()
     assert ended(holder) == [-signal.SIGKILL]
+    assert not processes.store.llen(EVENTS)
+    assert processes.store.ttl(lock) > 0
+    # How long processes take to start is unknown, so the lock expires when the test says so.
+    processes.store.pexpire(lock, 1)
     successor = processes.expect("computes")
     assert processes.store.get(lock) not in (token, None)
     processes.go_on()
