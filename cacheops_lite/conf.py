@@ -28,6 +28,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
     "CACHEOPS_PREFIX": None,
+    # By alias: what keys call its database, see docs/settings.rst.
+    "CACHEOPS_DATABASE_NAMES": {},
     "CACHEOPS_INSIDEOUT": False,
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,

@@ -18,7 +18,7 @@ from cacheops_lite.functions import redis_cache
 from cacheops_lite.functions.filesystem_cache import FileCache
 from cacheops_lite.signals import cache_read
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import compression, counter_flush
+from cacheops_lite.store import compression, counter_flush, database_names
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.support import emptying, fast_paths, servers, services
@@ -46,6 +46,7 @@ def pytest_report_header(config):
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """Create the test databases, whose tables are emptied without TRUNCATE after each test."""
+    database_names.remember_configured()
     with django_db_blocker.unblock():
         for each in connections.all():
             if not each.settings_dict["TEST"].get("MIRROR"):

@@ -49,6 +49,9 @@ if services.redis_answers():
     CACHEOPS_REDIS = services.REDIS_URL
 else:
     CACHEOPS_CLIENT_CLASS = "fakeredis.FakeRedis"
+# Most tests look for keys by their names, and run with one database at a time.  `tests.store.test_database_names` and
+# a run of the contract suites (TEST_DATABASE_NAMES=on) use the names that projects have by default.
+CACHEOPS_DATABASE_NAMES = {} if services.HAS_DATABASE_NAMES else {"default": "", "replica": "", "other": ""}
 CACHEOPS_DEFAULTS = {"timeout": 600}
 CACHEOPS = {
     "shop.unwatched": None,

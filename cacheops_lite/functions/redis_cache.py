@@ -18,6 +18,7 @@ from ..store import (
     fresh_token,
     get_client,
     invalidator,
+    is_of_another_database,
     prefix_of,
     simple_key,
     suppress_outage,
@@ -68,7 +69,7 @@ class RedisCache(BaseCache):
         self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _run_or_default(self, func: Callable[[], T], default: T, postponed: WriteSet | None = None) -> T:
-        """Return the result of `func`.
+        """Return the result of `func`, `default` while another database has the name of this project's.
 
         If Redis is unreachable, `postponed` is delivered later, and `default` is returned if
         ``CACHEOPS_DEGRADE_ON_FAILURE`` is on.  With a client `conn`, all errors are raised.
@@ -78,7 +79,7 @@ class RedisCache(BaseCache):
 
         def run_after_overdue() -> T:
             invalidator.deliver_overdue()
-            return func()
+            return default if is_of_another_database() else func()
 
         with suppress_outage():
             try:

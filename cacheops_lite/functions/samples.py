@@ -16,7 +16,16 @@ from ..observe import Bypass, Reason, counters, decisions
 from ..query import Uncacheable, compiler
 from ..reads import CacheEntry, CacheReport, explain_call, origin, require_policy
 from ..schema import Dependency, name_in_keys
-from ..store import VersionSet, digest, function_serializer, prefix_of, prefix_of_table, value_key
+from ..store import (
+    VersionSet,
+    bypass_of_database,
+    database_name,
+    digest,
+    function_serializer,
+    prefix_of,
+    prefix_of_table,
+    value_key,
+)
 from ..utils import error_boundary
 from ..writes import is_dirty
 from .call_key import Function, identity_of
@@ -101,6 +110,10 @@ class Samples:
             return Bypass(Reason.DISABLED)
         if is_dirty(databases):
             return Bypass(Reason.TRANSACTION_HAS_WRITTEN)
+        for alias in databases:
+            bypass = bypass_of_database(alias)
+            if bypass is not None:
+                return bypass
         version = settings_version()
         analysis = self._analysis(databases, version)
         if isinstance(analysis, Bypass):
@@ -108,9 +121,11 @@ class Samples:
         tables = analysis.tables
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)
+        # The prefix names the first database only.
+        names = map(database_name, databases[1:])
         serializer = function_serializer()
         return CacheEntry(
-            key=value_key(prefix, digest("as", *analysis.identities, identity())),
+            key=value_key(prefix, digest("as", *names, *analysis.identities, identity())),
             version_set=self._version_set(databases, version, prefixes),
             databases=databases,
             timeout=self.options.timeout,

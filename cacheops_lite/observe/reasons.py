@@ -201,6 +201,14 @@ class Reason(Enum):
             "Read fewer rows or columns at once, by slices, only() or values(), or raise the limit.",
         ),
     )
+    OTHER_DATABASE = (
+        "other-database",
+        _Entry(
+            Outcome.BYPASS,
+            "Redis has results of another database with the same name, or of this one under another name",
+            "Tell them apart by CACHEOPS_DATABASE_NAMES or CACHEOPS_PREFIX, or use another Redis database.",
+        ),
+    )
     REDIS_AWAY = (
         "redis-away",
         _Entry(

@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 
 from ..conf import model_profile, on_change, settings
 from ..observe import Bypass, Reason, counters, decisions
+from ..store import bypass_of_database
 from ..writes import unit_of_work_for
 
 
@@ -107,7 +108,7 @@ def active_policy(queryset: Any, op: str) -> CachePolicy | Bypass:
         return _BYPASSES[Reason.SELECT_FOR_UPDATE]
     if unit_of_work_for(queryset.db).is_dirty:
         return _BYPASSES[Reason.TRANSACTION_HAS_WRITTEN]
-    return policy
+    return bypass_of_database(queryset.db) or policy
 
 
 _BYPASSES = {reason: Bypass(reason) for reason in Reason}

@@ -8,6 +8,7 @@ from . import columns, database_views, field_traits, overrides, stored_values, t
 from .columns import comparison_tokenizer, share_tokens, tokenizer
 from .database_catalog import normalized_name
 from .database_columns import Column, columns_of
+from .database_identity import DatabaseIdentity, identity_of_database, is_in_memory, sqlite_path
 from .database_views import base_tables_of, is_catalog_known, is_table, is_tracked_table, view_definitions
 from .field_traits import INTEGER_TYPES, TEXT_TYPES, is_known_after_save, loads_like_django, target_of
 from .field_values import FieldPreparer, StoredFieldReader, add_prepared, keys_as_stored
@@ -28,6 +29,7 @@ __all__ = [
     "Column",
     "Condition",
     "Conjunction",
+    "DatabaseIdentity",
     "Dependency",
     "FieldPreparer",
     "Formula",
@@ -45,10 +47,12 @@ __all__ = [
     "comparison_tokenizer",
     "database_views",
     "field_traits",
+    "identity_of_database",
     "is_catalog_known",
     "is_django_join",
     "is_django_method",
     "is_django_query",
+    "is_in_memory",
     "is_known_after_save",
     "is_table",
     "is_tracked",
@@ -61,6 +65,7 @@ __all__ = [
     "one_of",
     "overrides",
     "share_tokens",
+    "sqlite_path",
     "stored_values",
     "target_of",
     "text_token",

@@ -4,9 +4,22 @@ names of keys, dependency indexes, locks, connections, the circuit breaker and t
 Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """
 
-from . import compression, counter_flush, dependency_index, fill_lock, invalidator, keys, local_cache, protocol
+from . import (
+    compression,
+    counter_flush,
+    database_names,
+    database_registry,
+    dependency_index,
+    fill_lock,
+    invalidator,
+    keys,
+    local_cache,
+    protocol,
+)
 from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
+from .database_names import database_name
+from .database_registry import bypass_of_database, is_of_another_database
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
@@ -43,12 +56,16 @@ __all__ = [
     "VersionSet",
     "WriteSet",
     "all_prefixes",
+    "bypass_of_database",
     "call",
     "call_or_default",
     "checked_reply",
     "clear",
     "compression",
     "counter_flush",
+    "database_name",
+    "database_names",
+    "database_registry",
     "dependency_in_words",
     "dependency_index",
     "describe_dependency",
@@ -62,6 +79,7 @@ __all__ = [
     "function_serializer",
     "get_client",
     "invalidator",
+    "is_of_another_database",
     "keys",
     "loads_rows",
     "local_cache",

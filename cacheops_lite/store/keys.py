@@ -14,7 +14,9 @@
     {prefix}cacheops:s:{name}           a value of the simple cache, see `functions`
     {prefix}cacheops:n:{minute}         the counters of a minute since 1970, a hash, see `counter_flush`
     {prefix}cacheops:q:{name}           a pickled query, with which origins of values are compressed, see `reads.origin`
+    {prefix}cacheops:b:{name}           a note about a database, see `database_registry`
 
+The prefix is that of ``CACHEOPS_PREFIX``, then the name of the database, see `database_names`.
 The id of a shape distinguishes dependencies on the same rows that read different columns.
 """
 
@@ -33,8 +35,8 @@ from ..schema import Dependency, name_in_keys
 FORMAT_VERSION = 7
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
-KIND_PATTERN = "[cdfilnqstv]:"
-# ... and in those that `clear` removes, which are all but counters.
+KIND_PATTERN = "[bcdfilnqstv]:"
+# ... and in those that `clear` removes, which are all but counters and notes about databases.
 CACHED_KIND_PATTERN = "[cdfilqstv]:"
 MAX_ID_LENGTH = 40
 TOKEN_LENGTH = 8
@@ -159,6 +161,10 @@ def counters_key(prefix: str, minute: int) -> str:
 
 def query_key(prefix: str, name: str) -> str:
     return f"{prefix}{NAMESPACE}q:{name}"
+
+
+def database_key(prefix: str, name: str) -> str:
+    return f"{prefix}{NAMESPACE}b:{name}"
 
 
 def simple_key(prefix: str, name: str) -> str:

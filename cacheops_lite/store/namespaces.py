@@ -1,4 +1,5 @@
-"""Prefixes of keys: with ``CACHEOPS_PREFIX`` projects, hosts or tenants share one Redis.
+"""Prefixes of keys: what ``CACHEOPS_PREFIX`` returns, by which projects, hosts or tenants share one Redis, and then the
+name of the database (see `database_names`).
 
 A value has the prefix of its whole query.  The versions of a table have the prefix for a query of this table alone: a
 write knows nothing else.
@@ -12,11 +13,12 @@ from contextlib import suppress
 from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
 
 from ..conf import on_change, settings
 from ..schema import tracked_columns
+from .database_names import database_name, database_names, other_names
 from .keys import KIND_PATTERN, NAMESPACE, name_in_keys
 from .write_set import WriteSet
 
@@ -57,30 +59,39 @@ def _only(what: str, names: Sequence[str]) -> str:
     return names[0]
 
 
-def prefix_of(func: Callable[..., object] | None = None, dbs: Iterable[str] = (), tables: Iterable[str] = ()) -> str:
-    """Return the prefix of a value.  Raises ImproperlyConfigured if ``CACHEOPS_PREFIX`` is invalid."""
+def prefix_of(func: Callable[..., object] | None = None, dbs: Sequence[str] = (), tables: Iterable[str] = ()) -> str:
+    """Return the prefix of a value; without `dbs` it is one of the default database.
+
+    Raises ImproperlyConfigured if ``CACHEOPS_PREFIX`` is invalid.
+    """
+    name = database_name(dbs[0] if dbs else DEFAULT_DB_ALIAS)
     function = _prefix_function()
-    return "" if function is None else _checked(function(PrefixQuery(func, dbs, tables)))
+    return name if function is None else _checked(function(PrefixQuery(func, dbs, tables))) + name
 
 
 def prefix_of_table(table: str, using: str) -> str:
     """Return the prefix of a table's versions for reads on the database `using`; `table` is its name in keys."""
     if _prefix_function() is None:
-        return ""
+        return database_name(using)
     return prefix_of(dbs=[using], tables=[unquote(table)])
 
 
 def prefixes_of_table(table: str) -> list[str]:
     """Return the prefixes of a table's versions for reads on any database: a write on one may be read on another."""
-    if _prefix_function() is None:
-        return [""]
-    return list(dict.fromkeys(prefix_of_table(table, alias) for alias in connections))
+    function = _prefix_function()
+    if function is None:
+        return database_names()
+    found = [prefix_of_table(table, alias) for alias in connections]
+    if other_names:
+        query = PrefixQuery(None, [DEFAULT_DB_ALIAS], [unquote(table)])
+        found += [_checked(function(query)) + name for name in other_names.values()]
+    return list(dict.fromkeys(found))
 
 
 def all_prefixes() -> list[str]:
     """Return all prefixes known now: that of the simple cache and those of all tables."""
     if _prefix_function() is None:
-        return [""]
+        return database_names()
     tables = [prefix for table in tracked_columns() for prefix in prefixes_of_table(name_in_keys(table))]
     # If the function cannot answer for the simple cache, the simple cache cannot be used either.
     with suppress(NotSingle):
@@ -91,14 +102,15 @@ def all_prefixes() -> list[str]:
 def prefixes_of_database(using: str) -> list[str]:
     """Return the prefixes of the versions of all tables for reads on a database."""
     if _prefix_function() is None:
-        return [""]
+        return [database_name(using)]
     return list(dict.fromkeys(prefix_of_table(name_in_keys(table), using) for table in tracked_columns()))
 
 
 def split_by_prefix(write_set: WriteSet) -> dict[str, WriteSet]:
     """Divide `write_set` by the prefixes of its tables.  The first part has all causes: they are published once."""
     if _prefix_function() is None:
-        return {"": write_set}
+        first, *others = database_names()
+        return {first: write_set, **{name: write_set.copied_without_causes() for name in others}}
     parts: dict[str, WriteSet] = (
         {prefix: WriteSet(everything=True) for prefix in all_prefixes()} if write_set.everything else {}
     )

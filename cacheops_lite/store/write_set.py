@@ -95,6 +95,9 @@ class WriteSet:
         self.keys |= other.keys
         self.causes += other.causes
 
+    def copied_without_causes(self) -> WriteSet:
+        return WriteSet([*self.changes], {*self.tables}, self.everything, {*self.keys})
+
     @property
     def weight(self) -> int:
         """The sum of the weights of its changes."""

@@ -32,6 +32,9 @@ def _begin(database, module, name, args):
     import django
     from django.db import connection
 
+    from cacheops_lite.store import database_names
+
     django.setup()
     connection.settings_dict["NAME"] = database
+    database_names.remember_configured()
     getattr(import_module(module), name)(*args)

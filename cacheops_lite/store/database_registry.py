@@ -1,0 +1,301 @@
+"""Compare which database the processes that share a Redis mean by a name.
+
+Names of databases are unique on a server only: a staging database or a restored copy may have the name of the live one,
+and a connection pooler may give one database two names.  So each process notes in Redis, under the name, the identity
+of the database that it is connected to, and under the identity the name.  A process that finds another note reads past
+the cache.  It still invalidates, under both names.
+
+A note is renewed while processes use it.  Another database takes the name over when the first one is known to be gone,
+because it had the same name on the same server, or when it has not been used for `UNUSED_SECONDS`.  Then all results
+under the name are removed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.signals import connection_created
+from django.db.models.signals import pre_migrate
+
+from ..conf import on_change, settings
+from ..observe import Bypass, Reason
+from ..schema import DatabaseIdentity, identity_of_database, tracked_columns
+from ..utils import error_boundary
+from . import keys
+from .circuit_breaker import STORE_ERRORS, call, suppress_outage
+from .client import CLIENT_SETTINGS, execute
+from .database_names import database_name, is_declared, name_in_settings, other_names, remember_configured
+from .invalidator import clear, invalidate
+from .namespaces import all_prefixes, prefix_of, prefix_of_table
+from .write_set import WriteSet
+
+logger = logging.getLogger("cacheops_lite")
+
+# A process compares again after this time; after the shorter one if it could not.
+COMPARE_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+# After this time without a process that compares, a name belongs to another database ...
+UNUSED_SECONDS = 3600
+# ... and after this time, in which no process has compared, the note expires.
+NOTE_SECONDS = 7 * 24 * 3600
+_SEPARATOR = "\n"
+_UID = "cacheops_lite.store.database_registry"
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """What comparing the database of an alias found.  `until` is on the monotonic clock."""
+
+    name: Any
+    until: float
+    bypass: Bypass | None = None
+    identity: DatabaseIdentity | None = None
+
+    def is_fresh(self, name: Any) -> bool:
+        return time.monotonic() < self.until and self.name == name
+
+
+@dataclass(slots=True)
+class _Known:
+    """By alias, what was found; by alias and NAME, the identities of the databases that were connected to."""
+
+    comparisons: dict[str, _Comparison] = field(default_factory=dict)
+    identities: dict[tuple[str, Any], DatabaseIdentity] = field(default_factory=dict)
+    migrated: set[tuple[str, Any]] = field(default_factory=set)
+
+
+_known = _Known()
+
+
+class _Note(NamedTuple):
+    """A note in Redis: an identity or a name, its server, where this is, and when it was used in seconds since 1970."""
+
+    text: str
+    server: str
+    where: str
+    used_at: float
+
+    @property
+    def is_used(self) -> bool:
+        return time.time() - self.used_at < UNUSED_SECONDS
+
+
+def bypass_of_database(alias: str) -> Bypass | None:
+    """Return why results of this database must be neither read from the cache nor stored, None if they may.
+
+    The first call in a process connects to the database.  Raises errors of Redis unless reads degrade.
+    """
+    found = _known.comparisons.get(alias)
+    if found is not None and found.is_fresh(name_in_settings(alias)):
+        return found.bypass
+    with suppress_outage():
+        return call(partial(_compare_anew, alias)).bypass
+    return Bypass(Reason.REDIS_AWAY)
+
+
+def is_of_another_database() -> bool:
+    """Return whether Redis has results of another database under the name of the default one.
+
+    Call it within `circuit_breaker.call`.  Raises errors of Redis.
+    """
+    found = _known.comparisons.get(DEFAULT_DB_ALIAS)
+    if found is None or not found.is_fresh(name_in_settings(DEFAULT_DB_ALIAS)):
+        found = _compare_anew(DEFAULT_DB_ALIAS)
+    return found.bypass is not None
+
+
+def install() -> None:
+    """Compare each database that Django connects to, and begin anew with each that it migrates for the first time."""
+    remember_configured()
+    connection_created.connect(_on_connection_created, dispatch_uid=_UID)
+    pre_migrate.connect(_on_pre_migrate, dispatch_uid=_UID)
+
+
+def uninstall() -> None:
+    """Stop doing so, and forget what was found."""
+    connection_created.disconnect(dispatch_uid=_UID)
+    pre_migrate.disconnect(dispatch_uid=_UID)
+    forget()
+
+
+def forget() -> None:
+    """Forget what was found: it is compared again."""
+    _known.comparisons.clear()
+    _known.identities.clear()
+    other_names.clear()
+
+
+@on_change
+def _forget_comparisons(setting: str) -> None:
+    if setting in ("CACHEOPS_DATABASE_NAMES", "CACHEOPS_PREFIX", *CLIENT_SETTINGS):
+        _known.comparisons.clear()
+
+
+def begin_anew(alias: str) -> None:
+    """Remove all results of a database that was just created: they are of an earlier one.
+
+    If Redis can't be reached, its error is raised, and they are removed before this process reads from Redis again.
+    """
+    _known.comparisons.pop(alias, None)
+    invalidate({prefix: WriteSet(everything=True) for prefix in _prefixes(database_name(alias))})
+
+
+def _prefixes(name: str) -> list[str]:
+    return [prefix for prefix in all_prefixes() if prefix.endswith(name)]
+
+
+def _on_pre_migrate(sender: Any, using: str, **kwargs: Any) -> None:
+    name = name_in_settings(using)
+    # Django sends the signal for each app.
+    if not settings.CACHEOPS_ENABLED or (using, name) in _known.migrated:
+        return
+    _known.migrated.add((using, name))
+    if not connections[using].introspection.table_names():
+        try:
+            begin_anew(using)
+        except STORE_ERRORS as error:
+            logger.warning("Results of an earlier database %r may still be in the cache: %r", using, error)
+
+
+def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
+    # A write of this connection must know under which other name it has to invalidate.
+    try:
+        if settings.CACHEOPS_ENABLED and _is_of_alias(connection) and not is_declared(connection.alias):
+            found = _known.comparisons.get(connection.alias)
+            if found is None or not found.is_fresh(connection.settings_dict["NAME"]):
+                _learn(connection)
+                call(partial(_compare_anew, connection.alias))
+    except Exception as error:
+        # A connection to the database is made whatever becomes of the cache.
+        error_boundary.reraise_interrupt(error)
+        logger.debug("Can't compare the database %r with that of other processes: %r", connection.alias, error)
+
+
+def _is_of_alias(connection: Any) -> bool:
+    # The test runner makes connections of its own, to a database from which it creates others.
+    configured = connections.settings.get(connection.alias)
+    return configured is not None and configured["NAME"] == connection.settings_dict["NAME"]
+
+
+def _learn(connection: Any) -> None:
+    identity = identity_of_database(connection)
+    key = connection.alias, connection.settings_dict["NAME"]
+    if identity is None:
+        _known.identities.pop(key, None)
+    else:
+        _known.identities[key] = identity
+
+
+def _compare_anew(alias: str) -> _Comparison:
+    name = name_in_settings(alias)
+    if is_declared(alias):
+        found = _Comparison(name, float("inf"))
+    else:
+        identity = _known.identities.get((alias, name))
+        if identity is None:
+            _connect(alias)
+            identity = _known.identities.get((alias, name))
+        if identity is None:
+            found = _Comparison(name, time.monotonic() + RETRY_SECONDS)
+        else:
+            found = _compared(alias, name, identity)
+    _known.comparisons[alias] = found
+    return found
+
+
+def _connect(alias: str) -> None:
+    """Connect to the database of `alias`, unless this thread has, and learn its identity."""
+    connection = connections[alias]
+    try:
+        if connection.connection is None:
+            # The receiver learns it.
+            connection.ensure_connection()
+        elif not connection.in_atomic_block and connection.autocommit:
+            _learn(connection)
+    except Exception as error:
+        # The database is unreachable, or a test forbids connections.  The read that follows will tell.
+        error_boundary.reraise_interrupt(error)
+
+
+def _compared(alias: str, name: Any, identity: DatabaseIdentity) -> _Comparison:
+    """Compare with the notes in Redis.  Without one that contradicts, note that the name is that of this database."""
+    found = _Comparison(name, time.monotonic() + COMPARE_SECONDS, identity=identity)
+    own_name, where = database_name(alias), _where(alias)
+    prefix = _prefix(alias)
+    of_name = keys.database_key(prefix, alias)
+    of_identity = keys.database_key(prefix.removesuffix(own_name), keys.digest(identity.database))
+    namesake, other = _read(of_name), _read(of_identity)
+    other_names.pop(alias, None)
+    is_another = namesake is not None and namesake.text != identity.database
+    if namesake is not None and is_another and namesake.is_used and namesake.server != identity.server:
+        found.bypass = _bypass(
+            f"the cache has results of another database that is called {_readable(own_name)}: that one is at "
+            f"{namesake.where}, this one at {where}"
+        )
+    elif other is not None and other.text != own_name and other.is_used:
+        other_names[alias] = other.text
+        found.bypass = _bypass(
+            f"other processes call this database {_readable(other.text)}, and this one {_readable(own_name)}"
+        )
+    else:
+        if is_another:
+            for each in _prefixes(own_name):
+                clear(each)
+        elif namesake is None or other is None or other.text != own_name:
+            # Writers may have used another name meanwhile.
+            _drop_versions(alias)
+        _write(of_name, _Note(identity.database, identity.server, where, time.time()))
+        _write(of_identity, _Note(own_name, identity.server, where, time.time()))
+    return found
+
+
+def _prefix(alias: str) -> str:
+    # The prefix may depend on the table, so it is that of any one.
+    return prefix_of(dbs=[alias], tables=sorted(tracked_columns())[:1])
+
+
+def _where(alias: str) -> str:
+    configured = connections.settings[alias]
+    if connections[alias].vendor == "sqlite":
+        return str(configured["NAME"])
+    return f"{configured.get('HOST') or 'localhost'}:{configured.get('PORT') or 'the standard port'}"
+
+
+def _readable(name: str) -> str:
+    return repr(name.rstrip(":"))
+
+
+def _bypass(detail: str) -> Bypass:
+    if error_boundary.is_first_report(("other-database", detail)):
+        logger.warning("%s.  This process reads past the cache.  %s", detail, Reason.OTHER_DATABASE.hint)
+    return Bypass(Reason.OTHER_DATABASE, detail)
+
+
+def _drop_versions(alias: str) -> None:
+    """Invalidate all results of a database, by its table versions and dependency indexes."""
+    names = [
+        key_of(prefix_of_table(table, alias), table)
+        for table in map(keys.name_in_keys, tracked_columns())
+        for key_of in (keys.index_key, keys.table_version_key)
+    ]
+    if names:
+        execute("UNLINK", *names)
+
+
+def _read(key: str) -> _Note | None:
+    # MGET returns None for a key of another type.
+    (found,) = execute("MGET", key)
+    try:
+        text, server, where, used_at = found.decode().split(_SEPARATOR)
+        return _Note(text, server, where, float(used_at))
+    except (AttributeError, ValueError):
+        return None
+
+
+def _write(key: str, note: _Note) -> None:
+    execute("SET", key, _SEPARATOR.join([*note[:3], f"{note.used_at:.0f}"]), "EX", NOTE_SECONDS)
