@@ -28,7 +28,7 @@ ONCE = [
     *(f"tests/functions/test_{name}.py" for name in ("call_key", "filesystem_cache", "simple_caches")),
     *("tests/adapters/test_checks.py", "tests/adapters/test_conf.py", "tests/store/test_keys.py"),
     *("tests/contrib", "tests/observe/test_every_read.py", "tests/inspection/test_statistics.py"),
-    "tests/adapters/test_cacheops_command.py",
+    *("tests/adapters/test_cacheops_command.py", "tests/store/test_database_names.py"),
 ]
 # A browser takes minutes: ``make e2e``.
 BROWSER = "tests/e2e/test_browser.py"
@@ -47,7 +47,8 @@ OF_THE_STORE = [
 CONCURRENCY = "tests/concurrency"
 # What takes many times longer while coverage is measured, and covers hardly a line that other tests do not.
 UNMEASURED = ["tests/house", "tests/e2e", "tests/property"]
-# Results must not depend on fast paths: one contract suite of each kind runs without them, too.
+# Results must not depend on fast paths: one contract suite of each kind runs without them, too.  It runs with the names
+# that databases have by default.
 CONTRACTS = [
     *(f"tests/reads/test_{name}.py" for name in ("queryset_read", "races")),
     *(f"tests/query/test_{name}.py" for name in ("read_set", "read_set_of_relations")),
@@ -139,7 +140,7 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
         Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE], is_measured=True),
-        Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_EXAMPLES": "15"}),
+        Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_DATABASE_NAMES": "on", "TEST_EXAMPLES": "15"}),
     ]
     return [leg for leg in legs if leg.database in databases]
 

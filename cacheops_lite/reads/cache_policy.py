@@ -108,7 +108,8 @@ def active_policy(queryset: Any, op: str) -> CachePolicy | Bypass:
         return _BYPASSES[Reason.SELECT_FOR_UPDATE]
     if unit_of_work_for(queryset.db).is_dirty:
         return _BYPASSES[Reason.TRANSACTION_HAS_WRITTEN]
-    return bypass_of_database(queryset.db) or policy
+    bypass = bypass_of_database(queryset.db)
+    return policy if bypass is None else bypass
 
 
 _BYPASSES = {reason: Bypass(reason) for reason in Reason}

@@ -102,10 +102,10 @@ def test_the_timeout_is_that_of_the_call_or_of_the_profile(store, settings):
     """It is in seconds; of several samples the shortest applies."""
     settings.CACHEOPS = {"shop.label": {"timeout": 50}, "shop.product": {"timeout": 40}}
     counting_function(Label, Product)()
-    assert [store.ttl(key) for key in store.scan_iter(match="cacheops:v:*")] == [40]
+    assert [store.ttl(key) for key in store.scan_iter(match="*cacheops:v:*")] == [40]
     store.flushdb()
     counting_function(Label, Product, timeout=7)()
-    assert [store.ttl(key) for key in store.scan_iter(match="cacheops:v:*")] == [7]
+    assert [store.ttl(key) for key in store.scan_iter(match="*cacheops:v:*")] == [7]
 
 
 def test_a_result_invalidated_while_the_function_runs_is_not_cached():

@@ -401,7 +401,7 @@ def test_a_broken_header_is_a_miss(store, is_hit):
     """The next read finds the rewritten value."""
     read = READS["select_related"]
     read()
-    [key] = store.scan_iter(match="cacheops:v:*")
+    [key] = store.scan_iter(match="*cacheops:v:*")
     value = store.get(key)
     digest, length = value[:16], int(value[16:24])
     header = value[24 : 24 + length]

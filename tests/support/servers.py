@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -10,6 +11,9 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from shutil import which
 
 import pytest
 import redis
@@ -65,6 +69,32 @@ def running(*options):
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def postgresql():
+    """Start a PostgreSQL server on a free port; yield the settings of its databases.
+
+    Without its programs this skips the test on a laptop and fails in CI.
+    """
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [*map(Path, filter(None, [which("initdb")]))]
+    if not programs:
+        (pytest.fail if services.IN_CI else pytest.skip)("PostgreSQL's initdb is not installed")
+    folder, port = tempfile.mkdtemp(), free_port()
+    # Its programs refuse to be run by root.
+    by = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    if by:
+        shutil.chown(folder, "postgres", "postgres")
+    run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    control = [*by, programs[-1].with_name("pg_ctl"), "-D", f"{folder}/data", "-w", "-s"]
+    try:
+        run([*by, programs[-1], "-D", f"{folder}/data", "-U", "root", "-A", "trust", "-N", "-E", "UTF8"])
+        run([*control, "-l", f"{folder}/log", "-o", f"-p {port} -k {folder} -c fsync=off", "start"])
+        settings = {"HOST": "127.0.0.1", "PORT": str(port), "USER": "root", "PASSWORD": ""}
+        yield {**services.database_settings("postgresql"), **settings}
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Silence:
