@@ -140,7 +140,12 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
         Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE], is_measured=True),
-        Leg("sqlite", "embedded-sets", CONTRACTS, {"TEST_FAST_PATHS": "off", "TEST_DATABASE_NAMES": "on", "TEST_EXAMPLES": "15"}),
+        Leg(
+            "sqlite",
+            "embedded-sets",
+            CONTRACTS,
+            {"TEST_FAST_PATHS": "off", "TEST_DATABASE_NAMES": "on", "TEST_EXAMPLES": "15"},
+        ),
     ]
     return [leg for leg in legs if leg.database in databases]
 

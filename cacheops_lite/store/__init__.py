@@ -8,7 +8,7 @@ from . import (
     compression,
     counter_flush,
     database_names,
-    database_registry,
+    database_notes,
     dependency_index,
     fill_lock,
     invalidator,
@@ -19,7 +19,7 @@ from . import (
 from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
 from .database_names import database_name
-from .database_registry import bypass_of_database, is_of_another_database
+from .database_notes import bypass_of_database, is_of_another_database
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
@@ -65,7 +65,7 @@ __all__ = [
     "counter_flush",
     "database_name",
     "database_names",
-    "database_registry",
+    "database_notes",
     "dependency_in_words",
     "dependency_index",
     "describe_dependency",

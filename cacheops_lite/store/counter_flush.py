@@ -26,6 +26,8 @@ MINUTE_SECONDS = 60
 _SEPARATOR = "\t"
 
 _thread: Thread | None = None
+# The prefix when the counts began: at the end of a test run, the databases have their usual names again.
+_prefix: str | None = None
 _lock = Lock()
 
 
@@ -42,7 +44,8 @@ def flush() -> None:
 
 
 def _send(counts: Counter[Counted]) -> None:
-    key = keys.counters_key(counters_prefix(), int(time.time()) // MINUTE_SECONDS)
+    prefix = counters_prefix() if _prefix is None else _prefix
+    key = keys.counters_key(prefix, int(time.time()) // MINUTE_SECONDS)
     pipeline = get_client().pipeline(transaction=False)
     for counted, number in counts.items():
         pipeline.hincrby(key, _SEPARATOR.join(counted), number)
@@ -83,8 +86,9 @@ def counters_prefix() -> str:
 
 @counters.on_first_count
 def start() -> None:
-    """Start the thread that flushes, unless it is running."""
-    global _thread
+    """Note the prefix, and start the thread that flushes, unless it is running."""
+    global _thread, _prefix
+    _prefix = counters_prefix()
     with _lock:
         if _thread is None or not _thread.is_alive():
             _thread = Thread(target=_flush_once, name="cacheops_lite.counters", daemon=True)

@@ -28,7 +28,7 @@ _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
 _names: dict[tuple[str, Any], str] = {}
 # By alias: the NAME when CACHEOPS_DATABASE_NAMES was read.  In tests the alias has another one.
 _configured: dict[str, Any] | None = None
-# By alias, the further name of its database that other processes use, see `database_registry`.
+# By alias, the further name of its database that other processes use, see `database_notes`.
 other_names: dict[str, str] = {}
 # What distinguishes the memory of this process from others'.
 _process_token = fresh_token()

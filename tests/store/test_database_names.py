@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import override_settings
 
 from cacheops_lite.observe import Reason
-from cacheops_lite.store import database_names, database_registry
+from cacheops_lite.store import database_names, database_notes
 from tests.support import servers, services
 from tests.support.site import Site
 
@@ -149,7 +149,7 @@ def test_a_name_that_has_not_been_used_for_an_hour_belongs_to_the_next_database(
     assert [again.names() for _ in range(2)] == [[["authors"], False]] * 2
     assert again.simple() == ["authors"]
     again.end()
-    used_at = float(used_at) - database_registry.UNUSED_SECONDS
+    used_at = float(used_at) - database_notes.UNUSED_SECONDS
     server.client().set(note, "\n".join(["other", "elsewhere", where, str(used_at)]))
     third = site(sqlite(tmp_path / "live.sqlite3"))
     assert third.names() == [["authors"], False]
@@ -361,9 +361,9 @@ class TestRedisAway:
     @pytest.fixture(autouse=True)
     def names(self):
         with override_settings(CACHEOPS_DATABASE_NAMES={}):
-            database_registry.forget()
+            database_notes.forget()
             yield
-        database_registry.forget()
+        database_notes.forget()
         database_names.remember_configured()
 
     def test_the_error_surfaces(self):

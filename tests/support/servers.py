@@ -120,3 +120,13 @@ class Silence:
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def listens(port, seconds=60):
+    """Wait until a server listens on a port of this machine; return False if none does."""
+    until = time.monotonic() + seconds
+    while not services.answers("127.0.0.1", port):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

@@ -44,7 +44,7 @@ UNUSED_SECONDS = 3600
 # ... and after this time, in which no process has compared, the note expires.
 NOTE_SECONDS = 7 * 24 * 3600
 _SEPARATOR = "\n"
-_UID = "cacheops_lite.store.database_registry"
+_UID = "cacheops_lite.store.database_notes"
 
 
 @dataclass(slots=True)
