@@ -158,7 +158,7 @@ class TestAssertions:
         with pytest.raises(AssertionError, match="for the reason 'nocache', not 'no-profile'"):
             with assert_not_cached(Label.objects.nocache(), reason="no-profile"):
                 pass
-        with pytest.raises(AssertionError, match="queryset of shop.Label is cached"):
+        with pytest.raises(AssertionError, match=r"queryset of shop.Label is cached"):
             with assert_not_cached(Label.objects.all()):
                 list(Label.objects.all())
         with pytest.raises(ValueError, match="not a reason"):
@@ -179,7 +179,7 @@ class TestAssertions:
         )
         with failure, assert_invalidates(Label.objects.filter(text="c")):
             rename(label, "b")
-        failure = pytest.raises(AssertionError, match="(?s)was invalidated.*save shop.Label")
+        failure = pytest.raises(AssertionError, match=r"(?s)was invalidated.*save shop.Label")
         with failure, assert_invalidates(Label.objects.filter(text="b"), keeps=[Label.objects.all()]):
             rename(label, "c")
         with pytest.raises(AssertionError, match="made no write"), assert_invalidates(Label.objects.all()):
