@@ -7,7 +7,6 @@ Not here: what a query depends on (`query`) and what a write changed (`writes`).
 from . import (
     compression,
     counter_flush,
-    database_names,
     database_notes,
     dependency_index,
     fill_lock,
