@@ -63,7 +63,6 @@ __all__ = [
     "compression",
     "counter_flush",
     "database_name",
-    "database_names",
     "database_notes",
     "dependency_in_words",
     "dependency_index",
