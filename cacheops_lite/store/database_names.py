@@ -42,9 +42,9 @@ def database_name(alias: str) -> str:
     configured_name = name_in_settings(alias)
     found = _names.get((alias, configured_name))
     if found is None:
-        found = _make(alias, configured_name)
-        if not _is_private_to_connection(alias, configured_name):
-            _names[alias, configured_name] = found
+        if _is_private_to_connection(alias, configured_name):
+            return _name_of_connection(connections[alias], configured_name)
+        found = _names[alias, configured_name] = _make(alias, configured_name)
     return found
 
 
@@ -140,10 +140,7 @@ def _automatic(alias: str, name: Any) -> str:
     connection = connections[alias]
     if connection.vendor == "sqlite":
         if is_in_memory(name):
-            token = _process_token
-            if _is_private_to_connection(alias, name):
-                token += connection.__dict__.setdefault("_cacheops_memory_token", fresh_token())
-            return f"memory-{_digest(f'{token} {name}')}"
+            return f"memory-{_digest(f'{_process_token} {name}')}"
         path = sqlite_path(name)
         return _shortened(os.path.basename(path), path)
     text = str(name)
@@ -151,6 +148,18 @@ def _automatic(alias: str, name: Any) -> str:
     if search_path is not None:
         return _shortened(text, f"{text} {search_path[1]}")
     return text if _PLAIN.fullmatch(text) else _shortened(text, text)
+
+
+def _name_of_connection(connection: Any, name: Any) -> str:
+    """Return the name of a database in memory that only `connection` has."""
+    declared = _declared(connection.alias, name)
+    if declared is not None:
+        return f"{declared}:" if declared else ""
+    process, found = connection.__dict__.get("_cacheops_name", (None, ""))
+    if process is not _process_token:
+        found = f"memory-{_digest(fresh_token())}:"
+        connection._cacheops_name = _process_token, found
+    return found
 
 
 def _is_private_to_connection(alias: str, name: Any) -> bool:

@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from cacheops_lite.observe import Reason
 from cacheops_lite.store import database_names, database_notes
+from tests.conftest import in_thread
 from tests.support import servers, services
 from tests.support.site import Site
 
@@ -382,3 +383,16 @@ class TestRedisAway:
             server.stop()
             assert list(Label.objects.all()) == []
             assert Label.objects.explain_cache().reason is Reason.REDIS_AWAY
+
+
+def test_a_database_in_the_memory_of_a_connection_is_that_connection_s_alone(named):
+    """Threads have connections of their own.  After a fork there are two databases."""
+    assert named("sqlite3", NAME=":memory:") == database_names.database_name("named")
+    assert in_thread(lambda: database_names.database_name("named")) != database_names.database_name("named")
+    shared = named("sqlite3", NAME=MEMORY)
+    assert in_thread(lambda: database_names.database_name("named")) == shared
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, database_names.database_name("named").encode())
+        os._exit(0)
+    assert os.read(reading, 100).decode() != shared
