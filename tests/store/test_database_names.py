@@ -85,9 +85,9 @@ def test_databases_in_memory_never_share_results(site):
 
 
 def test_a_database_created_anew_under_the_same_name_begins_without_results(live, site, tmp_path):
-    """The first process has ended, and the file may have the inode number of the one before."""
+    """The file is emptied in place, so it has the same inode: a new file may have that of the one before, too."""
     live.end()
-    (tmp_path / "live.sqlite3").unlink()
+    (tmp_path / "live.sqlite3").write_bytes(b"")
     again = site(sqlite(tmp_path / "live.sqlite3"))
     again.migrate()
     assert again.names() == [[], False]
