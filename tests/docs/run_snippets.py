@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, name_of
@@ -23,6 +25,8 @@ def main(names: list[str]) -> None:
         import django
 
         django.setup()
+        from django.test import override_settings
+
         from tests.docs import checkers, scene
 
         scene.create_tables()
@@ -32,8 +36,12 @@ def main(names: list[str]) -> None:
             if names and name_of(page) not in names:
                 continue
             namespace = scene.fresh_namespace(name_of(page))
-            for block in blocks_of(page):
-                results.append({"page": block.page, "line": block.line, "error": _error(checkers, block, namespace)})
+            # What a page overrides for itself ends with the page.
+            with override_settings(CACHEOPS_PREFIX=None, **scene.SETTINGS.get(name_of(page), {})):
+                results += [
+                    {"page": block.page, "line": block.line, "error": _error(checkers, block, namespace)}
+                    for block in blocks_of(page)
+                ]
         print(json.dumps(results))
         scene.close()
 
@@ -42,7 +50,8 @@ def _error(checkers, block: Block, namespace: dict) -> str | None:
     if block.exempt is not None:
         return None if block.exempt else "an exempt block should say why: '.. not run: why'"
     try:
-        checkers.check(block, namespace)
+        with redirect_stdout(StringIO()):
+            checkers.check(block, namespace)
     except Exception as error:
         tail = traceback.format_exc().splitlines()[-4:]
         return f"{type(error).__name__}: {error}\n" + "\n".join(tail)

@@ -18,6 +18,10 @@ from django.test import RequestFactory
 from cacheops_lite.store import get_client
 
 
+# Settings that the snippets of a page assume.
+SETTINGS = {"docs/reasons.rst": {"CACHEOPS": {"blog.*": {"ops": ("fetch", "get")}}}}
+
+
 def create_tables() -> None:
     call_command("migrate", verbosity=0, run_syncdb=True)
     if find_spec("celery") is None:
@@ -53,6 +57,7 @@ def fresh_namespace(page: str) -> dict[str, Any]:
     request = RequestFactory().get("/articles/")
     request.user, request.session = AnonymousUser(), SessionStore()
     namespace |= {model.__name__: model for model in apps.get_app_config("blog").get_models()}
+    namespace["view"] = lambda request: list(Article.objects.all())
     namespace |= {"User": User, "user": user, "author": author, "tag": tag, "article": article, "request": request}
     return namespace
 
