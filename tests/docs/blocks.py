@@ -34,7 +34,8 @@ class Block:
 
 
 def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
+    page = page.absolute()
+    return str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else page.name
 
 
 def blocks_of(page: Path) -> list[Block]:

@@ -1,4 +1,4 @@
-"""Run the code blocks of the pages named as arguments, or of all, and print what became of each as JSON."""
+"""Run the code blocks of the pages whose paths are arguments, or of all, and print what became of each as JSON."""
 
 from __future__ import annotations
 
@@ -30,11 +30,8 @@ def main(names: list[str]) -> None:
         from tests.docs import checkers, scene
 
         scene.create_tables()
-        pages = [page for page in PAGES if name_of(page) not in LEFT_OUT]
         results = []
-        for page in pages:
-            if names and name_of(page) not in names:
-                continue
+        for page in [*map(Path, names)] or [page for page in PAGES if name_of(page) not in LEFT_OUT]:
             namespace = scene.fresh_namespace(name_of(page))
             # What a page overrides for itself ends with the page.
             with override_settings(CACHEOPS_PREFIX=None, **scene.SETTINGS.get(name_of(page), {})):
