@@ -17,7 +17,6 @@ from django.test import RequestFactory
 
 from cacheops_lite.store import get_client
 
-
 # Settings that the snippets of a page assume.
 SETTINGS = {"docs/reasons.rst": {"CACHEOPS": {"blog.*": {"ops": ("fetch", "get")}}}}
 

@@ -27,7 +27,7 @@ BLOCKS = blocks_of(DOCS / "tutorial.rst")
 # What the environment of the test has already.
 INSTALLING = ("python3 -m venv", ". .venv/bin/activate", "pip install", "createdb")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# Runs the examples that stand on its standard input as a shell of Django does.  The embedded Redis ends with its process,
+# Runs the examples on its standard input as a shell of Django does.  The embedded Redis ends with its process,
 # so each block is typed after the ones before it, from the beginning.
 SHELL = """
 import doctest, sys, django
