@@ -1,5 +1,8 @@
 """Sphinx configuration."""
 
+import re
+from pathlib import Path
+
 from docutils import nodes
 from sphinx import addnodes
 
@@ -32,6 +35,7 @@ def setup(app):
     app.add_crossref_type("profile-option", "profile-option", indextemplate="pair: %s; profile option")
     app.add_crossref_type("command", "manage", indextemplate="pair: %s; management command")
     app.connect("doctree-read", show_methods_as_those_of_django)
+    app.connect("source-read", list_every_reason_and_check)
 
 
 def show_methods_as_those_of_django(app, doctree):
@@ -40,3 +44,14 @@ def show_methods_as_those_of_django(app, doctree):
     for node in doctree.findall(addnodes.desc_addname):
         if node.astext() in names:
             node.children[:] = [nodes.Text(names[node.astext()])]
+
+
+def list_every_reason_and_check(app, docname, source):
+    """Replace the comments ``.. every-reason`` and ``.. every-check`` by links to all labels of these pages."""
+    for marker, page, label in (
+        ("every-reason", "reasons.rst", r"reason-([a-z-]+)"),
+        ("every-check", "checks.rst", r"([a-z]\d{3})"),
+    ):
+        found = re.findall(rf"^\.\. _({label}):$", (Path(app.srcdir) / page).read_text("utf-8"), re.M)
+        links = [f":ref:`{name.upper() if page == 'checks.rst' else name} <{target}>`" for target, name in found]
+        source[0] = re.sub(rf"^\.\. {marker}$", ", ".join(links), source[0], flags=re.M)

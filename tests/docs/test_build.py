@@ -29,6 +29,12 @@ def test_it_builds_without_a_warning(built):
     assert built.warnings == ""
 
 
+def test_no_page_shows_an_error(built):
+    """The theme prints some of its complaints into the page."""
+    pages = [*built.directory.glob("*.html"), *built.directory.glob("[!_]*/*.html")]
+    assert not [path.name for path in pages if "ERROR:" in path.read_text("utf-8")]
+
+
 def test_links_and_images_lead_somewhere(built):
     """Anchors, too."""
     pages = {path: Links(path.read_text("utf-8")) for path in built.directory.rglob("*.html")}
@@ -51,7 +57,7 @@ def test_pages_that_the_code_names_exist():
         *ROOT.glob("*.md"),
         *DOCS.rglob("*.rst"),
     ]:
-        for name in re.findall(r"\bdocs/[\w/.-]+\.(?:rst|py|md|txt|json|svg|png)\b", path.read_text("utf-8")):
+        for name in re.findall(r"(?<!/)\bdocs/[\w/.-]+\.(?:rst|py|md|txt|json|svg|png)\b", path.read_text("utf-8")):
             if not (ROOT / name).exists():
                 missing.append(f"{path.relative_to(ROOT)}: {name}")
     assert not missing
