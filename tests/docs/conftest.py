@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("sphinx", reason="the documentation is built with the extra docs")
-
 from tests.docs import build, snippets
 
 
