@@ -58,7 +58,7 @@ def table(results: dict[str, Any]) -> str:
     for name, title in ADDED.items():
         medians = operations[name]
         added = [f"+{medians[peer]:,.0f}" for peer in PEERS if peer != BARE.name]
-        rows.append([title, *added, f"({medians[BARE.name]:,.0f})"])
+        rows.append([title, *added, f"to {medians[BARE.name]:,.0f}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -54,7 +54,7 @@ class Drawing:
 
 
 class Sequence(Drawing):
-    """A drawing of who sends what to whom, from top to bottom."""
+    """A sequence of messages between participants, from top to bottom."""
 
     LANES = {"application": 80, "cacheops_lite": 265, "Redis": 460, "database": 640}
 
