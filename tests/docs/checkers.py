@@ -12,6 +12,7 @@ from importlib import import_module
 from io import StringIO
 from typing import Any
 
+from django.conf import global_settings
 from django.core.checks import run_checks
 from django.core.management import call_command, get_commands, load_command_class
 from django.template import Context, engines
@@ -21,7 +22,7 @@ from django.utils.module_loading import import_string
 
 from cacheops_lite import conf
 from cacheops_lite.checks import TAG
-from cacheops_lite.store import client
+from cacheops_lite.store import client, prefix_of
 
 from .blocks import ROOT, Block
 
@@ -44,7 +45,7 @@ def check_python(text: str, namespace: dict[str, Any]) -> None:
         return check_session(text, namespace)
     tree = ast.parse(text)
     names = _assigned(tree)
-    if names and all(map(SETTING.fullmatch, names)):
+    if any(map(_is_setting, names)) and all(map(SETTING.fullmatch, names)):
         return check_settings(text, names)
     return _run(text, namespace)
 
@@ -63,9 +64,16 @@ def _assigned(tree: ast.Module) -> list[str]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             names.append(node.targets[0].id)
+        elif isinstance(node, ast.FunctionDef) and _is_setting(node.name):
+            names.append(node.name)
         elif not isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
             return []
     return names
+
+
+def _is_setting(name: str) -> bool:
+    prefixes = ("CACHEOPS", "CACHALOT_", "FILE_CACHE_", "DEBUG_TOOLBAR_")
+    return name.startswith(prefixes) or hasattr(global_settings, name)
 
 
 def check_session(text: str, namespace: dict[str, Any]) -> None:
@@ -99,6 +107,7 @@ def check_settings(text: str, names: list[str]) -> None:
             if name in conf.DEFAULTS:
                 getattr(conf.settings, name)
         client.get_client()
+        assert isinstance(prefix_of(dbs=["default"], tables=["blog_article"]), str)
 
 
 def _without_ellipsis(value: Any) -> Any:
