@@ -81,11 +81,11 @@ third-party: $(VENV)/.test
 	@$(BIN)/python -m tests.thirdparty $(ARGS)
 
 docs: $(VENV)/.test
-	$(BIN)/python -m pip install -qq -e '.[docs]'
 	$(BIN)/python -m sphinx -W -q docs docs/_build/html
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m bench --out docs/_static $(ARGS)
+	@$(BIN)/python -m bench.readme
 
 bench-growth: $(VENV)/.bench
 	@$(BIN)/python -m bench.growth --out docs/_static $(ARGS)

@@ -14,7 +14,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "cacheops_lite"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(PACKAGE.rglob("*.lua"))
-PAGES = sorted([*ROOT.glob("*.rst"), *(ROOT / "docs").glob("*.rst"), *(ROOT / "docs" / "model").glob("*.py")])
+PAGES = sorted(
+    path
+    for path in [*ROOT.glob("*.rst"), *(ROOT / "docs").rglob("*.rst"), *(ROOT / "docs" / "model").glob("*.py")]
+    if "decisions" not in path.parts and "_build" not in path.parts
+)
 WINGS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if "__all__" in path.read_text("utf-8"))
 # Packages whose names are for projects that use this one.
 FOR_PROJECTS = {"testing"}
