@@ -5,7 +5,7 @@ Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """
 
 from . import compression, counter_flush, dependency_index, fill_lock, invalidator, keys, local_cache, protocol
-from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
+from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
@@ -20,7 +20,9 @@ from .namespaces import (
     prefixes_of_table,
     split_by_prefix,
 )
+from .outage_log import outages
 from .protocol import MISS, Lookup, checked_reply
+from .redis_errors import STORE_ERRORS, explain_error
 from .serializers import dumps_rows, function_serializer, loads_rows
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
@@ -57,6 +59,7 @@ __all__ = [
     "dumps_rows",
     "escape_glob",
     "execute",
+    "explain_error",
     "fill_lock",
     "fresh_token",
     "function_serializer",
@@ -66,6 +69,7 @@ __all__ = [
     "loads_rows",
     "local_cache",
     "met_by",
+    "outages",
     "postpone",
     "prefix_of",
     "prefix_of_table",

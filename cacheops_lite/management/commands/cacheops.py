@@ -9,6 +9,7 @@ import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from ...store import explain_error
 from ..subcommands import advise, explain, listing, stats, top, verify
 
 SUBCOMMANDS = {
@@ -36,4 +37,5 @@ class Command(BaseCommand):
         try:
             SUBCOMMANDS[options["command"]][1](self, options)
         except (redis.RedisError, OSError, ImproperlyConfigured) as error:
-            raise CommandError(f"Redis can't be asked: {error}. See CACHEOPS_REDIS.") from error
+            explain_error(error)
+            raise CommandError(f"Redis can't be asked: {error}") from error
