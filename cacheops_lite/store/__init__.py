@@ -14,6 +14,7 @@ from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
 from .namespaces import (
     all_prefixes,
+    check_prefix,
     prefix_of,
     prefix_of_table,
     prefixes_of_database,
@@ -24,6 +25,7 @@ from .outage_log import outages
 from .protocol import MISS, Lookup, checked_reply
 from .redis_errors import STORE_ERRORS, explain_error
 from .serializers import dumps_rows, function_serializer, loads_rows
+from .server_address import ServerAddress, configured_address, parse_address
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
@@ -41,15 +43,18 @@ __all__ = [
     "InsertedRows",
     "Lookup",
     "RequiredColumns",
+    "ServerAddress",
     "ValueStore",
     "VersionSet",
     "WriteSet",
     "all_prefixes",
     "call",
     "call_or_default",
+    "check_prefix",
     "checked_reply",
     "clear",
     "compression",
+    "configured_address",
     "counter_flush",
     "dependency_in_words",
     "dependency_index",
@@ -70,6 +75,7 @@ __all__ = [
     "local_cache",
     "met_by",
     "outages",
+    "parse_address",
     "postpone",
     "prefix_of",
     "prefix_of_table",
