@@ -38,8 +38,8 @@ def _undeclared_replicas(databases: dict[str, dict[str, Any]]) -> Iterator[Check
             "what is cached of one of them also answers reads of the other, because 'db_agnostic' is True by default. "
             "If their data differ, results are wrong.",
             f"If one is a replica, say so: 'TEST': {{'MIRROR': {one!r}}} in DATABASES[{other!r}]. If their "
-            f"data differ, name them apart by CACHEOPS_DATABASE_NAMES = {{{other!r}: 'another name'}}, or write 'db_agnostic': False "
-            "into CACHEOPS_DEFAULTS.",
+            f"data differ, name them apart by CACHEOPS_DATABASE_NAMES = {{{other!r}: 'another name'}}, or write "
+            "'db_agnostic': False into CACHEOPS_DEFAULTS.",
         )
 
 

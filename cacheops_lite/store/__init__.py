@@ -4,6 +4,7 @@ names of keys, dependency indexes, locks, connections, the circuit breaker and t
 Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """
 
+from . import commands as required_commands
 from . import compression, counter_flush, dependency_index, fill_lock, invalidator, keys, local_cache, protocol
 from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
@@ -25,7 +26,7 @@ from .outage_log import outages
 from .protocol import MISS, Lookup, checked_reply
 from .redis_errors import STORE_ERRORS, explain_error
 from .serializers import dumps_rows, function_serializer, loads_rows
-from .server_address import ServerAddress, configured_address, parse_address
+from .server_address import ServerAddress, address_setting, configured_address, describe_address, parse_address
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
@@ -47,6 +48,7 @@ __all__ = [
     "ValueStore",
     "VersionSet",
     "WriteSet",
+    "address_setting",
     "all_prefixes",
     "call",
     "call_or_default",
@@ -58,6 +60,7 @@ __all__ = [
     "counter_flush",
     "dependency_in_words",
     "dependency_index",
+    "describe_address",
     "describe_dependency",
     "describe_shape",
     "digest",
@@ -84,6 +87,7 @@ __all__ = [
     "protocol",
     "redis_client",
     "release",
+    "required_commands",
     "run_script",
     "send_script",
     "simple_key",

@@ -33,7 +33,8 @@ from ..schema import Dependency, name_in_keys
 FORMAT_VERSION = 7
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
-KIND_PATTERN = "[cdfilnqstv]:"
+KINDS = "cdfilnqstv"
+KIND_PATTERN = f"[{KINDS}]:"
 # ... and in those that `clear` removes, which are all but counters.
 CACHED_KIND_PATTERN = "[cdfilqstv]:"
 MAX_ID_LENGTH = 40

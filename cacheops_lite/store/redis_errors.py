@@ -93,6 +93,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         f"{_CHECK}",
     ),
     (
+        (),
+        ("BUSY Redis",),
+        "{server} runs a script that does not end, and answers nothing else. End it there by SCRIPT KILL.",
+    ),
+    (
         (exceptions.BusyLoadingError,),
         ("LOADING",),
         "{server} is loading its data after a start, and answers no command before that is done.",

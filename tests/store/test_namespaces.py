@@ -90,9 +90,7 @@ def test_a_mistyped_path_is_told_from_a_plain_text(store):
 
 
 def test_a_plain_text_that_looks_like_a_key_is_refused(store):
-    refused = pytest.raises(
-        ImproperlyConfigured, match="CACHEOPS_PREFIX is 'xcacheops:v:'; .* beginning of a cache key"
-    )
+    refused = pytest.raises(ImproperlyConfigured, match=r"CACHEOPS_PREFIX is 'xcacheops:v:'; .* a cache key")
     with override_settings(CACHEOPS_PREFIX="xcacheops:v:"), refused:
         Product.objects.count()
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from ...store import explain_error
-from ..subcommands import advise, explain, listing, stats, top, verify
+from ..subcommands import advise, doctor, explain, listing, stats, top, verify
 
 SUBCOMMANDS = {
     "explain": (explain.add_arguments, explain.handle, "would this queryset come from the cache, and why or why not?"),
@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "ls": (listing.add_list_arguments, listing.handle_list, "what is cached of a model or function"),
     "show": (listing.add_show_arguments, listing.handle_show, "one cached result: what it is and depends on"),
     "verify": (verify.add_arguments, verify.handle, "compare a sample of cached results with the database"),
+    "doctor": (doctor.add_arguments, doctor.handle, "is the Redis server fit for the cache, and what should change?"),
     "advise": (advise.add_arguments, advise.handle, "which models and operations to cache, by the counters"),
 }
 
