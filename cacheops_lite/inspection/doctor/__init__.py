@@ -42,7 +42,7 @@ _PROBES: dict[str, Callable[[Session], Iterator[Finding]]] = {
     "contents": examine_contents,
 }
 # What an embedded Redis has.
-_OF_EMBEDDED = ("server", "permissions", "scripts", "latency", "contents")
+_OF_EMBEDDED = ("server", "scripts", "latency", "contents")
 
 
 def examine() -> Examination:

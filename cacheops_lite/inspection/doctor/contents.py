@@ -32,7 +32,7 @@ _KNOWN = (
     (re.compile(r"asgi"), "Channels", True),
     (re.compile(r"rq:"), "RQ", True),
     (re.compile(r"bull:"), "BullMQ", True),
-    (re.compile(r"[^:]*:\d+:"), "Django's cache framework", False),
+    (re.compile(r":\d+:"), "Django's cache framework", False),
     (re.compile(r"(conj|schemes):"), "django-cacheops", False),
 )
 

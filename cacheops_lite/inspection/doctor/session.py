@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 import redis
+from django.core.exceptions import ImproperlyConfigured
 
 from ...store import all_prefixes, explain_error, get_client, value_key
 from ...utils import error_boundary
@@ -31,11 +32,17 @@ class Refused(Exception):
 class Session:
     """A connection on which commands are run as they are.
 
-    `key` is a key that nothing else uses; it looks like that of a cached value.
+    `key` is a key that nothing else uses; it looks like that of a cached value.  Making a session raises
+    ImproperlyConfigured; entering it raises errors of Redis.
     """
 
     def __init__(self) -> None:
         client: Any = get_client()
+        if not hasattr(getattr(client, "connection_pool", None), "get_connection"):
+            raise ImproperlyConfigured(
+                f"CACHEOPS_CLIENT_CLASS makes a {type(client).__name__}, which has no pool of connections to one server, "
+                "so the server can't be examined; name redis.Redis or a class derived from it"
+            )
         self._pool = client.connection_pool
         self.connection: Any = None
         self._info: dict[str, dict[str, str]] = {}
@@ -45,15 +52,21 @@ class Session:
     def __enter__(self) -> Session:
         try:
             self.connection = self._pool.get_connection()
-            # A server that runs a script or loads its data answers with an error.
-            self.connection.send_command("PING")
-            self.connection.read_response()
+            self._ping()
         except redis.RedisError as error:
             explain_error(error)
-            if not _is_refusal(error):
-                self.close()
-                raise
+            self.close()
+            raise
         return self
+
+    def _ping(self) -> None:
+        """Raise the error of a server that runs an endless script or loads its data; PING itself may be forbidden."""
+        try:
+            self.connection.send_command("PING")
+            self.connection.read_response()
+        except redis.ResponseError as error:
+            if not isinstance(error, redis.exceptions.NoPermissionError) and "unknown command" not in str(error):
+                raise
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -98,11 +111,6 @@ class Session:
             return self.config(name)
         except Refused:
             return None
-
-
-def _is_refusal(error: redis.RedisError) -> bool:
-    text = str(error)
-    return isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in text
 
 
 def _as_text(reply: Any) -> Any:
