@@ -159,6 +159,14 @@ def test_redis_that_is_away_is_one_clear_error():
                 output(name)
 
 
+def test_other_commands_without_redis_are_one_clear_error_too():
+    """What was asked for by hand is never reported as done."""
+    with override_settings(CACHEOPS_REDIS="redis://127.0.0.1:1/0", CACHEOPS_CLIENT_CLASS=None):
+        for command in (("invalidate", "all"), ("invalidate", "shop.Label"), ("reapconjs",)):
+            with pytest.raises(CommandError, match="which CACHEOPS_REDIS names"):
+                call_command(*command)
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
 def test_numbers_are_checked(number):
     with pytest.raises(CommandError, match="should be a whole number, 1 or more"):

@@ -230,7 +230,7 @@ def test_a_user_who_may_not_select_the_database_is_one_clear_error():
     """PING may be forbidden."""
     with examined() as (server, _):
         address = {**allow(server, "+@all", "-select", "-ping"), "db": 3}
-        with using(server, CACHEOPS_REDIS=address), pytest.raises(CommandError, match="'select'.*ACL SETUSER"):
+        with using(server, CACHEOPS_REDIS=address), pytest.raises(CommandError, match=r"'select'.*ACL SETUSER"):
             call_command("cacheops", "doctor")
         with using(server, CACHEOPS_REDIS={**address, "db": 0}):
             assert "can't run PING" in findings()["permissions"]["found"]
@@ -241,7 +241,8 @@ def test_a_client_of_several_servers_is_one_clear_error():
         def __init__(self, **kwargs):
             pass
 
-    with override_settings(CACHEOPS_CLIENT_CLASS=Client), pytest.raises(CommandError, match="CACHEOPS_CLIENT_CLASS"):
+    overrides = {"CACHEOPS_REDIS": {}, "CACHEOPS_CLIENT_CLASS": Client}
+    with override_settings(**overrides), pytest.raises(CommandError, match="CACHEOPS_CLIENT_CLASS makes a Client"):
         call_command("cacheops", "doctor")
 
 

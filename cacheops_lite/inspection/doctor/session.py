@@ -40,8 +40,8 @@ class Session:
         client: Any = get_client()
         if not hasattr(getattr(client, "connection_pool", None), "get_connection"):
             raise ImproperlyConfigured(
-                f"CACHEOPS_CLIENT_CLASS makes a {type(client).__name__}, which has no pool of connections to one server, "
-                "so the server can't be examined; name redis.Redis or a class derived from it"
+                f"CACHEOPS_CLIENT_CLASS makes a {type(client).__name__}, which has no pool of connections to one "
+                "server, so the server can't be examined; name redis.Redis or a class derived from it"
             )
         self._pool = client.connection_pool
         self.connection: Any = None

@@ -5,11 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-import redis
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
-from ...store import explain_error
+from ..redis_errors import as_command_errors
 from ..subcommands import advise, doctor, explain, listing, stats, top, verify
 
 SUBCOMMANDS = {
@@ -35,8 +33,5 @@ class Command(BaseCommand):
             add_arguments(subparser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
+        with as_command_errors("Redis can't be asked"):
             SUBCOMMANDS[options["command"]][1](self, options)
-        except (redis.RedisError, OSError, ImproperlyConfigured) as error:
-            explain_error(error)
-            raise CommandError(f"Redis can't be asked: {error}") from error
