@@ -33,7 +33,7 @@ _KNOWN = (
     (re.compile(r"rq:"), "RQ", True),
     (re.compile(r"bull:"), "BullMQ", True),
     (re.compile(r":\d+:"), "Django's cache framework", False),
-    (re.compile(r"(conj|schemes):"), "django-cacheops", False),
+    (re.compile(r"conj:"), "django-cacheops", False),
 )
 
 
