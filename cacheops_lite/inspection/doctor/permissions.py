@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import redis
 
-from ...store import explain_error, keys, required_commands, run_script
+from ...store import keys, required_commands, run_script
 from .findings import Finding
 from .session import Refused, Session, known_prefixes
 
@@ -163,12 +163,11 @@ def examine_scripts(session: Session) -> Iterator[Finding]:
         run_script("release", [session.key], ["doctor"])
         session.ask("EVAL", "return redis.call('exists', ARGV[1])", 0, session.key)
     except (Refused, redis.ResponseError) as error:
-        explain_error(error)
         undeclared = "undeclared" in str(error)
         yield Finding(
             "scripts",
             "error",
-            f"Lua scripts can't be run: {error}",
+            f"Lua scripts can't be run: {str(error).partition(' Redis at ')[0]}",
             "All invalidations are scripts, so what is written is invalidated late or not at all.",
             "Start the server with --default_lua_flags=allow-undeclared-keys."
             if undeclared
