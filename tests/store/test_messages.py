@@ -102,7 +102,8 @@ def test_a_missing_permission_names_the_command_and_where_to_look(server):
     server.client().acl_setuser("poor", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-evalsha", "-mget"])
     with using(server.port, username="poor", password="x"), pytest.raises(exceptions.NoPermissionError) as raised:
         list(Label.objects.all())
-    assert "'evalsha'" in str(raised.value)
+    # Which one comes first depends on what this process has read before.
+    assert any(name in str(raised.value) for name in ("'evalsha'", "'mget'"))
     assert "ACL SETUSER" in str(raised.value)
     assert "docs/doctor.rst" in str(raised.value)
 
