@@ -79,7 +79,7 @@ def all_keys(server):
     found = []
     for db in range(16):
         with redis.Redis(port=server.port, db=db) as client:
-            found += sorted((db, key, client.dump(key)) for key in client.keys())
+            found += sorted((db, key, client.dump(key)) for key in client.scan_iter())
     return found
 
 
