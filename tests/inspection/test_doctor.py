@@ -118,9 +118,9 @@ def test_a_full_server_without_eviction():
         assert "maxmemory is not set" in findings()["eviction"]["found"]
 
 
-def test_persistence():
+def test_persistence(tmp_path):
     """An old snapshot brings invalidated results back to life; so may the last second of an append-only file."""
-    with examined("--save", "3600 1 300 100") as (server, _):
+    with examined("--save", "3600 1 300 100", "--dir", str(tmp_path)) as (server, _):
         finding = findings()["persistence"]
         assert finding["level"] == "warning"
         assert "save 3600 1 300 100" in finding["found"]

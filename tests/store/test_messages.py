@@ -1,7 +1,6 @@
 """Errors of Redis name the setting, the server and what to do; an outage is logged in one line."""
 
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,8 +115,8 @@ def test_a_replica_is_named_as_such(server):
 
 
 @pytest.mark.redis
-def test_a_cluster_is_named_as_such():
-    options = ("--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{os.getpid()}.conf")
+def test_a_cluster_is_named_as_such(tmp_path):
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
     refused = pytest.raises(redis.RedisError, match="node of a Redis Cluster")
     with servers.running(*options) as node, using(node.port), refused:
         list(Label.objects.all())
