@@ -1,10 +1,11 @@
-"""Look into what is cached: statistics of all processes, the values that Redis has, and their comparison with the
-database.
+"""Look into what is cached: statistics of all processes, the values that Redis has, their comparison with the database,
+and an examination of the Redis server.
 
 Not here: what shows it (`management`, `contrib`), and the records that statistics count (`observe`).
 """
 
 from .advice import advise
+from .doctor import LEVELS, Examination, Finding, examine
 from .statistics import (
     MAX_MINUTES,
     Moment,
@@ -27,13 +28,17 @@ from .stored_values import (
 from .verification import Verdict, verify
 
 __all__ = [
+    "LEVELS",
     "MAX_MINUTES",
+    "Examination",
+    "Finding",
     "Moment",
     "ReadStatistics",
     "Statistics",
     "StoredValue",
     "Verdict",
     "advise",
+    "examine",
     "hottest_dependencies",
     "labels_by_table",
     "largest_values",

@@ -17,7 +17,7 @@ from django.db.models.signals import ModelSignal, class_prepared, m2m_changed, p
 
 from ..conf import model_profile, on_change
 from ..schema import all_tracked_models, is_table, is_tracked
-from ..store import WriteSet
+from ..store import STORE_ERRORS, WriteSet, outages
 from ..utils import Patches, error_boundary
 from ..writes import instance_writes, is_active, record_write, table_names, unit_of_work_for, unwrap_lazy
 from . import save_delete
@@ -121,7 +121,10 @@ def _cache_on_save(instance: Model, using: str) -> None:
     def warm() -> None:
         objects: Any = type(instance)._default_manager.using(using)
         with suppress(ObjectDoesNotExist, MultipleObjectsReturned):
-            objects.cache(ops="get").get(**condition)
+            try:
+                objects.cache(ops="get").get(**condition)
+            except STORE_ERRORS as error:
+                outages.report_failure(logging.WARNING, f"Can't cache {instance._meta.label} on save", error)
 
     # Errors are logged, as the save is already committed.
     unit = unit_of_work_for(using)

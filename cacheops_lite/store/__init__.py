@@ -4,6 +4,7 @@ names of keys, dependency indexes, locks, connections, the circuit breaker and t
 Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """
 
+from . import commands as required_commands
 from . import (
     compression,
     counter_flush,
@@ -15,9 +16,9 @@ from . import (
     local_cache,
     protocol,
 )
-from .circuit_breaker import STORE_ERRORS, call, call_or_default, suppress_outage
+from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
-from .database_names import database_name
+from .database_names import database_name, declared_names
 from .database_notes import bypass_of_database, is_of_another_database
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
@@ -26,14 +27,18 @@ from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
 from .namespaces import (
     all_prefixes,
+    check_prefix,
     prefix_of,
     prefix_of_table,
     prefixes_of_database,
     prefixes_of_table,
     split_by_prefix,
 )
+from .outage_log import outages
 from .protocol import MISS, Lookup, checked_reply
+from .redis_errors import STORE_ERRORS, explain_error
 from .serializers import dumps_rows, function_serializer, loads_rows
+from .server_address import ServerAddress, address_setting, configured_address, describe_address, parse_address
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
@@ -51,27 +56,34 @@ __all__ = [
     "InsertedRows",
     "Lookup",
     "RequiredColumns",
+    "ServerAddress",
     "ValueStore",
     "VersionSet",
     "WriteSet",
+    "address_setting",
     "all_prefixes",
     "bypass_of_database",
     "call",
     "call_or_default",
+    "check_prefix",
     "checked_reply",
     "clear",
     "compression",
+    "configured_address",
     "counter_flush",
     "database_name",
     "database_notes",
+    "declared_names",
     "dependency_in_words",
     "dependency_index",
+    "describe_address",
     "describe_dependency",
     "describe_shape",
     "digest",
     "dumps_rows",
     "escape_glob",
     "execute",
+    "explain_error",
     "fill_lock",
     "fresh_token",
     "function_serializer",
@@ -82,6 +94,8 @@ __all__ = [
     "loads_rows",
     "local_cache",
     "met_by",
+    "outages",
+    "parse_address",
     "postpone",
     "prefix_of",
     "prefix_of_table",
@@ -90,6 +104,7 @@ __all__ = [
     "protocol",
     "redis_client",
     "release",
+    "required_commands",
     "run_script",
     "send_script",
     "simple_key",

@@ -15,50 +15,17 @@ from threading import Lock
 from typing import TypeVar
 
 import redis
-from django.core.exceptions import ImproperlyConfigured
-from redis import exceptions
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
-
-logger = logging.getLogger("cacheops_lite")
+from .outage_log import outages
+from .redis_errors import explain_error, is_away
 
 T = TypeVar("T")
 
-# Unreachable, or unable to write for now; `LOADING` is a connection error of redis-py.
-_AWAY = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.OutOfMemoryError,
-    exceptions.AskError,
-    exceptions.TryAgainError,
-    exceptions.ClusterDownError,
-)
-# Errors that redis-py has no class for, and those that scripts report: their message begins with one of these.
-_AWAY_PREFIXES = (
-    "MISCONF",
-    "NOREPLICAS",
-    "BUSY",
-    "MASTERDOWN",
-    "UNBLOCKED",
-    "READONLY",
-    "OOM",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-)
-# What a call to Redis may raise.  Any other exception interrupts it and is passed on to the application.
-STORE_ERRORS = (redis.RedisError, OSError, ImproperlyConfigured)
 # How long no call tries Redis after a failure; the pause doubles with each further failure.
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 15.0
-
-
-def is_away(error: BaseException) -> bool:
-    """Return whether `error` means that Redis is unavailable for now, so that the same call may succeed later."""
-    return isinstance(error, _AWAY) or (
-        isinstance(error, redis.ResponseError) and str(error).startswith(_AWAY_PREFIXES)
-    )
 
 
 class CircuitBreaker:
@@ -92,7 +59,7 @@ class CircuitBreaker:
         """Open the breaker, or lengthen its pause, after a call failed."""
         with self.lock:
             if not self._pause:
-                logger.warning("Redis is away, going on without it: %r", error)
+                outages.report_failure(logging.WARNING, "Redis is away, going on without it", error)
             self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS) or FIRST_PAUSE_SECONDS
             self._retry_at = time.monotonic() + self._pause
 
@@ -111,24 +78,31 @@ def _renew_lock_in_child() -> None:
 
 
 def call(func: Callable[[], T]) -> T:
-    """Call `func`, which uses Redis, through the circuit breaker, and return its result.
+    """Call `func`, which uses Redis, through the circuit breaker, and return its result.  Its errors are explained.
 
     With ``CACHEOPS_DEGRADE_ON_FAILURE`` it raises redis.ConnectionError at once while the breaker is open.
     """
-    if not settings.CACHEOPS_DEGRADE_ON_FAILURE:
-        return func()
-    if not breaker.allows_call():
-        raise redis.ConnectionError("Redis was away a moment ago, and is left alone for now")
+    is_degrading = settings.CACHEOPS_DEGRADE_ON_FAILURE
+    if is_degrading and not breaker.allows_call():
+        raise _left_alone()
     try:
         result = func()
     except redis.RedisError as error:
-        if is_away(error):
+        explain_error(error)
+        if is_degrading and is_away(error):
             breaker.record_failure(error)
         raise
-    if breaker.is_open:
+    if is_degrading and breaker.is_open:
         breaker.close()
-        logger.warning("Redis is back")
+    if outages.is_outage:
+        outages.report_success()
     return result
+
+
+def _left_alone() -> redis.ConnectionError:
+    error = redis.ConnectionError("Redis was away a moment ago, and is left alone for now")
+    explain_error(error)
+    return error
 
 
 def call_or_default(func: Callable[[], T], default: T) -> T:

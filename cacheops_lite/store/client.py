@@ -19,9 +19,10 @@ from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
+from .outage_log import outages
 from .redis_connection import DirectClient
-
-CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
+from .redis_errors import explain_error
+from .server_address import CLIENT_SETTINGS
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -57,12 +58,16 @@ redis_client = _LazyClient()
 
 
 def execute(*command: Any) -> Any:
-    """Return the reply to an idempotent command: it may be sent twice."""
+    """Return the reply to an idempotent command: it may be sent twice.  Raises errors of Redis, explained."""
     global _direct_client
     direct, client = _direct_client, get_client()
     if direct is None or direct.client is not client:
         direct = _direct_client = DirectClient(client)
-    return direct.execute(*command)
+    try:
+        return direct.execute(*command)
+    except redis.RedisError as error:
+        explain_error(error)
+        raise
 
 
 def reset_connections() -> None:
@@ -101,7 +106,7 @@ def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: 
         # The next call waits for the reply and loads the script.
         _loaded_scripts.clear()
     elif isinstance(error, redis.ResponseError):
-        logger.warning("Redis refuses to run the script %r: %s", name, error)
+        outages.report_failure(logging.WARNING, f"Redis refuses to run the script {name!r}", error)
     if on_error is not None:
         on_error()
 

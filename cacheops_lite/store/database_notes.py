@@ -27,11 +27,12 @@ from ..observe import Bypass, Reason
 from ..schema import DatabaseIdentity, identity_of_database, tracked_columns
 from ..utils import error_boundary
 from . import keys
-from .circuit_breaker import STORE_ERRORS, call, suppress_outage
+from .circuit_breaker import call, suppress_outage
 from .client import CLIENT_SETTINGS, execute
 from .database_names import database_name, is_declared, name_in_settings, other_names, remember_configured
 from .invalidator import clear, invalidate
 from .namespaces import all_prefixes, prefix_of, prefix_of_table
+from .redis_errors import STORE_ERRORS
 from .write_set import WriteSet
 
 logger = logging.getLogger("cacheops_lite")

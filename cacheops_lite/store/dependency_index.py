@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from ..conf import on_change
 from ..utils import LruMap
 from . import keys
-from .client import CLIENT_SETTINGS, get_client, reset_connections
+from .client import get_client, reset_connections
 from .dependency_shapes import INCARNATION_PREFIX, parse
+from .server_address import CLIENT_SETTINGS
 from .write_set import AnyChange
 
 # If one call would drop more versions of a table, the table version is dropped instead: Redis serves no other client

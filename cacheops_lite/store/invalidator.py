@@ -21,16 +21,17 @@ from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
 from . import compression, keys, pending_releases
 from .background_retry import BackgroundRetry
-from .circuit_breaker import call, is_away
+from .circuit_breaker import call
 from .client import execute, get_client, send_script
 from .invalidation_script import NO_FENCE, invalidate_changes
+from .outage_log import outages
+from .redis_errors import is_away
 from .write_set import MAX_CHANGES_PER_TABLE, WriteSet
 
 # If more keys wait to be removed, all keys under their prefix are removed instead.
 MAX_OVERDUE_KEYS = 1000
 # A fence expires after this time, in case its writer died; a commit takes less.
 FENCE_SECONDS = 30
-logger = logging.getLogger("cacheops_lite")
 
 # By prefix, the invalidations that could not be delivered, and those of them that a thread is delivering now.
 _overdue: dict[str, WriteSet] = {}
@@ -147,8 +148,7 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
 
     What Redis refuses even then moves to `_refused`.  Raises errors of Redis if it is unavailable.
     """
-    described = error_boundary.describe_error(reason)
-    logger.error("An invalidation failed, so its tables are invalidated as a whole: %s", described)
+    outages.report_failure(logging.ERROR, "An invalidation failed, so its tables are invalidated as a whole", reason)
     for prefix, write_set in write_sets.items():
         tables = (
             [keys.name_in_keys(table) for table in tracked_columns()]
@@ -166,7 +166,8 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
         except redis.RedisError as error:
             if is_away(error):
                 raise
-            logger.error("Redis refuses to invalidate them, so this process reads past the cache: %s", error)
+            message = "Redis refuses to invalidate tables, so this process reads past the cache"
+            outages.report_failure(logging.ERROR, message, error)
             with _state_lock:
                 _merge(_refused, {prefix: write_set})
             _refused_retry.start()

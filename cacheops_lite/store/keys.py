@@ -35,7 +35,8 @@ from ..schema import Dependency, name_in_keys
 FORMAT_VERSION = 7
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
-KIND_PATTERN = "[bcdfilnqstv]:"
+KINDS = "bcdfilnqstv"
+KIND_PATTERN = f"[{KINDS}]:"
 # ... and in those that `clear` removes, which are all but counters and notes about databases.
 CACHED_KIND_PATTERN = "[cdfilqstv]:"
 MAX_ID_LENGTH = 40

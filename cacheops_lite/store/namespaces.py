@@ -59,6 +59,11 @@ def _only(what: str, names: Sequence[str]) -> str:
     return names[0]
 
 
+def check_prefix() -> None:
+    """Raises ImproperlyConfigured if ``CACHEOPS_PREFIX`` is neither a text nor a function; does not call it."""
+    _prefix_function()
+
+
 def prefix_of(func: Callable[..., object] | None = None, dbs: Sequence[str] = (), tables: Iterable[str] = ()) -> str:
     """Return the prefix of a value; without `dbs` it is one of the default database.
 
@@ -139,12 +144,21 @@ def _reset(setting: str) -> None:
     _is_loaded = False
 
 
+# What a string must look like to be a path; any other string is the prefix itself.
+_DOTTED_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
 def _import_function(function: object) -> Callable[[PrefixQuery], object] | None:
     if isinstance(function, str) and function:
+        if not _DOTTED_PATH.fullmatch(function):
+            prefix = _checked(function, "is")
+            return lambda query: prefix
         try:
             function = import_string(function)
         except ImportError as error:
-            raise _misconfigured(function, f": {error}") from error
+            plain = f"{function}:"
+            why = f": {error}. If this is the prefix itself, write {plain!r}: without a colon it counts as a path"
+            raise _misconfigured(function, why) from error
     if function is None or function == "":
         return None
     if not callable(function):
@@ -154,15 +168,15 @@ def _import_function(function: object) -> Callable[[PrefixQuery], object] | None
 
 def _misconfigured(function: object, why: str = "") -> ImproperlyConfigured:
     return ImproperlyConfigured(
-        f"CACHEOPS_PREFIX should be a function that takes a query, or its dotted path, not {function!r}{why}"
+        f"CACHEOPS_PREFIX should be a text, a function that takes a query, or its dotted path, not {function!r}{why}"
     )
 
 
-def _checked(prefix: object) -> str:
+def _checked(prefix: object, verb: str = "returned") -> str:
     if not isinstance(prefix, str):
-        raise ImproperlyConfigured(f"CACHEOPS_PREFIX returned {prefix!r}; it should be a str")
+        raise ImproperlyConfigured(f"CACHEOPS_PREFIX {verb} {prefix!r}; it should be a str")
     if found := re.search(NAMESPACE + KIND_PATTERN, prefix):
         raise ImproperlyConfigured(
-            f"CACHEOPS_PREFIX returned {prefix!r}; {found.group()!r} in it looks like the beginning of a cache key"
+            f"CACHEOPS_PREFIX {verb} {prefix!r}; {found.group()!r} in it looks like the beginning of a cache key"
         )
     return prefix

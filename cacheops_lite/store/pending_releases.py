@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterable
 
 from .background_retry import BackgroundRetry
-from .circuit_breaker import STORE_ERRORS, call
+from .circuit_breaker import call
 from .client import run_script
+from .redis_errors import STORE_ERRORS
 
 # {(key, token of its owner): when it expires, on the monotonic clock}
 _pending: dict[tuple[str, str], float] = {}

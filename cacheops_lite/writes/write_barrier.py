@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from ..observe import Invalidation, invalidations
-from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, met_by, suppress_outage
-
-logger = logging.getLogger("cacheops_lite")
+from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, met_by, outages, suppress_outage
 
 
 def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
@@ -52,5 +50,7 @@ def deliver_logging_errors(write_sets: dict[str, WriteSet], fence: Fence | None 
     """Call `deliver` and log errors of Redis instead of raising them: the database has the write already."""
     try:
         deliver(write_sets, fence)
-    except STORE_ERRORS:
-        logger.exception("Can't invalidate what was written; it is retried until Redis accepts it")
+    except STORE_ERRORS as error:
+        outages.report_failure(
+            logging.ERROR, "Can't invalidate what was written; it is retried until Redis accepts it", error
+        )

@@ -18,9 +18,10 @@ from django.test import modify_settings, override_settings
 from cacheops_lite import apps, checks, database_checks
 from cacheops_lite.schema import tracked_models
 from cacheops_lite.store import client as store_client
+from cacheops_lite.store import database_names
 from tests.shop.models import Label
 
-ROOT = Path(checks.__file__).parents[1]
+ROOT = Path(checks.__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,9 @@ WRONG_SETTINGS = [
     (profile_setting("shopp.*"), "W003", "'shopp.*' names no installed model", r"'shop\.\*'"),
     (profile_setting("*.product"), "W003", "names no installed model", ""),
     ({"CACHEOPS": {"shop.prodct": None}}, "W003", "names no installed model", "'shop.product'"),
+    ({"CACHEOPS_PREFIX": "project.cache.prefix"}, "E010", "CACHEOPS_PREFIX .*'project.cache.prefix'", "'shop:'"),
+    ({"CACHEOPS_PREFIX": "cacheops:v:"}, "E010", "looks like the beginning of a cache key", ""),
+    ({"CACHEOPS_PREFIX": 5}, "E010", "CACHEOPS_PREFIX .*not 5", ""),
 ]
 
 
@@ -118,6 +122,8 @@ VALID_SETTINGS = [
     {"CACHEOPS_REDIS": "other://h", "CACHEOPS_CLIENT_CLASS": client},
     {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": [("h", 1)], "service_name": "m", "db": 2}},
     {"CACHEOPS_SERIALIZER": "marshal"},
+    {"CACHEOPS_PREFIX": "shop:"},
+    {"CACHEOPS_PREFIX": lambda query: 1 / 0},
     {"CACHEOPS_LONG_DISJUNCTION": 0},
     {"CACHEOPS_SKIP_FIELDS": ("FileField", TextField)},
 ]
@@ -193,9 +199,11 @@ def test_checks_are_registered_once_and_unregistered():
     apps.install()
     assert registry.registered_checks == before
     assert set(checks.CHECKS) <= before
+    assert set(checks.DEPLOYMENT_CHECKS) <= registry.deployment_checks
     try:
         apps.uninstall()
         assert registry.registered_checks == before - {*checks.CHECKS, database_checks.check_columns}
+        assert not registry.deployment_checks & set(checks.DEPLOYMENT_CHECKS)
     finally:
         apps.install()
     assert registry.registered_checks == before
@@ -220,12 +228,203 @@ def test_no_relation_is_named_where_no_query_is_cached():
         ]
 
 
+def ids_with(deploy=False, **overrides):
+    """Return the ids of what the checks find with these settings, and the messages by id."""
+    with override_settings(**overrides):
+        found = run_checks(tags=["cacheops_lite"], include_deployment_checks=deploy)
+    return {each.id.removeprefix("cacheops_lite."): each for each in found}
+
+
+def test_a_model_whose_relations_have_profiles_is_not_named():
+    """Profiles without operations count, and so does a wildcard."""
+    for silencing in ({"shop.category": {}}, {"*.*": {}}, {"shop.*": {"ops": ()}}):
+        profiles = {"shop.product": {"ops": "all"}, **silencing}
+        assert "I001" not in ids_with(CACHEOPS=profiles, CACHEOPS_DEFAULTS={"timeout": 5})
+
+
+@pytest.mark.parametrize("value", [{}, None])
+def test_that_no_model_has_a_profile_is_named(value):
+    """Nothing is cached then, which surprises those who expect a cache after installing the app."""
+    info = ids_with(CACHEOPS=value)["I002"]
+    assert "CACHEOPS is not set" in info.msg
+    assert "CACHEOPS = {'blog.*'" in info.hint
+    assert "I002" not in ids_with()
+    assert "I002" not in ids_with(CACHEOPS={}, CACHEOPS_ENABLED=False)
+
+
+def test_that_the_default_address_is_used_is_named():
+    overrides = {"CACHEOPS_REDIS": {}, "CACHEOPS_CLIENT_CLASS": None}
+    info = ids_with(**overrides)["I003"]
+    assert "localhost:6379, database 0" in info.msg
+    assert "redis://localhost:6379/1" in info.hint
+    sentinel = {"locations": [("h", 1)], "service_name": "m"}
+    for named in (
+        {"CACHEOPS_REDIS": "redis://h"},
+        {"CACHEOPS_SENTINEL": sentinel},
+        {"CACHEOPS_CLIENT_CLASS": "fakeredis.FakeRedis"},
+        {"CACHEOPS_ENABLED": False},
+    ):
+        assert "I003" not in ids_with(**{**overrides, **named})
+
+
+ONE = {"ENGINE": "django.db.backends.postgresql", "NAME": "app", "HOST": "a"}
+OTHER = {**ONE, "HOST": "b"}
+MEMORY = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+UNDECLARED = [(ONE, OTHER), (MEMORY, MEMORY), (ONE, {**ONE, "OPTIONS": {"options": "-c search_path=x"}})]
+DECLARED = [
+    (ONE, {**OTHER, "TEST": {"MIRROR": "default"}}),
+    (ONE, {**OTHER, "NAME": "other"}),
+    (ONE, {**ONE, "USER": "another"}),
+    (ONE, {"ENGINE": "", "NAME": ""}),
+]
+
+
+@pytest.fixture
+def databases(monkeypatch):
+    """Return the problems with two databases: Django does not let tests override them."""
+
+    def found(one, other, **overrides):
+        with override_settings(**overrides):
+            return checks.databases.list_undeclared_replicas({"default": one, "b": other})
+
+    return found
+
+
+@pytest.mark.parametrize(("one", "other"), UNDECLARED)
+def test_two_databases_that_look_like_replicas_are_named(databases, one, other):
+    """The hint says how to declare a replica, and how to tell them apart."""
+    (warning,) = databases(one, other)
+    assert warning.id == "cacheops_lite.W007"
+    assert "'default' and 'b'" in warning.msg
+    assert "'TEST': {'MIRROR': 'default'} in DATABASES['b']" in warning.hint
+    assert "CACHEOPS_DATABASE_NAMES = {'b': " in warning.hint
+    assert "'db_agnostic': False" in warning.hint
+
+
+@pytest.mark.parametrize(("one", "other"), DECLARED)
+def test_replicas_that_are_declared_and_other_databases_are_not_named(databases, one, other):
+    """Nor are several entries for the same data on the same server."""
+    assert databases(one, other) == []
+
+
+def test_names_of_databases_declare_what_they_are(databases):
+    """Equal names declare replicas, and distinct names tell databases apart."""
+    for names in ({"b": "b"}, {"default": "x", "b": "x"}):
+        assert databases(ONE, OTHER, CACHEOPS_DATABASE_NAMES=names) == []
+    assert databases(ONE, OTHER, CACHEOPS_DATABASE_NAMES={"c": "x"})
+
+
+def test_databases_are_not_compared_where_no_profile_shares_results(databases):
+    assert databases(ONE, OTHER, CACHEOPS={"shop.*": {"timeout": 5, "db_agnostic": False}}) == []
+    assert databases(ONE, OTHER, CACHEOPS={}) == []
+
+
+EXPOSED = [
+    {"CACHEOPS_REDIS": "redis://cache:6379/1"},
+    {"CACHEOPS_REDIS": "rediss://user@cache"},
+    {"CACHEOPS_REDIS": {"host": "10.0.0.1", "password": ""}},
+    {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": [("cache", 1)], "service_name": "m"}},
+]
+PROTECTED = [
+    {"CACHEOPS_REDIS": "redis://:pw@cache:6379/1"},
+    {"CACHEOPS_REDIS": "redis://cache?password=pw"},
+    {"CACHEOPS_REDIS": "rediss://cache?ssl_certfile=mine"},
+    {"CACHEOPS_REDIS": {"host": "10.0.0.1", "password": "pw"}},
+    {"CACHEOPS_REDIS": {"host": "::1"}},
+    {"CACHEOPS_REDIS": "redis://127.0.0.2"},
+    {"CACHEOPS_REDIS": {"unix_socket_path": "/s"}},
+    {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": [("cache", 1)], "service_name": "m", "password": "p"}},
+    {"CACHEOPS_REDIS": "redis://cache", "CACHEOPS_ENABLED": False},
+]
+
+
+@pytest.mark.parametrize("overrides", EXPOSED)
+def test_a_remote_redis_without_a_password_is_named_at_deployment(overrides):
+    """Those who can write there can execute code."""
+    overrides = {"CACHEOPS_CLIENT_CLASS": None, **overrides}
+    warning = ids_with(deploy=True, **overrides)["W008"]
+    assert "without a password" in warning.msg
+    assert "execute code" in warning.msg
+    assert "W008" not in ids_with(**overrides)
+
+
+@pytest.mark.parametrize("overrides", PROTECTED)
+def test_a_protected_redis_is_not_named_at_deployment(overrides):
+    assert "W008" not in ids_with(deploy=True, **{"CACHEOPS_CLIENT_CLASS": None, **overrides})
+
+
+DJANGO_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+SHARED = [
+    ("CACHES", {"default": {**DJANGO_CACHE, "LOCATION": "redis://h:6379/1"}}),
+    ("CACHES", {"default": {**DJANGO_CACHE, "LOCATION": ["redis://leader", "redis://:pw@h:6379?db=1"]}}),
+    ("CACHES", {"default": {**DJANGO_CACHE, "LOCATION": "redis://h", "OPTIONS": {"db": "1"}}}),
+    ("CACHES", {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://H:6379/1"}}),
+    ("CELERY_BROKER_URL", "redis://:pw@h/1"),
+    ("CELERY_RESULT_BACKEND", "redis://h/1"),
+    ("BROKER_URL", "redis://a/1;redis://h/1"),
+    (
+        "CHANNEL_LAYERS",
+        {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://h/1"]}}},
+    ),
+    ("RQ_QUEUES", {"default": {"HOST": "h", "PORT": 6379, "DB": 1}}),
+]
+NOT_SHARED = [
+    ("CACHES", {"default": {**DJANGO_CACHE, "LOCATION": "redis://h:6379/2", "OPTIONS": {"db": 1}}}),
+    (
+        "CACHES",
+        {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "redis://h/1"}},
+    ),
+    ("CACHES", {"default": {**DJANGO_CACHE, "LOCATION": 5}}),
+    ("CELERY_BROKER_URL", "amqp://h/1"),
+    ("CELERY_BROKER_URL", "redis://h:port/1"),
+    ("CHANNEL_LAYERS", {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}),
+    ("CHANNEL_LAYERS", {"default": {"BACKEND": "channels_redis", "CONFIG": {"hosts": [("h", 6379), {"address": 5}]}}}),
+    ("RQ_QUEUES", "h"),
+]
+
+
+@pytest.mark.parametrize(("setting", "value"), SHARED)
+def test_another_user_of_the_same_database_is_named_at_deployment(setting, value):
+    overrides = {"CACHEOPS_CLIENT_CLASS": None, "CACHEOPS_REDIS": "redis://:pw@h/1", setting: value}
+    warning = ids_with(deploy=True, **overrides)["W009"]
+    assert warning.msg.startswith(setting)
+    assert "h:6379/1" in warning.msg
+    assert "pw" not in warning.msg
+    assert "W009" not in ids_with(**overrides)
+
+
+@pytest.mark.parametrize(("setting", "value"), NOT_SHARED)
+def test_users_of_other_databases_are_not_named(setting, value):
+    """Values that are not understood are no reason to fail."""
+    overrides = {"CACHEOPS_CLIENT_CLASS": None, "CACHEOPS_REDIS": "redis://:pw@h/1", setting: value}
+    assert "W009" not in ids_with(deploy=True, **overrides)
+
+
+@pytest.mark.parametrize("value", [5, "redis://h:port", ["h"], {"host": 5, "port": "x"}, {"port": []}])
+def test_deployment_checks_never_fail(value):
+    """Other checks report what they do not understand."""
+    ids_with(deploy=True, CACHEOPS_REDIS=value, CACHEOPS_CLIENT_CLASS=None)
+    ids_with(deploy=True, CACHEOPS_SENTINEL=value, CACHEOPS_REDIS={}, CACHEOPS_CLIENT_CLASS=None)
+
+
 def test_every_id_is_documented():
     """No other id is documented."""
-    source = (ROOT / "cacheops_lite" / "checks.py").read_text()
-    found_ids = {f"{kind[1].upper()}{int(number):03}" for kind, number in re.findall(r"(_[ew])\w+\(\s*(\d+),", source)}
-    found_ids |= set(re.findall(r"cacheops_lite\.(I\d+)", source))
+    source = "".join(path.read_text() for path in (ROOT / "cacheops_lite" / "checks").glob("*.py"))
+    calls = re.findall(r"\b(error|warning|info)\(\s*(\d+),", source)
+    found_ids = {f"{kind[0].upper()}{int(number):03}" for kind, number in calls}
     found_ids |= {"E002", "E003"}  # Chosen at run time.
     found_ids |= set(re.findall(r"cacheops_lite\.(\w\d+)", (ROOT / "cacheops_lite" / "database_checks.py").read_text()))
     documented = set(re.findall(r"^``cacheops_lite\.(\w+)``", (ROOT / "docs" / "checks.rst").read_text(), re.M))
     assert found_ids == documented
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("live", "should be a dict"), ({"default": "a:b"}, "should be a dict"), ({"x": "live"}, "'x'")],
+)
+def test_names_of_databases_are_checked(value, message):
+    """So are their aliases: a mistyped one would name no database."""
+    with override_settings(CACHEOPS_DATABASE_NAMES=value):
+        (found,) = [each for each in run_checks(tags=["cacheops_lite"]) if each.id == "cacheops_lite.E011"]
+    database_names.remember_configured()
+    assert message in found.msg

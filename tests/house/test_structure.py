@@ -30,7 +30,7 @@ RETIRED = {
     "stamps?": (),
     "schemes?": ("scheme, host", "scheme of a url", r"\.scheme\b"),
     "registr(?:y|ies)": (
-        *(r"checks\.registry", r"from django\.core\.checks", r"registry\.(?:registered|register|unregister)"),
+        *(r"checks\.registry", r"from django\.core\.checks", r"registry\.(?:(?:un)?register|deployment)"),
         # Prometheus keeps its metrics in one.
         *("prometheus_client", "collectorregistry", "registry ?=", r"\(registry\b"),
     ),

@@ -71,8 +71,32 @@ def test_the_prefix_function_may_be_a_dotted_path(store):
     assert all(key.startswith("by-path:") for key in keys_of(store))
 
 
-@pytest.mark.parametrize("value", ["no.such.path", "shop:", 1, ["x"]])
-def test_a_prefix_that_is_not_a_function_is_refused(store, value):
+@pytest.mark.parametrize("prefix", ["shop", "shop:", "my-shop.example.com:", "v1.2", "1.x", "shop.", "é:"])
+def test_the_prefix_may_be_a_plain_text(store, prefix):
+    """All keys begin with it, and writes invalidate under it."""
+    with override_settings(CACHEOPS_PREFIX=prefix):
+        assert is_cached_until(lambda: Label.objects.create(text="new"), lambda: Label.objects.count())
+        cache.set("key", 1, 10)
+        assert all(key.startswith(f"{prefix}cacheops:") for key in keys_of(store))
+        assert any("cacheops:s:" in key for key in keys_of(store))
+
+
+def test_a_mistyped_path_is_told_from_a_plain_text(store):
+    """The error says how to write a text that looks like a path."""
+    for path in ("myproject.cache.prefix", f"{__name__}.no_such_function", "example.com"):
+        refused = pytest.raises(ImproperlyConfigured, match=f"CACHEOPS_PREFIX .*'{path}': .*write '{path}:'")
+        with override_settings(CACHEOPS_PREFIX=path), refused:
+            Product.objects.count()
+
+
+def test_a_plain_text_that_looks_like_a_key_is_refused(store):
+    refused = pytest.raises(ImproperlyConfigured, match=r"CACHEOPS_PREFIX is 'xcacheops:v:'; .* a cache key")
+    with override_settings(CACHEOPS_PREFIX="xcacheops:v:"), refused:
+        Product.objects.count()
+
+
+@pytest.mark.parametrize("value", ["no.such.path", "tests.store.test_namespaces.ALL", 1, ["x"]])
+def test_a_prefix_that_is_neither_text_nor_function_is_refused(store, value):
     """The error names the setting."""
     with override_settings(CACHEOPS_PREFIX=value), pytest.raises(ImproperlyConfigured, match="CACHEOPS_PREFIX"):
         Product.objects.count()

@@ -24,11 +24,9 @@ from ...inspection import (
     statistics,
 )
 from ...observe import Reason
-from ...store import STORE_ERRORS, describe_dependency, describe_shape
+from ...store import STORE_ERRORS, describe_dependency, describe_shape, outages
 from .charts import Point, bar_chart, line_chart
 from .memory import memory
-
-logger = logging.getLogger("cacheops_lite")
 
 # By minutes, with the minutes that one point of a chart stands for.
 PERIODS = {60: "1 hour", 360: "6 hours", 1440: "24 hours"}
@@ -126,7 +124,7 @@ def collect(minutes: int, with_values: bool) -> dict[str, Any]:
             "max_dependencies": MAX_DEPENDENCIES,
         }
     except STORE_ERRORS as error:
-        logger.warning("The admin page of the cache can't read from Redis: %r", error)
+        outages.report_failure(logging.WARNING, "The admin page of the cache can't read from Redis", error)
         return {"error": type(error).__name__}
 
 

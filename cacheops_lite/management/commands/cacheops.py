@@ -5,11 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-import redis
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
-from ..subcommands import advise, explain, listing, stats, top, verify
+from ..redis_errors import as_command_errors
+from ..subcommands import advise, doctor, explain, listing, stats, top, verify
 
 SUBCOMMANDS = {
     "explain": (explain.add_arguments, explain.handle, "would this queryset come from the cache, and why or why not?"),
@@ -18,6 +17,7 @@ SUBCOMMANDS = {
     "ls": (listing.add_list_arguments, listing.handle_list, "what is cached of a model or function"),
     "show": (listing.add_show_arguments, listing.handle_show, "one cached result: what it is and depends on"),
     "verify": (verify.add_arguments, verify.handle, "compare a sample of cached results with the database"),
+    "doctor": (doctor.add_arguments, doctor.handle, "is the Redis server fit for the cache, and what should change?"),
     "advise": (advise.add_arguments, advise.handle, "which models and operations to cache, by the counters"),
 }
 
@@ -33,7 +33,5 @@ class Command(BaseCommand):
             add_arguments(subparser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
+        with as_command_errors("Redis can't be asked"):
             SUBCOMMANDS[options["command"]][1](self, options)
-        except (redis.RedisError, OSError, ImproperlyConfigured) as error:
-            raise CommandError(f"Redis can't be asked: {error}. See CACHEOPS_REDIS.") from error

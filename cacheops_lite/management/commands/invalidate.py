@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from ...writes import invalidate_all, invalidate_model, invalidate_obj
+from ..redis_errors import as_command_errors
 
 
 class Command(BaseCommand):
@@ -31,9 +32,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Check all labels before the first invalidation: a wrong label must not leave the work half done.
         steps = [self._parsed(label, options["database"]) for label in options["label"]]
-        for function, targets in steps:
-            for target in targets:
-                function(*target)
+        with as_command_errors("Not everything is invalidated. Repeat this command when Redis answers"):
+            for function, targets in steps:
+                for target in targets:
+                    function(*target)
 
     def _parsed(self, label: str, using: str) -> tuple[Any, list[tuple[Any, ...]]]:
         """Return the function to call and the arguments of each call."""

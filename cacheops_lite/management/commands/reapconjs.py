@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...reaper import reap_conjs
+from ..redis_errors import as_command_errors
 
 
 class Command(BaseCommand):
@@ -29,11 +30,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         dry_run = options["dry_run"]
         try:
-            removed = reap_conjs(
-                chunk_size=options["chunk_size"],
-                min_conj_set_size=options["min_conj_set_size"],
-                dry_run=dry_run,
-            )
+            with as_command_errors("Conjunction sets can't be checked"):
+                removed = reap_conjs(
+                    chunk_size=options["chunk_size"],
+                    min_conj_set_size=options["min_conj_set_size"],
+                    dry_run=dry_run,
+                )
         except ValueError as error:
             raise CommandError(str(error)) from error
         # No output by default: cron sends mail for each output.

@@ -68,6 +68,38 @@ def _print_rich(console: Any, title: str, columns: Sequence[str], rows: Sequence
     console.print(table)
 
 
+_COLOURS = {"ok": "green", "unknown": "cyan", "info": "blue", "warning": "yellow", "error": "bold red"}
+
+
+def print_findings(stdout: Any, title: str, findings: Sequence[Any]) -> None:
+    """Print findings with `level`, `id`, `found`, `meaning` and `advice`, each text on a line of its own."""
+    console = _console(stdout)
+    if console is not None:
+        _print_rich_findings(console, title, findings)
+        return
+    stdout.write(title)
+    level_width, id_width = (max(len(getattr(each, name)) for each in findings) for name in ("level", "id"))
+    for each in findings:
+        head = f"  {each.level:<{level_width}}  {each.id:<{id_width}}  "
+        for text in filter(None, (each.found, each.meaning, each.advice)):
+            stdout.write(f"{head}{text}")
+            head = " " * len(head)
+    stdout.write("")
+
+
+def _print_rich_findings(console: Any, title: str, findings: Sequence[Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for name in ("level", "about", "what was found, what it means, what to do"):
+        table.add_column(name, overflow="fold")
+    for each in findings:
+        text = Text("\n".join(filter(None, (each.found, each.meaning, each.advice))))
+        table.add_row(Text(each.level, style=_COLOURS.get(each.level, "")), each.id, text)
+    console.print(table)
+
+
 @contextmanager
 def progress_bar(stderr: Any, text: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that shows how many of `total` are done; it shows nothing where stderr is no terminal."""

@@ -1,0 +1,61 @@
+"""Check the values of single settings, and report unknown ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+
+from .. import conf
+from ..conf import settings
+from ..store import check_prefix, function_serializer
+from .messages import Messages, error, warning
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> Messages:
+    """Check the settings that do not depend on others, and report unknown ones."""
+    messages: Messages = []
+    if isinstance(long := settings.CACHEOPS_LONG_DISJUNCTION, bool) or not isinstance(long, int):
+        message = (
+            f"CACHEOPS_LONG_DISJUNCTION should be a whole number, not {long!r}: it is compared with numbers of "
+            "alternatives in queries."
+        )
+        messages.append(error(6, message, f"Write a number, such as {conf.DEFAULTS['CACHEOPS_LONG_DISJUNCTION']}."))
+    # Read from Django's settings: ours would have split a single name into its letters.
+    skipped = getattr(django_settings, "CACHEOPS_SKIP_FIELDS", ())
+    if not isinstance(skipped, (list, tuple, set, frozenset)) or not all(map(_is_field_type, skipped)):
+        message = (
+            f"CACHEOPS_SKIP_FIELDS should be a list of internal types or classes of fields, not {skipped!r}: other "
+            "values match no field."
+        )
+        messages.append(error(7, message, "Write a list such as ['TextField', 'JSONField']."))
+    try:
+        function_serializer()
+    except ImproperlyConfigured as problem:
+        hint = "Write 'pickle', or a module or class with dumps() and loads(), or its dotted path."
+        messages.append(error(5, f"{problem}. Results of functions and views can't be cached without it.", hint))
+    try:
+        check_prefix()
+    except ImproperlyConfigured as problem:
+        message = f"{problem}. Each read and each write would fail."
+        hint = "Write a text such as 'shop:', a function that takes a query, or its dotted path."
+        messages.append(error(10, message, hint))
+    return [*messages, *_unknown_settings()]
+
+
+def _is_field_type(value: Any) -> bool:
+    return isinstance(value, str) or callable(getattr(value, "get_internal_type", None))
+
+
+def _unknown_settings() -> Iterator[CheckMessage]:
+    for name in sorted(dir(django_settings)):
+        if name.startswith("CACHEOPS") and name not in conf.DEFAULTS:
+            # The common prefix would make all names similar.
+            known = {known.removeprefix("CACHEOPS_"): known for known in conf.DEFAULTS}
+            near = get_close_matches(name.removeprefix("CACHEOPS_"), known, n=1)
+            hint = f"Did you mean {known[near[0]]}?" if near else "Remove it."
+            yield warning(2, f"{name} is not a setting of cacheops_lite, so it has no effect.", hint)

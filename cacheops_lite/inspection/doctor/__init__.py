@@ -1,0 +1,62 @@
+"""Examine the Redis server that the settings name: what it is, what it allows, and what it does with the cache's keys.
+
+Changes no data: what is tried is tried on a key of its own, which is removed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ...store import address_setting, describe_address
+from .clients import examine_clients, examine_timeouts
+from .contents import examine_contents
+from .durability import examine_persistence
+from .findings import LEVELS, Examination, Finding
+from .identity import (
+    EMBEDDED,
+    examine_cluster,
+    examine_latency,
+    examine_replication,
+    examine_server,
+    name_and_version,
+)
+from .memory import examine_eviction, examine_memory
+from .permissions import examine_keys, examine_permissions, examine_scripts
+from .session import Refused, Session
+
+__all__ = ["LEVELS", "Examination", "Finding", "examine"]
+
+_PROBES: dict[str, Callable[[Session], Iterator[Finding]]] = {
+    "server": examine_server,
+    "cluster": examine_cluster,
+    "replication": examine_replication,
+    "permissions": examine_permissions,
+    "keys": examine_keys,
+    "scripts": examine_scripts,
+    "eviction": examine_eviction,
+    "memory": examine_memory,
+    "persistence": examine_persistence,
+    "timeouts": examine_timeouts,
+    "clients": examine_clients,
+    "latency": examine_latency,
+    "contents": examine_contents,
+}
+# What an embedded Redis has.
+_OF_EMBEDDED = ("server", "scripts", "latency", "contents")
+
+
+def examine() -> Examination:
+    """Examine the server.  Raises errors of Redis if it can't be reached, and ImproperlyConfigured."""
+    with Session() as session:
+        name, version = name_and_version(session)
+        probes = _OF_EMBEDDED if name == EMBEDDED else _PROBES
+        findings = [finding for each in probes for finding in _findings(each, session)]
+    return Examination(describe_address(), address_setting(), f"{name} {version}".strip() or "unknown", findings)
+
+
+def _findings(name: str, session: Session) -> list[Finding]:
+    try:
+        return list(_PROBES[name](session))
+    except Refused as refusal:
+        advice = f"Allow {refusal.command} to the user of this command, or ask the provider of the server."
+        return [Finding(name, "unknown", f"Unknown: {refusal}", "This can't be examined.", advice)]

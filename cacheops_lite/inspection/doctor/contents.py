@@ -1,0 +1,100 @@
+"""Whose keys the database of Redis has: only groups of names are shown, as names may be secrets."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from ...store import keys
+from .findings import Finding
+from .session import Session, known_prefixes
+
+# Of SCAN: so many calls that look at so many keys each.
+MAX_CALLS, KEYS_PER_CALL = 20, 500
+MAX_GROUPS = 8
+KINDS = {
+    "v": "results",
+    "t": "table versions",
+    "i": "dependency indexes",
+    "d": "dependency versions",
+    "c": "conjunction sets",
+    "f": "fences",
+    "l": "locks",
+    "s": "values of the simple cache",
+    "n": "counters",
+    "q": "queries",
+}
+_OWN = re.compile(f"(.*?){keys.NAMESPACE}({keys.KIND_PATTERN})", re.DOTALL)
+# Programs that are known by their keys, and whether they lose messages by an eviction.
+_KNOWN = (
+    (re.compile(r"_kombu|unacked|celery"), "Celery", True),
+    (re.compile(r"asgi"), "Channels", True),
+    (re.compile(r"rq:"), "RQ", True),
+    (re.compile(r"bull:"), "BullMQ", True),
+    (re.compile(r":\d+:"), "Django's cache framework", False),
+    (re.compile(r"conj:"), "django-cacheops", False),
+)
+
+
+def examine_contents(session: Session) -> Iterator[Finding]:
+    """Count the keys of this package by kind, and those of other programs by group, in a sample."""
+    own, prefixes, others, losing, is_sample = _sample(session)
+    known = known_prefixes() or []
+    of_sample = ", in a sample" if is_sample else ""
+    kinds = ", ".join(f"{number} {KINDS[kind]}" for kind, number in own.most_common()) or "no keys"
+    yield Finding("contents", "ok", f"This package has {kinds}{of_sample}.")
+    foreign = sorted(prefix for prefix in prefixes if prefix not in known)
+    if foreign:
+        yield Finding(
+            "other-programs",
+            "info",
+            f"Keys with {len(foreign)} other prefixes are those of other projects or tenants with cacheops_lite, such "
+            f"as {foreign[0]!r}.",
+            "They share the memory of this server.",
+        )
+    if not others:
+        yield Finding("other-programs", "ok", f"No key of another program was found{of_sample}.")
+        return
+    groups = ", ".join(f"{name} ({number})" for name, number in others.most_common(MAX_GROUPS))
+    yield Finding(
+        "other-programs",
+        "warning" if losing else "info",
+        f"Other programs use this database, too{of_sample}: {groups}.",
+        "FLUSHDB, which cache.clear() of Django's Redis cache executes, removes all cached results"
+        + ("; an eviction policy that suits a cache loses messages of queues." if losing else ", which costs misses."),
+        "Give the cache a database of its own, such as redis://.../1; next to a queue, a server of its own.",
+    )
+
+
+def _sample(session: Session) -> tuple[Counter[str], set[str], Counter[str], bool, bool]:
+    """Return the keys of this package by kind, their prefixes, other keys by group, whether a queue is among them, and
+    whether there are more keys.
+    """
+    own: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    prefixes: set[str] = set()
+    losing, cursor = False, "0"
+    for _ in range(MAX_CALLS):
+        cursor, found = session.ask("SCAN", cursor, "COUNT", KEYS_PER_CALL)
+        for key in found:
+            match = _OWN.match(key)
+            if match:
+                own[match[2][0]] += 1
+                prefixes.add(match[1])
+            else:
+                group, is_queue = _group(key)
+                others[group] += 1
+                losing = losing or is_queue
+        if int(cursor) == 0:
+            break
+    return own, prefixes, others, losing, int(cursor) != 0
+
+
+def _group(key: str) -> tuple[str, bool]:
+    """Return a name for keys like this one, and whether they are those of a queue."""
+    for pattern, name, is_queue in _KNOWN:
+        if pattern.match(key):
+            return name, is_queue
+    head = re.match(r"[A-Za-z_]{1,20}(?=[:./-])", key)
+    return f"{head[0]}…" if head else "names without a prefix", False
