@@ -26,7 +26,18 @@ from mypy.nodes import (
 )
 from mypy.plugin import ClassDefContext, MethodSigContext, Plugin, SemanticAnalyzerPluginInterface
 from mypy.plugins.common import add_method_to_class
-from mypy.types import AnyType, FunctionLike, Instance, LiteralType, NoneType, Type, TypeOfAny, TypeVarId, TypeVarType, UnionType
+from mypy.types import (
+    AnyType,
+    FunctionLike,
+    Instance,
+    LiteralType,
+    NoneType,
+    Type,
+    TypeOfAny,
+    TypeVarId,
+    TypeVarType,
+    UnionType,
+)
 
 from .conf import ALL_OPS
 

@@ -8,7 +8,7 @@ from cacheops_lite.typing import CachedQuerySet, Operation
 
 # Managers of Django: the plugin adds the methods.  pyright has no plugins.
 assert_type(Author.objects.cache().get(), Author)  # error: pyright
-assert_type(Author.objects.filter(name="").cache(ops=["get", "fetch"], timeout=5, lock=True).get(), Author)  # error: pyright
+assert_type(Author.objects.all().cache(ops=["get"], timeout=5, lock=True).get(), Author)  # error: pyright
 assert_type(Author.objects.all().nocache().count(), int)  # error: pyright
 assert_type(Author.objects.all().cloning(5).inplace().get(), Author)  # error: pyright
 assert_type(Author.objects.invalidated_update(name=""), int)  # error: pyright
@@ -55,6 +55,7 @@ assert_type(Article.cached_objects.all().explain_cache("count"), CacheReport)
 assert_type(Page.objects.long().cache(), PageQuerySet)
 assert_type(Page.objects.get_queryset().nocache(), PageQuerySet)
 assert_type(Page.objects.long().get(), Page)
+assert_type(Page.annotated.filter(words=1).cache().get(), Page)
 Article.cached_objects.cache("everything")  # error
 Article.cached_objects.filter(title="").cache(timeout="5")  # error
 Article.cached_objects.filter(title="").cache(timeuot=5)  # error

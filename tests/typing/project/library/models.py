@@ -48,4 +48,4 @@ class Page(models.Model):
 
     objects: ClassVar[PageManager] = PageManager()
     others = PageQuerySet.as_manager()
-    others2: ClassVar[CachedManager[Page]] = CachedManager.from_queryset(PageQuerySet)()
+    annotated: ClassVar[CachedManager[Page]] = CachedManager.from_queryset(PageQuerySet)()
