@@ -1,7 +1,7 @@
 """Decorated functions, views and template tags."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
@@ -28,6 +28,8 @@ from cacheops_lite import (
 from cacheops_lite.signals import cache_read, post_update
 from cacheops_lite.simple import CacheKey
 from cacheops_lite.typing import CachedFunction
+
+T = TypeVar("T")
 
 
 @cached
@@ -72,6 +74,39 @@ async def main() -> None:
     await no_invalidated()
 
 
+class Kinds:
+    @staticmethod
+    @cached
+    def static(number: int) -> str:
+        return ""
+
+    @classmethod
+    @cached_as(Article)
+    def of_class(cls, number: int) -> str:
+        return ""
+
+    @property
+    @cached
+    def attribute(self) -> str:
+        return ""
+
+
+assert_type(Kinds.static(1), str)
+assert_type(Kinds.of_class(1), str)
+assert_type(Kinds().of_class(1), str)
+assert_type(Kinds().attribute, str)
+Kinds.static.invalidate(1)
+Kinds.of_class.explain_cache(Kinds, 1)
+Kinds.static("1")  # error
+Kinds.of_class("1")  # error
+
+
+@cached
+def generic(items: list[T]) -> T:
+    return items[0]
+
+
+assert_type(generic([1]), int)
 coroutine: Coroutine[Any, Any, str] = fetched(1)
 awaited: Awaitable[int] = fetched(1)  # error
 
