@@ -9,7 +9,7 @@ DJANGOS = ["5.2", "6.0", "6.1"]
 # The oldest Python that a version of Django runs on.
 OLDEST_PYTHON = {"5.2": (3, 10), "6.0": (3, 12), "6.1": (3, 12)}
 # What depends on the versions of Python and Django.
-SMOKE = ["tests/orm", "tests/query", "tests/reads", "tests/functions", "tests/observe"]
+SMOKE = ["tests/orm", "tests/query", "tests/reads", "tests/functions", "tests/observe", "tests/typing"]
 # SQLite and the embedded store: no server is needed, and none that runs is used.
 ENVIRONMENT = {"TEST_DATABASE": "sqlite", "TEST_STORES": "embedded-sets", "TEST_REDIS_URL": "redis://127.0.0.1:1/0"}
 

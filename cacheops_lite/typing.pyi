@@ -1,10 +1,10 @@
 import datetime
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, Self, overload
+from typing import Any, Generic, Literal, overload
 
 from django.db.models import Manager, Model, Prefetch, QuerySet
 from django.db.models.expressions import Combinable
-from typing_extensions import TypeVar
+from typing_extensions import Self, TypeVar
 
 from .conf import Operation as Operation
 from .conf import Ops as Ops
