@@ -52,16 +52,16 @@ assert_type(Article.cached_objects.invalidated_update(title=""), int)
 assert_type(Article.cached_objects.values().cache().get()["title"], str)  # error: pyright
 assert_type(Article.cached_objects.all().cloning().inplace().clone().get(), Article)
 assert_type(Article.cached_objects.all().explain_cache("count"), CacheReport)
-assert_type(Page.objects.long().cache(), PageQuerySet)
-assert_type(Page.objects.get_queryset().nocache(), PageQuerySet)
-assert_type(Page.objects.long().get(), Page)
+assert_type(Page.pages.long().cache(), PageQuerySet)
+assert_type(Page.pages.get_queryset().nocache(), PageQuerySet)
+assert_type(Page.pages.long().get(), Page)
 assert_type(Page.annotated.filter(words=1).cache().get(), Page)
 Article.cached_objects.cache("everything")  # error
 Article.cached_objects.filter(title="").cache(timeout="5")  # error
 Article.cached_objects.filter(title="").cache(timeuot=5)  # error
 Article.cached_objects.filter(title="").explain_cache("everything")  # error
 Article.cached_objects.cloning()  # error
-Page.objects.long().missing()  # error
+Page.pages.long().missing()  # error
 
 
 def titles(articles: CachedQuerySet[Article]) -> list[str]:
@@ -69,6 +69,6 @@ def titles(articles: CachedQuerySet[Article]) -> list[str]:
 
 
 titles(Article.cached_objects.all())
-titles(Page.objects.all())  # error
+titles(Page.pages.all())  # error
 operation: Operation = "get"
 assert_type(explain(Article.cached_objects.all(), operation), CacheReport)

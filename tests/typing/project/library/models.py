@@ -46,6 +46,6 @@ class PageManager(CachedManager["Page"]):
 class Page(models.Model):
     words = models.IntegerField()
 
-    objects: ClassVar[PageManager] = PageManager()
+    pages: ClassVar[PageManager] = PageManager()
     others = PageQuerySet.as_manager()
     annotated: ClassVar[CachedManager[Page]] = CachedManager.from_queryset(PageQuerySet)()
