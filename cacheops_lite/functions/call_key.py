@@ -69,7 +69,7 @@ def identity_of(value: Any) -> Any:
         return _type_name(value), [identity_of(item) for item in value]
     if isinstance(value, type):
         return "named", value.__module__, value.__qualname__
-    if inspect.isroutine(value):
+    if _is_routine(value):
         return _routine(value)
     if isinstance(value, QuerySet):
         return _queryset(value)
@@ -78,6 +78,11 @@ def identity_of(value: Any) -> Any:
     if hasattr(value, "build_absolute_uri"):
         return _type_name(value), value.build_absolute_uri()
     return _pickled(value)
+
+
+def _is_routine(value: Any) -> bool:
+    # Python counts objects with ``__get__`` as routines, and since 3.14 partial objects, which have no name.
+    return inspect.isroutine(value) and hasattr(value, "__qualname__")
 
 
 def _routine(value: Any) -> tuple[Any, ...]:
@@ -174,7 +179,7 @@ class CallIdentifier:
         else:
             bound.apply_defaults()
             args, kwargs = bound.args, bound.kwargs
-        is_instance = not inspect.isroutine(self.func) and not isinstance(self.func, type)
+        is_instance = not _is_routine(self.func) and not isinstance(self.func, type)
         owner = self.func if is_instance else getattr(self.func, "__self__", None)
         func = type(self.func).__call__ if is_instance else self.func
         return call_identity(func, args, kwargs, (_owner(owner), self.wrappers, extra))

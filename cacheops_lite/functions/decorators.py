@@ -12,18 +12,19 @@ from asgiref.sync import sync_to_async
 from ..reads import CacheEntry, CacheReport, KeyedValue, aread_through, origin, read_through
 from ..store import MISS
 from .call_key import CallIdentifier, Function
+from .decorated import CachedAsDecorator, CachedAsViewDecorator, Sample
 from .redis_cache import cache
 from .samples import Samples
 from .view_cache import EntryOf, view_decorator
 
 
 def cached_as(
-    *samples: Any,
+    *samples: Sample,
     timeout: int | None = None,
     extra: Any = None,
     lock: bool | None = None,
     keep_fresh: bool = False,
-) -> Callable[[Function], Function]:
+) -> CachedAsDecorator:
     """Cache results of a function, or coroutine function, and invalidate them like the `samples`.
 
     A sample is a queryset, a model or an instance.
@@ -40,10 +41,10 @@ def cached_as(
     """
     # An empty page of a Django paginator is a list, not a queryset.
     if len(samples) == 1 and isinstance(samples[0], list):
-        return lambda func: func
+        return _unchanged
     checked_samples = Samples.checked(samples, timeout, lock, "cached_as()")
 
-    def decorate(func: Function) -> Function:
+    def decorate(func: Function) -> Any:
         identifier = CallIdentifier(func)
 
         def identify(args: Any, kwargs: Any) -> str:
@@ -68,12 +69,12 @@ def cached_as(
 
 
 def cached_view_as(
-    *samples: Any,
+    *samples: Sample,
     timeout: int | None = None,
     extra: Any = None,
     lock: bool | None = None,
     keep_fresh: bool = False,
-) -> Callable[[Function], Function]:
+) -> CachedAsViewDecorator:
     """Cache GETs and HEADs of a view, sync or async, and invalidate them like the `samples`.
 
     Samples, `timeout`, `lock` and `keep_fresh` are as for `cached_as`.  `extra` is what a page depends on besides its
@@ -84,9 +85,13 @@ def cached_view_as(
     Raises what `cached_as` raises.
     """
     if len(samples) == 1 and isinstance(samples[0], list):
-        return lambda func: func
+        return _unchanged
     checked_samples = Samples.checked(samples, timeout, lock, "cached_view_as()")
     return view_decorator(_SamplePageCache(checked_samples), extra)
+
+
+def _unchanged(func: Function) -> Any:
+    return func
 
 
 class _SamplePageCache:

@@ -167,7 +167,7 @@ def record_key(identifier: CallIdentifier, request: HttpRequest | str) -> str:
     return simple_key(prefix_of(identifier.func), "u:" + digest(identifier.identify((), {}, absolute_uri(request))))
 
 
-def view_decorator(cache: ResultCache, extra: Any, make_key: Function | None = None) -> Callable[[Function], Function]:
+def view_decorator(cache: ResultCache, extra: Any, make_key: Function | None = None) -> Callable[[Function], Any]:
     """Return a decorator that caches GETs and HEADs of a view, sync or async, in `cache`.
 
     `extra` is what a page depends on besides the request's URL and the view's arguments: a value, or a callable that
@@ -176,7 +176,7 @@ def view_decorator(cache: ResultCache, extra: Any, make_key: Function | None = N
     timeout)``.
     """
 
-    def decorate(func: Function) -> Function:
+    def decorate(func: Function) -> Any:
         identifier = CallIdentifier(func)
 
         def look_up(request: Any, *args: Any, **kwargs: Any) -> PageLookup:

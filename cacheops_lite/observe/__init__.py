@@ -8,9 +8,11 @@ from .counters import Counted
 from .decisions import Bypass, Decision
 from .invalidations import Invalidation
 from .reasons import Outcome, Reason
+from .report import CacheReport
 
 __all__ = [
     "Bypass",
+    "CacheReport",
     "Counted",
     "Decision",
     "Invalidation",

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.db.models.manager import BaseManager
 
 from .. import conf
-from ..conf import ALL_OPS
+from ..conf import ALL_OPS, Operation, Ops
 from ..observe import Bypass, Reason
 from ..query import compiler
 from ..reads import (
@@ -48,7 +48,7 @@ class QuerySetMixin(QuerySet[Any]):
 
     def cache(
         self,
-        ops: str | Iterable[str] | None = None,
+        ops: Ops | None = None,
         timeout: int | None = None,
         lock: bool | None = None,
     ) -> QuerySetMixin:
@@ -76,7 +76,7 @@ class QuerySetMixin(QuerySet[Any]):
         """Read from the database; do not cache this queryset or those derived from it."""
         return without_cache(self, Reason.NOCACHE)
 
-    def explain_cache(self, operation: str = "fetch", *args: Any, **kwargs: Any) -> CacheReport:
+    def explain_cache(self, operation: Operation = "fetch", *args: Any, **kwargs: Any) -> CacheReport:
         """Report whether `operation` of this queryset would come from the cache, and why or why not.
 
         `operation` is one of ``get``, ``fetch``, ``count``, ``exists``, ``aggregate``; the other arguments are those of
@@ -152,7 +152,7 @@ class QuerySetMixin(QuerySet[Any]):
             instance_writes.record_bulk_create(self.model, created, using, before)
         return created
 
-    def clone(self) -> QuerySet[Any]:
+    def clone(self) -> Any:
         """Return a copy, also of a queryset that changes in place; the copy changes in place, too."""
         copied = django._clone(self)
         copied._cacheops_policy = self._cacheops_policy

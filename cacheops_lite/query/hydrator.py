@@ -101,7 +101,8 @@ def _make_from_db(model: type[Model]) -> Callable[..., Model]:
             set_attributes = _attribute_setter(tuple(field_names), by_dict)
             latest = field_names, set_attributes
         instance = new(model)
-        state = ModelState()
+        # `fetch_mode` is an attribute since Django 6.1.
+        state: Any = ModelState()
         state.adding = False
         state.db = db
         if fetch_mode is not None:

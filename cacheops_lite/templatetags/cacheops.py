@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import Signature, signature
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 from django.template import Context, Library, Node, NodeList, TemplateSyntaxError
 from django.template.base import FilterExpression, Parser, Token, token_kwargs
@@ -19,12 +19,17 @@ from ..utils import collapse_whitespace
 __all__ = ["CacheopsLibrary", "invalidate_fragment"]
 
 
+F = TypeVar("F", bound=Callable[..., Any])
 Arguments: TypeAlias = tuple[list[FilterExpression], dict[str, FilterExpression]]
 
 
 class CacheopsLibrary(Library):
     """A library of template tags with `decorator_tag`, which defines block tags that cache their content."""
 
+    @overload
+    def decorator_tag(self, func: F, takes_context: bool = False) -> F: ...
+    @overload
+    def decorator_tag(self, func: None = None, takes_context: bool = False) -> Callable[[F], F]: ...
     def decorator_tag(self, func: Any = None, takes_context: bool = False) -> Any:
         """Register a function that returns a decorator as a block tag.  Usable with or without parentheses.
 

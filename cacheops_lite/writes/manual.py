@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
@@ -19,6 +20,8 @@ from .row_changes import insert_changes
 from .row_images import instance_values, table_names, unwrap_lazy
 from .unit_of_work import unit_of_work_for
 from .write_barrier import deliver
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = ["invalidate_all", "invalidate_model", "invalidate_obj", "no_invalidation"]
 
@@ -113,7 +116,7 @@ class _NoInvalidation(ContextDecorator):
     def __exit__(self, *exc_info: object) -> None:
         _depth.set(_depth.get() - 1)
 
-    def __call__(self, func: Any) -> Any:
+    def __call__(self, func: F) -> F:
         if not inspect.iscoroutinefunction(func):
             return super().__call__(func)
 
@@ -122,7 +125,8 @@ class _NoInvalidation(ContextDecorator):
             with self:
                 return await func(*args, **kwargs)
 
-        return wrapper
+        decorated: Any = wrapper
+        return decorated
 
     @property
     def active(self) -> bool:

@@ -31,7 +31,7 @@ def lock_for_delete(model: type[Model], using: str) -> QuerySet[Any]:
 
 def uncached(model: type[Model], using: str) -> QuerySet[Any]:
     """Return a queryset of `model` that reads from the database for writing and locks nothing."""
-    queryset = QuerySet(model, using=using).nocache()  # type: ignore[attr-defined]
+    queryset: Any = QuerySet(model, using=using).nocache()
     queryset._for_write = True
     return queryset
 

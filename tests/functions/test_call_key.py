@@ -160,6 +160,26 @@ def test_enum_members_and_picklable_objects_may_be_arguments():
     assert name(functools.partial(func, 1)) != name(functools.partial(func, 2))
 
 
+def test_objects_that_python_counts_as_routines_are_identified_by_their_state():
+    """They may have no name: Python 3.14 counts ``functools.partial`` among them."""
+    assert inspect.isroutine(Descriptor(1))
+    assert name(Descriptor(1)) == name(Descriptor(1))
+    assert name(Descriptor(1)) != name(Descriptor(2))
+    assert CallIdentifier(Descriptor(1)).identify((), {}, None) == CallIdentifier(Descriptor(1)).identify((), {}, None)
+    assert CallIdentifier(Descriptor(1)).identify((), {}, None) != CallIdentifier(Descriptor(2)).identify((), {}, None)
+
+
+class Descriptor:
+    def __init__(self, value):
+        self.value = value
+
+    def __get__(self, instance, owner=None):
+        return self.value
+
+    def __call__(self):
+        return self.value
+
+
 class Kind(enum.Enum):
     A = 1
     B = 2

@@ -70,6 +70,6 @@ def _model(config: Any, name: str) -> type[Model]:
 
 def _object(model: type[Model], pk: str, using: str) -> Model:
     try:
-        return model._base_manager.using(using).nocache().get(pk=pk)  # type: ignore[attr-defined]
+        return model._base_manager.using(using).nocache().get(pk=pk)
     except (ObjectDoesNotExist, ValueError, ValidationError) as error:
         raise CommandError(f"There is no {model._meta.label} with primary key {pk!r}.") from error
