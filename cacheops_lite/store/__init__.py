@@ -18,7 +18,7 @@ from . import (
 )
 from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
-from .database_names import database_name, declared_names
+from .database_names import database_name, declared_names, replaced_names
 from .database_notes import bypass_of_database, is_of_another_database
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
@@ -104,6 +104,7 @@ __all__ = [
     "protocol",
     "redis_client",
     "release",
+    "replaced_names",
     "required_commands",
     "run_script",
     "send_script",

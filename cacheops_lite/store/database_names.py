@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -26,8 +28,10 @@ _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
 
 # By alias and NAME.
 _names: dict[tuple[str, Any], str] = {}
-# By alias: the NAME when CACHEOPS_DATABASE_NAMES was read.  In tests the alias has another one.
-_configured: dict[str, Any] | None = None
+# By alias: the NAME when the app was installed.  In tests the alias has another one.
+_configured: dict[str, Any] = {}
+# By alias: names that a test gives to its databases, instead of all others.
+_replaced: dict[str, str] = {}
 # By alias, the further name of its database that other processes use, see `database_notes`.
 other_names: dict[str, str] = {}
 # What distinguishes the memory of this process from others'.
@@ -87,6 +91,19 @@ def remember_configured() -> None:
     _names.clear()
 
 
+@contextmanager
+def replaced_names(names: dict[str, str]) -> Iterator[None]:
+    """Let keys call the databases of these aliases so, whichever databases they are."""
+    global _replaced
+    before, _replaced = _replaced, names
+    _names.clear()
+    try:
+        yield
+    finally:
+        _replaced = before
+        _names.clear()
+
+
 def declared_names() -> dict[str, str]:
     """Return ``CACHEOPS_DATABASE_NAMES``.  Raises ImproperlyConfigured if it is invalid."""
     found = settings.CACHEOPS_DATABASE_NAMES or {}
@@ -115,12 +132,10 @@ def _make(alias: str, name: Any) -> str:
 
 
 def _declared(alias: str, name: Any) -> str | None:
+    if alias in _replaced:
+        return _replaced[alias]
     declared = declared_names().get(alias)
-    if declared is None:
-        return None
-    if _configured is None:
-        remember_configured()
-    return declared if _configured is not None and _configured.get(alias, name) == name else None
+    return declared if _configured.get(alias, name) == name else None
 
 
 def _mirrored(alias: str) -> str | None:
@@ -178,9 +193,7 @@ def _digest(text: str) -> str:
 
 @on_change
 def _forget(setting: str) -> None:
-    global _configured
     if setting == "CACHEOPS_DATABASE_NAMES":
-        _configured = None
         _names.clear()
 
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
 
-from ..store import all_prefixes, clear, database_name, fresh_token
+from ..store import all_prefixes, clear, database_name, database_notes, fresh_token, replaced_names
 from ..writes import unit_of_work_on
 
 # A value of `redis`: the server that the project's settings name.
@@ -55,11 +55,15 @@ def fresh_cache(redis: str | None = None) -> Iterator[None]:
         "CACHEOPS_ENABLED": True,
         # Counters would stay under the random name for a day.
         "CACHEOPS_STATS": False,
-        "CACHEOPS_DATABASE_NAMES": by_alias,
         **_redis_settings(redis),
     }
-    with override_settings(**overrides), as_autocommit():
-        yield
+    try:
+        with replaced_names(by_alias), override_settings(**overrides):
+            database_notes.forget()
+            with as_autocommit():
+                yield
+    finally:
+        database_notes.forget()
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from functools import partial
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from cacheops_lite import cached_as
 from cacheops_lite.observe import Outcome
+from cacheops_lite.store import database_names
 from cacheops_lite.testing import (
     CacheopsTestMixin,
     as_autocommit,
@@ -240,6 +241,19 @@ def test_an_embedded_cache_needs_its_packages(monkeypatch):
     with pytest.raises(ImproperlyConfigured, match=r"fakeredis and lupa is not installed.*cacheops_lite\[embedded\]"):
         with fresh_cache("embedded"):
             pass
+
+
+@pytest.mark.django_db
+def test_the_name_of_the_live_database_is_never_that_of_a_test_database(monkeypatch):
+    """Not even after a fresh cache, although the project gives that name."""
+    monkeypatch.setitem(database_names._configured, "default", "live")
+    with override_settings(CACHEOPS_DATABASE_NAMES={"default": "site"}):
+        before = database_names.database_name("default")
+        with fresh_cache("embedded"):
+            assert database_names.database_name("default").startswith("test_")
+        assert database_names.database_name("default") == before
+        assert before.startswith("site.")
+    database_names.remember_configured()
 
 
 @pytest.mark.django_db(databases=["default", "replica"])

@@ -26,6 +26,8 @@ FILE_CACHE = {
     "FILE_CACHE_DIR": filesystem_cache.DEFAULT_DIRECTORY,
     "FILE_CACHE_TIMEOUT": filesystem_cache.DEFAULT_TIMEOUT_SECONDS,
 }
+# Those of `checks.messages`.
+FUNCTIONS = ("error", "warning", "info")
 OPTIONS = [field.name for field in fields(conf.Profile)]
 COMMANDS = sorted(path.stem for path in (PACKAGE / "management" / "commands").glob("*.py") if path.stem != "__init__")
 
@@ -52,12 +54,12 @@ def check_ids() -> list[str]:
 
 
 def _numbered(tree: ast.Module):
-    """Return the kind and the number of each check that is made by ``_error()`` or ``_warning()``."""
+    """Return the kind and the number of each check that is made by a function of `checks.messages`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_error", "_warning"):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
             number = node.args[0]
             if isinstance(number, ast.Constant):
-                yield node.func.id[1:], number.value
+                yield node.func.id, number.value
         # ``problem, number, hint = ..., 3, HINT``
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
             for target, value in zip(node.targets[0].elts, getattr(node.value, "elts", ()), strict=False):

@@ -24,6 +24,7 @@ KINDS = {
     "s": "values of the simple cache",
     "n": "counters",
     "q": "queries",
+    "b": "notes about databases",
 }
 _OWN = re.compile(f"(.*?){keys.NAMESPACE}({keys.KIND_PATTERN})", re.DOTALL)
 # Programs that are known by their keys, and whether they lose messages by an eviction.
@@ -81,7 +82,9 @@ def _sample(session: Session) -> tuple[Counter[str], set[str], Counter[str], boo
             match = _OWN.match(key)
             if match:
                 own[match[2][0]] += 1
-                prefixes.add(match[1])
+                # Some notes about databases lack the name of the database in their prefix.
+                if match[2][0] != "b":
+                    prefixes.add(match[1])
             else:
                 group, is_queue = _group(key)
                 others[group] += 1
