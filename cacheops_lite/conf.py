@@ -28,6 +28,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_ENABLED": True,
     "CACHEOPS_REDIS": {},
     "CACHEOPS_SENTINEL": {},
+    # In seconds, of one call; None leaves it to redis-py.
+    "CACHEOPS_REDIS_TIMEOUT": 1.0,
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
     "CACHEOPS_PREFIX": None,
@@ -68,6 +70,8 @@ class Settings:
             value = _element_names(value)
         if name == "CACHEOPS_VERIFY":
             value = _share(value)
+        if name == "CACHEOPS_REDIS_TIMEOUT":
+            value = _seconds(value)
         self.__dict__[name] = value
         return value
 
@@ -87,6 +91,17 @@ def _share(value: Any) -> float:
         raise ImproperlyConfigured(
             f"CACHEOPS_VERIFY is {value!r}; it should be the share of hits to compare with the database, a number from "
             "0 to 1, such as 0.001"
+        )
+    return float(value)
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ImproperlyConfigured(
+            f"CACHEOPS_REDIS_TIMEOUT is {value!r}; it should be the seconds that a call to Redis may take, such "
+            "as 0.5, or None for the time limits and retries of redis-py"
         )
     return float(value)
 
@@ -171,9 +186,13 @@ def _profile_of(model: type[Model]) -> Profile | None:
 
 
 def check_profiles() -> None:
-    """Resolve all profiles.  Raises ImproperlyConfigured when ``CACHEOPS`` or ``CACHEOPS_VERIFY`` is invalid."""
+    """Resolve all profiles.
+
+    Raises ImproperlyConfigured when ``CACHEOPS``, ``CACHEOPS_VERIFY`` or ``CACHEOPS_REDIS_TIMEOUT`` is invalid.
+    """
     _profiles()
     _share(settings.CACHEOPS_VERIFY)
+    _seconds(settings.CACHEOPS_REDIS_TIMEOUT)
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,9 @@ from typing import Any
 import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
@@ -163,12 +165,24 @@ def _make_client() -> Any:
     if settings.CACHEOPS_SENTINEL:
         client = _sentinel_master(settings.CACHEOPS_SENTINEL, client_class)
     elif isinstance(settings.CACHEOPS_REDIS, str):
-        client = client_class.from_url(settings.CACHEOPS_REDIS)
+        # What the URL says prevails.
+        client = client_class.from_url(settings.CACHEOPS_REDIS, **_limits(client_class))
     elif isinstance(settings.CACHEOPS_REDIS, dict):
-        client = client_class(**_connection_options(settings.CACHEOPS_REDIS))
+        client = client_class(**{**_limits(client_class), **_connection_options(settings.CACHEOPS_REDIS)})
     else:
         raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
     return _refuse_decoding(client)
+
+
+def _limits(client_class: Any) -> dict[str, Any]:
+    """Return the arguments that limit how long a call waits, empty for client classes that are not redis-py's.
+
+    redis-py's own defaults suit a database: it waits for seconds, and repeats a failed call several times with pauses.
+    """
+    seconds = settings.CACHEOPS_REDIS_TIMEOUT
+    if seconds is None or not (isinstance(client_class, type) and issubclass(client_class, redis.Redis)):
+        return {}
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
 
 
 def _client_class(path: Any) -> Callable[..., Any]:
@@ -189,7 +203,8 @@ def _sentinel_master(options: dict[str, Any], client_class: Any) -> Any:
     if not {"locations", "service_name"} <= set(options):
         raise ImproperlyConfigured("CACHEOPS_SENTINEL is incomplete.  Specify locations and service_name.")
     own = {"locations", "service_name", "db"}
-    sentinel = Sentinel(options["locations"], **{name: value for name, value in options.items() if name not in own})
+    arguments = {**_limits(client_class), **{name: value for name, value in options.items() if name not in own}}
+    sentinel = Sentinel(options["locations"], **arguments)
     return sentinel.master_for(options["service_name"], redis_class=client_class, db=options.get("db", 0))
 
 

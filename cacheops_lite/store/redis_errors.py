@@ -114,6 +114,9 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
 
 def is_away(error: BaseException) -> bool:
     """Return whether `error` means that Redis is unavailable for now, so that the same call may succeed later."""
+    if isinstance(error, exceptions.AuthenticationError):
+        # To redis-py it is a connection error, but it is a mistake in the settings.
+        return False
     return isinstance(error, _AWAY) or (
         isinstance(error, redis.ResponseError) and str(error).startswith(_AWAY_PREFIXES)
     )

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from ..conf import on_change, settings
 
 # The settings that say which server is used.
-CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS"})
+CLIENT_SETTINGS = frozenset({"CACHEOPS_REDIS", "CACHEOPS_SENTINEL", "CACHEOPS_CLIENT_CLASS", "CACHEOPS_REDIS_TIMEOUT"})
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 6379
 _LOCAL_HOSTS = frozenset({"localhost", "localhost.localdomain", "::1", "0.0.0.0", "::"})  # noqa: S104
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
+from ...conf import settings
 from ...writes import invalidate_all, invalidate_model, invalidate_obj
 from ..redis_errors import as_command_errors
 
@@ -30,6 +31,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.CACHEOPS_ENABLED:
+            raise CommandError(
+                "CACHEOPS_ENABLED is off, so nothing would be invalidated, while processes in which it is on may still "
+                "read what is cached. Run the command with their settings."
+            )
         # Check all labels before the first invalidation: a wrong label must not leave the work half done.
         steps = [self._parsed(label, options["database"]) for label in options["label"]]
         with as_command_errors("Not everything is invalidated. Repeat this command when Redis answers"):
