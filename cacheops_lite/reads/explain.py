@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ..conf import ALL_OPS
-from ..observe import Bypass, CacheReport, Reason
+from ..observe import Bypass, CacheReport, Reason, counters
 from ..query import compiler
 from ..schema import Dependency
 from ..store import call_or_default, dependency_in_words, invalidator, protocol
@@ -41,7 +41,7 @@ def explain_call(
     func: Callable[..., Any], found: CacheEntry | Bypass, profile: str, dependencies: Iterable[Dependency]
 ) -> CacheReport:
     """Return the report on a call of a decorated function, whose cache entry or bypass is `found`."""
-    report = CacheReport("call", getattr(func, "__qualname__", repr(func)), profile, Reason.NOT_STORED)
+    report = CacheReport("call", counters.label_of(func), profile, Reason.NOT_STORED)
     if isinstance(found, Bypass):
         report.reason, report.detail = found.reason, found.detail
     else:

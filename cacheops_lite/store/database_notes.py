@@ -160,7 +160,7 @@ def _on_pre_migrate(sender: Any, using: str, **kwargs: Any) -> None:
         try:
             begin_anew(using)
         except STORE_ERRORS as error:
-            logger.warning("Results of an earlier database %r may still be in the cache: %r", using, error)
+            logger.warning("Results of an earlier database %r may still be in the cache: %s", using, error)
 
 
 def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
@@ -174,7 +174,7 @@ def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
     except Exception as error:
         # A connection to the database is made whatever becomes of the cache.
         error_boundary.reraise_interrupt(error)
-        logger.debug("Can't compare the database %r with that of other processes: %r", connection.alias, error)
+        logger.debug("Can't compare the database %r with that of other processes: %s", connection.alias, error)
 
 
 def _is_of_alias(connection: Any) -> bool:

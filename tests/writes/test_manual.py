@@ -207,6 +207,12 @@ def test_the_command_invalidates_one_object_by_primary_key(label, invalidated):
     assert "other" not in found
 
 
+def test_the_command_refuses_to_run_while_the_cache_is_disabled():
+    """It would invalidate nothing, and report success."""
+    with override_settings(CACHEOPS_ENABLED=False), pytest.raises(CommandError, match="CACHEOPS_ENABLED is off"):
+        call_command("invalidate", "all")
+
+
 def test_the_command_accepts_a_primary_key_with_dots():
     """All text after the model name is the key."""
     with pytest.raises(CommandError, match=r"primary key '1\.5'"):
