@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_REDIS": {},
     "CACHEOPS_SENTINEL": {},
     # In seconds, of one call; None leaves it to redis-py.
-    "CACHEOPS_REDIS_TIMEOUT": 1.0,
+    "CACHEOPS_REDIS_TIMEOUT": 2.0,
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
     "CACHEOPS_PREFIX": None,

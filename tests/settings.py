@@ -52,6 +52,8 @@ else:
 # Most tests look for keys by their names, and run with one database at a time.  `tests.store.test_database_names` and
 # a run of the contract suites (TEST_DATABASE_NAMES=on) use the names that projects have by default.
 CACHEOPS_DATABASE_NAMES = {} if services.HAS_DATABASE_NAMES else {"default": "", "replica": "", "other": ""}
+# Machines that run several suites at once stall now and then.
+CACHEOPS_REDIS_TIMEOUT = 10
 CACHEOPS_DEFAULTS = {"timeout": 600}
 CACHEOPS = {
     "shop.unwatched": None,

@@ -6,6 +6,7 @@ import threading
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.test import override_settings
 
 from cacheops_lite import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
 from cacheops_lite.signals import cache_invalidated
