@@ -40,6 +40,8 @@ logger = logging.getLogger("cacheops_lite")
 # A process compares again after this time; after the shorter one if it could not.
 COMPARE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
+# A process that only writes compares again after this time if Redis could not be reached.
+FAILED_SECONDS = 5.0
 # After this time without a process that compares, a name belongs to another database ...
 UNUSED_SECONDS = 3600
 # ... and after this time, in which no process has compared, the note expires.
@@ -68,6 +70,8 @@ class _Known:
     comparisons: dict[str, _Comparison] = field(default_factory=dict)
     identities: dict[tuple[str, Any], DatabaseIdentity] = field(default_factory=dict)
     migrated: set[tuple[str, Any]] = field(default_factory=set)
+    # On the monotonic clock.
+    failed_until: dict[str, float] = field(default_factory=dict)
 
 
 _known = _Known()
@@ -99,6 +103,22 @@ def bypass_of_database(alias: str) -> Bypass | None:
     return Bypass(Reason.REDIS_AWAY)
 
 
+def keep_compared(alias: str) -> None:
+    """Compare again if it is due.  Call it before a write is recorded, which may have to invalidate under two names.
+
+    While a process only writes, another one may take the name of its database over.  Raises no error of Redis: the
+    invalidation will meet it.
+    """
+    found, now = _known.comparisons.get(alias), time.monotonic()
+    is_fresh = found is not None and found.is_fresh(name_in_settings(alias))
+    if is_fresh or now < _known.failed_until.get(alias, 0.0) or not settings.CACHEOPS_ENABLED:
+        return
+    try:
+        call(partial(_compare_anew, alias))
+    except STORE_ERRORS:
+        _known.failed_until[alias] = now + FAILED_SECONDS
+
+
 def is_of_another_database() -> bool:
     """Return whether Redis has results of another database under the name of the default one.
 
@@ -128,6 +148,7 @@ def forget() -> None:
     """Forget what was found: it is compared again."""
     _known.comparisons.clear()
     _known.identities.clear()
+    _known.failed_until.clear()
     other_names.clear()
 
 
@@ -247,7 +268,7 @@ def _compared(alias: str, name: Any, identity: DatabaseIdentity) -> _Comparison:
         if is_another:
             for each in _prefixes(own_name):
                 clear(each)
-        elif namesake is None or other is None or other.text != own_name:
+        elif other is None or other.text != own_name:
             # Writers may have used another name meanwhile.
             _drop_versions(alias)
         _write(of_name, _Note(identity.database, identity.server, where, time.time()))

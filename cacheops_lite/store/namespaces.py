@@ -89,7 +89,7 @@ def prefixes_of_table(table: str) -> list[str]:
     found = [prefix_of_table(table, alias) for alias in connections]
     if other_names:
         query = PrefixQuery(None, [DEFAULT_DB_ALIAS], [unquote(table)])
-        found += [_checked(function(query)) + name for name in other_names.values()]
+        found += [_checked(function(query)) + name for name in [*other_names.values()]]
     return list(dict.fromkeys(found))
 
 

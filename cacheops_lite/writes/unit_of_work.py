@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..store import Fence, WriteSet, postpone, release, split_by_prefix
+from ..store import Fence, WriteSet, keep_compared, postpone, release, split_by_prefix
 from .commit_callbacks import CallbackReferences, CommitCallback, live_callbacks, pending_write_sets, register
 from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, UnmanagedTransaction, pins_snapshots
@@ -123,6 +123,7 @@ class UnitOfWork:
         """
         if not write_set:
             return
+        keep_compared(self._connection.alias)
         if not self.in_transaction or self.is_manual:
             self.deliver_finished_blocks()
             parts = split_by_prefix(write_set)

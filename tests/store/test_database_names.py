@@ -127,6 +127,20 @@ def test_one_database_under_two_names_is_never_read_stale(live, site, tmp_path):
     assert second.names() == [["writers"], False]
 
 
+def test_a_process_that_only_wrote_learns_of_a_name_that_took_over(live, site, tmp_path, server):
+    """It neither reads nor connects again for an hour, so that its name counts as unused."""
+    os.link(tmp_path / "live.sqlite3", tmp_path / "link.sqlite3")
+    for note in server.client().scan_iter("*cacheops:b:*"):
+        *words, used_at = server.client().get(note).decode().split("\n")
+        unused = float(used_at) - database_notes.UNUSED_SECONDS
+        server.client().set(note, "\n".join([*words, str(unused)]))
+    second = site(sqlite(tmp_path / "link.sqlite3"))
+    assert [second.names() for _ in range(2)] == [[["editors"], False], [["editors"], True]]
+    live.let_comparisons_expire()
+    live.rename("editors", "authors")
+    assert second.names() == [["authors"], False]
+
+
 def test_a_name_that_the_project_gives_is_used_as_it_is(live, site, tmp_path, server):
     """Sites that name one database alike share its results, whatever its names are."""
     os.link(tmp_path / "live.sqlite3", tmp_path / "link.sqlite3")
