@@ -23,6 +23,8 @@ from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.support import emptying, fast_paths, servers, services
 
+# Projects with tests of their own, which other tests run.
+collect_ignore = ["projects"]
 FLAVOURS = {
     "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
     "embedded": {"CACHEOPS_REDIS": {}, "CACHEOPS_CLIENT_CLASS": "fakeredis.FakeRedis"},

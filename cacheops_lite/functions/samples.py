@@ -110,14 +110,14 @@ class Samples:
             return Bypass(Reason.DISABLED)
         if is_dirty(databases):
             return Bypass(Reason.TRANSACTION_HAS_WRITTEN)
-        for alias in databases:
-            bypass = bypass_of_database(alias)
-            if bypass is not None:
-                return bypass
         version = settings_version()
         analysis = self._analysis(databases, version)
         if isinstance(analysis, Bypass):
             return analysis
+        for alias in databases:
+            bypass = bypass_of_database(alias)
+            if bypass is not None:
+                return bypass
         tables = analysis.tables
         prefixes = tuple(prefix_of_table(name_in_keys(table), databases[0]) for table in tables)
         prefix = prefix_of(func, databases, tables)

@@ -20,7 +20,7 @@ from ..query import model_layout, parameters_text
 from ..reads import CacheEntry, origin, read_through, record_bypass
 from ..schema import Dependency, base_tables_of, is_catalog_known, known_tables, tracked_columns, unwrap_memoryview
 from ..sql import may_write, tables_read
-from ..store import VersionSet, digest, prefix_of, prefix_of_table, value_key
+from ..store import VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key
 from ..utils import Patches, call_or_default
 from ..writes import unit_of_work_for
 
@@ -103,13 +103,16 @@ def _record_bypass(queryset: Any, policy: RawCachePolicy | None) -> None:
         reason = Reason.DISABLED
     elif unit_of_work_for(queryset.db).is_dirty:
         reason = Reason.TRANSACTION_HAS_WRITTEN
+    elif (bypass := bypass_of_database(queryset.db)) is not None:
+        record_bypass(queryset, "raw", bypass)
+        return
     else:
         return
     record_bypass(queryset, "raw", Bypass(reason))
 
 
 def _may_read(using: str) -> bool:
-    return settings.CACHEOPS_ENABLED and not unit_of_work_for(using).is_dirty
+    return settings.CACHEOPS_ENABLED and not unit_of_work_for(using).is_dirty and bypass_of_database(using) is None
 
 
 def _tables(sql: str, given: Iterable[str | type[Model]] | None, where: str, using: str) -> frozenset[str]:

@@ -15,7 +15,6 @@ from django.db.models import Model, QuerySet
 
 from ..conf import model_profile, on_change, settings
 from ..observe import Bypass, Reason, counters, decisions
-from ..store import bypass_of_database
 from ..writes import unit_of_work_for
 
 
@@ -108,8 +107,7 @@ def active_policy(queryset: Any, op: str) -> CachePolicy | Bypass:
         return _BYPASSES[Reason.SELECT_FOR_UPDATE]
     if unit_of_work_for(queryset.db).is_dirty:
         return _BYPASSES[Reason.TRANSACTION_HAS_WRITTEN]
-    bypass = bypass_of_database(queryset.db)
-    return policy if bypass is None else bypass
+    return policy
 
 
 _BYPASSES = {reason: Bypass(reason) for reason in Reason}

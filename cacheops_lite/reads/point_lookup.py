@@ -20,7 +20,7 @@ from ..observe import Decision, Reason, counters, decisions
 from ..query import Capture, defensive_copy, fast_model
 from ..schema import Dependency, is_table
 from ..sql import KEY_TYPES, NotPreparable, select_rows
-from ..store import MISS, local_cache
+from ..store import MISS, bypass_of_database, local_cache
 from . import comparison, origin
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy
@@ -97,6 +97,8 @@ def _lookup_of(queryset: QuerySet[Any], policy: CachePolicy, condition: tuple[st
         forget()
         return None
     if not is_table(model, using) or bypass_of(lookup_model.fingerprint) is not None:
+        return None
+    if bypass_of_database(using) is not None:
         return None
     found_key = key_and_versions(lookup_model, field, value, using, policy.db_agnostic)
     if found_key is None:

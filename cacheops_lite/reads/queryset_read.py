@@ -34,7 +34,7 @@ from ..query import (
 from ..query import compiler as query_compiler
 from ..schema import Dependency, RowsByDependency, name_in_keys
 from ..signals import cache_read
-from ..store import MISS, VersionSet, digest, prefix_of, prefix_of_table, value_key
+from ..store import MISS, VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key
 from ..utils import error_boundary
 from . import comparison, origin
 from .cache_entry import CacheEntry
@@ -269,7 +269,11 @@ def cacheable_read(
         return Bypass(Reason.NOT_ANALYSABLE, error_boundary.describe_error(error))
     if (bypass := bypass_of(read.fingerprint)) is not None:
         return bypass
-    return read if policy.is_explicit or not read.is_non_deterministic else Bypass(Reason.NON_DETERMINISTIC)
+    if read.is_non_deterministic and not policy.is_explicit:
+        return Bypass(Reason.NON_DETERMINISTIC)
+    # It may ask Redis, so it comes last: a query that can't be cached must not fail with Redis.
+    bypass = bypass_of_database(queryset.db)
+    return read if bypass is None else bypass
 
 
 def _read_from_plan(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from .client import CLIENT_SETTINGS, execute
 from .database_names import database_name, is_declared, name_in_settings, other_names, remember_configured
 from .invalidator import clear, invalidate
 from .namespaces import all_prefixes, prefix_of, prefix_of_table
+from .outage_log import outages
 from .redis_errors import STORE_ERRORS
 from .write_set import WriteSet
 
@@ -99,7 +101,7 @@ def bypass_of_database(alias: str) -> Bypass | None:
     if found is not None and found.is_fresh(name_in_settings(alias)):
         return found.bypass
     with suppress_outage():
-        return call(partial(_compare_anew, alias)).bypass
+        return _compare_anew(alias).bypass
     return Bypass(Reason.REDIS_AWAY)
 
 
@@ -114,7 +116,7 @@ def keep_compared(alias: str) -> None:
     if is_fresh or now < _known.failed_until.get(alias, 0.0) or not settings.CACHEOPS_ENABLED:
         return
     try:
-        call(partial(_compare_anew, alias))
+        _compare_anew(alias)
     except STORE_ERRORS:
         _known.failed_until[alias] = now + FAILED_SECONDS
 
@@ -126,7 +128,7 @@ def is_of_another_database() -> bool:
     """
     found = _known.comparisons.get(DEFAULT_DB_ALIAS)
     if found is None or not found.is_fresh(name_in_settings(DEFAULT_DB_ALIAS)):
-        found = _compare_anew(DEFAULT_DB_ALIAS)
+        found = _compare_anew(DEFAULT_DB_ALIAS, lambda func: func())
     return found.bypass is not None
 
 
@@ -181,7 +183,7 @@ def _on_pre_migrate(sender: Any, using: str, **kwargs: Any) -> None:
         try:
             begin_anew(using)
         except STORE_ERRORS as error:
-            logger.warning("Results of an earlier database %r may still be in the cache: %s", using, error)
+            outages.report_failure(logging.WARNING, "Results of an earlier database may still be in the cache", error)
 
 
 def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
@@ -191,11 +193,13 @@ def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
             found = _known.comparisons.get(connection.alias)
             if found is None or not found.is_fresh(connection.settings_dict["NAME"]):
                 _learn(connection)
-                call(partial(_compare_anew, connection.alias))
-    except Exception as error:
+                _compare_anew(connection.alias)
+    except STORE_ERRORS as error:
         # A connection to the database is made whatever becomes of the cache.
-        error_boundary.reraise_interrupt(error)
         logger.debug("Can't compare the database %r with that of other processes: %s", connection.alias, error)
+    except Exception as error:
+        error_boundary.reraise_interrupt(error)
+        error_boundary.log_failure("Can't compare a database with that of other processes", error)
 
 
 def _is_of_alias(connection: Any) -> bool:
@@ -213,7 +217,8 @@ def _learn(connection: Any) -> None:
         _known.identities[key] = identity
 
 
-def _compare_anew(alias: str) -> _Comparison:
+def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Comparison] = call) -> _Comparison:
+    """Compare through `run`, which is not called if there is nothing to ask Redis for."""
     name = name_in_settings(alias)
     if is_declared(alias):
         found = _Comparison(name, float("inf"))
@@ -225,7 +230,7 @@ def _compare_anew(alias: str) -> _Comparison:
         if identity is None:
             found = _Comparison(name, time.monotonic() + RETRY_SECONDS)
         else:
-            found = _compared(alias, name, identity)
+            found = run(partial(_compared, alias, name, identity))
     _known.comparisons[alias] = found
     return found
 

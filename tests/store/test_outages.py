@@ -15,7 +15,7 @@ from redis import exceptions
 
 from cacheops_lite import CacheMiss, cache, cached, cached_as, invalidate_all, invalidate_obj
 from cacheops_lite.observe import Invalidation
-from cacheops_lite.store import background_retry, circuit_breaker, invalidator, local_cache
+from cacheops_lite.store import all_prefixes, background_retry, circuit_breaker, invalidator, local_cache
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client, run_script
 from cacheops_lite.store.protocol import MISS
@@ -121,8 +121,8 @@ def test_writes_during_an_outage_leave_nothing_stale(
 def test_undelivered_invalidations_are_delivered_in_the_background(server, degrading, pen, write):
     """They are delivered even if this process makes no further call, so that other processes do not read stale data."""
     names()
-    value = next(key for key in server.client().scan_iter("cacheops:v:*"))
-    versions = server.client().keys("cacheops:t:*") + server.client().keys("cacheops:d:*")
+    value = next(key for key in server.client().scan_iter("*cacheops:v:*"))
+    versions = server.client().keys("*cacheops:t:*") + server.client().keys("*cacheops:d:*")
     assert value
     assert versions
     pen.name = "quill"
@@ -168,7 +168,7 @@ def test_caching_works_again_after_redis_restarts_empty(server, degrading, witho
     assert names() == ["quill"]
     server.start()
     assert names() == names() == ["quill"]
-    assert server.client().keys("cacheops:v:*")
+    assert server.client().keys("*cacheops:v:*")
 
 
 def test_the_simple_cache_works_without_redis(server, degrading, without_pauses, no_background_retry):
@@ -341,7 +341,7 @@ def test_other_redis_errors_are_raised(server, degrading, pen, monkeypatch):
 def test_a_forked_child_does_not_wait_for_locks_of_its_parent_s_threads(server, pen, monkeypatch):
     """The fork happens while other threads have locks, and the child delivers itself what they were delivering."""
     names()
-    work = {"": WriteSet(tables={"shop_product"})}
+    work = {all_prefixes()[0]: WriteSet(tables={"shop_product"})}
     invalidator._in_delivery.update(work)
     locks = [
         invalidator._delivery_lock,
