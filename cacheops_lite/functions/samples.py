@@ -25,6 +25,7 @@ from ..store import (
     prefix_of,
     prefix_of_table,
     value_key,
+    value_suffix,
 )
 from ..utils import error_boundary
 from ..writes import is_dirty
@@ -123,9 +124,10 @@ class Samples:
         prefix = prefix_of(func, databases, tables)
         # The prefix names the first database only.
         names = map(database_name, databases[1:])
+        suffix = "".join(map(value_suffix, databases))
         serializer = function_serializer()
         return CacheEntry(
-            key=value_key(prefix, digest("as", *names, *analysis.identities, identity())),
+            key=value_key(prefix, digest("as", *names, *analysis.identities, identity()) + suffix),
             version_set=self._version_set(databases, version, prefixes),
             databases=databases,
             timeout=self.options.timeout,

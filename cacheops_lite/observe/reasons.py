@@ -201,12 +201,12 @@ class Reason(Enum):
             "Read fewer rows or columns at once, by slices, only() or values(), or raise the limit.",
         ),
     )
-    OTHER_DATABASE = (
-        "other-database",
+    OTHER_NAME = (
+        "other-name",
         _Entry(
             Outcome.BYPASS,
-            "Redis has results of another database with the same name, or of this one under another name",
-            "Tell them apart by CACHEOPS_DATABASE_NAMES or CACHEOPS_PREFIX, or use another Redis database.",
+            "other processes know this database under another name, so writes may invalidate under that name only",
+            "Say which database it is by CACHEOPS_DATABASE_NAMES, or TEST['MIRROR'] for a replica.",
         ),
     )
     REDIS_AWAY = (

@@ -20,7 +20,7 @@ from ..query import model_layout, parameters_text
 from ..reads import CacheEntry, origin, read_through, record_bypass
 from ..schema import Dependency, base_tables_of, is_catalog_known, known_tables, tracked_columns, unwrap_memoryview
 from ..sql import may_write, tables_read
-from ..store import VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key
+from ..store import VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key, value_suffix
 from ..utils import Patches, call_or_default
 from ..writes import unit_of_work_for
 
@@ -146,7 +146,7 @@ def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
     vendor = connections[using].vendor
     name = digest("raw", vendor, "" if policy.db_agnostic else using, queryset.raw_query, layout, *tables, *texts)
     return CacheEntry(
-        key=value_key(prefix_of(dbs=[using], tables=tables), name),
+        key=value_key(prefix_of(dbs=[using], tables=tables), name + value_suffix(using)),
         version_set=VersionSet(
             lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
         ),

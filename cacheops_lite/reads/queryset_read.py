@@ -34,7 +34,7 @@ from ..query import (
 from ..query import compiler as query_compiler
 from ..schema import Dependency, RowsByDependency, name_in_keys
 from ..signals import cache_read
-from ..store import MISS, VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key
+from ..store import MISS, VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key, value_suffix
 from ..utils import error_boundary
 from . import comparison, origin
 from .cache_entry import CacheEntry
@@ -216,7 +216,7 @@ def entry_of(
     prefix = prefix_of(dbs=[using], tables=read.tables)
     version_set = read.version_set(using)
     return CacheEntry(
-        key=value_key(prefix, name),
+        key=value_key(prefix, name + value_suffix(using)),
         version_set=version_set,
         databases=(using,),
         timeout=policy.timeout,

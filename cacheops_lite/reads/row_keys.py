@@ -13,7 +13,7 @@ from django.db.models.signals import class_prepared
 from ..conf import on_change
 from ..query import active_locale, model_layout, mutable_positions
 from ..schema import INDETERMINATE, Dependency, columns, field_traits, name_in_keys, overrides, text_token
-from ..store import Digest, VersionSet, digest, prefix_of, prefix_of_table, value_key
+from ..store import Digest, VersionSet, digest, prefix_of, prefix_of_table, value_key, value_suffix
 from ..utils import LruMap, error_boundary
 
 KeyAndVersions = tuple[str, VersionSet]
@@ -64,10 +64,11 @@ def key_and_versions(
     table = lookup_model.table
     prefixes = prefix_of(dbs=[using], tables=[table]), prefix_of_table(lookup_model.table_in_keys, using)
     locale = active_locale() if lookup_model.depends_on_locale else ""
-    identity = lookup_model, field, value, using, db_agnostic, prefixes, locale
+    suffix = value_suffix(using)
+    identity = lookup_model, field, value, using, db_agnostic, prefixes, locale, suffix
     found = _keys_and_versions.get(identity)
     if found is None:
-        found = _make_key_and_versions(lookup_model, field, value, using, db_agnostic, prefixes, locale)
+        found = _make_key_and_versions(lookup_model, field, value, using, db_agnostic, prefixes, locale, suffix)
         if found is not None and (type(value) is not str or len(value) <= MAX_REMEMBERED_CHARS):
             _keys_and_versions.put(identity, found)
     return found
@@ -81,6 +82,7 @@ def _make_key_and_versions(
     db_agnostic: bool,
     prefixes: tuple[str, str],
     locale: str,
+    suffix: str,
 ) -> KeyAndVersions | None:
     vendor, column = connections[using].vendor, str(field.column)
     dependencies = dependencies_of_row(lookup_model, field, value, vendor)
@@ -92,7 +94,7 @@ def _make_key_and_versions(
         value_text = text_token(field.get_prep_value(value))
     name = _key_digest(lookup_model, vendor, f"{'' if db_agnostic else using}{locale}", column).of(value_text)
     return (
-        value_key(prefixes[0], name),
+        value_key(prefixes[0], name + suffix),
         VersionSet(prefixes[1], dependencies),
     )
 

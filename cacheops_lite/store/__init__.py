@@ -19,7 +19,7 @@ from . import (
 from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
 from .database_names import database_name, declared_names, replaced_names
-from .database_notes import bypass_of_database, is_of_another_database, keep_compared
+from .database_notes import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
@@ -113,4 +113,5 @@ __all__ = [
     "split_by_prefix",
     "suppress_outage",
     "value_key",
+    "value_suffix",
 ]

@@ -79,7 +79,7 @@ def is_declared(alias: str) -> bool:
     Then it need not be compared with what other processes see.
     """
     name = name_in_settings(alias)
-    if not name or _declared(alias, name) is not None or _mirrored(alias) is not None:
+    if not name or _declared(alias, name) is not None or primary_of(alias) is not None:
         return True
     return connections[alias].vendor == "sqlite" and is_in_memory(name)
 
@@ -120,7 +120,7 @@ def _make(alias: str, name: Any) -> str:
     declared = _declared(alias, name)
     if declared is not None:
         return f"{declared}:" if declared else ""
-    mirrored = _mirrored(alias)
+    mirrored = primary_of(alias)
     if mirrored is not None:
         return database_name(mirrored)
     found = _automatic(alias, name)
@@ -138,7 +138,7 @@ def _declared(alias: str, name: Any) -> str | None:
     return declared if _configured.get(alias, name) == name else None
 
 
-def _mirrored(alias: str) -> str | None:
+def primary_of(alias: str) -> str | None:
     """Return the alias that this one is declared to be a replica of, by ``TEST["MIRROR"]``."""
     mirrored = _mirror_setting(alias)
     is_other = mirrored is not None and mirrored in connections.settings and mirrored != alias

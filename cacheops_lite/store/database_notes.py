@@ -1,11 +1,15 @@
-"""Compare which database the processes that share a Redis mean by a name.
+"""Tell databases with the same name apart, and recognize one that has two names.
 
 Names of databases are unique on a server only: a staging database or a restored copy may have the name of the live one,
-and a connection pooler may give one database two names.  So each process notes in Redis, under the name, the identity
-of the database that it is connected to, and under the identity the name.  A process that finds another note reads past
-the cache.  It still invalidates, under both names.
+and a connection pooler may give one database two names.  So each process asks the database for its identity.
 
-A note is renewed while processes use it.  Another database takes the name over when the first one is known to be gone,
+- The keys of results end with a digest of the identity.  So databases with the same name share versions, and each
+  write invalidates the results of both, but no process reads a result of the other database.
+- Each process notes in Redis under which name it knows an identity.  A process that knows the database under another
+  name than the one noted reads past the cache, and invalidates under both names.
+- It also notes whose database the name is.  The simple cache, which knows no database, is of that one only.
+
+Notes are renewed while processes use them.  A name belongs to another database when the first one is known to be gone,
 because it had the same name on the same server, or when it has not been used for `UNUSED_SECONDS`.  Then all results
 under the name are removed.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,7 +34,14 @@ from ..utils import error_boundary
 from . import keys
 from .circuit_breaker import call, suppress_outage
 from .client import CLIENT_SETTINGS, execute
-from .database_names import database_name, is_declared, name_in_settings, other_names, remember_configured
+from .database_names import (
+    database_name,
+    is_declared,
+    name_in_settings,
+    other_names,
+    primary_of,
+    remember_configured,
+)
 from .invalidator import clear, invalidate
 from .namespaces import all_prefixes, prefix_of, prefix_of_table
 from .outage_log import outages
@@ -48,6 +59,7 @@ FAILED_SECONDS = 5.0
 UNUSED_SECONDS = 3600
 # ... and after this time, in which no process has compared, the note expires.
 NOTE_SECONDS = 7 * 24 * 3600
+SUFFIX_LENGTH = 8
 _SEPARATOR = "\n"
 _UID = "cacheops_lite.store.database_notes"
 
@@ -58,8 +70,11 @@ class _Comparison:
 
     name: Any
     until: float
+    # What keys of results end with.
+    suffix: str = ""
     bypass: Bypass | None = None
-    identity: DatabaseIdentity | None = None
+    # Whether another database has the name.
+    is_namesake: bool = False
 
     def is_fresh(self, name: Any) -> bool:
         return time.monotonic() < self.until and self.name == name
@@ -129,7 +144,13 @@ def is_of_another_database() -> bool:
     found = _known.comparisons.get(DEFAULT_DB_ALIAS)
     if found is None or not found.is_fresh(name_in_settings(DEFAULT_DB_ALIAS)):
         found = _compare_anew(DEFAULT_DB_ALIAS, lambda func: func())
-    return found.bypass is not None
+    return found.is_namesake or found.bypass is not None
+
+
+def value_suffix(alias: str) -> str:
+    """Return what keys of results of this database end with, as the last comparison found."""
+    found = _known.comparisons.get(alias)
+    return "" if found is None else found.suffix
 
 
 def install() -> None:
@@ -210,19 +231,22 @@ def _is_of_alias(connection: Any) -> bool:
 
 def _learn(connection: Any) -> None:
     identity = identity_of_database(connection)
-    key = connection.alias, connection.settings_dict["NAME"]
-    if identity is None:
-        _known.identities.pop(key, None)
-    else:
-        _known.identities[key] = identity
+    # If the database does not answer now, the identity is most likely still the same.
+    if identity is not None:
+        _known.identities[connection.alias, connection.settings_dict["NAME"]] = identity
 
 
 def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Comparison] = call) -> _Comparison:
     """Compare through `run`, which is not called if there is nothing to ask Redis for."""
     name = name_in_settings(alias)
-    if is_declared(alias):
+    primary = primary_of(alias)
+    if primary is not None:
+        # The results of a replica are those of its primary.
+        found = replace(_compare_anew(primary, run), name=name)
+    elif is_declared(alias):
         found = _Comparison(name, float("inf"))
     else:
+        _learn_if_connected(alias)
         identity = _known.identities.get((alias, name))
         if identity is None:
             _connect(alias)
@@ -235,15 +259,17 @@ def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Compar
     return found
 
 
-def _connect(alias: str) -> None:
-    """Connect to the database of `alias`, unless this thread has, and learn its identity."""
+def _learn_if_connected(alias: str) -> None:
+    """Ask again: the connection may lead to another database by now.  An error would break a transaction."""
     connection = connections[alias]
+    if connection.connection is not None and not connection.in_atomic_block and connection.autocommit:
+        _learn(connection)
+
+
+def _connect(alias: str) -> None:
+    """Connect to the database of `alias`; the receiver learns its identity."""
     try:
-        if connection.connection is None:
-            # The receiver learns it.
-            connection.ensure_connection()
-        elif not connection.in_atomic_block and connection.autocommit:
-            _learn(connection)
+        connections[alias].ensure_connection()
     except Exception as error:
         # The database is unreachable, or a test forbids connections.  The read that follows will tell.
         error_boundary.reraise_interrupt(error)
@@ -251,7 +277,8 @@ def _connect(alias: str) -> None:
 
 def _compared(alias: str, name: Any, identity: DatabaseIdentity) -> _Comparison:
     """Compare with the notes in Redis.  Without one that contradicts, note that the name is that of this database."""
-    found = _Comparison(name, time.monotonic() + COMPARE_SECONDS, identity=identity)
+    suffix = f".{keys.digest(identity.database)[:SUFFIX_LENGTH]}"
+    found = _Comparison(name, time.monotonic() + COMPARE_SECONDS, suffix)
     own_name, where = database_name(alias), _where(alias)
     prefix = _prefix(alias)
     of_name = keys.database_key(prefix, alias)
@@ -259,25 +286,27 @@ def _compared(alias: str, name: Any, identity: DatabaseIdentity) -> _Comparison:
     namesake, other = _read(of_name), _read(of_identity)
     other_names.pop(alias, None)
     is_another = namesake is not None and namesake.text != identity.database
-    if namesake is not None and is_another and namesake.is_used and namesake.server != identity.server:
-        found.bypass = _bypass(
-            f"the cache has results of another database that is called {_readable(own_name)}: that one is at "
-            f"{namesake.where}, this one at {where}"
-        )
-    elif other is not None and other.text != own_name and other.is_used:
+    if other is not None and other.text != own_name and other.is_used:
         other_names[alias] = other.text
         found.bypass = _bypass(
             f"other processes call this database {_readable(other.text)}, and this one {_readable(own_name)}"
+        )
+        return found
+    if namesake is not None and is_another and namesake.is_used and namesake.server != identity.server:
+        found.is_namesake = True
+        _report(
+            f"Two databases are called {_readable(own_name)}, one at {namesake.where}, and that of this process at "
+            f"{where}.  Their writes invalidate each other's results, and this process does not use the simple cache"
         )
     else:
         if is_another:
             for each in _prefixes(own_name):
                 clear(each)
-        elif other is None or other.text != own_name:
-            # Writers may have used another name meanwhile.
-            _drop_versions(alias)
         _write(of_name, _Note(identity.database, identity.server, where, time.time()))
-        _write(of_identity, _Note(own_name, identity.server, where, time.time()))
+    if other is None or other.text != own_name:
+        # Writers may have used another name meanwhile.
+        _drop_versions(alias)
+    _write(of_identity, _Note(own_name, identity.server, where, time.time()))
     return found
 
 
@@ -298,9 +327,13 @@ def _readable(name: str) -> str:
 
 
 def _bypass(detail: str) -> Bypass:
-    if error_boundary.is_first_report(("other-database", detail)):
-        logger.warning("%s.  This process reads past the cache.  %s", detail, Reason.OTHER_DATABASE.hint)
-    return Bypass(Reason.OTHER_DATABASE, detail)
+    _report(f"{detail[0].upper()}{detail[1:]}, so this one reads past the cache")
+    return Bypass(Reason.OTHER_NAME, detail)
+
+
+def _report(text: str) -> None:
+    if error_boundary.is_first_report(("database", text)):
+        logger.warning("%s.  %s", text, Reason.OTHER_NAME.hint)
 
 
 def _drop_versions(alias: str) -> None:

@@ -1,6 +1,6 @@
 """The names of keys in Redis::
 
-    {prefix}cacheops:v:{hash}           a cached value
+    {prefix}cacheops:v:{hash}[.{id}]    a cached value; id tells databases with the same name apart
     {prefix}cacheops:t:{table}          the table version
     {prefix}cacheops:i:{table}          the table's dependency index: a set of shapes, "columns|id[|columns read]",
                                         and of "@token", the incarnation of this set
