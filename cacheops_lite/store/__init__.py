@@ -8,7 +8,7 @@ from . import commands as required_commands
 from . import (
     compression,
     counter_flush,
-    database_notes,
+    database_comparison,
     dependency_index,
     fill_lock,
     invalidator,
@@ -18,8 +18,8 @@ from . import (
 )
 from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
+from .database_comparison import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .database_names import database_name, declared_names, replaced_names
-from .database_notes import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
@@ -71,8 +71,8 @@ __all__ = [
     "compression",
     "configured_address",
     "counter_flush",
+    "database_comparison",
     "database_name",
-    "database_notes",
     "declared_names",
     "dependency_in_words",
     "dependency_index",

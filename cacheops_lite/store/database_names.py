@@ -32,7 +32,7 @@ _names: dict[tuple[str, Any], str] = {}
 _configured: dict[str, Any] = {}
 # By alias: names that a test gives to its databases, instead of all others.
 _replaced: dict[str, str] = {}
-# By alias, the further name of its database that other processes use, see `database_notes`.
+# By alias, the further name of its database that other processes use, see `database_comparison`.
 other_names: dict[str, str] = {}
 # What distinguishes the memory of this process from others'.
 _process_token = fresh_token()

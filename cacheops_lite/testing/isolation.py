@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
 
-from ..store import all_prefixes, clear, database_name, database_notes, fresh_token, replaced_names
+from ..store import all_prefixes, clear, database_comparison, database_name, fresh_token, replaced_names
 from ..writes import unit_of_work_on
 
 # A value of `redis`: the server that the project's settings name.
@@ -59,11 +59,11 @@ def fresh_cache(redis: str | None = None) -> Iterator[None]:
     }
     try:
         with replaced_names(by_alias), override_settings(**overrides):
-            database_notes.forget()
+            database_comparison.forget()
             with as_autocommit():
                 yield
     finally:
-        database_notes.forget()
+        database_comparison.forget()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import override_settings
 
 from cacheops_lite.observe import Reason
-from cacheops_lite.store import database_names, database_notes
+from cacheops_lite.store import database_comparison, database_names, database_notes
 from tests.conftest import in_thread
 from tests.support import servers, services
 from tests.support.site import Site
@@ -383,9 +383,9 @@ class TestRedisAway:
     @pytest.fixture(autouse=True)
     def names(self):
         with override_settings(CACHEOPS_DATABASE_NAMES={}):
-            database_notes.forget()
+            database_comparison.forget()
             yield
-        database_notes.forget()
+        database_comparison.forget()
         database_names.remember_configured()
 
     def test_the_error_surfaces(self):

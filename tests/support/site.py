@@ -132,9 +132,9 @@ def queries_of_first_read():
 
 def let_comparisons_expire():
     """Do what the time does: processes compare again once a minute."""
-    from cacheops_lite.store import database_notes
+    from cacheops_lite.store import database_comparison
 
-    for each in database_notes._known.comparisons.values():
+    for each in database_comparison._known.comparisons.values():
         each.until = 0
 
 
