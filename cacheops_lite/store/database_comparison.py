@@ -53,7 +53,7 @@ logger = logging.getLogger("cacheops_lite")
 
 # A process compares again after this time; after the shorter one if it could not.
 COMPARE_SECONDS = 60.0
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 5.0
 # A process that only writes compares again after this time if Redis could not be reached.
 FAILED_SECONDS = 5.0
 SUFFIX_LENGTH = 8
