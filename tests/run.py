@@ -64,7 +64,7 @@ CONTRACTS = [
 # What must not fail with Redis, which is asked more where databases have names.
 OUTAGES = ["tests/store/test_outages.py", "tests/store/test_messages.py"]
 # Random histories: SQLite runs as many as by default, and ``make fuzz`` runs them for as long as told.
-FEWER_HISTORIES = {"TEST_EXAMPLES": "25"}
+FEWER_HISTORIES = {"TEST_EXAMPLES": "15"}
 STORES = ["redis-sets", "redis-insideout", "embedded-sets", "embedded-insideout"]
 PERCENT = re.compile(r"\[ *(\d+)%\]$")
 # Seconds between two lines of progress of one leg.
