@@ -142,7 +142,8 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),
         Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
-        Leg("sqlite", "embedded-insideout redis-insideout", [*CONTRACTS, *OF_THE_STORE], is_measured=True),
+        Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=True),
+        Leg("sqlite", "embedded-insideout", CONTRACTS, is_measured=True),
         Leg(
             "sqlite",
             "embedded-sets",
