@@ -140,6 +140,8 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     CACHEOPS_CLIENT_CLASS="fakeredis.FakeRedis",
     CACHEOPS={"contenttypes.*": {"ops": "all", "timeout": 60}},
+    # After a fork there are two databases in memory, which would have names of their own.
+    CACHEOPS_DATABASE_NAMES={"default": "one"},
 )
 django.setup()
 from django.contrib.contenttypes.models import ContentType

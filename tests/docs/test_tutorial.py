@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -118,7 +117,8 @@ class Folder:
 
     def stop_server(self) -> None:
         if self.server is not None:
-            self.server.send_signal(signal.SIGINT)
+            # Not SIGINT: processes of a background job ignore it.
+            self.server.terminate()
             self.server.wait(20)
 
 
