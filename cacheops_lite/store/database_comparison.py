@@ -72,9 +72,6 @@ class _Comparison:
     # Whether another database has the name.
     is_namesake: bool = False
 
-    def is_fresh(self, name: Any) -> bool:
-        return time.monotonic() < self.until and self.name == name
-
 
 @dataclass(slots=True)
 class _Known:
@@ -90,13 +87,21 @@ class _Known:
 _known = _Known()
 
 
+def _fresh(alias: str) -> _Comparison | None:
+    """Return the last comparison, None if it is due again."""
+    found = _known.comparisons.get(alias)
+    if found is not None and time.monotonic() < found.until and found.name == name_in_settings(alias):
+        return found
+    return None
+
+
 def bypass_of_database(alias: str) -> Bypass | None:
     """Return why results of this database must be neither read from the cache nor stored, None if they may.
 
     The first call in a process connects to the database.  Raises errors of Redis unless reads degrade.
     """
-    found = _known.comparisons.get(alias)
-    if found is not None and found.is_fresh(name_in_settings(alias)):
+    found = _fresh(alias)
+    if found is not None:
         return found.bypass
     with suppress_outage():
         return _compare_anew(alias).bypass
@@ -109,9 +114,10 @@ def keep_compared(alias: str) -> None:
     While a process only writes, another one may take the name of its database over.  Raises no error of Redis: the
     invalidation will meet it.
     """
-    found, now = _known.comparisons.get(alias), time.monotonic()
-    is_fresh = found is not None and found.is_fresh(name_in_settings(alias))
-    if is_fresh or now < _known.failed_until.get(alias, 0.0) or not settings.CACHEOPS_ENABLED:
+    if _fresh(alias) or not settings.CACHEOPS_ENABLED:
+        return
+    now = time.monotonic()
+    if now < _known.failed_until.get(alias, 0.0):
         return
     try:
         _compare_anew(alias)
@@ -124,9 +130,7 @@ def is_of_another_database() -> bool:
 
     Call it within `circuit_breaker.call`.  Raises errors of Redis.
     """
-    found = _known.comparisons.get(DEFAULT_DB_ALIAS)
-    if found is None or not found.is_fresh(name_in_settings(DEFAULT_DB_ALIAS)):
-        found = _compare_anew(DEFAULT_DB_ALIAS, lambda func: func())
+    found = _fresh(DEFAULT_DB_ALIAS) or _compare_anew(DEFAULT_DB_ALIAS, lambda func: func())
     return found.is_namesake or found.bypass is not None
 
 
@@ -193,11 +197,10 @@ def _on_pre_migrate(sender: Any, using: str, **kwargs: Any) -> None:
 def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
     # A write of this connection must know under which other name it has to invalidate.
     try:
-        if settings.CACHEOPS_ENABLED and _is_of_alias(connection) and not is_declared(connection.alias):
-            found = _known.comparisons.get(connection.alias)
-            if found is None or not found.is_fresh(connection.settings_dict["NAME"]):
-                _learn(connection)
-                _compare_anew(connection.alias)
+        alias = connection.alias
+        if settings.CACHEOPS_ENABLED and _is_of_alias(connection) and not is_declared(alias) and not _fresh(alias):
+            _learn(connection)
+            _compare_identity(alias, call)
     except STORE_ERRORS as error:
         # A connection to the database is made whatever becomes of the cache.
         logger.debug("Can't compare the database %r with that of other processes: %s", connection.alias, error)
@@ -225,19 +228,27 @@ def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Compar
     primary = primary_of(alias)
     if primary is not None:
         # The results of a replica are those of its primary.
-        found = replace(_compare_anew(primary, run), name=name)
+        found = replace(_fresh(primary) or _compare_anew(primary, run), name=name)
     elif is_declared(alias):
         found = _Comparison(name, float("inf"))
     else:
         _learn_if_connected(alias)
-        identity = _known.identities.get((alias, name))
-        if identity is None:
+        if (alias, name) not in _known.identities:
             _connect(alias)
-            identity = _known.identities.get((alias, name))
-        if identity is None:
-            found = _Comparison(name, time.monotonic() + RETRY_SECONDS)
-        else:
-            found = run(partial(_compared, alias, name, identity))
+        # The receiver compares a new connection.
+        return _fresh(alias) or _compare_identity(alias, run)
+    _known.comparisons[alias] = found
+    return found
+
+
+def _compare_identity(alias: str, run: Callable[[Callable[[], _Comparison]], _Comparison]) -> _Comparison:
+    """Compare the identity that is known of a database, if one is."""
+    name = name_in_settings(alias)
+    identity = _known.identities.get((alias, name))
+    if identity is None:
+        found = _Comparison(name, time.monotonic() + RETRY_SECONDS)
+    else:
+        found = run(partial(_compared, alias, name, identity))
     _known.comparisons[alias] = found
     return found
 

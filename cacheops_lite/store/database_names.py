@@ -66,11 +66,8 @@ def database_names() -> list[str]:
 
     A write invalidates under all of them: on another server than that of the settings, two may be the same database.
     """
-    return list(dict.fromkeys([*map(database_name, _aliases()), *other_names.values()]))
-
-
-def _aliases() -> list[str]:
-    return sorted(connections, key=lambda alias: alias != DEFAULT_DB_ALIAS)
+    aliases = (DEFAULT_DB_ALIAS, *connections)
+    return list(dict.fromkeys([*map(database_name, aliases), *other_names.values()]))
 
 
 def is_declared(alias: str) -> bool:
@@ -119,16 +116,18 @@ def declared_names() -> dict[str, str]:
 def _make(alias: str, name: Any) -> str:
     declared = _declared(alias, name)
     if declared is not None:
-        return f"{declared}:" if declared else ""
+        return _with_colon(declared)
     mirrored = primary_of(alias)
     if mirrored is not None:
         return database_name(mirrored)
     found = _automatic(alias, name)
-    if not found:
-        return ""
     # Test databases of projects that need a name of their own.
     outer = declared_names().get(alias)
-    return f"{outer}.{found}:" if outer else f"{found}:"
+    return _with_colon(f"{outer}.{found}" if outer and found else found)
+
+
+def _with_colon(name: str) -> str:
+    return f"{name}:" if name else ""
 
 
 def _declared(alias: str, name: Any) -> str | None:
@@ -169,7 +168,7 @@ def _name_of_connection(connection: Any, name: Any) -> str:
     """Return the name of a database in memory that only `connection` has."""
     declared = _declared(connection.alias, name)
     if declared is not None:
-        return f"{declared}:" if declared else ""
+        return _with_colon(declared)
     process, found = connection.__dict__.get("_cacheops_name", (None, ""))
     if process is not _process_token:
         found = f"memory-{_digest(fresh_token())}:"

@@ -11,16 +11,14 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import DOCS, ROOT, Block, blocks_of
-from tests.support import services
+from tests.support import servers, services
 
 BLOCKS = blocks_of(DOCS / "tutorial.rst")
 # What the environment of the test has already.
@@ -46,7 +44,7 @@ class Folder:
 
     def __init__(self, path: Path, setup: str, replacements: dict[str, str]):
         self.path, self.setup, self.replacements = path, setup, replacements
-        self.port = _free_port()
+        self.port = servers.free_port()
         self.server: subprocess.Popen | None = None
         # As in an activated environment.
         self.environment = {
@@ -109,11 +107,9 @@ class Folder:
         self.server = subprocess.Popen(
             command, cwd=self.path, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 30
-        while not services.answers("127.0.0.1", self.port):
-            assert time.monotonic() < deadline
-            assert self.server.poll() is None, "the server has ended"
-            time.sleep(0.1)
+        is_listening = servers.listens(self.port, 30)
+        assert self.server.poll() is None, "the server has ended"
+        assert is_listening
 
     def stop_server(self) -> None:
         if self.server is not None:
@@ -127,12 +123,6 @@ def _commands(text: str) -> list[tuple[str, str]]:
     parts = re.split(r"^\$ ", text, flags=re.M)
     assert not parts[0].strip()
     return [(command, output) for command, _, output in (part.partition("\n") for part in parts[1:])]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def type_all(folder: Folder) -> None:

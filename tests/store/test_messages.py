@@ -283,7 +283,7 @@ print(Permission.objects.nocache().count(), "permissions")
 
 
 def test_migrate_without_redis_succeeds_and_prints_one_line(tmp_path):
-    """It writes many rows, each of which should be invalidated."""
+    """The migrations write many rows, and the invalidation of each fails."""
     code = PROJECT.format(name=str(tmp_path / "db.sqlite3"), port=servers.free_port())
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120
