@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from . import checks, conf, database_checks
 from .observe import counters, decisions
 from .orm import admin_hooks, execute_wrapper, queryset, raw_queryset, save_delete, signal_receivers
-from .store import database_comparison
+from .store import database_comparison, database_creation
 from .writes import unit_of_work
 
 
@@ -28,6 +28,7 @@ def install() -> None:
     checks.install()
     database_checks.install()
     database_comparison.install()
+    database_creation.install()
     queryset.install()
     raw_queryset.install()
     execute_wrapper.install()
@@ -44,6 +45,7 @@ def uninstall() -> None:
     execute_wrapper.uninstall()
     raw_queryset.uninstall()
     queryset.uninstall()
+    database_creation.uninstall()
     database_comparison.uninstall()
     checks.uninstall()
     database_checks.uninstall()

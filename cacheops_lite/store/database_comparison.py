@@ -25,7 +25,6 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.signals import connection_created
-from django.db.models.signals import pre_migrate
 
 from ..conf import on_change, settings
 from ..observe import Bypass, Reason
@@ -43,11 +42,9 @@ from .database_names import (
     remember_configured,
 )
 from .database_notes import Note, read_note, write_note
-from .invalidator import clear, invalidate
-from .namespaces import all_prefixes, prefix_of, prefix_of_table
-from .outage_log import outages
+from .invalidator import clear
+from .namespaces import prefix_of, prefix_of_table, prefixes_with_name
 from .redis_errors import STORE_ERRORS
-from .write_set import WriteSet
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -79,7 +76,6 @@ class _Known:
 
     comparisons: dict[str, _Comparison] = field(default_factory=dict)
     identities: dict[tuple[str, Any], DatabaseIdentity] = field(default_factory=dict)
-    migrated: set[tuple[str, Any]] = field(default_factory=set)
     # On the monotonic clock.
     failed_until: dict[str, float] = field(default_factory=dict)
 
@@ -141,17 +137,20 @@ def value_suffix(alias: str) -> str:
 
 
 def install() -> None:
-    """Compare each database that Django connects to, and begin anew with each that it migrates for the first time."""
+    """Compare each database that Django connects to."""
     remember_configured()
     connection_created.connect(_on_connection_created, dispatch_uid=_UID)
-    pre_migrate.connect(_on_pre_migrate, dispatch_uid=_UID)
 
 
 def uninstall() -> None:
     """Stop doing so, and forget what was found."""
     connection_created.disconnect(dispatch_uid=_UID)
-    pre_migrate.disconnect(dispatch_uid=_UID)
     forget()
+
+
+def compare_again(alias: str) -> None:
+    """Forget what was found of one database."""
+    _known.comparisons.pop(alias, None)
 
 
 def forget() -> None:
@@ -166,32 +165,6 @@ def forget() -> None:
 def _forget_comparisons(setting: str) -> None:
     if setting in ("CACHEOPS_DATABASE_NAMES", "CACHEOPS_PREFIX", *CLIENT_SETTINGS):
         _known.comparisons.clear()
-
-
-def begin_anew(alias: str) -> None:
-    """Remove all results of a database that was just created: they are of an earlier one.
-
-    If Redis can't be reached, its error is raised, and they are removed before this process reads from Redis again.
-    """
-    _known.comparisons.pop(alias, None)
-    invalidate({prefix: WriteSet(everything=True) for prefix in _prefixes(database_name(alias))})
-
-
-def _prefixes(name: str) -> list[str]:
-    return [prefix for prefix in all_prefixes() if prefix.endswith(name)]
-
-
-def _on_pre_migrate(sender: Any, using: str, **kwargs: Any) -> None:
-    name = name_in_settings(using)
-    # Django sends the signal for each app.
-    if not settings.CACHEOPS_ENABLED or (using, name) in _known.migrated:
-        return
-    _known.migrated.add((using, name))
-    if not connections[using].introspection.table_names():
-        try:
-            begin_anew(using)
-        except STORE_ERRORS as error:
-            outages.report_failure(logging.WARNING, "Results of an earlier database may still be in the cache", error)
 
 
 def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
@@ -294,7 +267,7 @@ def _compared(alias: str, name: Any, identity: DatabaseIdentity) -> _Comparison:
         )
     else:
         if is_another:
-            for each in _prefixes(own_name):
+            for each in prefixes_with_name(own_name):
                 clear(each)
         write_note(of_name, Note(identity.database, identity.server, where, time.time()))
     if other is None or other.text != own_name:

@@ -104,6 +104,11 @@ def all_prefixes() -> list[str]:
     return list(dict.fromkeys(tables))
 
 
+def prefixes_with_name(name: str) -> list[str]:
+    """Return those of all known prefixes that end with the name of a database."""
+    return [prefix for prefix in all_prefixes() if prefix.endswith(name)]
+
+
 def prefixes_of_database(using: str) -> list[str]:
     """Return the prefixes of the versions of all tables for reads on a database."""
     if _prefix_function() is None:
