@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
     # By alias: what keys call its database, see docs/settings.rst.
     "CACHEOPS_DATABASE_NAMES": {},
     "CACHEOPS_INSIDEOUT": False,
+    # Whether values are signed, and with which keys: by default SECRET_KEY and SECRET_KEY_FALLBACKS.
+    "CACHEOPS_SIGNING": True,
+    "CACHEOPS_SIGNING_KEYS": [],
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
     # Values of these fields are long, or queries rarely compare them: they make no conditions.
@@ -126,6 +129,9 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
         forget_derived("CACHEOPS")
     if setting in ("USE_TZ", "TIME_ZONE", "DEBUG"):
         # The converters of a compiled statement depend on whether datetimes are aware; DEBUG has reasons logged.
+        forget_derived(setting)
+    if setting in ("SECRET_KEY", "SECRET_KEY_FALLBACKS"):
+        # Signatures are made with them.
         forget_derived(setting)
     if not setting.startswith("CACHEOPS"):
         return

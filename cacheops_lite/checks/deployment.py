@@ -18,15 +18,17 @@ PASSWORDS = ("password", "credential_provider", "ssl_certfile")
 
 
 def check_exposure(app_configs: Any, **kwargs: Any) -> Messages:
-    """Check that not every program in the network can write to the Redis that cached results are unpickled from."""
+    """Check that not every program in the network can read and write the Redis that has the results."""
     server = _unprotected_server()
     if server is None or not settings.CACHEOPS_ENABLED:
         return []
     setting = "CACHEOPS_SENTINEL" if settings.CACHEOPS_SENTINEL else "CACHEOPS_REDIS"
-    message = (
-        f"{setting} names Redis at {server} without a password. Cached results are pickled: a program that can write "
-        "to this Redis can execute code in this project."
+    harm = (
+        "can read cached results, remove them and put old ones back"
+        if settings.CACHEOPS_SIGNING
+        else "can execute code in this project, because CACHEOPS_SIGNING is off and cached results are pickled"
     )
+    message = f"{setting} names Redis at {server} without a password: any program that reaches it {harm}."
     hint = (
         "Protect Redis by a password (requirepass, or ACL SETUSER) and write it into the setting, or let Redis listen "
         "only on a Unix socket or on 127.0.0.1."

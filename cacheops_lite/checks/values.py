@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
 from ..conf import settings
-from ..store import check_prefix, function_serializer
+from ..store import check_prefix, function_serializer, signatures
 from .messages import Messages, error, warning
 
 
@@ -44,7 +44,20 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:
         message = f"{problem}. Each read and each write would fail."
         hint = "Write a text such as 'shop:', a function that takes a query, or its dotted path."
         messages.append(error(10, message, hint))
-    return [*messages, *_unknown_settings()]
+    return [*messages, *_signing_keys(), *_unknown_settings()]
+
+
+def _signing_keys() -> Iterator[CheckMessage]:
+    if not settings.CACHEOPS_SIGNING:
+        return
+    try:
+        signatures.check_keys()
+    except ImproperlyConfigured as problem:
+        yield error(12, f"{problem}. Each read and each write would fail.", "Write a list of texts, or remove it.")
+        return
+    if not signatures.configured_secrets():
+        message = f"{signatures.UNSIGNABLE}: each process signs with a key of its own, so processes share no results."
+        yield error(12, message, "Set SECRET_KEY, which Django needs anyway.")
 
 
 def _is_field_type(value: Any) -> bool:

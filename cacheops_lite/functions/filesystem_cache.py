@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 from django.conf import settings as django_settings
-from django.utils.encoding import force_bytes
 
 from ..store import SAME_TIMEOUT
 from .backend_api import MAX_TIMEOUT_SECONDS, checked_timeout
@@ -63,6 +62,9 @@ class FileCache(BaseCache):
         self._timeout = checked_timeout(timeout, "FileCache()")
         self.max_bytes = max_bytes
 
+    # Other users of this machine may be able to write to the directory.
+    always_signs = True
+
     @property
     def directory(self) -> str:
         return os.fspath(self._path or str(getattr(django_settings, "FILE_CACHE_DIR", DEFAULT_DIRECTORY)))
@@ -95,10 +97,6 @@ class FileCache(BaseCache):
     def _path_of(self, name: str) -> str:
         digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
         return os.path.join(self.directory, digest[:2], f"{digest[2:]}.cacheops")
-
-    def _secret(self) -> bytes:
-        secret = force_bytes(django_settings.SECRET_KEY)
-        return hashlib.blake2b(secret, digest_size=32, person=b"cacheops.files").digest()
 
     def _new_expiry(self, timeout: float | None) -> float:
         if timeout is None:

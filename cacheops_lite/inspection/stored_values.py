@@ -86,7 +86,7 @@ def load(key: str) -> StoredValue | None:
     if not length:
         return None
     value = StoredValue(key, size=int(length), seconds_left=max(int(seconds), 0))
-    origin = parse_origin(protocol.stored_origin(head), _prefix_of_key(key))
+    origin = parse_origin(protocol.stored_origin(key, head), _prefix_of_key(key))
     if origin is None and length > HEAD_BYTES:
         # Many row-level dependencies come before it.
         origin = _origin_of(key)
@@ -137,7 +137,7 @@ def origin_and_entry(key: str) -> tuple[Origin, CacheEntry, list[str]] | None:
 
 def _origin_of(key: str) -> Origin | None:
     client: Any = get_client()
-    return parse_origin(protocol.stored_origin(call(lambda: client.get(key)) or b""), _prefix_of_key(key))
+    return parse_origin(protocol.stored_origin(key, call(lambda: client.get(key)) or b""), _prefix_of_key(key))
 
 
 def remove(key: str) -> bool:

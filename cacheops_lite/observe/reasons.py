@@ -62,6 +62,14 @@ class Reason(Enum):
             "Another release stored it, or a class in it is gone. The next read stores it anew.",
         ),
     )
+    INVALID_SIGNATURE = (
+        "invalid-signature",
+        _Entry(
+            Outcome.MISS,
+            "the stored value is damaged, or this project did not sign it",
+            "Projects that share results need the same CACHEOPS_SIGNING_KEYS. Otherwise find out what writes to Redis.",
+        ),
+    )
     FENCED = (
         "fenced",
         _Entry(

@@ -155,7 +155,7 @@ class CachedRead:
         elif lookup is None:
             reason = Reason.REDIS_AWAY
         else:
-            reason = self._reason or (Reason.INVALIDATED if lookup.is_outdated else Reason.NOT_STORED)
+            reason = self._reason or _reason_of(lookup)
         if counters.is_on:
             saved = self.compute_seconds - seconds if reason is HIT else self.compute_seconds
             counters.note(entry.sender or counters.label_of(entry.func), entry.operation, reason, "", saved)
@@ -203,6 +203,13 @@ class CachedRead:
         """Return the last lookup."""
         assert self._lookup is not None
         return self._lookup
+
+
+def _reason_of(lookup: Lookup) -> Reason:
+    """Return why a lookup found no value."""
+    if lookup.is_unsigned:
+        return Reason.INVALID_SIGNATURE
+    return Reason.INVALIDATED if lookup.is_outdated else Reason.NOT_STORED
 
 
 def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revive: Callable[[Any], Any]) -> Any:

@@ -119,6 +119,8 @@ def _look_up(report: CacheReport, entry: CacheEntry) -> None:
         report.reason = Reason.HIT
     elif any(unit_of_work_for(using).pins_snapshot for using in entry.databases):
         report.reason = Reason.SNAPSHOT_PINNED
+    elif lookup.is_unsigned:
+        report.reason = Reason.INVALID_SIGNATURE
     elif lookup.is_outdated:
         report.reason = Reason.INVALIDATED
 

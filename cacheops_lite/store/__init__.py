@@ -16,6 +16,7 @@ from . import (
     keys,
     local_cache,
     protocol,
+    signatures,
 )
 from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
@@ -111,6 +112,7 @@ __all__ = [
     "required_commands",
     "run_script",
     "send_script",
+    "signatures",
     "simple_key",
     "split_by_prefix",
     "suppress_outage",

@@ -10,6 +10,7 @@ import zlib
 from ..utils import LruMap
 from . import keys
 from .client import execute
+from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 
 # How long this process trusts that data it compresses with is still in Redis.
 TRUSTED_SECONDS = 300.0
@@ -29,10 +30,9 @@ def compress(prefix: str, name: str, data: bytes, timeout: int) -> bytes:
 
 def decompress(prefix: str, name: str, compressed: bytes) -> bytes | None:
     """Undo `compress`; None if Redis has lost the key.  Raises zlib.error for other data, and errors of Redis."""
-    similar = execute("GET", keys.query_key(prefix, name))
-    if type(similar) is not bytes:
-        return None
-    return zlib.decompressobj(zdict=zlib.decompress(similar)).decompress(compressed)
+    key = keys.query_key(prefix, name)
+    similar = _unsealed(key, execute("GET", key))
+    return None if similar is None else zlib.decompressobj(zdict=similar).decompress(compressed)
 
 
 def forget() -> None:
@@ -45,9 +45,25 @@ def _similar(key: str, data: bytes, timeout: int) -> bytes:
     if known is not None and now < known[1]:
         return known[0]
     seconds = 2 * timeout + 2 * int(TRUSTED_SECONDS)
-    execute("SET", key, zlib.compress(data), "NX", "EX", seconds)
+    compressed = zlib.compress(data)
+    sealed = sign(key, b"", compressed) + compressed
+    execute("SET", key, sealed, "NX", "EX", seconds)
     execute("EXPIRE", key, seconds)
-    found = execute("GET", key)
-    similar = zlib.decompress(found) if type(found) is bytes else data
+    similar = _unsealed(key, execute("GET", key))
+    if similar is None:
+        # Redis has lost it, or it is not this project's.
+        execute("SET", key, sealed, "EX", seconds)
+        similar = data
     _known.put(key, (similar, now + TRUSTED_SECONDS))
     return similar
+
+
+def _unsealed(key: str, found: object) -> bytes | None:
+    """Return the data that is stored under a key, None if it is not signed."""
+    if type(found) is not bytes:
+        return None
+    compressed = found[SIGNATURE_LENGTH:]
+    if not is_signed(found[:SIGNATURE_LENGTH], key, b"", compressed):
+        report_invalid(key)
+        return None
+    return zlib.decompress(compressed)

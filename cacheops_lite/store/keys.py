@@ -32,7 +32,7 @@ from typing import NamedTuple
 from ..schema import Dependency, name_in_keys
 
 # Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
 KINDS = "bcdfilnqstv"

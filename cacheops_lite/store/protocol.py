@@ -20,10 +20,13 @@ from ..utils import LruMap
 from . import keys
 from .client import execute, reset_connections, run_script
 from .invalidator import deliver_overdue, is_overdue
+from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 from .version_set import VersionSet
 
 DIGEST_LENGTH = 16
-# Of the decimal number before a header.
+# A stored value begins with the digest of its versions and its signature.
+SEAL_LENGTH = DIGEST_LENGTH + SIGNATURE_LENGTH
+# Of each of the two decimal numbers before a header.
 SIZE_LENGTH = 8
 # What TTL replies for a key that does not exist.
 ABSENT = -2
@@ -45,7 +48,8 @@ class Lookup:
     """What a read found: the payload of a valid value or MISS, and the versions to store a new value under.
 
     `versions` are None if some do not exist yet.  `is_outdated` tells that a value is stored that is no longer valid,
-    as far as the commands of this lookup show it.  `compute_seconds` is how long the value took to compute, and
+    as far as the commands of this lookup show it, and `is_unsigned` that one is stored whose signature is not valid.
+    `compute_seconds` is how long the value took to compute, and
     `origin` what it was read by (see `reads.origin`).
     """
 
@@ -54,6 +58,7 @@ class Lookup:
     payload: bytes | _Miss
     versions: list[bytes] | None
     is_outdated: bool = False
+    is_unsigned: bool = False
     compute_seconds: float = 0.0
     origin: bytes = b""
 
@@ -82,21 +87,26 @@ def _read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
         return Lookup(key, version_set, MISS, None, value is not None)
     if value is None:
         return Lookup(key, version_set, MISS, found)
-    if value[:DIGEST_LENGTH] == _digest(key, found):
-        return _hit(key, version_set, value, DIGEST_LENGTH, found)
-    return Lookup(key, version_set, MISS, found, True)
+    return _checked(
+        Lookup(key, version_set, MISS, found), value[:SEAL_LENGTH], b"", memoryview(value)[SEAL_LENGTH:], found
+    )
 
 
-def _hit(key: str, version_set: VersionSet, value: bytes, start: int, versions: list[bytes] | None) -> Lookup:
-    """Return the lookup that found `value`, whose digest is right and ends before position `start`."""
-    try:
-        microseconds, length = _ORIGIN_HEADER.unpack_from(value, start)
-    except struct.error:
-        # It is truncated.
-        return Lookup(key, version_set, MISS, versions, True)
-    start += _ORIGIN_HEADER.size
-    end = start + length
-    return Lookup(key, version_set, value[end:], versions, False, microseconds / 1e6, value[start:end])
+def _checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, versions: Sequence[bytes]) -> Lookup:
+    """Add to `lookup` what it found: a value with this seal, if that is right for the versions that it should carry.
+
+    `names` are those of its row-level dependencies.
+    """
+    digest = seal[:DIGEST_LENGTH]
+    if not is_signed(seal[DIGEST_LENGTH:], lookup.key, digest + names, body):
+        report_invalid(lookup.key)
+        lookup.is_unsigned = True
+    elif digest != _digest(lookup.key, versions):
+        lookup.is_outdated = True
+    else:
+        lookup.compute_seconds, _, origin, payload = _split_origin(body)
+        lookup.origin, lookup.payload = bytes(origin), bytes(payload)
+    return lookup
 
 
 def create_versions(lookup: Lookup, timeout: int) -> None:
@@ -114,12 +124,14 @@ def _run_read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
         creation_keys = version_set.index_and_fence_keys
         version_set.forget_outdated_indexes()
     reply = run_script("read", [key, *version_set.version_keys, *creation_keys], args)
-    digest, value, *found = checked_reply(reply, 2 + len(version_set.version_keys))
-    versions = found if version_set.are_current(found) else None
-    if digest and digest == _digest(key, [found[i] or b"" for i in version_set.carried]):
+    seal, names, body, *found = checked_reply(reply, 3 + len(version_set.version_keys))
+    lookup = Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
+    if seal is None:
+        return lookup
+    _checked(lookup, seal, names or b"", memoryview(body or b""), [found[i] or b"" for i in version_set.carried])
+    if lookup.payload is not MISS:
         _probably_cached.put(key, True)
-        return _hit(key, version_set, value, 0, versions)
-    return Lookup(key, version_set, MISS, versions, bool(digest))
+    return lookup
 
 
 def peek(key: str, version_set: VersionSet) -> tuple[Lookup, int | None]:
@@ -152,40 +164,66 @@ def fill(
     version_set = lookup.version_set
     conjunction_sets = () if settings.CACHEOPS_INSIDEOUT else version_set.conjunction_set_keys
     key = key or lookup.key
-    digest = _digest(key, [lookup.versions[i] for i in version_set.carried])
-    args = [digest, origin_header(lookup) + payload, timeout, len(lookup.versions), *lookup.versions]
+    body = origin_header(key, lookup) + payload
+    names, groups = b"", []
     if version_set.coarse:
-        args += [keys.fresh_token(), json.dumps(version_set.row_level_groups(rows_by_dependency or {}))]
+        groups = version_set.row_level_groups(rows_by_dependency or {})
+        names = json.dumps([{name: group[name] for name in SIGNED_NAMES} for group in groups]).encode()
+    digest = _digest(key, [lookup.versions[i] for i in version_set.carried])
+    args = [digest + sign(key, digest + names, body), body, timeout, len(lookup.versions), *lookup.versions]
+    if version_set.coarse:
+        further = [{name: group[name] for name in group.keys() - SIGNED_NAMES} for group in groups]
+        args += [keys.fresh_token(), names, json.dumps(further)]
     _probably_cached.put(lookup.key, True)
     return bool(run("fill", [key, *version_set.version_keys, *conjunction_sets], args))
 
 
-# Between digest and payload of a value: the microseconds that it took to compute, and the length of the origin, which
-# follows.
+# What the signature of a value covers of its row-level dependencies.
+SIGNED_NAMES = frozenset({"owner", "version", "tail", "values"})
+# Before the payload of a value: the microseconds that it took to compute, and the length of the origin, which follows.
 _ORIGIN_HEADER = struct.Struct(">IH")
+_ORIGIN_HEAD = b"origin"
 MAX_MICROSECONDS, MAX_ORIGIN_LENGTH = 2**32 - 1, 2**16 - 1
 
 
-def origin_header(lookup: Lookup) -> bytes:
-    """Return what stands before the payload of a value: how long it took to compute, and its origin if it is short."""
+def origin_header(key: str, lookup: Lookup) -> bytes:
+    """Return what stands before the payload of a value: how long it took to compute, and its origin if it is short.
+
+    The origin has a signature of its own, so that it can be read without the payload.
+    """
     microseconds = min(round(lookup.compute_seconds * 1e6), MAX_MICROSECONDS)
     origin = lookup.origin if len(lookup.origin) <= MAX_ORIGIN_LENGTH else b""
-    return _ORIGIN_HEADER.pack(microseconds, len(origin)) + origin
+    signature = sign(key, _ORIGIN_HEAD, origin) if origin else b""
+    return _ORIGIN_HEADER.pack(microseconds, len(origin)) + signature + origin
 
 
-def stored_origin(value: bytes) -> bytes:
-    """Return the origin that a stored value has, whether it is valid or not; empty if it has none."""
-    start = DIGEST_LENGTH
+def _split_origin(body: memoryview) -> tuple[float, memoryview, memoryview, memoryview]:
+    """Return what the body of a value consists of: the seconds that it took, signature and origin, and the payload.
+
+    Raises struct.error if it is truncated.
+    """
+    microseconds, length = _ORIGIN_HEADER.unpack_from(body)
+    start = _ORIGIN_HEADER.size
+    middle = start + SIGNATURE_LENGTH if length else start
+    end = middle + length
+    return microseconds / 1e6, body[start:middle], body[middle:end], body[end:]
+
+
+def stored_origin(key: str, value: bytes) -> bytes:
+    """Return the origin that a stored value has, whether it is valid or not; empty if it has none that is signed.
+
+    The beginning of the value is enough.
+    """
+    start = SEAL_LENGTH
+    # With row-level dependencies a header comes first, see fill.lua.
+    sizes = [value[at : at + SIZE_LENGTH] for at in (start, start + SIZE_LENGTH)]
+    if all(len(size) == SIZE_LENGTH and size.isdigit() for size in sizes):
+        start += sum(SIZE_LENGTH + int(size) for size in sizes)
     try:
-        # With row-level dependencies a header comes first, see fill.lua.
-        size = value[start : start + SIZE_LENGTH]
-        if len(size) == SIZE_LENGTH and size.isdigit():
-            start += SIZE_LENGTH + int(size)
-        _, length = _ORIGIN_HEADER.unpack_from(value, start)
+        _, signature, origin, _ = _split_origin(memoryview(value)[start:])
     except struct.error:
         return b""
-    start += _ORIGIN_HEADER.size
-    return value[start : start + length]
+    return bytes(origin) if origin and is_signed(signature, key, _ORIGIN_HEAD, origin) else b""
 
 
 # A guess whether a value will be found: it only decides between MGET and a script that also creates versions.

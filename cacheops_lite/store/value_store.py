@@ -1,26 +1,26 @@
 """A base class for stores of Python values on top of a store of bytes, such as Redis or files.
 
-It serializes values (see `serializers`) and adds a header, so that a foreign or truncated entry, or that of another
-name, is recognized and counts as a miss.  Results of querysets do not pass through here: see `protocol`.
+It serializes values (see `serializers`) and signs them (see `signatures`), so that a foreign, changed or truncated
+entry, or that of another name, counts as a miss.  Results of querysets do not pass through here: see `protocol`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..observe import Counted, Reason, counters
 from ..utils import error_boundary
 from .keys import FORMAT_VERSION
 from .protocol import MISS
 from .serializers import function_serializer
+from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 
 logger = logging.getLogger("cacheops_lite")
 
 MAGIC = b"col%d" % FORMAT_VERSION
-DIGEST_LENGTH = 12
-HEADER_LENGTH = len(MAGIC) + DIGEST_LENGTH
+HEADER_LENGTH = len(MAGIC) + SIGNATURE_LENGTH
 
 # Passed as a timeout: keep the present one.
 SAME_TIMEOUT = object()
@@ -46,8 +46,8 @@ class ValueStore:
     def _remove(self, names: Sequence[str]) -> int:
         raise NotImplementedError
 
-    def _secret(self) -> bytes:
-        return b""
+    # Whether entries are signed even without CACHEOPS_SIGNING.
+    always_signs = False
 
     # Values under names.
 
@@ -82,26 +82,25 @@ class ValueStore:
     def encode(self, name: str, value: Any) -> bytes:
         """Return the bytes to store for a value.  Raises what the serializer does."""
         data = bytes(function_serializer().dumps(value))
-        return self._header(name, data) + data
+        return MAGIC + sign(name, MAGIC, data, self.always_signs) + data
 
     def _decode(self, name: str, data: bytes | None) -> Any:
         if data is None:
             return MISS
-        payload = data[HEADER_LENGTH:]
-        if data[:HEADER_LENGTH] != self._header(name, payload):
-            logger.warning("Ignored the cached value %s: it is foreign or truncated", name)
+        payload = memoryview(data)[HEADER_LENGTH:]
+        is_own = data.startswith(MAGIC) and is_signed(
+            data[len(MAGIC) : HEADER_LENGTH], name, MAGIC, payload, self.always_signs
+        )
+        if not is_own:
+            counters.add(Counted(type(self).__name__, "call", Reason.INVALID_SIGNATURE.value))
+            report_invalid(name)
             return MISS
         try:
-            return function_serializer().loads(payload)
+            return function_serializer().loads(bytes(payload))
         except Exception as error:
             error_boundary.reraise_interrupt(error)
             logger.warning("Can't decode the cached value %s: %s", name, error_boundary.describe_error(error))
             return MISS
-
-    def _header(self, name: str, payload: bytes) -> bytes:
-        md = hashlib.blake2b(name.encode() + b"\n", digest_size=DIGEST_LENGTH, key=self._secret())
-        md.update(payload)
-        return MAGIC + md.digest()
 
     def _store(self, name: str, data: bytes, timeout: float | None, new: bool = False) -> bool:
         if timeout == 0:

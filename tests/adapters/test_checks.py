@@ -18,7 +18,7 @@ from django.test import modify_settings, override_settings
 from cacheops_lite import apps, checks, database_checks
 from cacheops_lite.schema import tracked_models
 from cacheops_lite.store import client as store_client
-from tests.shop.models import Label
+from tests.shop.models import Category, Label
 
 ROOT = Path(checks.__file__).parents[2]
 
@@ -339,11 +339,12 @@ PROTECTED = [
 
 @pytest.mark.parametrize("overrides", EXPOSED)
 def test_a_remote_redis_without_a_password_is_named_at_deployment(overrides):
-    """Those who can write there can execute code."""
+    """Those who can write there can remove results, and without signatures execute code."""
     overrides = {"CACHEOPS_CLIENT_CLASS": None, **overrides}
     warning = ids_with(deploy=True, **overrides)["W008"]
     assert "without a password" in warning.msg
-    assert "execute code" in warning.msg
+    assert "execute code" not in warning.msg
+    assert "execute code" in ids_with(deploy=True, CACHEOPS_SIGNING=False, **overrides)["W008"].msg
     assert "W008" not in ids_with(**overrides)
 
 
@@ -426,3 +427,21 @@ def test_names_of_databases_are_checked(value, message):
     with override_settings(CACHEOPS_DATABASE_NAMES=value):
         (found,) = [each for each in run_checks(tags=["cacheops_lite"]) if each.id == "cacheops_lite.E011"]
     assert message in found.msg
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"CACHEOPS_SIGNING_KEYS": "a"}, {"CACHEOPS_SIGNING_KEYS": [""]}, {"SECRET_KEY": ""}]
+)
+def test_what_can_not_sign_values_is_named(overrides):
+    """Without signing it does not matter."""
+    assert "SIGNING_KEYS" in ids_with(**overrides)["E012"].msg
+    assert "E012" not in ids_with(CACHEOPS_SIGNING=False, **overrides)
+
+
+def test_without_a_secret_a_process_uses_what_it_stored_itself(store, settings, is_hit, caplog, transactional_db):
+    """Django alone answers queries without one, too."""
+    settings.SECRET_KEY = ""
+    Category.objects.create(name="tools")
+    assert [each.name for each in Category.objects.all()] == ["tools"]
+    assert is_hit(lambda: list(Category.objects.all()))
+    assert "SECRET_KEY" in caplog.text

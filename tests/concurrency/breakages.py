@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from cacheops_lite.reads import cached_read
-from cacheops_lite.store import invalidation_script, invalidator, protocol, write_set
+from cacheops_lite.store import invalidation_script, invalidator, protocol, signatures, write_set
 from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import before_image, row_locks, unit_of_work
 
@@ -59,8 +59,9 @@ def keeping_invalidated_fills():
 
     def fill(lookup, payload, timeout, key=None, rows_by_dependency=None, run=None):
         if lookup.versions is not None:
-            value = bytes(protocol.DIGEST_LENGTH) + protocol.origin_header(lookup) + payload
-            get_client().set(key or lookup.key, value, ex=timeout)
+            key = key or lookup.key
+            digest, body = bytes(protocol.DIGEST_LENGTH), protocol.origin_header(key, lookup) + payload
+            get_client().set(key, digest + signatures.sign(key, digest, body) + body, ex=timeout)
 
     protocol._digest = lambda key, versions: bytes(protocol.DIGEST_LENGTH)
     protocol.fill = fill

@@ -686,9 +686,8 @@ def test_a_foreign_value_is_a_miss(store, caplog, value):
     call = counted(redis_cache.cached)
     for key, use in (("cacheops:s:k:key", lambda: redis_cache.cache.get_or_set("key", 1)), (call.key(), call)):
         store.set(key, value)
-        caplog.clear()
         assert use() == 1
-        assert "foreign or truncated" in caplog.text
+        assert "its signature is not valid" in caplog.text
         assert use() == 1
         assert store.get(key) != value
 

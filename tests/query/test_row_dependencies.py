@@ -403,15 +403,15 @@ def test_a_broken_header_is_a_miss(store, is_hit):
     read()
     [key] = store.scan_iter(match="*cacheops:v:*")
     value = store.get(key)
-    digest, length = value[:16], int(value[16:24])
-    header = value[24 : 24 + length]
+    seal, length = value[:32], int(value[32:40])
+    header = value[48 : 48 + length]
     for broken in (
         b"",
         value[:20],
-        value[: 24 + length - 1],
-        digest + b"x" * 100,
-        digest + b"-0000001" + value[24:],
-        digest + b"%08d[{}]" % 4,
+        value[: 48 + length - 1],
+        seal + b"x" * 100,
+        seal + b"-0000001" + value[40:],
+        seal + b"%08d%08d[{}][{}]" % (4, 4),
         value.replace(header, header.replace(b'"owner":', b'"owner":9')),
         value.replace(header, header.replace(b'"values"', b'"tokens"')),
         value.replace(header, b" " * length),

@@ -13,6 +13,7 @@ from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidation_script, invalidator, protocol
 from cacheops_lite.writes import queryset_writes
 from tests.shop.models import Label, Product, Ticket
+from tests.support.stored_values import with_payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 20
@@ -353,7 +354,7 @@ def test_a_wait_for_the_replacement_of_an_undecodable_value_polls_with_pauses(st
     list(Label.objects.all())
     (key,) = store.scan_iter(match="*cacheops:v:*")
     value = store.get(key)
-    store.set(key, value[: protocol.DIGEST_LENGTH] + b"no pickle")
+    store.set(key, with_payload(key.decode(), value, b"no pickle"))
     polls = []
     poll = fill_lock._poll
     monkeypatch.setattr(fill_lock, "LOCK_SECONDS", 1)

@@ -8,13 +8,14 @@ from cacheops_lite.schema import tokens
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import dependency_shapes, keys, protocol
 from cacheops_lite.store.protocol import DIGEST_LENGTH
+from cacheops_lite.store.signatures import SIGNATURE_LENGTH
 
 LONG = tuple(f"column{i}" for i in range(10))
 
 
 def test_the_names_of_keys_are_pinned():
     """Old and new processes that share a Redis agree on them, or the change raises FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 7
+    assert keys.FORMAT_VERSION == 8
     assert keys.value_key("p:", "x") == "p:cacheops:v:x"
     assert keys.table_version_key("", "t") == "cacheops:t:t"
     assert keys.index_key("", "t") == "cacheops:i:t"
@@ -75,10 +76,13 @@ def test_digests_depend_on_the_boundaries_between_parts():
 def test_the_header_of_a_value_is_pinned():
     """Microseconds and the length of the origin come before the origin and the payload."""
     lookup = protocol.Lookup("k", None, protocol.MISS, [], compute_seconds=0.25, origin=b"abc")
-    assert protocol.origin_header(lookup) == b"\x00\x03\xd0\x90\x00\x03abc"
-    assert protocol.stored_origin(b"d" * 16 + protocol.origin_header(lookup) + b"payload") == b"abc"
-    assert protocol.stored_origin(b"d" * 16 + b"00000002[]" + protocol.origin_header(lookup) + b"payload") == b"abc"
-    assert protocol.stored_origin(b"d" * 16) == b""
+    header = protocol.origin_header("k", lookup)
+    assert header[:6] == b"\x00\x03\xd0\x90\x00\x03"
+    assert len(header) == 6 + SIGNATURE_LENGTH + 3
+    assert protocol.stored_origin("k", b"s" * 32 + header + b"payload") == b"abc"
+    assert protocol.stored_origin("k", b"s" * 32 + b"0000000200000002[]{}" + header + b"payload") == b"abc"
+    assert protocol.stored_origin("other", b"s" * 32 + header) == b"", "it belongs to its key"
+    assert protocol.stored_origin("k", b"s" * 32) == b""
 
 
 def test_rows_are_stored_as_a_pickle_of_plain_tuples():

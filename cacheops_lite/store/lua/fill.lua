@@ -2,12 +2,13 @@
 --
 -- KEYS   the value; its m versions: table versions, then dependency versions; the conjunction set of each dependency
 --        that the value itself carries (none with CACHEOPS_INSIDEOUT)
--- ARGV   [1] the value's digest, [2] its payload, [3] its time to live in seconds, [4] m, [5...] the m versions that it
---        was built under; then, if the value has row-level dependencies:
+-- ARGV   [1] the value's seal: digest and signature, [2] its payload, [3] its time to live in seconds, [4] m, [5...] the
+--        m versions that it was built under; then, if the value has row-level dependencies:
 --        a fresh random token, and JSON: [group, ...], where a group is
 --            owner           the position of its table among the table versions, from 1
 --            version, tail   the beginning and the end of the keys of its dependency versions
 --            values          what stands between them in each key
+--        and JSON with what else belongs to each group:
 --            conjunction_set the beginning of the keys of its conjunction sets; absent with CACHEOPS_INSIDEOUT
 --            index, shape    the dependency index and the shape to add to it; absent if it is there already
 -- Reply  1 if stored, 0 if a version has changed
@@ -19,10 +20,16 @@
 -- that it stays within a small factor of the live ones.
 
 local SAMPLE_SIZE = 3
-local digest, payload = ARGV[1], ARGV[2]
+local seal, payload = ARGV[1], ARGV[2]
 local ttl = tonumber(ARGV[3])
 local m = tonumber(ARGV[4])
-local fresh, groups = ARGV[m + 5], ARGV[m + 6] and cjson.decode(ARGV[m + 6])
+local fresh, names = ARGV[m + 5], ARGV[m + 6]
+local groups = names and cjson.decode(names)
+for i, further in ipairs(names and cjson.decode(ARGV[m + 7]) or {}) do
+    for field, value in pairs(further) do
+        groups[i][field] = value
+    end
+end
 
 for i = 1, m do
     if redis.call('get', KEYS[1 + i]) ~= ARGV[4 + i] then
@@ -77,20 +84,15 @@ local function create_versions(group)
 end
 
 if groups then
-    local header = {}
+    -- The header: the names as they came, because they are signed, and the tokens of their versions.
+    local tokens = {}
     for i, group in ipairs(groups) do
-        header[i] = {
-            owner = group.owner,
-            version = group.version,
-            tail = group.tail,
-            values = group.values,
-            tokens = create_versions(group),
-        }
+        tokens[i] = create_versions(group)
     end
-    local encoded = cjson.encode(header)
-    payload = string.format('%08d', #encoded) .. encoded .. payload
+    local encoded = cjson.encode(tokens)
+    payload = string.format('%08d%08d', #names, #encoded) .. names .. encoded .. payload
 end
-redis.call('set', KEYS[1], digest .. payload, 'EX', ttl)
+redis.call('set', KEYS[1], seal .. payload, 'EX', ttl)
 
 for i = 1, m do
     extend_ttl(KEYS[1 + i], ttl)

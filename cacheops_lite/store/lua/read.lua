@@ -10,19 +10,20 @@
 --        [4] a fresh random token, as long as table versions are; absent if no versions are to be created
 --        [5] the least time to live of what is created, in seconds
 --        [6] JSON: {"shapes": [[member, ...] for each table], "owners": [position of each dependency's table, from 1]}
--- Reply  the value's digest and its payload, both nothing if the value cannot be valid; then the present table versions
---        and dependency versions
+-- Reply  the value's seal (digest and signature), the names in its header, and its payload: all nothing if the value
+--        cannot be valid, the seal empty if it is damaged; then the present table versions and dependency versions
 --
--- The header lies between digest and payload and names the row-level dependencies that only the value itself knows: its
--- length, and JSON with groups of versions, see fill.lua.  The payload may be long, so it is read once, at the end.
+-- The header lies between seal and payload and names the row-level dependencies that only the value itself knows: the
+-- lengths of its two parts, JSON with groups of names, and JSON with the tokens of each group, see fill.lua.  The payload
+-- may be long, so it is read once, at the end.
 
-local DIGEST_LENGTH, SIZE_LENGTH = 16, 8
+local SEAL_LENGTH, SIZE_LENGTH = 32, 8
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
 local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 
 local found = n + m > 0 and redis.call('mget', unpack(KEYS, 2, 1 + n + m)) or {}
 
-local function is_current(group)
+local function is_current(group, tokens)
     local table_version = found[group.owner]
     if not table_version then
         return false
@@ -35,7 +36,7 @@ local function is_current(group)
         versions[i] = group.version .. value .. group.tail
     end
     for i, version in ipairs(redis.call('mget', unpack(versions))) do
-        if version ~= table_version .. group.tokens[i] then
+        if version ~= table_version .. tokens[i] then
             return false
         end
     end
@@ -46,19 +47,22 @@ local function range(first, last)
     return redis.call('getrange', KEYS[1], first, last)
 end
 
--- Return the offset of the payload, false if a version in the header has changed.
+-- Return the offset of the payload and the names in the header, false if a version in the header has changed.
 local function payload_offset()
     if not has_header then
-        return DIGEST_LENGTH
+        return SEAL_LENGTH, ''
     end
-    local start = DIGEST_LENGTH + SIZE_LENGTH
-    local length = tonumber(range(DIGEST_LENGTH, start - 1))
-    for _, group in ipairs(cjson.decode(range(start, start + length - 1))) do
-        if not is_current(group) then
+    local start = SEAL_LENGTH + 2 * SIZE_LENGTH
+    local sizes = range(SEAL_LENGTH, start - 1)
+    local middle = start + tonumber(string.sub(sizes, 1, SIZE_LENGTH))
+    local finish = middle + tonumber(string.sub(sizes, SIZE_LENGTH + 1))
+    local names, tokens = range(start, middle - 1), cjson.decode(range(middle, finish - 1))
+    for i, group in ipairs(cjson.decode(names)) do
+        if not is_current(group, tokens[i]) then
             return false
         end
     end
-    return start + length
+    return finish, names
 end
 
 -- Return whether all versions exist, and each dependency version begins with the present version of its table.
@@ -121,8 +125,8 @@ local function create_versions(registration)
 end
 
 -- A foreign or truncated value is a miss.
-local is_readable, offset = pcall(payload_offset)
-local digest, payload = false, false
+local is_readable, offset, names = pcall(payload_offset)
+local seal, payload = false, false
 local is_incomplete = false
 if fresh then
     local registration = cjson.decode(ARGV[6])
@@ -133,10 +137,13 @@ if fresh then
 end
 -- A value with a header does not carry all versions, so it may be valid although some were missing: its digest decides.
 if is_readable and offset and (has_header or not is_incomplete) then
-    digest = redis.pcall('getrange', KEYS[1], 0, DIGEST_LENGTH - 1)
+    seal = redis.pcall('getrange', KEYS[1], 0, SEAL_LENGTH - 1)
     payload = redis.pcall('getrange', KEYS[1], offset, -1)
 end
-if type(digest) == 'table' or type(payload) == 'table' then
-    digest, payload = false, false
+if seal == '' then
+    -- There is no such key.
+    seal = false
+elseif type(seal) == 'table' or (not is_readable and redis.call('exists', KEYS[1]) == 1) then
+    seal, names, payload = '', '', ''
 end
-return {digest, payload, unpack(found)}
+return {seal, seal and names, seal and payload, unpack(found)}
