@@ -18,7 +18,7 @@ from django.test import modify_settings, override_settings
 from cacheops_lite import apps, checks, database_checks
 from cacheops_lite.schema import tracked_models
 from cacheops_lite.store import client as store_client
-from tests.shop.models import Category, Label
+from tests.shop.models import Label
 
 ROOT = Path(checks.__file__).parents[2]
 
@@ -436,12 +436,3 @@ def test_what_can_not_sign_values_is_named(overrides):
     """Without signing it does not matter."""
     assert "SIGNING_KEYS" in ids_with(**overrides)["E012"].msg
     assert "E012" not in ids_with(CACHEOPS_SIGNING=False, **overrides)
-
-
-def test_without_a_secret_a_process_uses_what_it_stored_itself(store, settings, is_hit, caplog, transactional_db):
-    """Django alone answers queries without one, too."""
-    settings.SECRET_KEY = ""
-    Category.objects.create(name="tools")
-    assert [each.name for each in Category.objects.all()] == ["tools"]
-    assert is_hit(lambda: list(Category.objects.all()))
-    assert "SECRET_KEY" in caplog.text

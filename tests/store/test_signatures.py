@@ -259,3 +259,11 @@ def test_a_header_of_row_level_dependencies_is_signed(store, is_hit):
     body = value[start + 16 + sum(sizes) :]
     store.set(key, value[:start] + b"%08d%08d[][]" % (2, 2) + body)
     assert not is_hit(read)
+
+
+def test_without_a_secret_a_process_uses_what_it_stored_itself(store, settings, is_hit, caplog):
+    """Django alone answers queries without one, too."""
+    settings.SECRET_KEY = ""
+    assert [each.name for each in Category.objects.all()] == ["tools"]
+    assert is_hit(lambda: list(Category.objects.all()))
+    assert "SECRET_KEY" in caplog.text
