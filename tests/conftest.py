@@ -18,7 +18,7 @@ from cacheops_lite.functions import redis_cache
 from cacheops_lite.functions.filesystem_cache import FileCache
 from cacheops_lite.signals import cache_read
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import compression, counter_flush, database_names
+from cacheops_lite.store import compression, counter_flush, database_names, server_epoch
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.support import emptying, fast_paths, servers, services
@@ -59,6 +59,12 @@ def django_db_setup(django_db_setup, django_db_blocker):
 def counters_without_thread():
     """Counters reach Redis only where a test flushes them: others count keys."""
     counter_flush.FLUSH_SECONDS = 1e6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_are_looked_at_once():
+    """A look moves a clock in Redis on: other tests count keys and commands."""
+    server_epoch.LOOK_SECONDS = 1e6
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,6 @@ from ..store import (
     call_or_default,
     fill_lock,
     invalidator,
-    keys,
     protocol,
     run_script,
     send_script,
@@ -79,7 +78,7 @@ class CachedRead:
             # Without a fill, waiting readers find no value: all would compute it, one after the other.
             return True
         # Set before the request is sent: however the request ends, `release_lock` releases the lock.
-        token = self._lock = keys.fresh_token()
+        token = self._lock = fill_lock.new_token()
         otherwise: bool | None = None
         acquired = call_or_default(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise)
         if acquired is None:

@@ -16,6 +16,7 @@ from . import (
     keys,
     local_cache,
     protocol,
+    rollback,
     signatures,
 )
 from .circuit_breaker import call, call_or_default, suppress_outage
@@ -110,6 +111,7 @@ __all__ = [
     "release",
     "replaced_names",
     "required_commands",
+    "rollback",
     "run_script",
     "send_script",
     "signatures",

@@ -25,14 +25,17 @@ from .outage_log import outages
 from .redis_connection import DirectClient
 from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS
+from .server_epoch import UNKNOWN_EPOCH, ServerWatch
 
 logger = logging.getLogger("cacheops_lite")
 
 _client: Any = None
+# What the connections of `_client` found out about the server.
+_watch = ServerWatch()
 _direct_client: DirectClient | None = None
 _scripts: dict[str, Any] = {}
-# Scripts that the server has most likely loaded.
-_loaded_scripts: set[str] = set()
+# Scripts that the server has most likely loaded, and its epoch then.
+_loaded_scripts: dict[str, bytes] = {}
 _lock = RLock()
 
 
@@ -59,17 +62,34 @@ class _LazyClient:
 redis_client = _LazyClient()
 
 
-def execute(*command: Any) -> Any:
-    """Return the reply to an idempotent command: it may be sent twice.  Raises errors of Redis, explained."""
-    global _direct_client
-    direct, client = _direct_client, get_client()
-    if direct is None or direct.client is not client:
-        direct = _direct_client = DirectClient(client)
+def execute(*command: Any, epoch: bytes | None = None) -> Any:
+    """Return the reply to an idempotent command: it may be sent twice.
+
+    Raises errors of Redis, explained; with `epoch` also EpochChanged, see `epoch_calls`.
+    """
     try:
-        return direct.execute(*command)
+        return _direct().execute(*command, epoch=epoch)
     except redis.RedisError as error:
         explain_error(error)
         raise
+
+
+def _direct() -> DirectClient:
+    global _direct_client
+    direct, client = _direct_client, get_client()
+    if direct is None or direct.client is not client:
+        direct = _direct_client = DirectClient(client, _watch)
+    return direct
+
+
+def current_epoch() -> bytes:
+    """Return the epoch of the server that was reached last; reach it if none was.  Raises errors of Redis."""
+    return _direct().epoch()
+
+
+def last_epoch() -> bytes:
+    """Return the epoch of the server that was reached last, without asking for it."""
+    return _watch.epoch or UNKNOWN_EPOCH
 
 
 def reset_connections() -> None:
@@ -92,7 +112,7 @@ def send_script(
     would be noticed too late.
     """
     direct, client = _direct_client, get_client()
-    if direct is not None and direct.client is client and name in _loaded_scripts:
+    if direct is not None and direct.client is client and _loaded_scripts.get(name) == last_epoch():
         report_error = partial(_handle_script_error, name, on_error)
         # Where the reply has to be awaited, a script that the server lost raises NoScriptError here.
         with suppress(NoScriptError):
@@ -100,7 +120,7 @@ def send_script(
             direct.send(report_error, *run, len(keys), *keys, *args, check_connection=on_error is not None)
             return
     run_script(name, keys, args)
-    _loaded_scripts.add(name)
+    _loaded_scripts[name] = last_epoch()
 
 
 def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: redis.RedisError) -> None:
@@ -113,17 +133,17 @@ def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: 
         on_error()
 
 
-def run_script(name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Run ``lua/{name}.lua``, which may run twice, and return its reply."""
+def run_script(name: str, keys: Sequence[Any], args: Sequence[Any], epoch: bytes | None = None) -> Any:
+    """Run ``lua/{name}.lua``, which may run twice, and return its reply.  `epoch` is that of `execute`."""
     script = _scripts.get(name)
     if script is None:
         with _lock:
             script = _scripts.setdefault(name, get_client().register_script(script_source(name)))
     try:
-        return execute("EVALSHA", script.sha, len(keys), *keys, *args)
+        return execute("EVALSHA", script.sha, len(keys), *keys, *args, epoch=epoch)
     except NoScriptError:
         # EVAL also loads the script.  After SCRIPT LOAD it could be lost again before EVALSHA.
-        return execute("EVAL", script_source(name), len(keys), *keys, *args)
+        return execute("EVAL", script_source(name), len(keys), *keys, *args, epoch=epoch)
 
 
 @cache
@@ -148,10 +168,11 @@ def _renew_in_child() -> None:
 
 @on_change
 def _forget_client(setting: str) -> None:
-    global _client, _direct_client
+    global _client, _direct_client, _watch
     if setting in CLIENT_SETTINGS:
         with _lock:
             _client = _direct_client = None
+            _watch = ServerWatch()
             _scripts.clear()
             _loaded_scripts.clear()
 
@@ -166,12 +187,22 @@ def _make_client() -> Any:
         client = _sentinel_master(settings.CACHEOPS_SENTINEL, client_class)
     elif isinstance(settings.CACHEOPS_REDIS, str):
         # What the URL says prevails.
-        client = client_class.from_url(settings.CACHEOPS_REDIS, **_limits(client_class))
+        client = client_class.from_url(settings.CACHEOPS_REDIS, **_watched(_limits(client_class), client_class))
     elif isinstance(settings.CACHEOPS_REDIS, dict):
-        client = client_class(**{**_limits(client_class), **_connection_options(settings.CACHEOPS_REDIS)})
+        options = {**_limits(client_class), **_connection_options(settings.CACHEOPS_REDIS)}
+        client = client_class(**_watched(options, client_class))
     else:
         raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
     return _refuse_decoding(client)
+
+
+def _is_redis_py(client_class: Any) -> bool:
+    return isinstance(client_class, type) and issubclass(client_class, redis.Redis)
+
+
+def _watched(options: dict[str, Any], client_class: Any) -> dict[str, Any]:
+    """Add the argument by which each new connection finds out which server it reaches."""
+    return _watch.install(options) if _is_redis_py(client_class) else options
 
 
 def _limits(client_class: Any) -> dict[str, Any]:
@@ -180,7 +211,7 @@ def _limits(client_class: Any) -> dict[str, Any]:
     redis-py's own defaults suit a database: it waits for seconds, and repeats a failed call several times with pauses.
     """
     seconds = settings.CACHEOPS_REDIS_TIMEOUT
-    if seconds is None or not (isinstance(client_class, type) and issubclass(client_class, redis.Redis)):
+    if seconds is None or not _is_redis_py(client_class):
         return {}
     return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
 
@@ -205,7 +236,8 @@ def _sentinel_master(options: dict[str, Any], client_class: Any) -> Any:
     own = {"locations", "service_name", "db"}
     arguments = {**_limits(client_class), **{name: value for name, value in options.items() if name not in own}}
     sentinel = Sentinel(options["locations"], **arguments)
-    return sentinel.master_for(options["service_name"], redis_class=client_class, db=options.get("db", 0))
+    watched = _watched({}, client_class)
+    return sentinel.master_for(options["service_name"], redis_class=client_class, db=options.get("db", 0), **watched)
 
 
 def _refuse_decoding(client: Any) -> Any:

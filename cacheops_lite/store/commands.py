@@ -18,6 +18,7 @@ REQUIRED: dict[str, tuple[object, ...]] = {
     "EXPIRE": (KEY, 10),
     "GET": (KEY,),
     "GETRANGE": (KEY, 0, 0),
+    "INFO": ("server",),
     "MGET": (KEY,),
     "SADD": (KEY, "x"),
     "SCAN": (0, "MATCH", "nothing", "COUNT", 1),
@@ -33,6 +34,7 @@ REQUIRED: dict[str, tuple[object, ...]] = {
     "TYPE": (KEY,),
     "UNLINK": (KEY,),
     "ZADD": (KEY, 1, "x"),
+    "ZRANGE": (KEY, 0, 0),
     "ZREM": (KEY, "x"),
     "ZREMRANGEBYSCORE": (KEY, 0, 0),
 }
@@ -48,7 +50,6 @@ OPTIONAL: dict[str, tuple[object, ...]] = {
     "DBSIZE": (),
     "HGETALL": (KEY,),
     "HINCRBY": (KEY, "x", 1),
-    "INFO": ("server",),
     "PING": (),
     "STRLEN": (KEY,),
 }

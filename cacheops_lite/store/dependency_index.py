@@ -9,7 +9,7 @@ from ..conf import on_change
 from ..utils import LruMap
 from . import keys
 from .client import get_client, reset_connections
-from .dependency_shapes import INCARNATION_PREFIX, parse
+from .dependency_shapes import EPOCH_PREFIX, INCARNATION_PREFIX, parse
 from .server_address import CLIENT_SETTINGS
 from .write_set import AnyChange
 
@@ -25,8 +25,9 @@ class DependencyIndex:
 
     def __init__(self, members: Sequence[bytes]):
         self.members = frozenset(members)
-        incarnations = [member for member in members if member.startswith(INCARNATION_PREFIX.encode())]
-        parsed = [parse(member) for member in members if member not in incarnations]
+        marks = [member for member in members if member.startswith(INCARNATION_PREFIX.encode())]
+        incarnations = [member for member in marks if not member.startswith(EPOCH_PREFIX.encode())]
+        parsed = [parse(member) for member in members if member not in marks]
         self.shapes = [shape for shape in parsed if shape is not None]
         self.size = len(members)
         # None if the index has foreign members: then it does not show which dependencies exist.

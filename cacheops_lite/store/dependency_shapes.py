@@ -7,6 +7,8 @@ from functools import lru_cache
 
 # The member that begins so identifies an index among all that a table ever had; names of columns never begin so.
 INCARNATION_PREFIX = "@"
+# The member that begins so is the epoch of the server that the index was made on.
+EPOCH_PREFIX = "@@"
 
 
 class Shape:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from . import keys, pending_releases
-from .client import execute, reset_connections, run_script
+from .client import execute, last_epoch, reset_connections, run_script
 from .protocol import MISS, Lookup, read
 
 # A lock expires after this time, so no process waits for longer.
@@ -18,6 +18,11 @@ LOCK_SECONDS = 60
 # Between two polls for the value; the pause doubles with each.
 FIRST_PAUSE_SECONDS = 0.005
 MAX_PAUSE_SECONDS = 0.1
+
+
+def new_token() -> str:
+    """Return a token for `acquire_lock`."""
+    return keys.fresh_token() + last_epoch().decode()
 
 
 def acquire_lock(key: str, token: str) -> bool:
@@ -70,7 +75,9 @@ async def wait_for_value_async(missed: Lookup, until: float) -> Lookup:
 
 
 def _poll(missed: Lookup) -> Lookup | None:
-    (locked,) = execute("MGET", keys.lock_key(missed.key))
+    (owner,) = execute("MGET", keys.lock_key(missed.key))
+    # A lock of another epoch was brought back by an old snapshot.
+    locked = owner is not None and owner[keys.TOKEN_LENGTH :] == last_epoch()
     lookup = read(missed.key, missed.version_set)
     # The reader missed `missed.payload` because it could not decode it: it is not the value that is being computed.
     return None if locked and lookup.payload in (MISS, missed.payload) else lookup

@@ -34,14 +34,16 @@ def invalidate_changes(
     prefix: str,
     changes_by_table: dict[str, list[AnyChange] | None],
     fence: Sequence[Any],
-    dropped: set[str] | None = None,
+    dropped: set[str] | None,
+    epoch: bytes,
 ) -> None:
     """Invalidate the dependencies that changes meet, found by the known indexes, and add their names to `dropped`.
 
+    Raises EpochChanged if the server is not that of `epoch`: the call is then to be repeated, as by `call_in_epoch`.
     Redis reports the tables whose index differs from the known one: for those the call is repeated with the new index.
     """
     for attempt in range(MAX_ATTEMPTS):
-        differing = _run(prefix, fence, changes_by_table, dropped, is_first=not attempt)
+        differing = _run(prefix, epoch, fence, changes_by_table, dropped, is_first=not attempt)
         members_by_table = {table.decode(): members[0] if members else [] for table, *members in differing}
         for table, members in members_by_table.items():
             dependency_index.remember(prefix, table, members)
@@ -49,11 +51,12 @@ def invalidate_changes(
         if not changes_by_table:
             return
     # Readers register new shapes faster than this process reads them.
-    _run(prefix, fence, dict.fromkeys(changes_by_table), dropped, is_first=False)
+    _run(prefix, epoch, fence, dict.fromkeys(changes_by_table), dropped, is_first=False)
 
 
 def _run(
     prefix: str,
+    epoch: bytes,
     fence: Sequence[Any],
     changes_by_table: Mapping[str, list[AnyChange] | None],
     dropped: set[str] | None,
@@ -68,7 +71,9 @@ def _run(
         # Unique in this process, whose connections no other process reads from.
         nonce = f"{_NONCE_PREFIX}{next(_nonces)}"
         max_names = 0 if dropped is None else MAX_NAMES
-        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, max_names, *arguments])
+        reply = run_script(
+            "invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, max_names, epoch, *arguments], epoch
+        )
         if type(reply) is list and reply[:1] == [nonce.encode()]:
             _, numbers, names, *differing = reply
             if counters.is_on:

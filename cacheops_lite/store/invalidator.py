@@ -23,10 +23,11 @@ from . import compression, keys, pending_releases
 from .background_retry import BackgroundRetry
 from .circuit_breaker import call
 from .client import execute, get_client, send_script
+from .epoch_calls import call_in_epoch
 from .invalidation_script import NO_FENCE, invalidate_changes
 from .outage_log import outages
 from .redis_errors import is_away
-from .write_set import MAX_CHANGES_PER_TABLE, WriteSet
+from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
 
 # If more keys wait to be removed, all keys under their prefix are removed instead.
 MAX_OVERDUE_KEYS = 1000
@@ -45,7 +46,7 @@ _delivery_lock = RLock()
 
 @dataclass(slots=True)
 class Fence:
-    """A writer's token, and the tables that it fences, by prefix.
+    """A writer's token, the epoch of the server that it is of, and the tables that it fences, by prefix.
 
     Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
     reply came: their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of
@@ -53,6 +54,7 @@ class Fence:
     """
 
     token: str = field(default_factory=keys.fresh_token)
+    epoch: bytes | None = None
     tables: dict[str, list[str]] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
@@ -68,8 +70,21 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             changes_by_table = write_set.by_table()
             fence.tables[prefix] = list(changes_by_table)
             dropped = fence.dropped if write_set.causes else None
-            call(partial(invalidate_changes, prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped))
+            call(partial(call_in_epoch, partial(_invalidate_with_fence, prefix, changes_by_table, fence, dropped)))
             fence.confirmed.add(prefix)
+
+
+def _invalidate_with_fence(
+    prefix: str,
+    changes_by_table: dict[str, list[AnyChange] | None],
+    fence: Fence,
+    dropped: set[str] | None,
+    epoch: bytes,
+) -> None:
+    if fence.epoch != epoch:
+        # Fences of another epoch do not count: what was fenced on that server is invalidated again at the release.
+        fence.epoch, fence.token = epoch, keys.fresh_token() + epoch.decode()
+    invalidate_changes(prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped, epoch)
 
 
 def release(fence: Fence) -> None:
@@ -182,7 +197,8 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dro
         if fence is not None and prefix in fence.confirmed:
             _release_after_commit(prefix, write_set, fence)
         elif write_set.changes or write_set.tables:
-            invalidate_changes(prefix, write_set.by_table(), NO_FENCE, dropped)
+            changes_by_table = write_set.by_table()
+            call_in_epoch(partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped))
             if fence is not None and prefix in fence.tables:
                 pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
 

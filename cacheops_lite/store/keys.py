@@ -1,10 +1,11 @@
 """The names of keys in Redis::
 
     {prefix}cacheops:v:{hash}[.{id}]    a cached value; id tells databases with the same name apart
-    {prefix}cacheops:t:{table}          the table version
+    {prefix}cacheops:t:{table}          the table version: a random token and the epoch of the server
     {prefix}cacheops:i:{table}          the table's dependency index: a set of shapes, "columns|id[|columns read]",
-                                        and of "@token", the incarnation of this set
-    {prefix}cacheops:d:{table}:{dep}    a dependency version, where dep is "column=token&...|id"
+                                        of "@token", the incarnation of this set, and of "@@epoch", that of the server
+    {prefix}cacheops:d:{table}:{dep}    a dependency version: the token of the table version and one of its own;
+                                        dep is "column=token&...|id"
     {prefix}cacheops:c:{table}:{dep}    the conjunction set of a dependency: keys of the values that depend on it
                                         (not with CACHEOPS_INSIDEOUT)
     {prefix}cacheops:f:{table}          the table's fence: a sorted set of tokens of the writers that are about to
@@ -14,7 +15,8 @@
     {prefix}cacheops:s:{name}           a value of the simple cache, see `functions`
     {prefix}cacheops:n:{minute}         the counters of a minute since 1970, a hash, see `counter_flush`
     {prefix}cacheops:q:{name}           a pickled query, with which origins of values are compressed, see `reads.origin`
-    {prefix}cacheops:b:{name}           a note about a database, see `database_notes`
+    {prefix}cacheops:b:{name}           a note about a database, see `database_notes`; for the name "clock", the time
+                                        of the last look at the server, see `rollback`
 
 The prefix is that of ``CACHEOPS_PREFIX``, then the name of the database, see `database_names`.
 The id of a shape distinguishes dependencies on the same rows that read different columns.

@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..conf import settings
@@ -19,6 +20,7 @@ from ..schema import RowsByDependency
 from ..utils import LruMap
 from . import keys
 from .client import execute, reset_connections, run_script
+from .epoch_calls import call_in_epoch
 from .invalidator import deliver_overdue, is_overdue
 from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 from .version_set import VersionSet
@@ -71,18 +73,20 @@ def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
     """
     while True:
         deliver_overdue()
-        lookup = _read(key, version_set, timeout)
+        lookup = call_in_epoch(partial(_read, key, version_set, timeout))
         # While this waited for the reply, it may have read that an invalidation sent earlier on the connection failed.
         if not is_overdue():
             return lookup
 
 
-def _read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
+def _read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
     if timeout and not _probably_cached.get(key):
-        return _run_read(key, version_set, timeout)
+        return _run_read(key, version_set, timeout, epoch)
     if version_set.coarse:
-        return _run_read(key, version_set, 0)
-    value, *found = checked_reply(execute("MGET", key, *version_set.version_keys), 1 + len(version_set.version_keys))
+        return _run_read(key, version_set, 0, epoch)
+    reply = execute("MGET", key, *version_set.version_keys, epoch=epoch)
+    value, *found = checked_reply(reply, 1 + len(version_set.version_keys))
+    version_set.forget_other_epochs(found, epoch)
     if not version_set.are_current(found):
         return Lookup(key, version_set, MISS, None, value is not None)
     if value is None:
@@ -112,19 +116,21 @@ def _checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, versio
 def create_versions(lookup: Lookup, timeout: int) -> None:
     """Create the missing versions of `lookup`, unless a table is fenced.  Call it before the database is read."""
     if lookup.versions is None:
-        lookup.versions = _run_read(lookup.key, lookup.version_set, timeout).versions
+        read_anew = partial(_run_read, lookup.key, lookup.version_set, timeout)
+        lookup.versions = call_in_epoch(read_anew).versions
 
 
-def _run_read(key: str, version_set: VersionSet, timeout: int) -> Lookup:
+def _run_read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
     """Read by script; with a timeout, create the missing versions."""
     args: list[Any] = [len(version_set.tables), len(version_set.dependencies), int(bool(version_set.coarse))]
     creation_keys: list[str] = []
     if timeout:
-        args += [keys.fresh_token(), timeout, version_set.registration]
+        args += [keys.fresh_token() + epoch.decode(), timeout, version_set.registration]
         creation_keys = version_set.index_and_fence_keys
         version_set.forget_outdated_indexes()
-    reply = run_script("read", [key, *version_set.version_keys, *creation_keys], args)
+    reply = run_script("read", [key, *version_set.version_keys, *creation_keys], args, epoch)
     seal, names, body, *found = checked_reply(reply, 3 + len(version_set.version_keys))
+    version_set.forget_other_epochs(found, epoch)
     lookup = Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
     if seal is None:
         return lookup
@@ -139,7 +145,7 @@ def peek(key: str, version_set: VersionSet) -> tuple[Lookup, int | None]:
 
     None instead of seconds if no value is stored.
     """
-    lookup = _run_read(key, version_set, 0) if version_set.coarse else _read(key, version_set, 0)
+    lookup = call_in_epoch(partial(_read, key, version_set, 0))
     seconds = int(execute("TTL", key))
     lookup.is_outdated = lookup.is_outdated or (seconds != ABSENT and lookup.payload is MISS)
     return lookup, None if seconds == ABSENT else seconds

@@ -22,6 +22,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import redis
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+
+from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch, in_epoch, is_look_due
 
 observability: Any
 try:
@@ -35,7 +38,10 @@ MAX_IDLE_CONNECTIONS = 32
 # Per connection; the next `send` waits for its reply.
 MAX_PENDING_REPLIES = 8
 
-CONNECTIONS = (redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
+CONNECTIONS = (
+    *(redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection),
+    *(SentinelManagedConnection, SentinelManagedSSLConnection),
+)
 _EXECUTE: Any = redis.Redis.execute_command
 # Older versions of redis-py need the command's name to get a connection.  The method may also have been wrapped by an
 # instrumentation that was installed before this import.
@@ -69,17 +75,29 @@ class _OpenConnection:
 class DirectClient:
     """The open connections of one client."""
 
-    def __init__(self, client: Any):
+    def __init__(self, client: Any, watch: ServerWatch | None = None):
         self.client = client
+        self.watch = watch or ServerWatch()
         self._idle: list[_OpenConnection] = []
         self._is_supported = _is_supported(client)
 
-    def execute(self, *command: Any) -> Any:
+    def epoch(self) -> bytes:
+        """Return the epoch of the server that the last connection reached; make one if there is none yet.
+
+        Raises errors of Redis.
+        """
+        if self.watch.epoch is None:
+            # What it replies does not matter, nor whether it is permitted: the epoch is learnt with the connection.
+            with suppress(redis.ResponseError):
+                self.execute("TIME")
+        return self.watch.epoch or UNKNOWN_EPOCH
+
+    def execute(self, *command: Any, epoch: bytes | None = None) -> Any:
         """Return the reply to an idempotent command whose reply redis-py does not convert.
 
-        Raises what the client would.
+        Raises what the client would; with `epoch` also EpochChanged, if the reply is not from the server of this epoch.
         """
-        return self._run(command, self._request)
+        return self._run(command, partial(self._request, epoch), epoch)
 
     def send(self, on_error: ErrorCallback, *command: Any, check_connection: bool = False) -> None:
         """Send an idempotent command without waiting for its reply; later commands on the connection run after it.
@@ -90,15 +108,20 @@ class DirectClient:
         """
         self._run(command, partial(self._send, on_error, check_connection))
 
-    def _run(self, command: Sequence[Any], send: Callable[[_OpenConnection, Sequence[Any]], Any]) -> Any:
+    def _run(
+        self,
+        command: Sequence[Any],
+        send: Callable[[_OpenConnection, Sequence[Any]], Any],
+        epoch: bytes | None = None,
+    ) -> Any:
         client = self.client
         if not self._is_supported or _is_instrumented(client):
-            return client.execute_command(*command)
+            return self._run_through_client(command, epoch)
         opened: _OpenConnection | None = None
         try:
             opened = self._acquire()
             reply = send(opened, command)
-        except redis.ResponseError:
+        except (redis.ResponseError, EpochChanged):
             # An error reply is a complete reply: the connection is still usable.
             if opened is not None:
                 self._put_back(opened)
@@ -114,7 +137,20 @@ class DirectClient:
         else:
             self._put_back(opened)
             return reply
-        return client.execute_command(*command)
+        return self._run_through_client(command, epoch)
+
+    def _run_through_client(self, command: Sequence[Any], epoch: bytes | None) -> Any:
+        """Run a command by redis-py, which does not tell on which connection."""
+        watch = self.watch
+        watch.look_through(self.client)
+        if watch.is_replica:
+            self.client.connection_pool.disconnect()
+            watch.forget()
+            raise _replica_refused()
+        reply = self.client.execute_command(*command)
+        if epoch is not None and watch.epoch != epoch:
+            raise EpochChanged
+        return reply
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -124,10 +160,26 @@ class DirectClient:
                 opened.disconnect()
                 self.client.connection_pool.release(opened.connection)
 
-    def _request(self, opened: _OpenConnection, command: Sequence[Any]) -> Any:
-        opened.connection.send_command(*command)
+    def _request(self, epoch: bytes | None, opened: _OpenConnection, command: Sequence[Any]) -> Any:
+        connection = opened.connection
+        if not connection.is_connected:
+            connection.connect()
+        if is_look_due(connection):
+            self._read_pending(opened)
+            self.watch.look_and_probe(connection)
+        if self.watch.is_replica:
+            # It may be the former master: with Sentinel, a new connection finds the present one.
+            connection.disconnect()
+            raise _replica_refused()
+        if epoch is not None and in_epoch(connection) != epoch:
+            raise EpochChanged
+        connection.send_command(*command)
         self._read_pending(opened)
-        return opened.connection.read_response()
+        reply = connection.read_response()
+        if epoch is not None and in_epoch(connection) != epoch:
+            # Another thread had disconnected the whole pool, and this connection was made anew.
+            raise EpochChanged
+        return reply
 
     def _send(
         self, on_error: ErrorCallback, check_connection: bool, opened: _OpenConnection, command: Sequence[Any]
@@ -139,7 +191,7 @@ class DirectClient:
             check_connection and not opened.pending and connection.can_read()
         )
         if len(opened.pending) >= MAX_PENDING_REPLIES or must_wait:
-            self._request(opened, command)
+            self._request(None, opened, command)
         else:
             connection.send_command(*command)
             opened.pending.append(on_error)
@@ -166,6 +218,11 @@ class DirectClient:
             if opened.pending and not opened.connection.is_connected:
                 # The application disconnected the whole pool.
                 opened.disconnect()
+            if in_epoch(opened.connection) != self.watch.epoch:
+                # A newer connection reaches another server.
+                opened.disconnect()
+                self.client.connection_pool.release(opened.connection)
+                continue
             return opened
         pool = self.client.connection_pool
         connection = pool.get_connection()
@@ -174,6 +231,7 @@ class DirectClient:
                 # An earlier user left a reply unread.  With RESP3, the pool itself does not check for that.
                 connection.disconnect()
                 connection.connect()
+            self.watch.look_if_unnoted(connection)
         except BaseException:
             connection.disconnect()
             pool.release(connection)
@@ -192,6 +250,11 @@ class DirectClient:
             self._idle.append(opened)
 
 
+def _replica_refused() -> redis.exceptions.ReadOnlyError:
+    """Return the error for a replica: it takes no invalidations, so what it holds may be stale."""
+    return redis.exceptions.ReadOnlyError("READONLY The server is a replica.")
+
+
 def _has_unread(connection: Any) -> bool:
     """Return whether a reply to an earlier request is unread, or the server has closed the connection."""
     try:
@@ -201,12 +264,13 @@ def _has_unread(connection: Any) -> bool:
 
 
 def _is_supported(client: Any) -> bool:
-    """Return whether the client is a plain one: no cluster, no sentinel, no client-side cache of redis-py, no fake."""
+    """Return whether the client is a plain one: no cluster, no client-side cache of redis-py, no fake."""
     pool = getattr(client, "connection_pool", None)
     return (
         _IS_SUPPORTED_REDIS_PY
         and type(client) is redis.Redis
-        and type(pool) is redis.ConnectionPool
+        and pool is not None
+        and type(pool) in (redis.ConnectionPool, SentinelConnectionPool)
         and pool.connection_class in CONNECTIONS
         and getattr(pool, "cache", None) is None
         and client.connection is None

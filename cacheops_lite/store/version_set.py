@@ -63,14 +63,21 @@ class VersionSet:
         ]
 
     def are_current(self, found: Sequence[bytes | None]) -> bool:
-        """Return whether all versions exist, and each dependency version begins with its table's present version."""
+        """Return whether all versions exist, and each dependency version is one of its table's present version."""
         if None in found:
             return False
         n = len(self.tables)
         return all(
-            found[n + i][: keys.TOKEN_LENGTH] == found[owner]  # type: ignore[index]
+            found[n + i][: keys.TOKEN_LENGTH] == found[owner][: keys.TOKEN_LENGTH]  # type: ignore[index]
             for i, owner in enumerate(self.owners)
         )
+
+    def forget_other_epochs(self, found: list[bytes | None], epoch: bytes) -> None:
+        """Replace table versions that were made on another server, or in an earlier life of this one, by None."""
+        for i in range(len(self.tables)):
+            version = found[i]
+            if version is not None and version[keys.TOKEN_LENGTH :] != epoch:
+                found[i] = None
 
     @cached_property
     def index_and_fence_keys(self) -> list[str]:

@@ -14,18 +14,24 @@ not, or only its first half was (the fence exists, but nothing is invalidated ye
 another one), or it is executed later.  An interrupted writer rolls back and releases its fence.  A writer whose reply
 is lost commits, invalidates everything again and releases its fence.
 
+The server may be restored: a snapshot of Redis is taken at some moment, and later the server restarts from it, or a
+replica that has seen no more is promoted.  That begins another epoch.  Table versions, the index and fences of an
+earlier epoch count as missing, and a reader that creates versions removes such fences.
+
 Safety: in each state, every cached value that a reader would accept equals what is committed.  Writers between their
-commit and their release are excused only where keys were evicted, where there are no fences (cluster), or where a
-reply was lost.
+commit and their release are excused only where keys were evicted, where the server was restored, where there are no
+fences (cluster), or where a reply was lost.
 
 Redis contains
-    table_version   the table version, a fresh token, or nothing
-    index           whether the dependency index has the shape c, or nothing
+    table_version   the table version, (epoch, fresh token), or nothing
+    index           the epoch of the dependency index, which has the shape c, or nothing
     versions[c]     (table version that it was created under, token): under another table version it counts as absent;
                     the last one is the version of "any row", the coarse dependency that protects a read of J until
                     versions[c] is created
     values[c]       (table version, version, result); the last one is J's
-    fences          the writers about to commit: while there is one, no version is created
+    fences          for each writer about to commit the epoch of its fence: while there is one, no version is created
+    epoch           of the server, from 1
+    snapshot        all of these but the epoch, as they were at some moment, or nothing
 
     protocol.py                                        # two readers, two writers, one eviction: a few seconds
     protocol.py --evictions 0 --kills 1                # a writer that is killed at any step; no writer is excused
@@ -34,6 +40,7 @@ Redis contains
     protocol.py --writers 2 --coarse 3                 # one writer with before images, one without
     protocol.py --joined 2 --readers 2                 # two readers of J
     protocol.py --evictions 0 --lost 1                 # a call before a commit is interrupted, or its reply is lost
+    protocol.py --evictions 0 --restores 1             # the server restarts from an older snapshot
 
 Each simplification must end in STALE
     protocol.py --break no-lock                        # the row is not locked from the before-image read on
@@ -46,6 +53,13 @@ Each simplification must end in STALE
                                                        # after a lost reply: release; drop only if the fence is gone
     protocol.py --evictions 0 --lost 1 --break release-only
                                                        # after a lost reply: release; drop nothing
+    protocol.py --evictions 0 --restores 1 --break no-epoch
+                                                       # what a snapshot brings back counts
+    protocol.py --evictions 0 --restores 1 --break old-fence-kept
+                                                       # fences of an earlier epoch are ignored, but not removed
+
+That a dependency index belongs to its epoch is no part of this model: here it has one shape, so a writer can't take it
+for another one.  tests/store/test_server_epoch.py has that case.
 """
 import argparse
 import sys
@@ -53,7 +67,7 @@ from collections import deque
 
 BREAKS = (
     "no-lock", "same-table-version", "late-versions", "early-drop", "no-fence", "late-row-level", "assume-invalidated",
-    "release-only",
+    "release-only", "no-epoch", "old-fence-kept",
 )
 DONE = "done"
 ANY_ROW = 3
@@ -86,6 +100,11 @@ def next_token(state):
     return top(state) + 1
 
 
+def of_epoch(table_version, epoch):
+    """The table version, None if it is of another epoch."""
+    return table_version if table_version and table_version[0] == epoch else None
+
+
 def put(items, i, x):
     return (*items[:i], x, *items[i + 1:])
 
@@ -94,11 +113,14 @@ class Successors:
     """All states that one step of one process, or of the adversary, leads to from `state`."""
 
     def __init__(self, state, variant, broken):
-        self.db, self.redis, self.processes, self.evictions, self.kills, self.lost = state
-        self.table_version, self.index, self.versions, self.values, self.fences = self.redis
+        self.db, self.redis, self.processes, self.evictions, self.kills, self.lost, self.restores = state
+        self.table_version, self.index, self.versions, self.values, self.fences, self.epoch, self.snapshot = self.redis
         self.variant, self.broken = variant, broken
+        if broken != "no-epoch":                               # what is of another epoch counts as missing
+            self.table_version = of_epoch(self.table_version, self.epoch)
+            self.index = self.index if self.index == self.epoch else None
         self.token = next_token(state)
-        self.is_fenced = any(self.fences) and broken != "early-drop"
+        self.is_fenced = self.epoch in self.fences and broken != "early-drop"
         self.is_locked = any(step in LOCKING for _, step, _, _ in self.processes)
         self.found = []
 
@@ -116,13 +138,14 @@ class Successors:
                 steps[self.kind]()
             self.kill()
         self.evict()
+        self.restore()
         return self.found
 
     def go(self, to, known=(), db=None, **changes):
         """The process proceeds to the step `to` and remembers `known`; `changes` are those in Redis."""
         processes = put(self.processes, self.n, (self.kind, to, self.arg, known))
         db = self.db if db is None else db
-        self.found.append((db, self.changed(changes), processes, self.evictions, self.kills, self.lost))
+        self.found.append((db, self.changed(changes), processes, self.evictions, self.kills, self.lost, self.restores))
 
     def changed(self, changes):
         return (
@@ -131,6 +154,8 @@ class Successors:
             changes.get("versions", self.versions),
             changes.get("values", self.values),
             changes.get("fences", self.fences),
+            self.epoch,
+            self.snapshot,
         )
 
     # The Redis side.
@@ -142,7 +167,7 @@ class Successors:
         """The table version once the index has the shape: a new index starts a new table version."""
         table_version = self.table_version
         if (self.index is None and self.broken != "same-table-version") or table_version is None:
-            table_version, self.token = self.token, self.token + 1
+            table_version, self.token = (self.epoch, self.token), self.token + 1
         return table_version
 
     def created(self, version, table_version):
@@ -153,7 +178,13 @@ class Successors:
         return put(put(put(self.versions, old, None), new, None), ANY_ROW, None)
 
     def fenced(self, is_fenced=True):
-        return put(self.fences, self.n, is_fenced)
+        return put(self.fences, self.n, self.epoch if is_fenced else None)
+
+    def present_fences(self):
+        """The fences after a reader has removed those of earlier epochs."""
+        if self.broken == "old-fence-kept":
+            return self.fences
+        return tuple(fence if fence == self.epoch else None for fence in self.fences)
 
     # Readers.
 
@@ -174,11 +205,11 @@ class Successors:
         elif self.step == "create":                            # one script, or its first half
             table_version = self.open_index()
             if self.variant == "cluster":
-                self.go("create-version", (table_version,), table_version=table_version, index=True)
+                self.go("create-version", (table_version,), table_version=table_version, index=self.epoch)
             else:
                 version = self.created(versions[c], table_version)
-                self.go("query", (table_version, version), table_version=table_version, index=True,
-                        versions=put(versions, c, version))
+                self.go("query", (table_version, version), table_version=table_version, index=self.epoch,
+                        versions=put(versions, c, version), fences=self.present_fences())
         elif self.step == "create-version":                    # its second half, in the version's own slot
             version = self.created(versions[c], self.known[0])
             self.go("query", (self.known[0], version), versions=put(versions, c, version))
@@ -187,7 +218,7 @@ class Successors:
         elif self.step == "fill" and self.broken == "late-versions":
             table_version = self.open_index()
             version = self.created(versions[c], table_version)
-            self.go(DONE, table_version=table_version, index=True, versions=put(versions, c, version),
+            self.go(DONE, table_version=table_version, index=self.epoch, versions=put(versions, c, version),
                     values=put(self.values, c, (table_version, version, self.known[-1])))
         elif self.step == "fill":                              # invalid from the start if a version changed meanwhile
             self.go(DONE, values=put(self.values, c, self.known))
@@ -206,8 +237,8 @@ class Successors:
             else:
                 table_version = self.open_index()
                 version = self.created(versions[ANY_ROW], table_version)
-                self.go("query", (table_version, version), table_version=table_version, index=True,
-                        versions=put(versions, ANY_ROW, version))
+                self.go("query", (table_version, version), table_version=table_version, index=self.epoch,
+                        versions=put(versions, ANY_ROW, version), fences=self.present_fences())
         elif self.step == "query":
             self.go("fill", (*self.known, self.db))
         elif self.step == "fill":
@@ -273,11 +304,11 @@ class Successors:
         for changes in ({}, executed, {"fences": self.fenced()}):
             for to in ("commit-unconfirmed", "roll-back"):
                 processes = put(self.processes, self.n, (self.kind, to, self.arg, self.known))
-                after = (self.db, self.changed(changes), processes, self.evictions, self.kills, self.lost - 1)
-                self.found.append(after)
+                left = (self.evictions, self.kills, self.lost - 1, self.restores)
+                self.found.append((self.db, self.changed(changes), processes, *left))
         processes = put(self.processes, self.n, (self.kind, "commit-unconfirmed", self.arg, self.known))
         processes += (("late", "pending", self.arg, (self.n, *self.known)),)
-        self.found.append((self.db, self.redis, processes, self.evictions, self.kills, self.lost - 1))
+        self.found.append((self.db, self.redis, processes, self.evictions, self.kills, self.lost - 1, self.restores))
 
     def any_writer(self):
         """The steps that both kinds of writers take; False if this is none of them."""
@@ -307,33 +338,48 @@ class Successors:
         n = self.known[0]
         if self.step == "pending" and len(self.known) > 1 and self.index is not None:
             versions = self.dropped(self.known[1] - 1, self.arg - 1)
-            self.go("fenced", self.known[:1], versions=versions, fences=put(self.fences, n, True))
+            self.go("fenced", self.known[:1], versions=versions, fences=put(self.fences, n, self.epoch))
         elif self.step == "pending":
-            self.go("fenced", self.known[:1], table_version=None, fences=put(self.fences, n, True))
+            self.go("fenced", self.known[:1], table_version=None, fences=put(self.fences, n, self.epoch))
         elif self.step == "fenced":                            # its fence expires
-            self.go(DONE, fences=put(self.fences, n, False))
+            self.go(DONE, fences=put(self.fences, n, None))
 
     # The adversary.
 
     def kill(self):
         if self.kills and self.kind in ("writer", "coarse") and self.step not in (DONE, "dead", "lock"):
             processes = put(self.processes, self.n, (self.kind, "dead", self.arg, ()))
-            self.found.append((self.db, self.redis, processes, self.evictions, self.kills - 1, self.lost))
+            left = (self.evictions, self.kills - 1, self.lost, self.restores)
+            self.found.append((self.db, self.redis, processes, *left))
 
     def evict(self):
         if self.evictions:
             fewer = [self.changed({"table_version": None}), self.changed({"index": None})]
             fewer += [self.changed({"versions": put(self.versions, i, None)}) for i in range(4)]
-            fewer += [self.changed({"fences": (False,) * len(self.fences)})]
+            fewer += [self.changed({"fences": (None,) * len(self.fences)})]
             self.found += [
-                (self.db, redis, self.processes, self.evictions - 1, self.kills, self.lost)
+                (self.db, redis, self.processes, self.evictions - 1, self.kills, self.lost, self.restores)
                 for redis in fewer if redis != self.redis
             ]
 
+    def restore(self):
+        """A snapshot is taken, or the server begins another epoch with what the snapshot has."""
+        after = []
+        if self.restores and self.snapshot is None:
+            after.append(((*self.redis[:-1], self.redis[:-2]), self.restores))
+        elif self.snapshot is not None:
+            after.append(((*self.snapshot, self.epoch + 1, None), self.restores - 1))
+        self.found += [
+            (self.db, redis, self.processes, self.evictions, self.kills, self.lost, restores)
+            for redis, restores in after
+        ]
 
-def is_stale(state, is_lenient):
+
+def is_stale(state, is_lenient, broken):
     """Whether a reader would accept a value that differs from what is committed, and no writer is excused."""
-    db, (table_version, _, versions, values, _), processes, _, _, _ = state
+    db, (table_version, _, versions, values, _, epoch, _), processes, *_ = state
+    if broken != "no-epoch":
+        table_version = of_epoch(table_version, epoch)
     if any(step in UNCONFIRMED for _, step, _, _ in processes):
         return False
     if is_lenient and any(step in AFTER_COMMIT for _, step, _, _ in processes):
@@ -352,7 +398,7 @@ def walk(start, is_lenient, variant, broken):
     came_from, todo = {start: None}, deque([start])
     while todo:
         state = todo.popleft()
-        if is_stale(state, is_lenient):
+        if is_stale(state, is_lenient, broken):
             return came_from, state
         for after in map(renumber, Successors(state, variant, broken).all()):
             if after not in came_from:
@@ -371,6 +417,7 @@ def parse():
     parser.add_argument("--kills", type=int, default=0, help="number of writers that are killed; not with evictions")
     parser.add_argument("--lost", type=int, default=0,
                         help="number of calls before a commit that are interrupted or lose their reply")
+    parser.add_argument("--restores", type=int, default=0, help="how often the server restarts from a snapshot")
     parser.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
     parser.add_argument("--break", dest="broken", default="", choices=("", *BREAKS), metavar="SIMPLIFICATION")
     return parser.parse_args()
@@ -382,12 +429,14 @@ def main():
     processes += (("joined", "start", 0, ()),) * a.joined
     processes += tuple(("writer", "lock", int(c), ()) for c in a.writers.split(",") if c)
     processes += tuple(("coarse", "lock", int(c), ()) for c in a.coarse.split(",") if c)
-    redis = (None, None, (None,) * 4, (None,) * 4, (False,) * len(processes))
-    start = renumber((1, redis, processes, a.evictions, a.kills, a.lost))
-    came_from, state = walk(start, a.evictions > 0 or a.variant == "cluster", a.variant, a.broken)
+    redis = (None, None, (None,) * 4, (None,) * 4, (None,) * len(processes), 1, None)
+    start = renumber((1, redis, processes, a.evictions, a.kills, a.lost, a.restores))
+    is_lenient = a.evictions > 0 or a.restores > 0 or a.variant == "cluster"
+    came_from, state = walk(start, is_lenient, a.variant, a.broken)
     if state is None:
         print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, "
-              f"coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, lost {a.lost}, {a.variant}")
+              f"coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, lost {a.lost}, restores {a.restores}, "
+              f"{a.variant}")
         return 0
     path = []
     while state:

@@ -17,12 +17,12 @@ def losing_invalidations():
     run_script, send_script = invalidation_script.run_script, invalidator.send_script
     rng, lost = random.Random(0), set()
 
-    def run(name, keys, args):
+    def run(name, keys, args, epoch=None):
         if rng.random() < 0.2:
             nonce, token = args[:2]
             lost.add(token)
             return [nonce.encode(), [], []]
-        return run_script(name, keys, args)
+        return run_script(name, keys, args, epoch)
 
     def send(name, keys, args, on_error):
         if args[0] not in lost:

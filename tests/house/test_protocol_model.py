@@ -58,6 +58,22 @@ def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--writers", "2,3"],
+        ["--writers", "2", "--coarse", "3"],
+        ["--readers", "2", "--joined", "1", "--writers", "2,3"],
+        ["--readers", "2", "--writers", "2", "--evictions", "1"],
+    ],
+)
+def test_a_restart_from_an_older_snapshot_brings_nothing_back(arguments):
+    """At any moment, whatever readers and writers are doing."""
+    assert walk("--evictions", "0", "--restores", "1", *arguments).startswith("safe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--evictions", "0", "--restores", "1", "--break", "no-epoch"],
+        ["--evictions", "0", "--restores", "1", "--break", "old-fence-kept"],
         ["--evictions", "0", "--lost", "1", "--break", "assume-invalidated"],
         ["--evictions", "0", "--lost", "1", "--break", "release-only"],
         ["--break", "no-lock"],

@@ -6,7 +6,7 @@ import pytest
 
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import dependency_index, invalidation_script, invalidator, keys, protocol
-from cacheops_lite.store.fill_lock import acquire_lock, deadline, release_lock, wait_for_value
+from cacheops_lite.store.fill_lock import acquire_lock, deadline, new_token, release_lock, wait_for_value
 from cacheops_lite.store.protocol import MISS, VersionSet
 from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, InsertedRows, WriteSet
 from cacheops_lite.utils.lru import LruMap
@@ -477,7 +477,7 @@ def test_a_lock_has_one_holder_which_alone_can_release_it(store):
 
 def test_a_lock_is_never_read_as_a_value(store):
     """It has a key of its own."""
-    acquire_lock(keys.value_key("", "one"), "token")
+    acquire_lock(keys.value_key("", "one"), new_token())
     assert load_value("one", ONE) is MISS
 
 
@@ -486,7 +486,7 @@ def test_waiting_ends_when_the_value_is_stored_or_the_lock_is_released(store):
     key = keys.value_key("", "one")
     missed = protocol.read(key, VersionSet("", [ONE]))
     assert wait_for_value(missed, deadline()).payload is MISS
-    acquire_lock(key, "token")
+    acquire_lock(key, new_token())
     store_value("one", ONE)
     assert wait_for_value(missed, deadline()).payload == b"value"
 
@@ -496,7 +496,7 @@ def test_a_payload_that_does_not_decode_does_not_end_waiting(store):
     key = keys.value_key("", "one")
     store_value("one", ONE)
     useless = protocol.read(key, VersionSet("", [ONE]))
-    acquire_lock(key, "token")
+    acquire_lock(key, new_token())
     before = time.monotonic()
     assert wait_for_value(useless, before + 0.1).payload == b"value"
     assert time.monotonic() >= before + 0.1

@@ -87,11 +87,11 @@ def refuse(error, *names):
     """Return a `run_script` that raises `error` for some scripts, and the list of refused calls."""
     run_script, tried = invalidation_script.run_script, []
 
-    def run(name, keys, args):
+    def run(name, keys, args, epoch=None):
         if name in names:
             tried.append(name)
             raise error
-        return run_script(name, keys, args)
+        return run_script(name, keys, args, epoch)
 
     return run, tried
 

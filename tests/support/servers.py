@@ -117,6 +117,44 @@ class Silence:
             connection.close()
 
 
+def wait_until(is_done, seconds=20):
+    """Poll until `is_done` returns True."""
+    until = time.monotonic() + seconds
+    while not is_done():
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.01)
+
+
+@contextmanager
+def forwarding(port, to_port):
+    """Listen on a port, and forward each connection to another one."""
+    listener = socket.create_server(("127.0.0.1", port))
+
+    def pump(source, sink):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept():
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", to_port))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield
+    finally:
+        # A blocked accept() ends only when it is shut down.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]

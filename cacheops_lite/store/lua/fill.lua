@@ -60,7 +60,7 @@ end
 
 -- Create the missing dependency versions of a group; return the part of each that follows the table version.
 local function create_versions(group)
-    local table_version = ARGV[4 + group.owner]
+    local table_token = string.sub(ARGV[4 + group.owner], 1, #fresh)
     if group.index then
         redis.call('sadd', group.index, group.shape)
         extend_ttl(group.index, ttl)
@@ -69,13 +69,13 @@ local function create_versions(group)
     for i, value in ipairs(group.values) do
         local key = group.version .. value .. group.tail
         local found = redis.pcall('get', key)
-        if type(found) ~= 'string' or string.sub(found, 1, #table_version) ~= table_version then
-            found = table_version .. fresh
+        if type(found) ~= 'string' or string.sub(found, 1, #fresh) ~= table_token then
+            found = table_token .. fresh
             redis.call('set', key, found, 'EX', ttl * 2)
         else
             extend_ttl(key, ttl)
         end
-        tokens[i] = string.sub(found, #table_version + 1)
+        tokens[i] = string.sub(found, #fresh + 1)
         if group.conjunction_set then
             add_to_conjunction_set(group.conjunction_set .. value .. group.tail)
         end

@@ -2,12 +2,13 @@
 --
 -- A new dependency index starts a new table version, because changes made while the index was missing could not be
 -- matched against it.  No version of a fenced table is created: rows that its writer is about to change must not be
--- read before the commit and cached.
+-- read before the commit and cached.  What was made in another epoch of the server counts as missing: an old snapshot or
+-- a lagging replica may have brought it back.
 --
 -- KEYS   the value, n table versions, m dependency versions; to create versions also n dependency indexes and n fences
 -- ARGV   [1] n, [2] m
 --        [3] 1 if the value begins with a header
---        [4] a fresh random token, as long as table versions are; absent if no versions are to be created
+--        [4] a new table version, a random token and the epoch; absent if no versions are to be created
 --        [5] the least time to live of what is created, in seconds
 --        [6] JSON: {"shapes": [[member, ...] for each table], "owners": [position of each dependency's table, from 1]}
 -- Reply  the value's seal (digest and signature), the names in its header, and its payload: all nothing if the value
@@ -17,9 +18,17 @@
 -- lengths of its two parts, JSON with groups of names, and JSON with the tokens of each group, see fill.lua.  The payload
 -- may be long, so it is read once, at the end.
 
-local SEAL_LENGTH, SIZE_LENGTH = 32, 8
+local SEAL_LENGTH, SIZE_LENGTH, TOKEN_LENGTH = 32, 8, 8
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
 local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+
+local function token_of(version)
+    return string.sub(version, 1, TOKEN_LENGTH)
+end
+
+local function epoch_of(version)
+    return string.sub(version, TOKEN_LENGTH + 1)
+end
 
 local found = n + m > 0 and redis.call('mget', unpack(KEYS, 2, 1 + n + m)) or {}
 
@@ -36,7 +45,7 @@ local function is_current(group, tokens)
         versions[i] = group.version .. value .. group.tail
     end
     for i, version in ipairs(redis.call('mget', unpack(versions))) do
-        if version ~= table_version .. tokens[i] then
+        if version ~= token_of(table_version) .. tokens[i] then
             return false
         end
     end
@@ -65,10 +74,18 @@ local function payload_offset()
     return finish, names
 end
 
--- Return whether all versions exist, and each dependency version begins with the present version of its table.
+-- Return whether all versions exist, table versions are of this epoch, and each dependency version begins with the token
+-- of its table's.
 local function are_current(owners)
     for i = 1, n + m do
-        if not found[i] or (i > n and string.sub(found[i], 1, #fresh) ~= found[owners[i - n]]) then
+        if not found[i] then
+            return false
+        end
+        if i <= n then
+            if #found[i] ~= #fresh or epoch_of(found[i]) ~= epoch_of(fresh) then
+                return false
+            end
+        elseif token_of(found[i]) ~= token_of(found[owners[i - n]]) then
             return false
         end
     end
@@ -81,11 +98,19 @@ local function has_type(key, kind)
     return redis.call('type', key).ok == kind
 end
 
--- Expired tokens are removed from the fence: if their writer is still alive, it learns at the release that it lost it.
+-- Tokens that expired, and those of another epoch, are removed from the fence: if their writer is still alive, it learns
+-- at the release that it lost it.
 local function is_fenced(fence)
-    return has_type(fence, 'zset')
-        and redis.call('zremrangebyscore', fence, '-inf', '(' .. redis.call('time')[1]) >= 0
-        and redis.call('exists', fence) == 1
+    if not has_type(fence, 'zset') then
+        return false
+    end
+    redis.call('zremrangebyscore', fence, '-inf', '(' .. redis.call('time')[1])
+    for _, token in ipairs(redis.call('zrange', fence, 0, -1)) do
+        if epoch_of(token) ~= epoch_of(fresh) then
+            redis.call('zrem', fence, token)
+        end
+    end
+    return redis.call('exists', fence) == 1
 end
 
 local function create_versions(registration)
@@ -97,8 +122,8 @@ local function create_versions(registration)
     for i = 1, n do
         local index, shapes = KEYS[1 + n + m + i], registration.shapes[i]
         -- An index of another type is not ours.
-        local is_new = not has_type(index, 'set')
-        if is_new or not found[i] or #found[i] ~= #fresh then
+        local is_new = not has_type(index, 'set') or redis.call('sismember', index, '@@' .. epoch_of(fresh)) == 0
+        if is_new or not found[i] or #found[i] ~= #fresh or epoch_of(found[i]) ~= epoch_of(fresh) then
             found[i] = fresh
             redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
         else
@@ -106,8 +131,8 @@ local function create_versions(registration)
         end
         if is_new then
             redis.call('del', index)
-            -- The incarnation: it tells this index from an earlier one with as many shapes.
-            redis.call('sadd', index, '@' .. fresh, unpack(shapes))
+            -- The incarnation tells this index from an earlier one with as many shapes.
+            redis.call('sadd', index, '@' .. fresh, '@@' .. epoch_of(fresh), unpack(shapes))
         elseif #shapes > 0 then
             redis.call('sadd', index, unpack(shapes))
         end
@@ -115,8 +140,8 @@ local function create_versions(registration)
     end
     for i, owner in ipairs(registration.owners) do
         local key, version = KEYS[1 + n + i], found[n + i]
-        if not version or string.sub(version, 1, #fresh) ~= found[owner] then
-            found[n + i] = found[owner] .. fresh
+        if not version or token_of(version) ~= token_of(found[owner]) then
+            found[n + i] = token_of(found[owner]) .. token_of(fresh)
             redis.call('set', key, found[n + i], 'EX', ttl * 2)
         else
             extend_ttl(key, ttl)

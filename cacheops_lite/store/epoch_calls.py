@@ -1,0 +1,27 @@
+"""Make a call for one epoch of the server, and again if the server turns out to be another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import redis
+
+from .client import current_epoch
+from .server_epoch import EpochChanged
+
+T = TypeVar("T")
+
+MAX_CALLS = 3
+
+
+def call_in_epoch(func: Callable[[bytes], T]) -> T:
+    """Call `func` with the epoch of the server, again if it finds another server, and return its result.
+
+    `func` passes the epoch on to `execute` or `run_script`.  Raises errors of Redis.
+    """
+    for _ in range(MAX_CALLS):
+        with suppress(EpochChanged):
+            return func(current_epoch())
+    raise redis.ConnectionError("Redis is replaced by another server again and again")

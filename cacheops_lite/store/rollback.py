@@ -1,0 +1,42 @@
+"""Notice that an older state of the database in Redis has come back while connections stayed open, and remove it.
+
+After ``SWAPDB``, or ``DEBUG RELOAD`` of an old file, the server is the same, but its versions are of an earlier time.
+Every process that uses the cache looks at a clock in Redis, and moves it on, once a second; a clock that has gone back
+tells.  Then everything of this package is removed before this process reads on.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from . import keys, server_epoch
+from .client import stripped_source
+from .invalidator import postpone
+from .namespaces import all_prefixes, prefix_of
+from .write_set import WriteSet
+
+logger = logging.getLogger("cacheops_lite")
+
+# What keys call the clock.
+CLOCK = "clock"
+
+
+def clock_key() -> str:
+    """Return the key of the clock."""
+    try:
+        return keys.database_key(prefix_of(), CLOCK)
+    except Exception:
+        # The prefix depends on the query; the application's function may raise anything without one.
+        return keys.database_key("", CLOCK)
+
+
+def _command(latest_ms: int) -> tuple[object, ...]:
+    return "EVAL", stripped_source("look"), 1, clock_key(), latest_ms
+
+
+def _remove_everything() -> None:
+    logger.warning("An older state of the Redis database has come back, so everything that is cached is removed")
+    postpone({prefix: WriteSet(everything=True) for prefix in all_prefixes()})
+
+
+server_epoch.install_probe(_command, _remove_everything)

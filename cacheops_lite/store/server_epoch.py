@@ -1,0 +1,212 @@
+"""Tell one life of a Redis server from the next, so that versions die with the server that held them.
+
+A server that restarts from an old snapshot, a replica that is promoted although it lags, and a restored backup bring
+versions back that were dropped.  So each table version ends with the *epoch* of the server that it was made on: a
+digest of the server's run ID, which changes at each start, and of its replication ID, which changes when a replica is
+promoted (``INFO server`` and ``INFO replication``, see https://redis.io/docs/latest/commands/info/).  A reader treats a
+version of another epoch as absent, and so does a writer with a dependency index of another epoch.
+
+The epoch is learnt while a connection is made, and looked up again from time to time, because ``REPLICAOF`` keeps
+connections.  The same look finds out whether the server takes writes: otherwise it serves results whose invalidation it
+refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+
+from .outage_log import outages
+
+# In characters, 48 bits.
+EPOCH_LENGTH = 8
+# Between two looks at the server on one connection.
+LOOK_SECONDS = 1.0
+# How often a look is tried on connections that return the replies to other requests.
+MAX_ATTEMPTS = 3
+# Of a server that does not tell who it is.
+UNKNOWN_EPOCH = b""
+SECTIONS = ("server", "replication")
+
+
+# Words of the errors of a server that takes no invalidations, also where a script reports them.
+REFUSALS = ("MISCONF", "NOREPLICAS", "READONLY")
+
+# The command that a look adds, for the latest time of the clock that was seen, and what to do if that went back; see
+# `rollback`.
+_probe_command: Callable[[int], Sequence[Any]] | None = None
+_on_rollback: Callable[[], None] | None = None
+
+
+def install_probe(command: Callable[[int], Sequence[Any]], on_rollback: Callable[[], None]) -> None:
+    """Add a command to each look; its reply is that of ``look.lua``."""
+    global _probe_command, _on_rollback
+    _probe_command, _on_rollback = command, on_rollback
+
+
+class EpochChanged(Exception):
+    """The server is not the one that a command was made for; the command is to be made again."""
+
+
+class ServerWatch:
+    """What the connections of one client found out about the server that they reach.
+
+    `epoch` is that of the connection that was made or looked at last; None before the first one.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: bytes | None = None
+        self.is_replica = False
+        self._look_at = 0.0
+        # The latest time of the clock in Redis that was seen, in milliseconds since 1970.
+        self._latest_ms = 0
+        self._on_connect: Callable[[Any], object] | None = None
+
+    def install(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments for a client, such that each connection that it makes is noted here."""
+        self._on_connect = options.get("redis_connect_func")
+        return {**options, "redis_connect_func": self.note_connection}
+
+    def look_if_unnoted(self, connection: Any) -> None:
+        """Look at a connection that was taken from a pool, if `note_connection` is not called when it is made."""
+        if getattr(connection, "redis_connect_func", None) == self.note_connection:
+            return
+        try:
+            self.look(connection)
+        except redis.ConnectionError:
+            # An earlier user left a reply unread, which came only now.
+            connection.disconnect()
+            connection.connect()
+            self.look(connection)
+
+    def forget(self) -> None:
+        """Look again before the next command."""
+        self._look_at, self.epoch, self.is_replica = 0.0, None, False
+
+    def note_connection(self, connection: Any) -> None:
+        """Do what redis-py does with a new connection, then learn which server it reaches."""
+        if self._on_connect is None:
+            connection.on_connect()
+        else:
+            self._on_connect(connection)
+        self.look(connection)
+
+    def look(self, connection: Any) -> None:
+        """Ask for the server's epoch and role on a connection that has no pending replies.  Raises errors of Redis."""
+        for section in SECTIONS:
+            connection.send_command("INFO", section, check_health=False)
+        replies = []
+        for _ in SECTIONS:
+            try:
+                replies.append(connection.read_response())
+            except redis.ResponseError as error:
+                replies.append(error)
+        connection.cacheops_epoch = self._note(replies)
+        if connection.cacheops_epoch is None:
+            raise redis.ConnectionError("Redis sent the reply to another request")
+        connection.cacheops_look_at = time.monotonic() + LOOK_SECONDS
+
+    def look_and_probe(self, connection: Any) -> None:
+        """Do what `look` does, and find out whether the server takes writes.  Raises its error if it does not."""
+        self.look(connection)
+        connection.cacheops_look_at = 0.0
+        self._probe(lambda *command: _request(connection, command))
+        connection.cacheops_look_at = time.monotonic() + LOOK_SECONDS
+
+    def _probe(self, execute: Callable[..., Any]) -> None:
+        if _probe_command is None or self.epoch == UNKNOWN_EPOCH or self.is_replica:
+            return
+        try:
+            reply = execute(*_probe_command(self._latest_ms))
+        except redis.ResponseError as error:
+            if any(word in str(error) for word in REFUSALS):
+                raise
+            return
+        if not (type(reply) is list and len(reply) == 2 and all(type(each) is bytes for each in reply)):
+            raise redis.ConnectionError("Redis sent the reply to another request")
+        before_ms, now_ms = map(int, reply)
+        if now_ms:
+            self._latest_ms = max(self._latest_ms, now_ms)
+        else:
+            self._latest_ms = before_ms
+            if _on_rollback is not None:
+                _on_rollback()
+
+    def look_through(self, client: Any) -> None:
+        """Do the same through a client whose connections are out of reach, if the last look is long ago."""
+        if self.epoch is not None and time.monotonic() < self._look_at:
+            return
+        for _ in range(MAX_ATTEMPTS):
+            if self._note([_info_through(client, section) for section in SECTIONS]) is not None:
+                self._look_at = 0.0
+                self._probe(client.execute_command)
+                self._look_at = time.monotonic() + LOOK_SECONDS
+                return
+            # An idle connection has a reply that its last user left unread.
+            client.connection_pool.disconnect(inuse_connections=False)
+        raise redis.ConnectionError("Redis keeps sending the replies to other requests")
+
+    def _note(self, replies: list[Any]) -> bytes | None:
+        """Take what INFO replied, as text, as redis-py's dict or as an error; return the epoch.
+
+        None if the replies belong to another request.
+        """
+        server, replication = replies
+        if not (_is_info(server, "redis_version") and _is_info(replication, "role")):
+            return None
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self.is_replica = _field(replication, "role") == "slave"
+        ids = _field(server, "run_id"), _field(replication, "master_replid")
+        for error in replies:
+            if isinstance(error, redis.ResponseError) and "unknown command" not in str(error):
+                message = "Redis does not tell its run ID, so results may be stale after it restarts from a snapshot"
+                outages.report_failure(logging.WARNING, message, error)
+        digest = hashlib.blake2b(repr(ids).encode(), digest_size=EPOCH_LENGTH * 3 // 4).digest()
+        self.epoch = base64.urlsafe_b64encode(digest) if ids[0] else UNKNOWN_EPOCH
+        return self.epoch
+
+
+def _request(connection: Any, command: Sequence[Any]) -> Any:
+    connection.send_command(*command, check_health=False)
+    return connection.read_response()
+
+
+def _info_through(client: Any, section: str) -> Any:
+    try:
+        return client.execute_command("INFO", section)
+    except redis.ResponseError as error:
+        return error
+    except (AttributeError, TypeError, ValueError):
+        # redis-py could not convert it, because it belongs to another request.
+        return None
+
+
+def _is_info(reply: Any, name: str) -> bool:
+    """Return whether this is a reply to INFO, which has a field of this name, or an error."""
+    return isinstance(reply, redis.ResponseError) or bool(_field(reply, name))
+
+
+def _field(reply: Any, name: str) -> str:
+    """Return a field of a reply to INFO, empty if it has none."""
+    if isinstance(reply, dict):
+        return str(reply.get(name, ""))
+    if isinstance(reply, bytes):
+        reply = reply.decode("utf-8", "replace")
+    found = re.search(rf"(?:^|\n|:){name}:(\w+)", reply) if isinstance(reply, str) else None
+    return found[1] if found else ""
+
+
+def in_epoch(connection: Any) -> bytes | None:
+    """Return the epoch of the server that a connection reaches, None if it is not known."""
+    return getattr(connection, "cacheops_epoch", None)
+
+
+def is_look_due(connection: Any) -> bool:
+    return time.monotonic() >= getattr(connection, "cacheops_look_at", 0.0)

@@ -1,0 +1,303 @@
+"""Versions die with the server that held them: a restored snapshot or a lagging replica brings nothing back."""
+
+import pytest
+import redis
+from django.test import override_settings
+
+from cacheops_lite.store import client as cacheops_redis
+from cacheops_lite.store import fill_lock, invalidator, keys, rollback, server_epoch
+from cacheops_lite.store.client import get_client
+from tests.shop.models import Category, Label, Product
+from tests.support import servers
+
+pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+MODES = pytest.mark.parametrize("insideout", [False, True])
+
+
+@pytest.fixture
+def server(tmp_path, settings):
+    """A server that loads its snapshot when it starts, which only SAVE writes."""
+    with servers.running("--dir", str(tmp_path)) as started:
+        with override_settings(CACHEOPS_REDIS=started.url, CACHEOPS_CLIENT_CLASS=None):
+            yield started
+
+
+@pytest.fixture(params=["kept connections", "the pool alone"])
+def path(request, monkeypatch):
+    """Both ways in which commands are run."""
+    if request.param == "the pool alone":
+        monkeypatch.setattr("cacheops_lite.store.redis_connection._is_supported", lambda client: False)
+
+
+def names():
+    return [each.name for each in Category.objects.order_by("name")]
+
+
+def joined():
+    return [each.category.name for each in Product.objects.select_related("category").order_by("sku")]
+
+
+def number():
+    return Category.objects.filter(name__startswith="o").count()
+
+
+READS = {"fetch": names, "row-level dependencies": joined, "count": number}
+
+
+def rename(to):
+    """Change what all the reads return, with an image of the row."""
+    category = Category.objects.nocache().get()
+    category.name = to
+    category.save()
+
+
+def restart(server):
+    """Kill the server and start it from its last snapshot."""
+    server.stop()
+    server.start()
+
+
+@MODES
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_restart_from_an_old_snapshot_brings_no_result_back(server, path, settings, is_hit, read, insideout):
+    """Neither for a process that was connected nor for a new one."""
+    settings.CACHEOPS_INSIDEOUT = insideout
+    category = Category.objects.create(name="old")
+    Product.objects.create(sku="s", category=category)
+    before = read()
+    assert is_hit(read)
+    get_client().save()
+    rename("new")
+    after = read()
+    assert before != after or read is number
+    restart(server)
+    assert read() == after
+    assert is_hit(read)
+    restart(server)
+    cacheops_redis._forget_client("CACHEOPS_REDIS")
+    assert read() == after
+
+
+def test_a_result_that_is_stored_after_the_restart_is_kept(server, path, is_hit):
+    Category.objects.create(name="old")
+    names()
+    get_client().save()
+    restart(server)
+    names()
+    assert is_hit(names)
+    rename("new")
+    assert names() == ["new"]
+    assert is_hit(names)
+
+
+def test_an_index_with_other_shapes_but_the_same_size_is_not_taken_for_the_known_one(server):
+    """The writer knows an index with two shapes; the restored one has one of them, and gets another."""
+    Label.objects.create(text="a")
+    product = Product.objects.create(sku="s", name="n", views=1)
+
+    def with_text():
+        return list(Product.objects.filter(text="x").values_list("sku", "views"))
+
+    def with_views():
+        return list(Product.objects.filter(views=1).values_list("sku"))
+
+    def with_name():
+        return list(Product.objects.filter(name="n").values_list("sku"))
+
+    with_views()
+    get_client().save()
+    with_name()
+    product.sku = "t"
+    product.save()
+    restart(server)
+    assert with_views() == [("t",)]
+    assert list(Product.objects.filter(visible=True).values_list("sku")) == [("t",)]
+    product.visible = False
+    product.save()
+    assert list(Product.objects.filter(visible=True).values_list("sku")) == []
+
+
+def test_a_promoted_replica_that_lags_brings_no_result_back(server, tmp_path, path, is_hit):
+    """The address now leads to the replica, which has not seen the last invalidations."""
+    (tmp_path / "replica").mkdir()
+    Category.objects.create(name="old")
+    names()
+    with servers.running("--dir", str(tmp_path / "replica"), "--replicaof", "127.0.0.1", str(server.port)) as replica:
+        servers.wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up")
+        servers.wait_until(lambda: replica.client().dbsize() == server.client().dbsize())
+        replica.client().execute_command("REPLICAOF", "NO", "ONE")
+        rename("new")
+        assert names() == ["new"]
+        server.stop()
+        moved, replica.process, replica_port = replica.process, None, replica.port
+        try:
+            with servers.forwarding(server.port, replica_port):
+                assert names() == ["new"]
+                assert is_hit(names)
+        finally:
+            moved.kill()
+            moved.wait()
+
+
+def test_a_server_that_took_over_an_older_state_is_noticed_on_the_same_connection(server, tmp_path, monkeypatch):
+    """REPLICAOF keeps connections and the run ID; the replication ID tells."""
+    monkeypatch.setattr(server_epoch, "LOOK_SECONDS", 0.0)
+    (tmp_path / "copy").mkdir()
+    Category.objects.create(name="old")
+    names()
+    get_client().execute_command("SAVE")
+    (tmp_path / "copy" / "dump.rdb").write_bytes((tmp_path / "dump.rdb").read_bytes())
+    rename("new")
+    assert names() == ["new"]
+    with servers.running("--dir", str(tmp_path / "copy")) as copy:
+        control = server.client()
+        control.execute_command("REPLICAOF", "127.0.0.1", copy.port)
+        servers.wait_until(lambda: control.info("replication")["master_link_status"] == "up")
+        control.execute_command("REPLICAOF", "NO", "ONE")
+        assert names() == ["new"]
+
+
+def test_a_replica_is_no_server_to_read_from(server, settings, monkeypatch):
+    """It takes no invalidations, so what it holds may be stale: its error surfaces, or reads go to the database."""
+    monkeypatch.setattr(server_epoch, "LOOK_SECONDS", 0.0)
+    Category.objects.create(name="old")
+    names()
+    server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(redis.exceptions.ReadOnlyError, match="CACHEOPS_REDIS"):
+        names()
+    settings.CACHEOPS_DEGRADE_ON_FAILURE = True
+    assert names() == ["old"]
+    server.client().execute_command("REPLICAOF", "NO", "ONE")
+    settings.CACHEOPS_DEGRADE_ON_FAILURE = False
+    assert names() == ["old"]
+
+
+def test_a_lock_that_a_snapshot_brought_back_is_free(server):
+    """Its owner released it on the server that is gone."""
+    Category.objects.create(name="a")
+    list(Category.objects.order_by("name"))
+    key = keys.value_key("", "x")
+    assert fill_lock.acquire_lock(key, fill_lock.new_token())
+    get_client().save()
+    restart(server)
+    list(Category.objects.order_by("name"))
+    assert fill_lock.acquire_lock(key, fill_lock.new_token())
+    assert not fill_lock.acquire_lock(key, fill_lock.new_token())
+
+
+@pytest.mark.parametrize("reads_between", [False, True])
+def test_a_fence_that_a_snapshot_brought_back_holds_up_no_reader(server, is_hit, reads_between):
+    """Its writer, if it is still alive, invalidates everything again."""
+    Category.objects.create(name="old")
+    names()
+    fence = invalidator.Fence()
+    write_set = {"": invalidator.WriteSet(tables={"shop_category"})}
+    invalidator.invalidate_and_fence(write_set, fence)
+    get_client().save()
+    restart(server)
+    if reads_between:
+        names()
+        assert is_hit(names)
+    with_fence = bool(get_client().exists(keys.fence_key("", "shop_category")))
+    assert with_fence is not reads_between
+    # The commit.
+    Category.objects.filter(name="old").invalidated_update(name="new")
+    invalidator.invalidate(write_set, fence)
+    assert names() == ["new"]
+    assert is_hit(names)
+
+
+def test_a_server_that_does_not_tell_who_it_is_serves_all_the_same(server, is_hit, caplog):
+    """An ACL may forbid INFO: that is logged, as a restart from an old snapshot then goes unnoticed."""
+    server.client().execute_command("ACL", "SETUSER", "default", "-info")
+    cacheops_redis._forget_client("CACHEOPS_REDIS")
+    Category.objects.create(name="old")
+    assert names() == ["old"]
+    assert is_hit(names)
+    assert "run ID" in caplog.text
+    rename("new")
+    assert names() == ["new"]
+
+
+def test_processes_that_disagree_on_the_epoch_only_miss(server, monkeypatch):
+    """One of them has looked at the server before its replication ID changed."""
+    Category.objects.create(name="old")
+    names()
+    other = cacheops_redis._watch
+    other.epoch = b"another-"
+    for connection in cacheops_redis._direct_client._idle:
+        connection.connection.cacheops_epoch = b"another-"
+    names()
+    rename("new")
+    cacheops_redis._forget_client("CACHEOPS_REDIS")
+    assert names() == ["new"]
+
+
+@pytest.fixture
+def looking(monkeypatch):
+    """Each command looks at the server first."""
+    monkeypatch.setattr(server_epoch, "LOOK_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("command", ["SWAPDB", "DEBUG RELOAD"])
+def test_an_older_state_that_comes_back_under_open_connections_is_removed(tmp_path, looking, path, caplog, command):
+    """The clock in it is older than the one that this process has seen."""
+    with servers.running("--dir", str(tmp_path), "--enable-debug-command", "yes") as server:
+        with override_settings(CACHEOPS_REDIS=server.url, CACHEOPS_CLIENT_CLASS=None):
+            Category.objects.create(name="old")
+            names()
+            control = server.client()
+            control.save()
+            for key in control.scan_iter():
+                control.copy(key, key, destination_db=1)
+            rename("new")
+            assert names() == ["new"]
+            if command == "SWAPDB":
+                control.swapdb(0, 1)
+            else:
+                control.execute_command("DEBUG", "RELOAD", "NOSAVE")
+            assert names() == ["new"]
+            assert "older state" in caplog.text
+            caplog.clear()
+            assert names() == ["new"]
+            assert "older state" not in caplog.text
+
+
+def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, looking, is_hit, caplog):
+    """Redis may evict it, and the system's time may be set back."""
+    Category.objects.create(name="old")
+    names()
+    server.client().delete(rollback.clock_key())
+    assert is_hit(names)
+    server.client().set(rollback.clock_key(), 9_000_000_000_000)
+    assert is_hit(names)
+    assert is_hit(names)
+    server.client().delete(rollback.clock_key())
+    server.client().lpush(rollback.clock_key(), 1)
+    assert is_hit(names)
+    assert "older state" not in caplog.text
+
+
+def test_a_server_that_refuses_writes_serves_no_hits(server, settings, looking, path, is_hit):
+    """Another process may have been refused an invalidation."""
+    Category.objects.create(name="old")
+    names()
+    assert is_hit(names)
+    server.client().config_set("min-replicas-to-write", 1)
+    with pytest.raises(redis.RedisError, match="NOREPLICAS"):
+        names()
+    settings.CACHEOPS_DEGRADE_ON_FAILURE = True
+    assert not is_hit(names)
+    server.client().config_set("min-replicas-to-write", 0)
+    settings.CACHEOPS_DEGRADE_ON_FAILURE = False
+    assert is_hit(names)
+
+
+def test_a_server_without_memory_goes_on_serving_hits(server, looking, is_hit):
+    """It takes invalidations, which free memory."""
+    Category.objects.create(name="old")
+    names()
+    server.client().config_set("maxmemory-policy", "noeviction")
+    server.client().config_set("maxmemory", "1mb")
+    assert is_hit(names)
