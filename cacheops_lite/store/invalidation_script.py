@@ -71,9 +71,7 @@ def _run(
         # Unique in this process, whose connections no other process reads from.
         nonce = f"{_NONCE_PREFIX}{next(_nonces)}"
         max_names = 0 if dropped is None else MAX_NAMES
-        reply = run_script(
-            "invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, max_names, epoch, *arguments], epoch
-        )
+        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, max_names, *arguments], epoch)
         if type(reply) is list and reply[:1] == [nonce.encode()]:
             _, numbers, names, *differing = reply
             if counters.is_on:

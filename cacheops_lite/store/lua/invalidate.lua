@@ -3,7 +3,7 @@
 --
 -- KEYS   [1] the beginning of all keys (prefix and namespace)
 -- ARGV   [1] a nonce, [2] the token of the fence, empty for none, [3] seconds after which the fence expires, [4] how many
---        names of dropped versions to return at most, [5] the epoch of the server; then for each table in turn:
+--        names of dropped versions to return at most; then for each table in turn:
 --            its name
 --            the incarnation and the size of the dependency index that the caller used; size 0 if the caller knows
 --            none, -1 to drop the whole table
@@ -15,8 +15,8 @@
 --        {name, members}: nothing of that table was dropped, and the caller has to repeat the call with this index
 --
 -- Shapes are only added to an index, so its incarnation and its size identify its members.
--- Unknown means drop: if the index is missing, or cannot tell the dependencies, the table version is dropped.  An index of
--- another epoch counts as missing: an old snapshot may have brought it back, and shapes added since have another size.
+-- Unknown means drop: if the index is missing, or cannot tell the dependencies, the table version is dropped.  An index
+-- of another epoch of the server need not be told: there is no table version of this epoch with it, see read.lua.
 
 -- How many cached results one call frees at most.  The rest are invalid already and expire by their timeout.
 local MAX_FREED_RESULTS = 32
@@ -99,7 +99,7 @@ local function fence(name)
     redis.call('expire', key, seconds + 1)
 end
 
-local i = 6
+local i = 5
 while ARGV[i] do
     local name, incarnation, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
@@ -107,7 +107,7 @@ while ARGV[i] do
     end
     local index = root .. 'i:' .. name
     local found = size >= 0 and redis.pcall('scard', index) or 0
-    if type(found) == 'table' or (found > 0 and redis.call('sismember', index, '@@' .. ARGV[5]) == 0) then
+    if type(found) == 'table' then
         redis.call('del', index)
         found = 0
     end
