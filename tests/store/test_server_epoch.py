@@ -5,7 +5,6 @@ import redis
 from django.test import override_settings
 
 from cacheops_lite.schema import Dependency
-from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import (
     VersionSet,
     dependency_index,
@@ -16,6 +15,7 @@ from cacheops_lite.store import (
     rollback,
     server_epoch,
 )
+from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client
 from cacheops_lite.store.write_set import Change
 from tests.shop.models import Category, Product
