@@ -3,6 +3,8 @@
 import logging
 import pickle
 import random
+import struct
+import zlib
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -242,11 +244,39 @@ def test_signing_keys_that_are_none_are_refused_without_showing_them(settings, k
 def test_a_signature_covers_name_head_and_body_each():
     """Moving bytes from one to the next gives another signature."""
     parts = ("ab", b"cd", b"ef")
-    others = [("abc", b"d", b"ef"), ("a", b"bcd", b"ef"), ("ab", b"cde", b"f"), ("ab", b"c", b"def")]
+    others = [("xx", b"cd", b"ef"), ("ab", b"xx", b"ef"), ("ab", b"cd", b"xx")]
+    others += [("abc", b"d", b"ef"), ("a", b"bcd", b"ef"), ("ab", b"cde", b"f"), ("ab", b"c", b"def")]
     signature = signatures.sign(*parts)
     assert len(signature) == signatures.SIGNATURE_LENGTH
     assert signatures.is_signed(signature, *parts)
     assert not any(signatures.is_signed(signature, *other) for other in others)
+
+
+def test_the_origin_of_a_value_is_not_unpickled_unless_it_is_signed(store):
+    """`ls` and the admin page show which read a value is the result of."""
+    KINDS["get"]()
+    [(key, value)] = [(key, value) for key, value in stored(store).items() if b":v:" in key]
+    origin = b"shop.Product\tget\tdefault\tr\t" + pickle.dumps(Bomb())
+    header = struct.pack(">IH", 0, len(origin))
+    store.set(key, value[: protocol.SEAL_LENGTH] + header + bytes(signatures.SIGNATURE_LENGTH) + origin + b"payload")
+    assert [each.label for each in stored_values.largest_values(5)] == [""]
+    assert not Bomb.exploded
+
+
+def test_what_origins_are_compressed_with_is_not_used_unless_it_is_signed(store, monkeypatch):
+    """It decides which query comes out, and that is unpickled."""
+    for sku in ("s1", "s2"):
+        list(Product.objects.filter(sku=sku))
+    [(name, sealed)] = [(key, value) for key, value in stored(store).items() if b":q:" in key]
+    assert all(each.text for each in stored_values.largest_values(5))
+    similar = zlib.decompress(sealed[signatures.SIGNATURE_LENGTH :])
+    compressed = zlib.compress(similar.replace(b"sku", b"xxx"))
+    unpickled = []
+    monkeypatch.setattr("cacheops_lite.reads.origin.pickle.loads", lambda data: unpickled.append(data) or 1 / 0)
+    for forged in (compressed, sealed[: signatures.SIGNATURE_LENGTH] + compressed):
+        store.set(name, forged)
+        assert not any(each.text for each in stored_values.largest_values(5))
+    assert not unpickled
 
 
 def test_a_header_of_row_level_dependencies_is_signed(store, is_hit):
