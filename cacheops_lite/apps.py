@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from . import checks, conf, database_checks
 from .observe import counters, decisions
 from .orm import admin_hooks, execute_wrapper, queryset, raw_queryset, save_delete, signal_receivers
-from .store import database_comparison, database_creation
+from .store import database_comparison, database_creation, rollback
 from .writes import unit_of_work
 
 
@@ -29,6 +29,7 @@ def install() -> None:
     database_checks.install()
     database_comparison.install()
     database_creation.install()
+    rollback.install()
     queryset.install()
     raw_queryset.install()
     execute_wrapper.install()
@@ -45,6 +46,7 @@ def uninstall() -> None:
     execute_wrapper.uninstall()
     raw_queryset.uninstall()
     queryset.uninstall()
+    rollback.uninstall()
     database_creation.uninstall()
     database_comparison.uninstall()
     checks.uninstall()

@@ -62,9 +62,9 @@ def counters_without_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def servers_are_looked_at_once():
-    """A look moves a clock in Redis on: other tests count keys and commands."""
-    server_epoch.LOOK_SECONDS = 1e6
+def servers_are_checked_once():
+    """A check moves a clock in Redis on: other tests count keys and commands."""
+    server_epoch.CHECK_SECONDS = 1e6
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@
     {prefix}cacheops:n:{minute}         the counters of a minute since 1970, a hash, see `counter_flush`
     {prefix}cacheops:q:{name}           a pickled query, with which origins of values are compressed, see `reads.origin`
     {prefix}cacheops:b:{name}           a note about a database, see `database_notes`; for the name "clock", the time
-                                        of the last look at the server, see `rollback`
+                                        of the last check of the server, see `rollback`
 
 The prefix is that of ``CACHEOPS_PREFIX``, then the name of the database, see `database_names`.
 The id of a shape distinguishes dependencies on the same rows that read different columns.

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import redis
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch, in_epoch, is_look_due
+from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch, in_epoch, is_check_due
 
 observability: Any
 try:
@@ -142,7 +142,7 @@ class DirectClient:
     def _run_through_client(self, command: Sequence[Any], epoch: bytes | None) -> Any:
         """Run a command by redis-py, which does not tell on which connection."""
         watch = self.watch
-        watch.look_through(self.client)
+        watch.check_through(self.client)
         if watch.is_replica:
             self.client.connection_pool.disconnect()
             watch.forget()
@@ -164,9 +164,9 @@ class DirectClient:
         connection = opened.connection
         if not connection.is_connected:
             connection.connect()
-        if is_look_due(connection):
+        if is_check_due(connection):
             self._read_pending(opened)
-            self.watch.look_and_probe(connection)
+            self.watch.check_and_probe(connection)
         if self.watch.is_replica:
             # It may be the former master: with Sentinel, a new connection finds the present one.
             connection.disconnect()
@@ -231,7 +231,7 @@ class DirectClient:
                 # An earlier user left a reply unread.  With RESP3, the pool itself does not check for that.
                 connection.disconnect()
                 connection.connect()
-            self.watch.look_if_unnoted(connection)
+            self.watch.check_if_unnoted(connection)
         except BaseException:
             connection.disconnect()
             pool.release(connection)

@@ -1,7 +1,7 @@
 """Notice that an older state of the database in Redis has come back while connections stayed open, and remove it.
 
 After ``SWAPDB``, or ``DEBUG RELOAD`` of an old file, the server is the same, but its versions are of an earlier time.
-Every process that uses the cache looks at a clock in Redis, and moves it on, once a second; a clock that has gone back
+Every process that uses the cache reads a clock in Redis, and moves it on, once a second; a clock that has gone back
 tells.  Then everything of this package is removed before this process reads on.
 """
 
@@ -31,7 +31,7 @@ def clock_key() -> str:
 
 
 def _command(latest_ms: int) -> tuple[object, ...]:
-    return "EVAL", stripped_source("look"), 1, clock_key(), latest_ms
+    return "EVAL", stripped_source("check_server"), 1, clock_key(), latest_ms
 
 
 def _remove_everything() -> None:
@@ -39,4 +39,11 @@ def _remove_everything() -> None:
     postpone({prefix: WriteSet(everything=True) for prefix in all_prefixes()})
 
 
-server_epoch.install_probe(_command, _remove_everything)
+def install() -> None:
+    """Read the clock with each check of the server."""
+    server_epoch.install_probe(_command, _remove_everything)
+
+
+def uninstall() -> None:
+    """Stop doing so."""
+    server_epoch.install_probe(None, None)

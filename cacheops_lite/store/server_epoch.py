@@ -6,9 +6,9 @@ digest of the server's run ID, which changes at each start, and of its replicati
 promoted (``INFO server`` and ``INFO replication``, see https://redis.io/docs/latest/commands/info/).  A reader treats a
 version of another epoch as absent, and so does a writer with a dependency index of another epoch.
 
-The epoch is learnt while a connection is made, and looked up again from time to time, because ``REPLICAOF`` keeps
-connections.  The same look finds out whether the server takes writes: otherwise it serves results whose invalidation it
-refused.
+The epoch is learnt while a connection is made, and checked again from time to time, because ``REPLICAOF`` keeps
+connections.  The same check finds out whether the server takes writes: otherwise it would serve results whose
+invalidation it refused.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .outage_log import outages
 
 # In characters, 48 bits.
 EPOCH_LENGTH = 8
-# Between two looks at the server on one connection.
-LOOK_SECONDS = 1.0
-# How often a look is tried on connections that return the replies to other requests.
+# Between two checks of the server on one connection.
+CHECK_SECONDS = 1.0
+# How often a check is tried on connections that return the replies to other requests.
 MAX_ATTEMPTS = 3
 # Of a server that does not tell who it is.
 UNKNOWN_EPOCH = b""
@@ -39,14 +39,14 @@ SECTIONS = ("server", "replication")
 # Words of the errors of a server that takes no invalidations, also where a script reports them.
 REFUSALS = ("MISCONF", "NOREPLICAS", "READONLY")
 
-# The command that a look adds, for the latest time of the clock that was seen, and what to do if that went back; see
+# The command that a check adds, for the latest time of the clock that was seen, and what to do if that went back; see
 # `rollback`.
 _probe_command: Callable[[int], Sequence[Any]] | None = None
 _on_rollback: Callable[[], None] | None = None
 
 
-def install_probe(command: Callable[[int], Sequence[Any]], on_rollback: Callable[[], None]) -> None:
-    """Add a command to each look; its reply is that of ``look.lua``."""
+def install_probe(command: Callable[[int], Sequence[Any]] | None, on_rollback: Callable[[], None] | None) -> None:
+    """Add a command to each check; its reply is that of ``check_server.lua``."""
     global _probe_command, _on_rollback
     _probe_command, _on_rollback = command, on_rollback
 
@@ -58,13 +58,13 @@ class EpochChanged(Exception):
 class ServerWatch:
     """What the connections of one client found out about the server that they reach.
 
-    `epoch` is that of the connection that was made or looked at last; None before the first one.
+    `epoch` is that of the connection that was made or checked last; None before the first one.
     """
 
     def __init__(self) -> None:
         self.epoch: bytes | None = None
         self.is_replica = False
-        self._look_at = 0.0
+        self._check_at = 0.0
         # The latest time of the clock in Redis that was seen, in milliseconds since 1970.
         self._latest_ms = 0
         self._on_connect: Callable[[Any], object] | None = None
@@ -74,21 +74,21 @@ class ServerWatch:
         self._on_connect = options.get("redis_connect_func")
         return {**options, "redis_connect_func": self.note_connection}
 
-    def look_if_unnoted(self, connection: Any) -> None:
+    def check_if_unnoted(self, connection: Any) -> None:
         """Look at a connection that was taken from a pool, if `note_connection` is not called when it is made."""
         if getattr(connection, "redis_connect_func", None) == self.note_connection:
             return
         try:
-            self.look(connection)
+            self.check(connection)
         except redis.ConnectionError:
             # An earlier user left a reply unread, which came only now.
             connection.disconnect()
             connection.connect()
-            self.look(connection)
+            self.check(connection)
 
     def forget(self) -> None:
         """Look again before the next command."""
-        self._look_at, self.epoch, self.is_replica = 0.0, None, False
+        self._check_at, self.epoch, self.is_replica = 0.0, None, False
 
     def note_connection(self, connection: Any) -> None:
         """Do what redis-py does with a new connection, then learn which server it reaches."""
@@ -96,9 +96,9 @@ class ServerWatch:
             connection.on_connect()
         else:
             self._on_connect(connection)
-        self.look(connection)
+        self.check(connection)
 
-    def look(self, connection: Any) -> None:
+    def check(self, connection: Any) -> None:
         """Ask for the server's epoch and role on a connection that has no pending replies.  Raises errors of Redis."""
         for section in SECTIONS:
             connection.send_command("INFO", section, check_health=False)
@@ -111,14 +111,14 @@ class ServerWatch:
         connection.cacheops_epoch = self._note(replies)
         if connection.cacheops_epoch is None:
             raise redis.ConnectionError("Redis sent the reply to another request")
-        connection.cacheops_look_at = time.monotonic() + LOOK_SECONDS
+        connection.cacheops_check_at = time.monotonic() + CHECK_SECONDS
 
-    def look_and_probe(self, connection: Any) -> None:
-        """Do what `look` does, and find out whether the server takes writes.  Raises its error if it does not."""
-        self.look(connection)
-        connection.cacheops_look_at = 0.0
+    def check_and_probe(self, connection: Any) -> None:
+        """Do what `check` does, and find out whether the server takes writes.  Raises its error if it does not."""
+        self.check(connection)
+        connection.cacheops_check_at = 0.0
         self._probe(lambda *command: _request(connection, command))
-        connection.cacheops_look_at = time.monotonic() + LOOK_SECONDS
+        connection.cacheops_check_at = time.monotonic() + CHECK_SECONDS
 
     def _probe(self, execute: Callable[..., Any]) -> None:
         if _probe_command is None or self.epoch == UNKNOWN_EPOCH or self.is_replica:
@@ -139,15 +139,15 @@ class ServerWatch:
             if _on_rollback is not None:
                 _on_rollback()
 
-    def look_through(self, client: Any) -> None:
-        """Do the same through a client whose connections are out of reach, if the last look is long ago."""
-        if self.epoch is not None and time.monotonic() < self._look_at:
+    def check_through(self, client: Any) -> None:
+        """Do the same through a client whose connections are out of reach, if the last check is long ago."""
+        if self.epoch is not None and time.monotonic() < self._check_at:
             return
         for _ in range(MAX_ATTEMPTS):
             if self._note([_info_through(client, section) for section in SECTIONS]) is not None:
-                self._look_at = 0.0
+                self._check_at = 0.0
                 self._probe(client.execute_command)
-                self._look_at = time.monotonic() + LOOK_SECONDS
+                self._check_at = time.monotonic() + CHECK_SECONDS
                 return
             # An idle connection has a reply that its last user left unread.
             client.connection_pool.disconnect(inuse_connections=False)
@@ -161,7 +161,7 @@ class ServerWatch:
         server, replication = replies
         if not (_is_info(server, "redis_version") and _is_info(replication, "role")):
             return None
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._check_at = time.monotonic() + CHECK_SECONDS
         self.is_replica = _field(replication, "role") == "slave"
         ids = _field(server, "run_id"), _field(replication, "master_replid")
         for error in replies:
@@ -208,5 +208,5 @@ def in_epoch(connection: Any) -> bytes | None:
     return getattr(connection, "cacheops_epoch", None)
 
 
-def is_look_due(connection: Any) -> bool:
-    return time.monotonic() >= getattr(connection, "cacheops_look_at", 0.0)
+def is_check_due(connection: Any) -> bool:
+    return time.monotonic() >= getattr(connection, "cacheops_check_at", 0.0)

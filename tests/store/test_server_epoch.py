@@ -147,7 +147,7 @@ def test_a_promoted_replica_that_lags_brings_no_result_back(server, tmp_path, pa
 
 
 def test_a_server_that_took_over_an_older_state_is_noticed_on_the_same_connection(server, tmp_path):
-    """REPLICAOF keeps connections and the run ID; the replication ID tells.  The clock was not looked at before."""
+    """REPLICAOF keeps connections and the run ID; the replication ID tells.  The clock was not read before."""
     (tmp_path / "copy").mkdir()
     Category.objects.create(name="old")
     names()
@@ -161,13 +161,13 @@ def test_a_server_that_took_over_an_older_state_is_noticed_on_the_same_connectio
         servers.wait_until(lambda: control.info("replication")["master_link_status"] == "up")
         control.execute_command("REPLICAOF", "NO", "ONE")
         for kept in cacheops_redis._direct_client._idle:
-            kept.connection.cacheops_look_at = 0.0
+            kept.connection.cacheops_check_at = 0.0
         assert names() == ["new"]
 
 
 def test_a_replica_is_no_server_to_read_from(server, settings, monkeypatch):
     """It takes no invalidations, so what it holds may be stale: its error surfaces, or reads go to the database."""
-    monkeypatch.setattr(server_epoch, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(server_epoch, "CHECK_SECONDS", 0.0)
     Category.objects.create(name="old")
     names()
     server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
@@ -228,7 +228,7 @@ def test_a_server_that_does_not_tell_who_it_is_serves_all_the_same(server, is_hi
 
 
 def test_processes_that_disagree_on_the_epoch_only_miss(server, monkeypatch):
-    """One of them has looked at the server before its replication ID changed."""
+    """One of them has checked the server before its replication ID changed."""
     Category.objects.create(name="old")
     names()
     other = cacheops_redis._watch
@@ -242,13 +242,13 @@ def test_processes_that_disagree_on_the_epoch_only_miss(server, monkeypatch):
 
 
 @pytest.fixture
-def looking(monkeypatch):
-    """Each command looks at the server first."""
-    monkeypatch.setattr(server_epoch, "LOOK_SECONDS", 0.0)
+def checking(monkeypatch):
+    """Each command checks the server first."""
+    monkeypatch.setattr(server_epoch, "CHECK_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("command", ["SWAPDB", "DEBUG RELOAD"])
-def test_an_older_state_that_comes_back_under_open_connections_is_removed(tmp_path, looking, path, caplog, command):
+def test_an_older_state_that_comes_back_under_open_connections_is_removed(tmp_path, checking, path, caplog, command):
     """The clock in it is older than the one that this process has seen."""
     with servers.running("--dir", str(tmp_path), "--enable-debug-command", "yes") as server:
         with override_settings(CACHEOPS_REDIS=server.url, CACHEOPS_CLIENT_CLASS=None):
@@ -271,7 +271,7 @@ def test_an_older_state_that_comes_back_under_open_connections_is_removed(tmp_pa
             assert "older state" not in caplog.text
 
 
-def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, looking, is_hit, caplog):
+def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, checking, is_hit, caplog):
     """Redis may evict it, and the system's time may be set back."""
     Category.objects.create(name="old")
     names()
@@ -286,7 +286,7 @@ def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, looking, is_hit, 
     assert "older state" not in caplog.text
 
 
-def test_a_server_that_refuses_writes_serves_no_hits(server, settings, looking, path, is_hit):
+def test_a_server_that_refuses_writes_serves_no_hits(server, settings, checking, path, is_hit):
     """Another process may have been refused an invalidation."""
     Category.objects.create(name="old")
     names()
@@ -301,7 +301,7 @@ def test_a_server_that_refuses_writes_serves_no_hits(server, settings, looking, 
     assert is_hit(names)
 
 
-def test_a_server_without_memory_goes_on_serving_hits(server, looking, is_hit):
+def test_a_server_without_memory_goes_on_serving_hits(server, checking, is_hit):
     """It takes invalidations, which free memory."""
     Category.objects.create(name="old")
     names()

@@ -1,7 +1,7 @@
 -- Purpose: find out whether the server takes writes, and whether an older state of the database has come back, as after
 -- SWAPDB or DEBUG RELOAD, which keep connections.
 --
--- KEYS   [1] the clock: the time of the last look of any process
+-- KEYS   [1] the clock: the time of the last check by any process
 -- ARGV   [1] the latest time of the clock that the caller has seen, in milliseconds since 1970, 0 for none
 -- Reply  the time of the clock before, 0 for none; then its time now: 0 if the clock went back, it then stays as it is
 --
