@@ -9,7 +9,7 @@ from tests.concurrency.plans import Plan
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300 + 3 * runs.SECONDS)]
 MODES = {"sets": {"CACHEOPS_INSIDEOUT": False}, "insideout": {"CACHEOPS_INSIDEOUT": True}}
 DEGRADING = {"CACHEOPS_DEGRADE_ON_FAILURE": True}
-SMALL = ("--maxmemory", "2500kb", "--maxmemory-policy", "allkeys-lru")
+SMALL = ("--maxmemory", "3500kb", "--maxmemory-policy", "allkeys-lru")
 
 
 def writers():
