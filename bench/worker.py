@@ -41,6 +41,7 @@ def configure(peer: Peer, database: dict[str, Any]) -> None:
         INSTALLED_APPS=[*([peer.app] if peer.app else []), "bench.library"],
         DATABASES={"default": database},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        SECRET_KEY="benchmark",
         USE_TZ=True,
         **peer.settings(peer.redis_url),
     )
