@@ -18,7 +18,7 @@ from typing import Any
 from ..conf import settings
 from ..schema import RowsByDependency
 from ..utils import LruMap
-from . import keys
+from . import keys, shape_limit
 from .client import execute, reset_connections, run_script
 from .epoch_calls import call_in_epoch
 from .invalidator import deliver_overdue, is_overdue
@@ -80,6 +80,8 @@ def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
 
 
 def _read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
+    if shape_limit.is_met and shape_limit.is_met_by(version_set):
+        version_set = version_set.coarsened
     if timeout and not _probably_cached.get(key):
         return _run_read(key, version_set, timeout, epoch)
     if version_set.coarse:
@@ -116,8 +118,8 @@ def _checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, versio
 def create_versions(lookup: Lookup, timeout: int) -> None:
     """Create the missing versions of `lookup`, unless a table is fenced.  Call it before the database is read."""
     if lookup.versions is None:
-        read_anew = partial(_run_read, lookup.key, lookup.version_set, timeout)
-        lookup.versions = call_in_epoch(read_anew).versions
+        found = call_in_epoch(partial(_run_read, lookup.key, lookup.version_set, timeout))
+        lookup.versions, lookup.version_set = found.versions, found.version_set
 
 
 def _run_read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
@@ -130,6 +132,9 @@ def _run_read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> 
         version_set.forget_outdated_indexes()
     reply = run_script("read", [key, *version_set.version_keys, *creation_keys], args, epoch)
     seal, names, body, *found = checked_reply(reply, 3 + len(version_set.version_keys))
+    if seal is None and names == INDEX_FULL:
+        shape_limit.note(version_set)
+        return _run_read(key, version_set.coarsened, timeout, epoch)
     version_set.forget_other_epochs(found, epoch)
     lookup = Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
     if seal is None:
@@ -231,6 +236,9 @@ def stored_origin(key: str, value: bytes) -> bytes:
         return b""
     return bytes(origin) if origin and is_signed(signature, key, _ORIGIN_HEAD, origin) else b""
 
+
+# What read.lua replies instead of names if a dependency index has no room for a new shape.
+INDEX_FULL = b"full"
 
 # A guess whether a value will be found: it only decides between MGET and a script that also creates versions.
 _probably_cached: LruMap[str, bool] = LruMap(4096)

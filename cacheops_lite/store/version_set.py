@@ -27,10 +27,11 @@ class VersionSet:
         tables: Iterable[str] = (),
         coarse: Iterable[Dependency] = (),
     ):
-        named = [keys.name_dependency(dependency) for dependency in dependencies]
+        self._prefix, self._dependencies, self._further_tables = prefix, tuple(dependencies), tuple(tables)
+        named = [keys.name_dependency(dependency) for dependency in self._dependencies]
         if len(named) > 1:
             named = sorted(set(named))
-        self.tables = sorted({each.table for each in named} | set(map(keys.name_in_keys, tables)))
+        self.tables = sorted({each.table for each in named} | set(map(keys.name_in_keys, self._further_tables)))
         self.prefixes = [prefix if isinstance(prefix, str) else prefix(table) for table in self.tables]
         self._named = named
         self.dependencies = [each.dependency for each in named]
@@ -42,6 +43,13 @@ class VersionSet:
             *map(keys.table_version_key, self.prefixes, self.tables),
             *self._keys_of_dependencies(keys.version_key),
         ]
+
+    @cached_property
+    def coarsened(self) -> VersionSet:
+        """The version set that depends on any row of the tables instead, for tables that have too many shapes."""
+        tables = {each.table for each in self._dependencies}
+        any_row = [Dependency(table, (), None) for table in sorted(tables)]
+        return VersionSet(self._prefix, any_row, self._further_tables)
 
     @cached_property
     def conjunction_set_keys(self) -> list[str]:

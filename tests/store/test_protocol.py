@@ -537,3 +537,48 @@ def test_a_long_list_of_read_columns_is_matched_in_full(store):
     assert load_value("wide", coarse) == b"value"
     invalidate_change({}, {}, ["column19"])
     assert load_value("wide", coarse) is MISS
+
+
+# As in read.lua.
+MAX_SHAPES = 500
+
+
+def test_a_table_has_a_limited_number_of_shapes(store):
+    """Further ones depend on any row: they are cached, and each write of the table invalidates them."""
+    columns = [f"c{i}" for i in range(MAX_SHAPES + 20)]
+    row = dict.fromkeys(columns, "0")
+
+    def is_stored(column):
+        key, version_set = f"cacheops:v:{column}", VersionSet("", [Dependency("t", ((column, "1"),), None)])
+        lookup = protocol.read(key, version_set, 60)
+        if lookup.payload is not protocol.MISS:
+            return True
+        protocol.create_versions(lookup, 60)
+        assert protocol.fill(lookup, b"value", 60)
+        return False
+
+    assert not any(map(is_stored, columns))
+    assert all(map(is_stored, columns))
+    assert store.scard(keys.index_key("", "t")) <= MAX_SHAPES + 1
+    invalidator.invalidate({"": WriteSet([Change("t", row, {**row, "c1": "1"}, ["c1"])])})
+    stored = [column for column in columns if is_stored(column)]
+    assert "c1" not in stored
+    assert "c2" in stored
+    assert columns[-1] not in stored
+
+
+def test_a_new_index_has_room_again(store, monkeypatch):
+    """For instance after it was evicted; version sets are tried again after a while."""
+    from cacheops_lite.store import shape_limit
+
+    for i in range(MAX_SHAPES + 5):
+        protocol.create_versions(
+            protocol.read(f"cacheops:v:{i}", VersionSet("", [Dependency("t", ((f"c{i}", "1"),), None)])), 60
+        )
+    last = VersionSet("", [Dependency("t", ((f"c{MAX_SHAPES + 4}", "1"),), None)])
+    assert protocol.read("cacheops:v:x", last).version_set is last.coarsened
+    store.delete(keys.index_key("", "t"))
+    monkeypatch.setattr(shape_limit.time, "monotonic", lambda: time.time() + 1e9)
+    lookup = protocol.read("cacheops:v:x", last, 60)
+    assert lookup.version_set is last
+    assert lookup.versions is not None

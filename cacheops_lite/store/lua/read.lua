@@ -12,13 +12,17 @@
 --        [5] the least time to live of what is created, in seconds
 --        [6] JSON: {"shapes": [[member, ...] for each table], "owners": [position of each dependency's table, from 1]}
 -- Reply  the value's seal (digest and signature), the names in its header, and its payload: all nothing if the value
---        cannot be valid, the seal empty if it is damaged; then the present table versions and dependency versions
+--        cannot be valid, the seal empty if it is damaged, the names 'full' if an index has no room for a new shape; then
+--        the present table versions and dependency versions
 --
 -- The header lies between seal and payload and names the row-level dependencies that only the value itself knows: the
 -- lengths of its two parts, JSON with groups of names, and JSON with the tokens of each group, see fill.lua.  The payload
 -- may be long, so it is read once, at the end.
 
 local SEAL_LENGTH, SIZE_LENGTH, TOKEN_LENGTH = 32, 8, 8
+-- Shapes of one table: each costs every write of it.  "Any row" is always registered.
+local MAX_SHAPES = 500
+local ANY_ROW = '|*'
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
 local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 
@@ -113,16 +117,38 @@ local function is_fenced(fence)
     return redis.call('exists', fence) == 1
 end
 
+-- An index of another type is not ours.
+local function is_own(index)
+    return has_type(index, 'set') and redis.call('sismember', index, '@@' .. epoch_of(fresh)) == 1
+end
+
+local function has_room(index, shapes)
+    if #shapes == 0 or not is_own(index) or redis.call('scard', index) < MAX_SHAPES then
+        return true
+    end
+    for _, shape in ipairs(shapes) do
+        if shape ~= ANY_ROW and redis.call('sismember', index, shape) == 0 then
+            return false
+        end
+    end
+    return true
+end
+
+-- Return false if an index has no room.
 local function create_versions(registration)
     for i = 1, n do
         if is_fenced(KEYS[1 + n + m + n + i]) then
-            return
+            return true
+        end
+    end
+    for i = 1, n do
+        if not has_room(KEYS[1 + n + m + i], registration.shapes[i]) then
+            return false
         end
     end
     for i = 1, n do
         local index, shapes = KEYS[1 + n + m + i], registration.shapes[i]
-        -- An index of another type is not ours.
-        local is_new = not has_type(index, 'set') or redis.call('sismember', index, '@@' .. epoch_of(fresh)) == 0
+        local is_new = not is_own(index)
         if is_new or not found[i] or #found[i] ~= #fresh or epoch_of(found[i]) ~= epoch_of(fresh) then
             found[i] = fresh
             redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
@@ -147,6 +173,7 @@ local function create_versions(registration)
             extend_ttl(key, ttl)
         end
     end
+    return true
 end
 
 -- A foreign or truncated value is a miss.
@@ -156,7 +183,9 @@ local is_incomplete = false
 if fresh then
     local registration = cjson.decode(ARGV[6])
     if not are_current(registration.owners) then
-        create_versions(registration)
+        if not create_versions(registration) then
+            return {false, 'full', false, unpack(found)}
+        end
         is_incomplete = true
     end
 end

@@ -1,0 +1,47 @@
+"""The version sets whose shapes found no room in a dependency index: their reads depend on any row of their tables.
+
+Each shape of a table costs each write of the table, so ``read.lua`` limits their number.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..conf import on_change
+from ..utils import LruMap
+from .server_address import CLIENT_SETTINGS
+from .version_set import VersionSet
+
+# Until a version set is tried again: the index may have begun anew.
+RETRY_SECONDS = 60.0
+
+# By the identity of a version set, until when (monotonic clock) it depends on any row.
+_until: LruMap[tuple[str, ...], float] = LruMap(5000)
+# Whether there are any.  Each read asks.
+is_met = False
+
+
+def note(version_set: VersionSet) -> None:
+    """Note that a shape of this version set found no room."""
+    global is_met
+    _until.put(_identity(version_set), time.monotonic() + RETRY_SECONDS)
+    is_met = True
+
+
+def is_met_by(version_set: VersionSet) -> bool:
+    """Return whether that was noted lately of a version set with the same shapes."""
+    until = _until.get(_identity(version_set))
+    return until is not None and time.monotonic() < until
+
+
+def _identity(version_set: VersionSet) -> tuple[str, ...]:
+    return (*version_set.prefixes, *version_set.tables, version_set.registration)
+
+
+@on_change
+def _forget_all(setting: str) -> None:
+    global is_met
+    # The settings may name another server.
+    if setting in CLIENT_SETTINGS:
+        _until.clear()
+        is_met = False
