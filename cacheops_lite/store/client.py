@@ -84,7 +84,8 @@ def _direct() -> DirectClient:
 
 def current_epoch() -> bytes:
     """Return the epoch of the server that was reached last; reach it if none was.  Raises errors of Redis."""
-    return _direct().epoch()
+    epoch = _watch.epoch
+    return _direct().epoch() if epoch is None else epoch
 
 
 def last_epoch() -> bytes:

@@ -19,9 +19,10 @@ from ..conf import settings
 from ..schema import RowsByDependency
 from ..utils import LruMap
 from . import keys, shape_limit
-from .client import execute, reset_connections, run_script
+from .client import current_epoch, execute, reset_connections, run_script
 from .epoch_calls import call_in_epoch
 from .invalidator import deliver_overdue, is_overdue
+from .server_epoch import EpochChanged
 from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 from .version_set import VersionSet
 
@@ -73,7 +74,11 @@ def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
     """
     while True:
         deliver_overdue()
-        lookup = call_in_epoch(partial(_read, key, version_set, timeout))
+        try:
+            # Not by `call_in_epoch`, which costs a hit two more calls.
+            lookup = _read(key, version_set, timeout, current_epoch())
+        except EpochChanged:
+            lookup = call_in_epoch(partial(_read, key, version_set, timeout))
         # While this waited for the reply, it may have read that an invalidation sent earlier on the connection failed.
         if not is_overdue():
             return lookup
@@ -110,8 +115,10 @@ def _checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, versio
     elif digest != _digest(lookup.key, versions):
         lookup.is_outdated = True
     else:
-        lookup.compute_seconds, _, origin, payload = _split_origin(body)
-        lookup.origin, lookup.payload = bytes(origin), bytes(payload)
+        microseconds, length = _ORIGIN_HEADER.unpack_from(body)
+        start = _ORIGIN_HEADER.size + SIGNATURE_LENGTH if length else _ORIGIN_HEADER.size
+        lookup.compute_seconds = microseconds / 1e6
+        lookup.origin, lookup.payload = bytes(body[start : start + length]), bytes(body[start + length :])
     return lookup
 
 
@@ -208,18 +215,6 @@ def origin_header(key: str, lookup: Lookup) -> bytes:
     return _ORIGIN_HEADER.pack(microseconds, len(origin)) + signature + origin
 
 
-def _split_origin(body: memoryview) -> tuple[float, memoryview, memoryview, memoryview]:
-    """Return what the body of a value consists of: the seconds that it took, signature and origin, and the payload.
-
-    Raises struct.error if it is truncated.
-    """
-    microseconds, length = _ORIGIN_HEADER.unpack_from(body)
-    start = _ORIGIN_HEADER.size
-    middle = start + SIGNATURE_LENGTH if length else start
-    end = middle + length
-    return microseconds / 1e6, body[start:middle], body[middle:end], body[end:]
-
-
 def stored_origin(key: str, value: bytes) -> bytes:
     """Return the origin that a stored value has, whether it is valid or not; empty if it has none that is signed.
 
@@ -231,10 +226,14 @@ def stored_origin(key: str, value: bytes) -> bytes:
     if all(len(size) == SIZE_LENGTH and size.isdigit() for size in sizes):
         start += sum(SIZE_LENGTH + int(size) for size in sizes)
     try:
-        _, signature, origin, _ = _split_origin(memoryview(value)[start:])
+        _, length = _ORIGIN_HEADER.unpack_from(value, start)
     except struct.error:
+        # It is truncated.
         return b""
-    return bytes(origin) if origin and is_signed(signature, key, _ORIGIN_HEAD, origin) else b""
+    start += _ORIGIN_HEADER.size
+    end = start + SIGNATURE_LENGTH
+    signature, origin = value[start:end], value[end : end + length]
+    return origin if origin and is_signed(signature, key, _ORIGIN_HEAD, origin) else b""
 
 
 # What read.lua replies instead of names if a dependency index has no room for a new shape.

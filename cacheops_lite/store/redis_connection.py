@@ -19,12 +19,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Any, TypeAlias
 
 import redis
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch, in_epoch, is_check_due
+from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch
 
 observability: Any
 try:
@@ -97,7 +98,7 @@ class DirectClient:
 
         Raises what the client would; with `epoch` also EpochChanged, if the reply is not from the server of this epoch.
         """
-        return self._run(command, partial(self._request, epoch), epoch)
+        return self._run(command, self._request, epoch)
 
     def send(self, on_error: ErrorCallback, *command: Any, check_connection: bool = False) -> None:
         """Send an idempotent command without waiting for its reply; later commands on the connection run after it.
@@ -111,7 +112,7 @@ class DirectClient:
     def _run(
         self,
         command: Sequence[Any],
-        send: Callable[[_OpenConnection, Sequence[Any]], Any],
+        send: Callable[[_OpenConnection, Sequence[Any], bytes | None], Any],
         epoch: bytes | None = None,
     ) -> Any:
         client = self.client
@@ -120,7 +121,7 @@ class DirectClient:
         opened: _OpenConnection | None = None
         try:
             opened = self._acquire()
-            reply = send(opened, command)
+            reply = send(opened, command, epoch)
         except (redis.ResponseError, EpochChanged):
             # An error reply is a complete reply: the connection is still usable.
             if opened is not None:
@@ -160,29 +161,35 @@ class DirectClient:
                 opened.disconnect()
                 self.client.connection_pool.release(opened.connection)
 
-    def _request(self, epoch: bytes | None, opened: _OpenConnection, command: Sequence[Any]) -> Any:
+    def _request(self, opened: _OpenConnection, command: Sequence[Any], epoch: bytes | None) -> Any:
         connection = opened.connection
         if not connection.is_connected:
             connection.connect()
-        if is_check_due(connection):
+        if monotonic() >= connection.cacheops_check_at:
             self._read_pending(opened)
             self.watch.check_and_probe(connection)
         if self.watch.is_replica:
             # It may be the former master: with Sentinel, a new connection finds the present one.
             connection.disconnect()
             raise _replica_refused()
-        if epoch is not None and in_epoch(connection) != epoch:
+        if epoch is not None and connection.cacheops_epoch != epoch:
             raise EpochChanged
         connection.send_command(*command)
-        self._read_pending(opened)
+        if opened.pending:
+            self._read_pending(opened)
         reply = connection.read_response()
-        if epoch is not None and in_epoch(connection) != epoch:
+        if epoch is not None and connection.cacheops_epoch != epoch:
             # Another thread had disconnected the whole pool, and this connection was made anew.
             raise EpochChanged
         return reply
 
     def _send(
-        self, on_error: ErrorCallback, check_connection: bool, opened: _OpenConnection, command: Sequence[Any]
+        self,
+        on_error: ErrorCallback,
+        check_connection: bool,
+        opened: _OpenConnection,
+        command: Sequence[Any],
+        epoch: bytes | None,
     ) -> None:
         connection = opened.connection
         # A health check of redis-py would take the next reply for its own.  A command that is sent on a connection
@@ -191,7 +198,7 @@ class DirectClient:
             check_connection and not opened.pending and connection.can_read()
         )
         if len(opened.pending) >= MAX_PENDING_REPLIES or must_wait:
-            self._request(None, opened, command)
+            self._request(opened, command, epoch)
         else:
             connection.send_command(*command)
             opened.pending.append(on_error)
@@ -218,7 +225,7 @@ class DirectClient:
             if opened.pending and not opened.connection.is_connected:
                 # The application disconnected the whole pool.
                 opened.disconnect()
-            if in_epoch(opened.connection) != self.watch.epoch:
+            if opened.connection.cacheops_epoch != self.watch.epoch:
                 # A newer connection reaches another server.
                 opened.disconnect()
                 self.client.connection_pool.release(opened.connection)

@@ -201,12 +201,3 @@ def _field(reply: Any, name: str) -> str:
         reply = reply.decode("utf-8", "replace")
     found = re.search(rf"(?:^|\n|:){name}:(\w+)", reply) if isinstance(reply, str) else None
     return found[1] if found else ""
-
-
-def in_epoch(connection: Any) -> bytes | None:
-    """Return the epoch of the server that a connection reaches, None if it is not known."""
-    return getattr(connection, "cacheops_epoch", None)
-
-
-def is_check_due(connection: Any) -> bool:
-    return time.monotonic() >= getattr(connection, "cacheops_check_at", 0.0)

@@ -44,11 +44,10 @@ def sign(name: str, head: bytes, body: Bytes, always: bool = False) -> bytes:
 
 def is_signed(signature: Bytes, name: str, head: bytes, body: Bytes, always: bool = False) -> bool:
     """Return whether `sign` returns `signature` for the same arguments, with any of the keys that are accepted."""
-    # Plain loop: each hit passes here.
-    for prepared in _hashes(always):  # noqa: SIM110
-        if compare_digest(signature, _signature(prepared, name, head, body)):
-            return True
-    return False
+    accepted = _hashes(always)
+    if compare_digest(signature, _signature(accepted[0], name, head, body)):
+        return True
+    return any(compare_digest(signature, _signature(prepared, name, head, body)) for prepared in accepted[1:])
 
 
 def report_invalid(name: str) -> None:

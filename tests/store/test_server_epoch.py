@@ -2,7 +2,6 @@
 
 import pytest
 import redis
-from django.test import override_settings
 
 from cacheops_lite.schema import Dependency
 from cacheops_lite.store import (
@@ -30,8 +29,8 @@ MODES = pytest.mark.parametrize("insideout", [False, True])
 def server(tmp_path, settings):
     """A server that loads its snapshot when it starts, which only SAVE writes."""
     with servers.running("--dir", str(tmp_path)) as started:
-        with override_settings(CACHEOPS_REDIS=started.url, CACHEOPS_CLIENT_CLASS=None):
-            yield started
+        settings.CACHEOPS_REDIS, settings.CACHEOPS_CLIENT_CLASS = started.url, None
+        yield started
 
 
 @pytest.fixture(params=["kept connections", "the pool alone"])
@@ -248,27 +247,29 @@ def checking(monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["SWAPDB", "DEBUG RELOAD"])
-def test_an_older_state_that_comes_back_under_open_connections_is_removed(tmp_path, checking, path, caplog, command):
+def test_an_older_state_that_comes_back_under_open_connections_is_removed(
+    tmp_path, settings, checking, path, caplog, command
+):
     """The clock in it is older than the one that this process has seen."""
     with servers.running("--dir", str(tmp_path), "--enable-debug-command", "yes") as server:
-        with override_settings(CACHEOPS_REDIS=server.url, CACHEOPS_CLIENT_CLASS=None):
-            Category.objects.create(name="old")
-            names()
-            control = server.client()
-            control.save()
-            for key in control.scan_iter():
-                control.copy(key, key, destination_db=1)
-            rename("new")
-            assert names() == ["new"]
-            if command == "SWAPDB":
-                control.swapdb(0, 1)
-            else:
-                control.execute_command("DEBUG", "RELOAD", "NOSAVE")
-            assert names() == ["new"]
-            assert "older state" in caplog.text
-            caplog.clear()
-            assert names() == ["new"]
-            assert "older state" not in caplog.text
+        settings.CACHEOPS_REDIS, settings.CACHEOPS_CLIENT_CLASS = server.url, None
+        Category.objects.create(name="old")
+        names()
+        control = server.client()
+        control.save()
+        for key in control.scan_iter():
+            control.copy(key, key, destination_db=1)
+        rename("new")
+        assert names() == ["new"]
+        if command == "SWAPDB":
+            control.swapdb(0, 1)
+        else:
+            control.execute_command("DEBUG", "RELOAD", "NOSAVE")
+        assert names() == ["new"]
+        assert "older state" in caplog.text
+        caplog.clear()
+        assert names() == ["new"]
+        assert "older state" not in caplog.text
 
 
 def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, checking, is_hit, caplog):
