@@ -17,7 +17,7 @@ from . import (
     local_cache,
     protocol,
 )
-from .circuit_breaker import call, call_or_default, suppress_outage
+from .circuit_breaker import call, call_for_write, call_or_default, suppress_tolerated
 from .client import execute, get_client, redis_client, run_script, send_script
 from .database_comparison import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .database_names import database_name, declared_names, replaced_names
@@ -40,6 +40,7 @@ from .protocol import MISS, Lookup, checked_reply
 from .redis_errors import STORE_ERRORS, explain_error
 from .serializers import dumps_rows, function_serializer, loads_rows
 from .server_address import ServerAddress, address_setting, configured_address, describe_address, parse_address
+from .time_limit import Budget, run_without_limit
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
@@ -51,6 +52,7 @@ __all__ = [
     "SAME_TIMEOUT",
     "STORE_ERRORS",
     "AnyChange",
+    "Budget",
     "Change",
     "Digest",
     "Fence",
@@ -65,6 +67,7 @@ __all__ = [
     "all_prefixes",
     "bypass_of_database",
     "call",
+    "call_for_write",
     "call_or_default",
     "check_prefix",
     "checked_reply",
@@ -110,10 +113,11 @@ __all__ = [
     "replaced_names",
     "required_commands",
     "run_script",
+    "run_without_limit",
     "send_script",
     "simple_key",
     "split_by_prefix",
-    "suppress_outage",
+    "suppress_tolerated",
     "value_key",
     "value_suffix",
 ]

@@ -21,10 +21,12 @@ from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
+from .limited_connection import limit_client
 from .outage_log import outages
 from .redis_connection import DirectClient
 from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS
+from .time_limit import run_command
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -66,7 +68,7 @@ def execute(*command: Any) -> Any:
     if direct is None or direct.client is not client:
         direct = _direct_client = DirectClient(client)
     try:
-        return direct.execute(*command)
+        return run_command(direct.execute, *command)
     except redis.RedisError as error:
         explain_error(error)
         raise
@@ -171,6 +173,8 @@ def _make_client() -> Any:
         client = client_class(**{**_limits(client_class), **_connection_options(settings.CACHEOPS_REDIS)})
     else:
         raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
+    if settings.CACHEOPS_REDIS_TIMEOUT is not None:
+        limit_client(client)
     return _refuse_decoding(client)
 
 

@@ -23,6 +23,8 @@ from typing import Any, TypeAlias
 
 import redis
 
+from .limited_connection import unlimited_class
+
 observability: Any
 try:
     from redis.observability import get_observability_instance as observability
@@ -207,7 +209,7 @@ def _is_supported(client: Any) -> bool:
         _IS_SUPPORTED_REDIS_PY
         and type(client) is redis.Redis
         and type(pool) is redis.ConnectionPool
-        and pool.connection_class in CONNECTIONS
+        and unlimited_class(pool.connection_class) in CONNECTIONS
         and getattr(pool, "cache", None) is None
         and client.connection is None
     )
