@@ -26,6 +26,7 @@ from .dependency_words import dependency_in_words, describe_dependency, describe
 from .invalidation_script import met_by
 from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
+from .limited_connection import is_limited
 from .namespaces import (
     all_prefixes,
     check_prefix,
@@ -94,6 +95,7 @@ __all__ = [
     "function_serializer",
     "get_client",
     "invalidator",
+    "is_limited",
     "is_of_another_database",
     "keep_compared",
     "keys",

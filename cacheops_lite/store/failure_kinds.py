@@ -97,5 +97,5 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Return whether the same call may succeed later, although nobody changes the settings."""
+    """Return whether the same call may succeed later without a change of the settings."""
     return kind_of(error) not in (FailureKind.MISCONFIGURED, FailureKind.DEFECT)

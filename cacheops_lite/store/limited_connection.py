@@ -119,6 +119,11 @@ def _limited_class(connection_class: type) -> type:
     return type(connection_class.__name__, (_LimitedConnection, connection_class), {"unlimited": connection_class})
 
 
+def is_limited(connection: Any) -> bool:
+    """Return whether a connection observes the limit of an operation."""
+    return isinstance(connection, _LimitedConnection)
+
+
 def unlimited_class(connection_class: Any) -> Any:
     """Return the class of redis-py that a class of connections is made of."""
     return getattr(connection_class, "unlimited", connection_class)

@@ -153,6 +153,14 @@ def test_a_read_raises_or_comes_from_the_database(degrades, server, label, failu
     assert counted.hits == 1
 
 
+@pytest.mark.parametrize("failure", ["OOM", "READONLY", "NOREPLICAS", "MISCONF"])
+def test_hits_are_served_while_redis_refuses_writes_and_nothing_is_owed(degrades, server, label, failure):
+    assert texts() == texts() == ["old"]
+    with FAILURES[failure][1](server), counted_reads() as counted:
+        assert texts() == ["old"]
+    assert counted.hits == 1
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_write_is_committed_and_its_invalidation_follows(degrades, server, label, failure, caplog):
     """The application sees no error.  Once the failure is over, no process finds the old result."""

@@ -98,7 +98,7 @@ def _save(client, outcome):
 @contextmanager
 def busy(server):
     """Let the server run a script that does not end."""
-    with configured(server, busy_reply_threshold=1):
+    with configured(server, lua_time_limit=1):
 
         def run():
             with suppress(redis.RedisError), server.client() as client:
@@ -153,7 +153,7 @@ def of_a_cluster(server, has_slots):
     options = ("--cluster-enabled", "yes", "--cluster-config-file", f"{folder}/nodes.conf")
     with servers.running(*options) as node:
         if has_slots:
-            node.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            node.client().execute_command("CLUSTER ADDSLOTS", *range(16384))
             while node.client().cluster("INFO")["cluster_state"] != "ok":
                 time.sleep(0.01)
         with pointed_at(node.port):
