@@ -69,6 +69,11 @@ def test_a_full_pool_is_a_limit_of_this_process():
     assert kind_of(raised.value) is OURSELVES
 
 
+@pytest.mark.skipif(not hasattr(exceptions, "MaxConnectionsError"), reason="an older redis-py")
+def test_a_full_pool_is_recognized_by_its_class():
+    assert kind_of(exceptions.MaxConnectionsError("in other words")) is OURSELVES
+
+
 @pytest.mark.parametrize(("error", "kind"), CLASSES, ids=lambda value: type(value).__name__)
 def test_a_class_of_redis_py_has_a_kind(error, kind):
     assert kind_of(error) is kind

@@ -1,6 +1,7 @@
 """Each kind of failure: what reads do, what writes do, what is logged; docs/production/outages.rst has the table."""
 
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -206,6 +207,29 @@ def test_a_full_redis_drops_versions_although_it_takes_no_fence(server, label, m
     assert not before <= versions(server)
     assert not fence.confirmed
     monkeypatch.undo()
+    invalidator.release(fence)
+
+
+def test_a_write_waits_for_a_connection_that_another_thread_uses(server, label):
+    """Nothing is left to the background."""
+    assert texts() == texts() == ["old"]
+    before = versions(server)
+    with failures.without_connections(server) as taken:
+        pool = get_client().connection_pool
+        threading.Timer(0.1, lambda: pool.release(taken.pop())).start()
+        label.text = "new"
+        label.save()
+        assert is_settled()
+        assert not before <= versions(server)
+
+
+def test_a_fence_that_is_not_permitted_does_not_keep_versions_from_being_dropped(server, label):
+    assert texts() == texts() == ["old"]
+    before = versions(server)
+    fence = invalidator.Fence()
+    with failures.permitting(server, "-time"), pytest.raises(redis.ResponseError):
+        invalidator.invalidate_and_fence({"": WriteSet(tables={"shop_label"})}, fence)
+    assert not before <= versions(server)
     invalidator.release(fence)
 
 

@@ -1,5 +1,6 @@
 """One operation of the cache waits for Redis at most for CACHEOPS_REDIS_TIMEOUT in all, however Redis behaves."""
 
+import socket
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -13,8 +14,9 @@ from django.test import override_settings
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from cacheops_lite import cache
+from cacheops_lite import cache, invalidate_all
 from cacheops_lite.store import circuit_breaker, client, invalidator, limited_connection, pending_releases, time_limit
+from cacheops_lite.store.write_set import WriteSet
 from tests.shop.models import Label
 from tests.support import failures, servers
 from tests.support.proxies import Proxy
@@ -201,6 +203,93 @@ def test_threads_that_wait_for_a_delivery_do_not_wait_one_after_the_other(server
     forget_failures()
 
 
+def test_a_read_does_not_wait_for_ever_for_another_thread_that_delivers(server, address, degrades, label):
+    """It goes on without the cache, and that is no outage."""
+    with using(address, server.port):
+        texts(), texts()
+        is_locked, may_unlock = threading.Event(), threading.Event()
+
+        def lock():
+            with invalidator._delivery_lock:
+                is_locked.set()
+                may_unlock.wait(PATIENCE)
+
+        thread = threading.Thread(target=lock)
+        thread.start()
+        is_locked.wait(PATIENCE)
+        invalidator.postpone({"": WriteSet(tables={"shop_label"})})
+        assert take_seconds(READS["fetch"], label, False) < LIMIT_SECONDS + MARGIN_SECONDS
+        assert not circuit_breaker.breaker.is_open
+        may_unlock.set()
+        thread.join()
+
+
+def test_a_release_after_the_commit_has_what_the_fence_left_of_the_limit(server, address, label):
+    with using(address, server.port):
+        texts(), texts()
+        fence, work = invalidator.Fence(), {"": WriteSet(tables={"shop_label"})}
+        invalidator.invalidate_and_fence(work, fence)
+        assert 0 < fence.budget.seconds_left < LIMIT_SECONDS
+        fence.budget.seconds_left = 0.01
+        fence.confirmed.clear()
+        with failures.hanging(server), pytest.raises(redis.TimeoutError):
+            started = time.monotonic()
+            invalidator.invalidate(work, fence)
+        assert time.monotonic() - started < LIMIT_SECONDS / 2
+    forget_failures()
+
+
+def test_what_is_owed_is_delivered_while_the_breakers_are_open(server, address, label):
+    """The success closes them: reads and writes need not wait for the end of the pause."""
+    with using(address, server.port), override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True):
+        texts(), texts()
+        for each in (circuit_breaker.breaker, circuit_breaker.write_breaker):
+            each.record_failure(redis.TimeoutError("no reply"))
+            each._pause, each._retry_at = 15.0, time.monotonic() + 15
+        invalidator.postpone({"": WriteSet(tables={"shop_label"})})
+        time.sleep(0.5)
+        assert not invalidator.is_overdue()
+        assert not circuit_breaker.breaker.is_open
+        assert not circuit_breaker.write_breaker.is_open
+
+
+def test_an_attempt_in_the_background_does_not_wait_for_a_lost_packet(server):
+    """The kernel sends the first packet of a connection again after a second; a new connection is faster."""
+    with servers.DeafPort() as port:
+        own = {"host": "127.0.0.1", "port": port.number}
+        with override_settings(CACHEOPS_REDIS=own, CACHEOPS_CLIENT_CLASS=None, CACHEOPS_REDIS_TIMEOUT=2.0):
+            invalidator.postpone({"": WriteSet(tables={"shop_label"})})
+            time.sleep(0.15)
+            port.close()
+            proxy = Proxy(server.port, port.number)
+            time.sleep(0.5)
+            assert not invalidator.is_overdue()
+            proxy.close()
+
+
+def test_calls_that_fail_together_do_not_lengthen_the_pause():
+    """They began before the breaker opened, so they tell nothing new."""
+    breaker = circuit_breaker.CircuitBreaker()
+    for _ in range(10):
+        breaker.record_failure(redis.ConnectionError("away"))
+    assert breaker._pause == circuit_breaker.FIRST_PAUSE_SECONDS
+
+
+def test_removing_everything_is_limited_for_each_step_only(server, address, label, monkeypatch):
+    """It takes as long as there are keys."""
+    with using(address, server.port), override_settings(CACHEOPS_REDIS_TIMEOUT=0.2):
+        texts(), texts()
+        scan = redis.Redis.scan
+
+        def scan_slowly(self, cursor, **options):
+            time.sleep(0.15)
+            return scan(self, 0, **options) if cursor else (1, [])
+
+        monkeypatch.setattr(redis.Redis, "scan", scan_slowly)
+        invalidate_all()
+        assert not server.client().keys("*cacheops:v:*")
+
+
 def test_a_failed_read_does_not_keep_writes_from_fencing(server, address, label):
     """A single failure, such as a connection that was reset, opens the breaker of reads only."""
     with using(address, server.port), override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True):
@@ -233,24 +322,11 @@ def test_a_budget_is_used_up_by_the_calls_that_share_it():
 @pytest.mark.parametrize("count", ["one address", "several addresses"])
 def test_an_address_that_does_not_answer_is_left_in_time(label, count, monkeypatch):
     """redis-py tries all addresses of a host, one after the other."""
-    import socket
-
-    # Full backlogs: the kernel accepts no further connection, and refuses none.
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    fillers = []
-    for _ in range(4):
-        filler = socket.socket()
-        filler.setblocking(False)
-        filler.connect_ex(listener.getsockname())
-        fillers.append(filler)
     getaddrinfo = socket.getaddrinfo
     times = 1 if count == "one address" else 4
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: getaddrinfo(*args, **options)[:1] * times)
-    own = {"host": "127.0.0.1", "port": listener.getsockname()[1]}
-    try:
+    with servers.DeafPort() as port:
+        own = {"host": "127.0.0.1", "port": port.number}
         with override_settings(CACHEOPS_REDIS=own, CACHEOPS_CLIENT_CLASS=None, CACHEOPS_REDIS_TIMEOUT=LIMIT_SECONDS):
             seconds = take_seconds(READS["fetch"], label, True)
-        assert LIMIT_SECONDS / 2 < seconds < LIMIT_SECONDS + MARGIN_SECONDS
-    finally:
-        for each in (*fillers, listener):
-            each.close()
+    assert LIMIT_SECONDS / 2 < seconds < LIMIT_SECONDS + MARGIN_SECONDS

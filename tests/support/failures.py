@@ -200,7 +200,7 @@ def without_connections(server):
         while True:
             taken.append(pool.get_connection())
     try:
-        yield
+        yield taken
     finally:
         for each in taken:
             pool.release(each)
