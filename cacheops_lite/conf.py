@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_REDIS": {},
     "CACHEOPS_SENTINEL": {},
     # In seconds, of one call; None leaves it to redis-py.
-    "CACHEOPS_REDIS_TIMEOUT": 2.0,
+    "CACHEOPS_REDIS_TIMEOUT": 1.0,
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
     "CACHEOPS_PREFIX": None,
@@ -103,8 +103,8 @@ def _seconds(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise ImproperlyConfigured(
-            f"CACHEOPS_REDIS_TIMEOUT is {value!r}; it should be the seconds that a call to Redis may take, such "
-            "as 0.5, or None for the time limits and retries of redis-py"
+            f"CACHEOPS_REDIS_TIMEOUT is {value!r}; it should be the seconds that an operation of the cache may wait "
+            "for Redis, such as 0.5, or None for the time limits and retries of redis-py"
         )
     return float(value)
 

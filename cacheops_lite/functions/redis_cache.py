@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,8 +11,10 @@ import redis
 
 from ..store import (
     SAME_TIMEOUT,
+    Budget,
     WriteSet,
     call,
+    call_for_write,
     checked_reply,
     escape_glob,
     execute,
@@ -20,8 +23,9 @@ from ..store import (
     invalidator,
     is_of_another_database,
     prefix_of,
+    run_without_limit,
     simple_key,
-    suppress_outage,
+    suppress_tolerated,
 )
 from .base_cache import BaseCache
 
@@ -52,7 +56,7 @@ class RedisCache(BaseCache):
         return get_client() if self._own_client is None else self._own_client
 
     def clear(self) -> None:
-        self._run_or_default(self._clear, default=None, postponed=WriteSet(everything=True))
+        self._remove_or_raise(lambda: run_without_limit(self._clear), None, WriteSet(everything=True))
 
     def _clear(self) -> None:
         pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
@@ -71,9 +75,15 @@ class RedisCache(BaseCache):
     def _run_or_default(self, func: Callable[[], T], default: T, postponed: WriteSet | None = None) -> T:
         """Return the result of `func`, `default` while another database has the name of this project's.
 
-        If Redis is unreachable, `postponed` is delivered later, and `default` is returned if
-        ``CACHEOPS_DEGRADE_ON_FAILURE`` is on.  With a client `conn`, all errors are raised.
+        `postponed` is what `func` writes; if Redis is unreachable, that is invalidated later.  After failures that
+        reads tolerate, `default` is returned.  With a client `conn`, all errors are raised.
         """
+        with suppress_tolerated() if self._own_client is None else nullcontext():
+            return self._remove_or_raise(func, default, postponed)
+        return default
+
+    def _remove_or_raise(self, func: Callable[[], T], default: T, postponed: WriteSet | None) -> T:
+        """Do what `_run_or_default` does, but raise all errors: what is removed by hand must not seem removed."""
         if self._own_client is not None:
             return func()
 
@@ -81,14 +91,13 @@ class RedisCache(BaseCache):
             invalidator.deliver_overdue()
             return default if is_of_another_database() else func()
 
-        with suppress_outage():
-            try:
-                return call(run_after_overdue)
-            except BaseException:
-                if postponed is not None:
-                    invalidator.postpone({prefix_of(): postponed})
-                raise
-        return default
+        if postponed is None:
+            return call(run_after_overdue, Budget())
+        try:
+            return call_for_write(run_after_overdue)
+        except BaseException:
+            invalidator.postpone({prefix_of(): postponed})
+            raise
 
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         # MGET returns None for a key of another type, where GET raises an error.
@@ -131,7 +140,7 @@ class RedisCache(BaseCache):
         self._run_or_default(swap, default=None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._run_or_default(lambda: self._client.unlink(*names), default=0, postponed=WriteSet(keys=set(names)))
+        return self._remove_or_raise(lambda: self._client.unlink(*names), 0, WriteSet(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

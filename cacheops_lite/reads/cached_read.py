@@ -16,6 +16,7 @@ from ..schema import RowsByDependency
 from ..signals import cache_read
 from ..store import (
     MISS,
+    Budget,
     Lookup,
     call_or_default,
     fill_lock,
@@ -23,7 +24,7 @@ from ..store import (
     protocol,
     run_script,
     send_script,
-    suppress_outage,
+    suppress_tolerated,
 )
 from ..utils import error_boundary
 from ..writes import may_fill
@@ -43,6 +44,7 @@ class CachedRead:
 
     def __init__(self, entry: CacheEntry):
         self.entry = entry
+        self._budget = Budget()
         self.value: Any = MISS
         self._lookup: Lookup | None = None
         self._lock: str | None = None
@@ -57,7 +59,8 @@ class CachedRead:
     def look_up(self) -> bool:
         """Look the entry up in the cache; True if its `value` was found."""
         entry = self.entry
-        return self.accept(call_or_default(lambda: protocol.read(entry.key, entry.version_set, entry.timeout), None))
+        read = partial(protocol.read, entry.key, entry.version_set, entry.timeout)
+        return self.accept(call_or_default(read, None, self._budget))
 
     def accept(self, lookup: Lookup | None) -> bool:
         """Take the result of a lookup, None if Redis is unreachable; True if it has a valid value.
@@ -80,7 +83,7 @@ class CachedRead:
         # Set before the request is sent: however the request ends, `release_lock` releases the lock.
         token = self._lock = fill_lock.new_token()
         otherwise: bool | None = None
-        acquired = call_or_default(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise)
+        acquired = call_or_default(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise, self._budget)
         if acquired is None:
             # Redis is unreachable: the computed value is not stored.
             return True
@@ -102,7 +105,8 @@ class CachedRead:
         if self._lookup is not None:
             if may_fill(self.entry.databases):
                 lookup = self._lookup
-                call_or_default(lambda: protocol.create_versions(lookup, self.entry.timeout), None)
+                create = partial(protocol.create_versions, lookup, self.entry.timeout)
+                call_or_default(create, None, self._budget)
                 if lookup.versions is None:
                     self._reason = Reason.FENCED
             else:
@@ -134,14 +138,15 @@ class CachedRead:
         lookup.origin = b"" if self.entry.origin is None else self.entry.origin()
         # Readers that wait for the lock must find the value once it is released; without a lock no reply is awaited.
         run = run_script if self._lock else send_script
-        call_or_default(lambda: protocol.fill(lookup, payload, self.entry.timeout, key, rows_by_dependency, run), False)
+        fill = partial(protocol.fill, lookup, payload, self.entry.timeout, key, rows_by_dependency, run)
+        call_or_default(fill, False, self._budget)
         self._fill_seconds = time.perf_counter() - started
 
     def release_lock(self) -> None:
         """Release the fill lock, if this read took it."""
         lock, self._lock = self._lock, None
         if lock:
-            fill_lock.release_lock(self.entry.key, lock)
+            fill_lock.release_lock(self.entry.key, lock, self._budget)
 
     def record(self, started: float) -> None:
         """Count and publish what became of the read, which began at `started` (performance counter)."""
@@ -280,7 +285,7 @@ async def _alock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
     while not await sync_to_async(read.acquire_lock)() and time.monotonic() < deadline:
         lookup = None
-        with suppress_outage():
+        with suppress_tolerated():
             lookup = await fill_lock.wait_for_value_async(read.lookup, deadline)
         if read.accept(lookup):
             return

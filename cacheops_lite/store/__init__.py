@@ -19,7 +19,7 @@ from . import (
     rollback,
     signatures,
 )
-from .circuit_breaker import call, call_or_default, suppress_outage
+from .circuit_breaker import call, call_for_write, call_or_default, suppress_tolerated
 from .client import execute, get_client, redis_client, run_script, send_script
 from .database_comparison import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .database_names import database_name, declared_names, replaced_names
@@ -28,6 +28,7 @@ from .dependency_words import dependency_in_words, describe_dependency, describe
 from .invalidation_script import met_by
 from .invalidator import Fence, clear, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
+from .limited_connection import is_limited
 from .namespaces import (
     all_prefixes,
     check_prefix,
@@ -42,6 +43,7 @@ from .protocol import MISS, Lookup, checked_reply
 from .redis_errors import STORE_ERRORS, explain_error
 from .serializers import dumps_rows, function_serializer, loads_rows
 from .server_address import ServerAddress, address_setting, configured_address, describe_address, parse_address
+from .time_limit import Budget, run_without_limit
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, Change, InsertedRows, WriteSet
@@ -53,6 +55,7 @@ __all__ = [
     "SAME_TIMEOUT",
     "STORE_ERRORS",
     "AnyChange",
+    "Budget",
     "Change",
     "Digest",
     "Fence",
@@ -67,6 +70,7 @@ __all__ = [
     "all_prefixes",
     "bypass_of_database",
     "call",
+    "call_for_write",
     "call_or_default",
     "check_prefix",
     "checked_reply",
@@ -93,6 +97,7 @@ __all__ = [
     "function_serializer",
     "get_client",
     "invalidator",
+    "is_limited",
     "is_of_another_database",
     "keep_compared",
     "keys",
@@ -113,11 +118,12 @@ __all__ = [
     "required_commands",
     "rollback",
     "run_script",
+    "run_without_limit",
     "send_script",
     "signatures",
     "simple_key",
     "split_by_prefix",
-    "suppress_outage",
+    "suppress_tolerated",
     "value_key",
     "value_suffix",
 ]

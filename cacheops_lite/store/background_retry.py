@@ -8,10 +8,19 @@ from contextlib import suppress
 from threading import Lock, Thread
 
 from ..utils import after_fork_in_child
+from . import time_limit
 
-# Between two attempts; the pause doubles with each.
-FIRST_PAUSE_SECONDS = 0.1
-MAX_PAUSE_SECONDS = 5.0
+# Between two attempts; the pause doubles with each.  Together with an attempt, the longest one stays below the half
+# second within which a process delivers what it owes once Redis is back.
+FIRST_PAUSE_SECONDS = 0.05
+MAX_PAUSE_SECONDS = 0.2
+# For what only a change of the settings can help.
+LONG_PAUSE_SECONDS = 5.0
+# How long one command may take.  A packet that was lost is sent again late, so an attempt on a new connection is faster
+# than waiting; every few attempts wait longer, for a server that is slow rather than away.
+ATTEMPT_SECONDS = 0.25
+LONG_ATTEMPT_SECONDS = 2.0
+ATTEMPTS_PER_LONG_ONE = 8
 
 
 class BackgroundRetry:
@@ -20,8 +29,15 @@ class BackgroundRetry:
     What `deliver` raises is ignored: it is called again.
     """
 
-    def __init__(self, name: str, deliver: Callable[[], object], is_done: Callable[[], bool]):
+    def __init__(
+        self,
+        name: str,
+        deliver: Callable[[], object],
+        is_done: Callable[[], bool],
+        max_pause_seconds: float = MAX_PAUSE_SECONDS,
+    ):
         self._name, self._deliver, self._is_done = name, deliver, is_done
+        self._max_pause_seconds = max_pause_seconds
         self._reset()
         after_fork_in_child(self._reset)
 
@@ -37,10 +53,13 @@ class BackgroundRetry:
                 self._thread.start()
 
     def _repeat(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause, attempts = FIRST_PAUSE_SECONDS, 0
         while True:
             time.sleep(pause)
-            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+            pause = min(pause * 2, self._max_pause_seconds)
+            attempts += 1
+            is_long = attempts % ATTEMPTS_PER_LONG_ONE == 0
+            time_limit.limit_commands(LONG_ATTEMPT_SECONDS if is_long else ATTEMPT_SECONDS)
             with suppress(Exception):
                 self._deliver()
             with self._lock:

@@ -1,8 +1,12 @@
-"""What happens while Redis is unavailable: by default its errors surface; with ``CACHEOPS_DEGRADE_ON_FAILURE`` reads
-fall back to the database.
+"""Calls to Redis, and what follows from their failures: docs/production/outages.rst has a table of it.
 
-A circuit breaker keeps every query from waiting for its own timeout: after a failure no call tries Redis for a pause;
-then one call tries it, while the others still go without it.
+Circuit breakers keep an operation from waiting for a timeout that another one has just waited for: after a failure no
+call tries Redis for a pause; then one call tries it, while the others still go without it.
+
+- The breaker of reads exists with ``CACHEOPS_DEGRADE_ON_FAILURE`` only, where reads fall back to the database.
+- Writes try Redis whatever happened to reads, because their invalidation matters more than their time.  They have a
+  breaker of their own that opens after timeouts only: an error that comes at once costs nothing.
+- Background threads, which deliver what is owed, observe neither.  Their success closes both.
 """
 
 from __future__ import annotations
@@ -18,20 +22,25 @@ import redis
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
+from .failure_kinds import FailureKind, is_outage, kind_of
 from .outage_log import outages
-from .redis_errors import explain_error, is_away
+from .redis_errors import explain_error
+from .time_limit import Budget, run_within, seconds_left
 
 T = TypeVar("T")
 
 # How long no call tries Redis after a failure; the pause doubles with each further failure.
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 15.0
+# Between two attempts of a write to get a connection while all are in use.
+CONNECTION_PAUSE_SECONDS = 0.005
 
 
 class CircuitBreaker:
-    """Open while Redis is unavailable."""
+    """Open while Redis is unavailable.  When it opens, `message` is logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, message: str = "Redis is away, going on without it") -> None:
+        self._message = message
         self.lock = Lock()
         self.close()
 
@@ -39,6 +48,7 @@ class CircuitBreaker:
         """Let every call try Redis again."""
         self._pause = 0.0
         self._retry_at = 0.0
+        self._is_trying = False
 
     @property
     def is_open(self) -> bool:
@@ -53,74 +63,146 @@ class CircuitBreaker:
             if now < self._retry_at:
                 return False
             self._retry_at = now + self._pause
+            self._is_trying = True
             return True
 
     def record_failure(self, error: Exception) -> None:
-        """Open the breaker, or lengthen its pause, after a call failed."""
+        """Open the breaker after a call failed; lengthen its pause if that was the one that it allowed to try."""
         with self.lock:
             if not self._pause:
-                outages.report_failure(logging.WARNING, "Redis is away, going on without it", error)
+                outages.report_failure(logging.WARNING, self._message, error)
+            elif not self._is_trying:
+                # This call began before the breaker opened.
+                return
+            self._is_trying = False
             self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS) or FIRST_PAUSE_SECONDS
             self._retry_at = time.monotonic() + self._pause
 
 
 breaker = CircuitBreaker()
+write_breaker = CircuitBreaker("Redis does not answer, so invalidations are left to a background thread")
 
 
 @on_change
-def _close_breaker(setting: str) -> None:
+def _close_breakers(setting: str) -> None:
     breaker.close()
+    write_breaker.close()
 
 
 @after_fork_in_child
-def _renew_lock_in_child() -> None:
-    breaker.lock = Lock()
+def _renew_locks_in_child() -> None:
+    breaker.lock, write_breaker.lock = Lock(), Lock()
 
 
-def call(func: Callable[[], T]) -> T:
-    """Call `func`, which uses Redis, through the circuit breaker, and return its result.  Its errors are explained.
+def call(func: Callable[[], T], budget: Budget | None = None) -> T:
+    """Call `func`, by which a read uses Redis, and return its result.  Its errors are explained.
 
-    With ``CACHEOPS_DEGRADE_ON_FAILURE`` it raises redis.ConnectionError at once while the breaker is open.
+    It takes at most what is left of `budget`; without one, that limit applies to each command.  With
+    ``CACHEOPS_DEGRADE_ON_FAILURE`` it raises redis.ConnectionError at once while the breaker is open.
     """
-    is_degrading = settings.CACHEOPS_DEGRADE_ON_FAILURE
-    if is_degrading and not breaker.allows_call():
-        raise _left_alone()
+    if settings.CACHEOPS_DEGRADE_ON_FAILURE and not breaker.allows_call():
+        raise _left_alone(redis.ConnectionError)
+    try:
+        result = run_within(budget, func)
+    except redis.RedisError as error:
+        explain_error(error)
+        _open_breaker(error)
+        raise
+    _note_success()
+    return result
+
+
+def call_for_write(func: Callable[[], T], budget: Budget | None = None) -> T:
+    """Call `func`, by which a write uses Redis, whatever happened to reads; else do what `call` does.
+
+    Raises redis.TimeoutError at once while the breaker of writes is open.  Where all connections of this process are in
+    use, it waits for one.
+    """
+    if not write_breaker.allows_call():
+        raise _left_alone(redis.TimeoutError)
+    try:
+        result = run_within(budget or Budget(), lambda: _call_when_connected(func))
+    except redis.RedisError as error:
+        explain_error(error)
+        if isinstance(error, redis.TimeoutError):
+            write_breaker.record_failure(error)
+        _open_breaker(error)
+        raise
+    _note_success()
+    return result
+
+
+def _call_when_connected(func: Callable[[], T]) -> T:
+    while True:
+        try:
+            return func()
+        except redis.ConnectionError as error:
+            if kind_of(error) is not FailureKind.OURSELVES or seconds_left() <= CONNECTION_PAUSE_SECONDS:
+                raise
+        time.sleep(CONNECTION_PAUSE_SECONDS)
+
+
+def call_in_background(func: Callable[[], T]) -> T:
+    """Call `func`, by which a background thread uses Redis, even while the breakers are open."""
     try:
         result = func()
     except redis.RedisError as error:
         explain_error(error)
-        if is_degrading and is_away(error):
-            breaker.record_failure(error)
         raise
-    if is_degrading and breaker.is_open:
-        breaker.close()
-    if outages.is_outage:
-        outages.report_success()
+    _note_success()
     return result
 
 
-def _left_alone() -> redis.ConnectionError:
-    error = redis.ConnectionError("Redis was away a moment ago, and is left alone for now")
+def _open_breaker(error: redis.RedisError) -> None:
+    if settings.CACHEOPS_DEGRADE_ON_FAILURE and is_outage(error):
+        breaker.record_failure(error)
+
+
+def _note_success() -> None:
+    if breaker.is_open:
+        breaker.close()
+    if write_breaker.is_open:
+        write_breaker.close()
+    if outages.is_outage:
+        outages.report_success()
+
+
+def _left_alone(error_class: type[redis.RedisError]) -> redis.RedisError:
+    error = error_class("Redis was away a moment ago, and is left alone for now")
     explain_error(error)
     return error
 
 
-def call_or_default(func: Callable[[], T], default: T) -> T:
-    """Do what `call` does; with ``CACHEOPS_DEGRADE_ON_FAILURE`` return `default` if Redis is unavailable."""
-    # Not by means of `suppress_outage`: a hit would take a hundredth longer.
+def call_or_default(func: Callable[[], T], default: T, budget: Budget | None = None) -> T:
+    """Do what `call` does; return `default` after a failure that reads tolerate (see `suppress_tolerated`)."""
+    # Not by means of `suppress_tolerated`: a hit would take a hundredth longer.
     try:
-        return call(func)
+        return call(func, budget)
     except redis.RedisError as error:
-        if not (is_away(error) and settings.CACHEOPS_DEGRADE_ON_FAILURE):
+        if not _is_tolerated(error):
             raise
         return default
 
 
 @contextmanager
-def suppress_outage() -> Iterator[None]:
-    """With ``CACHEOPS_DEGRADE_ON_FAILURE``, suppress the errors that mean that Redis is unavailable."""
+def suppress_tolerated() -> Iterator[None]:
+    """Suppress the errors of Redis after which a read goes on without the cache.
+
+    These are defects and limits of this process, which are logged, and with ``CACHEOPS_DEGRADE_ON_FAILURE`` outages.
+    """
     try:
         yield
     except redis.RedisError as error:
-        if not (is_away(error) and settings.CACHEOPS_DEGRADE_ON_FAILURE):
+        if not _is_tolerated(error):
             raise
+
+
+def _is_tolerated(error: redis.RedisError) -> bool:
+    kind = kind_of(error)
+    if kind is FailureKind.DEFECT:
+        outages.report_failure(logging.ERROR, "The cache can't be used here, so this counts as a miss", error)
+    elif kind is FailureKind.OURSELVES:
+        outages.report_failure(logging.WARNING, "The cache is not used for now", error)
+    else:
+        return kind is not FailureKind.MISCONFIGURED and settings.CACHEOPS_DEGRADE_ON_FAILURE
+    return True

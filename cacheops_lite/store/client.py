@@ -21,11 +21,13 @@ from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
+from .limited_connection import limit_client
 from .outage_log import outages
 from .redis_connection import DirectClient
 from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS
 from .server_epoch import UNKNOWN_EPOCH, ServerWatch
+from .time_limit import run_command
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -68,7 +70,7 @@ def execute(*command: Any, epoch: bytes | None = None) -> Any:
     Raises errors of Redis, explained; with `epoch` also EpochChanged, see `epoch_calls`.
     """
     try:
-        return _direct().execute(*command, epoch=epoch)
+        return run_command(_direct().execute, *command, epoch=epoch)
     except redis.RedisError as error:
         explain_error(error)
         raise
@@ -194,6 +196,8 @@ def _make_client() -> Any:
         client = client_class(**_watched(options, client_class))
     else:
         raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
+    if settings.CACHEOPS_REDIS_TIMEOUT is not None:
+        limit_client(client)
     return _refuse_decoding(client)
 
 

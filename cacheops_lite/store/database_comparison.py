@@ -31,7 +31,7 @@ from ..observe import Bypass, Reason
 from ..schema import DatabaseIdentity, identity_of_database, tracked_columns
 from ..utils import error_boundary
 from . import keys
-from .circuit_breaker import call, suppress_outage
+from .circuit_breaker import call_for_write, suppress_tolerated
 from .client import CLIENT_SETTINGS, execute
 from .database_names import (
     database_name,
@@ -99,7 +99,7 @@ def bypass_of_database(alias: str) -> Bypass | None:
     found = _fresh(alias)
     if found is not None:
         return found.bypass
-    with suppress_outage():
+    with suppress_tolerated():
         return _compare_anew(alias).bypass
     return Bypass(Reason.REDIS_AWAY)
 
@@ -173,7 +173,7 @@ def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
         alias = connection.alias
         if settings.CACHEOPS_ENABLED and _is_of_alias(connection) and not is_declared(alias) and not _fresh(alias):
             _learn(connection)
-            _compare_identity(alias, call)
+            _compare_identity(alias, call_for_write)
     except STORE_ERRORS as error:
         # A connection to the database is made whatever becomes of the cache.
         logger.debug("Can't compare the database %r with that of other processes: %s", connection.alias, error)
@@ -195,8 +195,11 @@ def _learn(connection: Any) -> None:
         _known.identities[connection.alias, connection.settings_dict["NAME"]] = identity
 
 
-def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Comparison] = call) -> _Comparison:
-    """Compare through `run`, which is not called if there is nothing to ask Redis for."""
+def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Comparison] = call_for_write) -> _Comparison:
+    """Compare through `run`, which is not called if there is nothing to ask Redis for.
+
+    By default as a write: if Redis does not answer in time, the write that follows does not wait once more.
+    """
     name = name_in_settings(alias)
     primary = primary_of(alias)
     if primary is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from . import keys, pending_releases
 from .client import execute, last_epoch, reset_connections, run_script
 from .protocol import MISS, Lookup, read
+from .time_limit import Budget
 
 # A lock expires after this time, so no process waits for longer.
 LOCK_SECONDS = 60
@@ -39,9 +40,9 @@ def acquire_lock(key: str, token: str) -> bool:
     return reply == token.encode()
 
 
-def release_lock(key: str, token: str) -> None:
-    """Release the lock if `token` owns it; in the background if Redis cannot be reached."""
-    pending_releases.release([keys.lock_key(key)], token, LOCK_SECONDS)
+def release_lock(key: str, token: str, budget: Budget | None = None) -> None:
+    """Release the lock if `token` owns it; in the background if Redis cannot be reached within `budget`."""
+    pending_releases.release([keys.lock_key(key)], token, LOCK_SECONDS, budget)
 
 
 def deadline() -> float:

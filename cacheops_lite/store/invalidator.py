@@ -20,19 +20,22 @@ from django.core.exceptions import ImproperlyConfigured
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
 from . import compression, keys, pending_releases
-from .background_retry import BackgroundRetry
-from .circuit_breaker import call
+from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
+from .circuit_breaker import call_for_write, call_in_background
 from .client import execute, get_client, send_script
 from .epoch_calls import call_in_epoch
+from .failure_kinds import DeliveryInProgressError, FailureKind, is_temporary, kind_of
 from .invalidation_script import NO_FENCE, invalidate_changes
 from .outage_log import outages
-from .redis_errors import is_away
+from .time_limit import Budget, run_command, run_without_limit, seconds_left
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
 
 # If more keys wait to be removed, all keys under their prefix are removed instead.
 MAX_OVERDUE_KEYS = 1000
 # A fence expires after this time, in case its writer died; a commit takes less.
 FENCE_SECONDS = 30
+# How long a call waits at most for another thread that delivers.
+MAX_WAIT_SECONDS = 10.0
 
 # By prefix, the invalidations that could not be delivered, and those of them that a thread is delivering now.
 _overdue: dict[str, WriteSet] = {}
@@ -46,7 +49,8 @@ _delivery_lock = RLock()
 
 @dataclass(slots=True)
 class Fence:
-    """A writer's token, the epoch of the server that it is of, and the tables that it fences, by prefix.
+    """A writer's token, the epoch of the server that it is of, the tables that it fences, by prefix, and the time that
+    is left for its calls to Redis.
 
     Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
     reply came: their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of
@@ -58,6 +62,7 @@ class Fence:
     tables: dict[str, list[str]] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
+    budget: Budget = field(default_factory=Budget)
 
 
 def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
@@ -70,7 +75,8 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             changes_by_table = write_set.by_table()
             fence.tables[prefix] = list(changes_by_table)
             dropped = fence.dropped if write_set.causes else None
-            call(partial(call_in_epoch, partial(_invalidate_with_fence, prefix, changes_by_table, fence, dropped)))
+            run = partial(call_in_epoch, partial(_invalidate_with_fence, prefix, changes_by_table, fence, dropped))
+            call_for_write(run, fence.budget)
             fence.confirmed.add(prefix)
 
 
@@ -90,7 +96,7 @@ def _invalidate_with_fence(
 def release(fence: Fence) -> None:
     """Release the fences of a writer that did not commit.  Raises no error of Redis."""
     for prefix in fence.tables:
-        pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
+        pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS, fence.budget)
 
 
 def _fence_keys(prefix: str, fence: Fence) -> list[str]:
@@ -102,21 +108,22 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, d
 
     Where `fence` is confirmed, the invalidation has been done before the commit: it is only released.  The names of
     what is invalidated now are added to `dropped`.  If Redis cannot be reached, its error is raised, and the
-    invalidation is delivered later (see `postpone`).
+    invalidation is delivered later (see `postpone`).  What fails by a defect is invalidated coarsely instead.
     """
     pending = {prefix: write_set for prefix, write_set in write_sets.items() if write_set}
     if not pending:
         return
-
-    def deliver_after_overdue() -> None:
-        deliver_overdue()
-        _deliver(pending, fence, dropped)
-
+    budget = Budget() if fence is None else fence.budget
     try:
-        call(deliver_after_overdue)
-    except BaseException:
+        call_for_write(partial(_deliver, pending, fence, dropped), budget)
+    except BaseException as error:
         postpone(pending, fence)
-        raise
+        if not (isinstance(error, redis.RedisError) and kind_of(error) is FailureKind.DEFECT):
+            raise
+        call_for_write(deliver_overdue, budget)
+        # Nothing else removes the values of the simple cache.
+        if is_refused() or any(write_set.everything for write_set in pending.values()):
+            raise
 
 
 def is_overdue() -> bool:
@@ -132,30 +139,43 @@ def is_refused() -> bool:
 def deliver_overdue() -> None:
     """Deliver the overdue invalidations, or wait until another thread has delivered them.
 
-    Raises errors of Redis if it is unavailable.  An invalidation that fails for another reason would fail before each
-    read, so its tables are invalidated as a whole instead.
+    Raises errors of Redis if it is unavailable, and DeliveryInProgressError if that thread takes too long.  An
+    invalidation that fails for another reason would fail before each read, so its tables are invalidated as a whole
+    instead.
     """
     # Inlined `is_overdue`: each read calls this.
     if not (_overdue or _in_delivery):
         return
-    with _delivery_lock:
-        try:
-            with _state_lock:
-                _merge(_in_delivery, _overdue)
-                _overdue.clear()
-            _deliver(_in_delivery)
+    # Bounded even without a limit: the other thread may wait for a Redis that does not answer.
+    if not _delivery_lock.acquire(timeout=max(0, min(seconds_left(), MAX_WAIT_SECONDS))):
+        raise DeliveryInProgressError("invalidations are still being delivered by another thread")
+    try:
+        _deliver_all()
+    finally:
+        _delivery_lock.release()
+
+
+def _deliver_all() -> None:
+    """Deliver the overdue invalidations; the caller owns `_delivery_lock`."""
+    try:
+        with _state_lock:
+            _merge(_in_delivery, _overdue)
+            _overdue.clear()
+        _deliver(_in_delivery)
+        _in_delivery.clear()
+    except Exception as error:
+        if isinstance(error, (OSError, ImproperlyConfigured)):
+            raise
+        if not isinstance(error, redis.RedisError):
+            error_boundary.reraise_interrupt(error)
+        elif is_temporary(error):
+            raise
+        _drop_tables(_in_delivery, error)
+        _in_delivery.clear()
+    finally:
+        with _state_lock:
+            _merge(_overdue, _in_delivery)
             _in_delivery.clear()
-        except Exception as error:
-            if is_away(error) or isinstance(error, (OSError, ImproperlyConfigured)):
-                raise
-            if not isinstance(error, redis.RedisError):
-                error_boundary.reraise_interrupt(error)
-            _drop_tables(_in_delivery, error)
-            _in_delivery.clear()
-        finally:
-            with _state_lock:
-                _merge(_overdue, _in_delivery)
-                _in_delivery.clear()
 
 
 def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
@@ -179,7 +199,7 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
             for key in write_set.keys:
                 execute("UNLINK", key)
         except redis.RedisError as error:
-            if is_away(error):
+            if is_temporary(error):
                 raise
             message = "Redis refuses to invalidate tables, so this process reads past the cache"
             outages.report_failure(logging.ERROR, message, error)
@@ -191,7 +211,7 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
 def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dropped: set[str] | None = None) -> None:
     for prefix, write_set in write_sets.items():
         if write_set.everything:
-            clear(prefix)
+            run_without_limit(partial(clear, prefix))
         if write_set.keys:
             execute("UNLINK", *write_set.keys)
         if fence is not None and prefix in fence.confirmed:
@@ -200,7 +220,7 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dro
             changes_by_table = write_set.by_table()
             call_in_epoch(partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped))
             if fence is not None and prefix in fence.tables:
-                pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
+                pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS, fence.budget)
 
 
 def _release_after_commit(prefix: str, write_set: WriteSet, fence: Fence) -> None:
@@ -233,7 +253,7 @@ def _merge(into: dict[str, WriteSet], write_sets: Mapping[str, WriteSet]) -> Non
 
 
 _overdue_retry = BackgroundRetry(
-    "cacheops_lite.store.invalidator", lambda: call(deliver_overdue), lambda: not is_overdue()
+    "cacheops_lite.store.invalidator", lambda: call_in_background(deliver_overdue), lambda: not is_overdue()
 )
 
 
@@ -243,7 +263,9 @@ def _retry_refused() -> None:
         _refused.clear()
 
 
-_refused_retry = BackgroundRetry("cacheops_lite.refused", lambda: call(_retry_refused), lambda: not _refused)
+_refused_retry = BackgroundRetry(
+    "cacheops_lite.refused", lambda: call_in_background(_retry_refused), lambda: not _refused, LONG_PAUSE_SECONDS
+)
 
 
 @after_fork_in_child
@@ -268,8 +290,8 @@ def clear(prefix: str) -> None:
     pattern = keys.escape_glob(prefix + keys.NAMESPACE) + keys.CACHED_KIND_PATTERN + "*"
     cursor = 0
     while True:
-        cursor, found = client.scan(cursor, match=pattern, count=1000)
+        cursor, found = run_command(partial(client.scan, cursor, match=pattern, count=1000))
         if found:
-            client.unlink(*found)
+            run_command(client.unlink, *found)
         if cursor == 0:
             break

@@ -1,7 +1,8 @@
 """Log failures of Redis without a flood: an outage fails every call, but one line tells it.
 
-The first failure of an outage is logged, then at most one a minute with the number of those in between, and finally
-that Redis is back.  Other failures are counted in the same way, each kind for itself.  All of this is per process.
+The first failure of an outage (`FailureKind.AWAY`) is logged, then at most one a minute with the number of those in
+between, and finally that Redis is back.  Other failures are counted in the same way, each kind for itself.  All of this
+is per process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 
 from ..conf import on_change
 from ..utils import LruMap, after_fork_in_child, error_boundary
-from .redis_errors import explain_error, is_away
+from .failure_kinds import FailureKind, kind_of
+from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS, describe_address
 
 logger = logging.getLogger("cacheops_lite")
@@ -61,11 +63,11 @@ class OutageLog:
         """Count a failure; return how many were not logged before it, None if this one is not to be logged either."""
         now = time.monotonic()
         # In an outage all calls fail for one reason, whatever they were to do.
-        kind = (message, type(error))
-        known = self._outage if is_away(error) else self._kinds.get(kind)
+        kind, is_away = (message, type(error)), kind_of(error) is FailureKind.AWAY
+        known = self._outage if is_away else self._kinds.get(kind)
         if known is None:
             known = _Reported(now, now)
-            if is_away(error):
+            if is_away:
                 self._outage, self.is_outage = known, True
             else:
                 self._kinds.put(kind, known)

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable
 
 from .background_retry import BackgroundRetry
-from .circuit_breaker import call
+from .circuit_breaker import call_for_write, call_in_background
 from .client import run_script
 from .redis_errors import STORE_ERRORS
+from .time_limit import Budget
 
 # {(key, token of its owner): when it expires, on the monotonic clock}
 _pending: dict[tuple[str, str], float] = {}
@@ -24,11 +25,11 @@ def schedule(keys: Iterable[str], token: str, seconds: float) -> None:
     _retry.start()
 
 
-def release(keys: Iterable[str], token: str, seconds: float) -> None:
-    """Release them now, in the background if that fails.  Raises no error of Redis."""
+def release(keys: Iterable[str], token: str, seconds: float, budget: Budget | None = None) -> None:
+    """Release them now, within `budget`; in the background if that fails.  Raises no error of Redis."""
     _record(keys, token, seconds)
     try:
-        call(release_all)
+        call_for_write(release_all, budget)
     except STORE_ERRORS:
         _retry.start()
     except BaseException:
@@ -50,4 +51,6 @@ def release_all() -> None:
         _pending.pop((key, token), None)
 
 
-_retry = BackgroundRetry("cacheops_lite.store.pending_releases", lambda: call(release_all), lambda: not _pending)
+_retry = BackgroundRetry(
+    "cacheops_lite.store.pending_releases", lambda: call_in_background(release_all), lambda: not _pending
+)

@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 import redis
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
+from .limited_connection import unlimited_class
 from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch
 
 observability: Any
@@ -278,7 +279,7 @@ def _is_supported(client: Any) -> bool:
         and type(client) is redis.Redis
         and pool is not None
         and type(pool) in (redis.ConnectionPool, SentinelConnectionPool)
-        and pool.connection_class in CONNECTIONS
+        and unlimited_class(pool.connection_class) in CONNECTIONS
         and getattr(pool, "cache", None) is None
         and client.connection is None
     )

@@ -1,6 +1,7 @@
-"""What an error of Redis means: whether it will pass, and what the user can do.
+"""What an error of Redis means for the user: which server and setting it concerns, and what to do.
 
 `explain_error` completes the text of an error before it reaches the application; its class stays that of redis-py.
+What an error means for the cache is in `failure_kinds`.
 """
 
 from __future__ import annotations
@@ -14,28 +15,6 @@ from .server_address import address_setting, describe_address
 
 # What a call to Redis may raise.  Any other exception interrupts it and is passed on to the application.
 STORE_ERRORS = (redis.RedisError, OSError, ImproperlyConfigured)
-# Unreachable, or unable to write for now; `LOADING` is a connection error of redis-py.
-_AWAY = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.OutOfMemoryError,
-    exceptions.AskError,
-    exceptions.TryAgainError,
-    exceptions.ClusterDownError,
-)
-# Errors that redis-py has no class for, and those that scripts report: their message begins with one of these.
-_AWAY_PREFIXES = (
-    "MISCONF",
-    "NOREPLICAS",
-    "BUSY",
-    "MASTERDOWN",
-    "UNBLOCKED",
-    "READONLY",
-    "OOM",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-)
 # They are part of a protocol, and handled where they are raised.
 _INTERNAL = (exceptions.NoScriptError, exceptions.WatchError)
 
@@ -59,7 +38,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     ),
     (
         (exceptions.NoPermissionError,),
-        ("NOPERM", "ACL failure", "no permissions"),
+        ("NOPERM", "ACL failure", "no permissions", "can't run this command"),
         "{server} does not let the user of {setting} run a command, or use a key, that cacheops_lite needs. Allow it "
         f"by ACL SETUSER; docs/doctor.rst lists all commands under 'permissions'. {_CHECK}",
     ),
@@ -105,21 +84,23 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (redis.TimeoutError,),
         (),
-        "{server} does not answer in time. Check that it is not overloaded; socket_timeout in {setting} is the limit, "
-        "in seconds.",
+        "{server} does not answer in time. Check that it is not overloaded. CACHEOPS_REDIS_TIMEOUT is the limit of one "
+        "operation, in seconds.",
+    ),
+    (
+        (),
+        ("NOREPLICAS",),
+        "{server} has fewer replicas than its min-replicas-to-write, and therefore refuses writes. Repair the "
+        "replicas, or set min-replicas-to-write to 0 there.",
+    ),
+    (
+        (),
+        ("Too many connections", "No connection available"),
+        "All connections of this process to Redis are in use at once. Raise max_connections in {setting}, or run fewer "
+        "threads in a process.",
     ),
     ((redis.ConnectionError,), (), _UNREACHABLE),
 )
-
-
-def is_away(error: BaseException) -> bool:
-    """Return whether `error` means that Redis is unavailable for now, so that the same call may succeed later."""
-    if isinstance(error, exceptions.AuthenticationError):
-        # To redis-py it is a connection error, but it is a mistake in the settings.
-        return False
-    return isinstance(error, _AWAY) or (
-        isinstance(error, redis.ResponseError) and str(error).startswith(_AWAY_PREFIXES)
-    )
 
 
 def explain_error(error: BaseException) -> None:

@@ -29,7 +29,7 @@ def note(version_set: VersionSet) -> None:
 
 
 def is_met_by(version_set: VersionSet) -> bool:
-    """Return whether that was noted lately of a version set with the same shapes."""
+    """Return whether that was noted of a version set with the same shapes less than a minute ago."""
     until = _until.get(_identity(version_set))
     return until is not None and time.monotonic() < until
 

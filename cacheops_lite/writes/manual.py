@@ -30,7 +30,7 @@ def invalidate_obj(obj: Model, using: str = DEFAULT_DB_ALIAS) -> None:
     """Invalidate all results that the row of `obj`, with the values of the instance, can influence.
 
     Within a transaction on `using` the invalidation is sent at the commit.  Raises TypeError for anything but a saved
-    instance, and errors of Redis unless reads degrade.
+    instance.  Raises errors of Redis, also if reads degrade; the invalidation is then repeated until it succeeds.
     """
     if not isinstance(obj, Model):
         raise TypeError(f"invalidate_obj() takes a model instance, not {obj!r}")
@@ -47,7 +47,7 @@ def invalidate_model(model: type[Model], using: str = DEFAULT_DB_ALIAS) -> None:
     """Invalidate all results that depend on the table of `model` or on those of its multi-table parents.
 
     Within a transaction on `using` the invalidation is sent at the commit.  Raises TypeError for anything but a model
-    with a table, and errors of Redis unless reads degrade.
+    with a table.  Raises errors of Redis, also if reads degrade; the invalidation is then repeated until it succeeds.
     """
     if not isinstance(model, type) or not issubclass(model, Model):
         raise TypeError(f"invalidate_model() takes a model class, not {model!r}")
@@ -58,7 +58,8 @@ def invalidate_all() -> None:
     """Remove all keys of this cache from Redis, and no others.
 
     With ``CACHEOPS_PREFIX`` these are the keys under the prefixes that it returns now for all tables and for the simple
-    cache.  They are removed at once, and within a transaction again at its commit.
+    cache.  They are removed at once, and within a transaction again at its commit.  Raises errors of Redis, also if
+    reads degrade; the removal is then repeated until it succeeds.
     """
     if not is_active():
         return

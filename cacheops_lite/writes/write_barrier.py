@@ -5,33 +5,34 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 
 from ..observe import Invalidation, invalidations
-from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, met_by, outages, suppress_outage
+from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, met_by, outages
 
 
 def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
     """Invalidate and fence what is about to be committed, so that no reader caches the state before it.
 
-    `write_sets` are by key prefix.  `fence` notes what was sent.  The commit does not fail when Redis does: `deliver`
-    sends the invalidations once more and reports errors.
+    `write_sets` are by key prefix.  `fence` notes what was sent.  The commit does not fail when Redis does: the reason
+    is logged, and `deliver` sends the invalidations once more and reports errors.
     """
-    with suppress(*STORE_ERRORS):
+    try:
         invalidator.invalidate_and_fence(write_sets, fence)
+    except STORE_ERRORS as error:
+        message = "Can't invalidate and fence what is about to be committed; it is invalidated after the commit"
+        outages.report_failure(logging.ERROR, message, error)
 
 
 def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:
     """Send the invalidations now, release the fence and publish what was invalidated.
 
-    Raises errors of Redis unless reads degrade.  The invalidations are then not lost: they are retried.
+    Raises errors of Redis.  The invalidations are then not lost: they are retried.
     """
     causes = [cause for write_set in write_sets.values() for cause in write_set.causes]
     dropped = None if not causes else set() if fence is None else fence.dropped
     started = time.perf_counter()
     try:
-        with suppress_outage():
-            invalidator.invalidate(write_sets, fence, dropped)
+        invalidator.invalidate(write_sets, fence, dropped)
     finally:
         # Only now: a reader in between would copy into its local cache what it still found in Redis.
         for write_set in write_sets.values():

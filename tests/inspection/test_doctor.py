@@ -288,7 +288,7 @@ def is_busy(server):
 
 
 def test_time_limits_of_the_client():
-    with examined() as (server, _):
+    with examined() as (server, _), override_settings(CACHEOPS_REDIS_TIMEOUT=None):
         limits = {"socket_timeout": None, "socket_connect_timeout": 1}
         with using(server, CACHEOPS_REDIS={"port": server.port, **limits}):
             finding = findings()["timeouts"]
@@ -302,6 +302,11 @@ def test_time_limits_of_the_client():
         retry = redis.retry.Retry(redis.backoff.NoBackoff(), 3)
         with using(server, CACHEOPS_REDIS={"port": server.port, **limits, "retry": retry}):
             assert "up to 3 times" in findings()["timeouts"]["found"]
+        for seconds, level in ((30, "info"), (0.5, "ok")):
+            with using(server, CACHEOPS_REDIS={"port": server.port}, CACHEOPS_REDIS_TIMEOUT=seconds):
+                finding = findings()["timeouts"]
+                assert finding["level"] == level
+                assert f"{seconds} s" in finding["found"]
 
 
 def test_too_few_connections():

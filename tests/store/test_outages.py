@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import override_settings
 from redis import exceptions
 
-from cacheops_lite import CacheMiss, cache, cached, cached_as, invalidate_all, invalidate_obj
+from cacheops_lite import CacheMiss, cache, cached, cached_as, invalidate_all, invalidate_model, invalidate_obj
 from cacheops_lite.observe import Invalidation
 from cacheops_lite.store import all_prefixes, background_retry, circuit_breaker, invalidator, local_cache
 from cacheops_lite.store import client as cacheops_redis
@@ -152,7 +153,6 @@ def test_reads_and_writes_work_without_redis(server, degrading, pen):
     pen.delete()
     assert names() == []
     assert (func(), locked_func()) == (0, 0)
-    invalidate_all()
 
     @cached_as(Product, lock=True)
     async def afunc():
@@ -183,14 +183,16 @@ def test_the_simple_cache_works_without_redis(server, degrading, without_pauses,
         with pytest.raises(CacheMiss):
             cache.get("c")
         cache.set("a", 2, 60)
-        assert not cache.delete("b")
+        with pytest.raises(redis.ConnectionError):
+            cache.delete("b")
         assert cache.get_or_set("c", 5) == 5
         assert func() == 2
-        func.invalidate()
+        with pytest.raises(redis.ConnectionError):
+            func.invalidate()
     assert cache.get("a", None) is None
     assert cache.get("b", None) is None
     assert func() == 3
-    with using_port(servers.free_port()):
+    with using_port(servers.free_port()), pytest.raises(redis.ConnectionError):
         cache.clear()
     assert func() == 4
 
@@ -241,13 +243,27 @@ def test_by_default_a_committed_write_raises_no_error(server, no_background_retr
     assert names() == ["quill"]
 
 
-def test_by_default_manual_invalidation_raises_the_connection_error(server, no_background_retry, pen):
-    """The invalidation is delivered later nevertheless."""
+BY_HAND = {
+    "invalidate_obj": lambda: invalidate_obj(Label(pk=1)),
+    "invalidate_model": lambda: invalidate_model(Label),
+    "invalidate_all": invalidate_all,
+    "manage.py invalidate all": lambda: call_command("invalidate", "all"),
+    "manage.py invalidate of an app": lambda: call_command("invalidate", "shop"),
+    "manage.py invalidate of a model": lambda: call_command("invalidate", "shop.label"),
+}
+
+
+@pytest.mark.parametrize("degrades", [False, True])
+def test_invalidation_by_hand_raises_if_it_is_not_delivered(server, no_background_retry, pen, degrades):
+    """This applies with CACHEOPS_DEGRADE_ON_FAILURE too.  The invalidation is delivered later nevertheless."""
     func = cached_as(Label)(lambda: object())
     first = func()
-    for invalidate in (lambda: invalidate_obj(Label(pk=1)), invalidate_all):
-        with using_port(servers.free_port()), pytest.raises(redis.ConnectionError):
-            invalidate()
+    for name, invalidate in BY_HAND.items():
+        with using_port(servers.free_port()), override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrades):
+            # A command that raises CommandError ends with status 1.
+            with pytest.raises(CommandError if name.startswith("manage.py") else redis.ConnectionError):
+                invalidate()
+            circuit_breaker.breaker.close()
         second = func()
         assert second is not first
         first = second
@@ -295,7 +311,6 @@ OUTAGES = [
     exceptions.BusyLoadingError(),
     exceptions.ReadOnlyError(),
     exceptions.OutOfMemoryError(),
-    exceptions.MovedError("1 127.0.0.1:1"),
     exceptions.ClusterDownError("CLUSTERDOWN"),
     exceptions.TryAgainError(),
 ]

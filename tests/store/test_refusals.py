@@ -11,7 +11,6 @@ from django.test import override_settings
 from cacheops_lite import cached_as, invalidate_all, invalidate_obj
 from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidation_script, invalidator
-from cacheops_lite.store.client import get_client
 from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import counted_reads
 from tests.shop.models import Category, Label, Product
@@ -184,19 +183,3 @@ def test_an_error_when_dependencies_are_named_invalidates_the_table_without_retr
         invalidate_obj(rows)
     assert not invalidator.is_overdue()
     assert cached_read.invalidator is invalidator
-
-
-def test_temporary_refusals_of_the_server_count_as_outages(server):
-    """Errors such as MISCONF pass: what is written meanwhile is invalidated later."""
-    from cacheops_lite.store.circuit_breaker import is_away
-
-    for text in (
-        "MISCONF Redis is configured to save",
-        "NOREPLICAS Not enough",
-        "BUSY Redis is busy",
-        "OOM command not",
-    ):
-        assert is_away(redis.ResponseError(text))
-    for text in ("WRONGTYPE Operation", "NOPERM this user", "ERR unknown command", "NOSCRIPT No matching"):
-        assert not is_away(redis.ResponseError(text))
-    assert get_client() is not None

@@ -39,9 +39,9 @@ def limits(**overrides):
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_calls_are_limited_to_two_seconds_and_not_repeated(address):
+def test_calls_are_limited_to_one_second_and_not_repeated(address):
     """redis-py's own defaults would let a page wait for many seconds."""
-    assert limits(**ADDRESSES[address]) == (2.0, 2.0, 0)
+    assert limits(**ADDRESSES[address]) == (1.0, 1.0, 0)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -49,14 +49,14 @@ def test_the_setting_is_the_limit(address):
     assert limits(**ADDRESSES[address], CACHEOPS_REDIS_TIMEOUT=0.25) == (0.25, 0.25, 0)
 
 
-def test_what_the_address_says_prevails():
-    """A project that had limits keeps them."""
+def test_what_the_address_says_is_kept_for_single_waits():
+    """The limit of a whole operation applies as well: see `test_operation_limits`."""
     retry = Retry(NoBackoff(), 3)
     own = {"port": 1, "socket_timeout": 7, "socket_connect_timeout": 8, "retry": retry}
     assert limits(CACHEOPS_REDIS=own) == (7, 8, 3)
     assert limits(CACHEOPS_REDIS="redis://127.0.0.1:1/2?socket_timeout=7&socket_connect_timeout=8") == (7.0, 8.0, 0)
     own = {"locations": [("127.0.0.1", 1)], "service_name": "shop", "socket_timeout": 7}
-    assert limits(CACHEOPS_REDIS={}, CACHEOPS_SENTINEL=own) == (7, 2.0, 0)
+    assert limits(CACHEOPS_REDIS={}, CACHEOPS_SENTINEL=own) == (7, 1.0, 0)
 
 
 def test_none_leaves_limits_to_the_client_library():

@@ -155,6 +155,28 @@ def forwarding(port, to_port):
         listener.close()
 
 
+class DeafPort:
+    """A port that answers no attempt to connect: the kernel accepts no more connections, and refuses none."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.number = self._listener.getsockname()[1]
+        self._waiting = [socket.socket() for _ in range(4)]
+        for each in self._waiting:
+            each.setblocking(False)
+            each.connect_ex(self._listener.getsockname())
+
+    def close(self):
+        for each in (*self._waiting, self._listener):
+            each.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]

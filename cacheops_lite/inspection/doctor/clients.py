@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...conf import settings
-from ...store import address_setting
+from ...store import address_setting, is_limited
 from .findings import Finding
 from .session import Refused, Session
 
@@ -19,6 +19,22 @@ def examine_timeouts(session: Session) -> Iterator[Finding]:
     connection = session.connection
     if not hasattr(connection, "socket_timeout"):
         raise Refused("a time limit", "the client has none that is known")
+    seconds = settings.CACHEOPS_REDIS_TIMEOUT
+    if seconds is None or not is_limited(connection):
+        yield from _limits_of_redis_py(connection, session)
+    elif seconds > LONG_SECONDS:
+        yield Finding(
+            "timeouts",
+            "info",
+            f"CACHEOPS_REDIS_TIMEOUT is {seconds:g} s.",
+            "A Redis that hangs lets each query wait that long, and each writer keep its rows locked.",
+            "Set CACHEOPS_REDIS_TIMEOUT to a second or less.",
+        )
+    else:
+        yield Finding("timeouts", "ok", f"An operation waits at most {seconds:g} s in all, retries included.")
+
+
+def _limits_of_redis_py(connection: Any, session: Session) -> Iterator[Finding]:
     setting = address_setting()
     limits = {name: getattr(connection, name, None) for name in ("socket_timeout", "socket_connect_timeout")}
     unset = [name for name, value in limits.items() if not value]

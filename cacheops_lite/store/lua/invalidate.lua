@@ -9,7 +9,8 @@
 --            none, -1 to drop the whole table
 --            the number of dependencies, and these, each as it follows the table's name in keys; -1 if that index
 --            cannot tell them
--- Reply  the nonce, which proves that this is the reply to this call; for each table the number of versions dropped;
+-- Reply  the error of Redis if a table cannot be fenced; its versions are dropped nevertheless. Otherwise
+--        the nonce, which proves that this is the reply to this call; for each table the number of versions dropped;
 --        names of dropped versions, as they follow "d:" or "t:" in keys; then for each table whose dependency index is
 --        missing: {name}; for each table whose index differs from the caller's:
 --        {name, members}: nothing of that table was dropped, and the caller has to repeat the call with this index
@@ -87,16 +88,23 @@ local function drop(name, first, last)
 end
 
 local token, seconds = ARGV[2], tonumber(ARGV[3])
+local fence_error
 
+-- Fence a table.  What Redis refuses is noted: out of memory, or not permitted to tell the time, it still drops versions.
 local function fence(name)
     local key = root .. 'f:' .. name
-    local now = tonumber(redis.call('time')[1])
+    local time = redis.pcall('time')
+    local now = time[1] and tonumber(time[1]) or 0
     if type(redis.pcall('zremrangebyscore', key, '-inf', '(' .. now)) == 'table' then
         -- The key has another type, so it is not ours.
         redis.call('del', key)
     end
-    redis.call('zadd', key, now + seconds, token)
-    redis.call('expire', key, seconds + 1)
+    local added = time.err and time or redis.pcall('zadd', key, now + seconds, token)
+    if type(added) == 'table' then
+        fence_error = added
+    else
+        redis.call('expire', key, seconds + 1)
+    end
 end
 
 local i = 5
@@ -113,7 +121,7 @@ while ARGV[i] do
     end
     local dropped = 0
     local is_known = found > 0 and found == size and redis.call('sismember', index, incarnation) == 1
-    if found == 0 or (is_known and count < 0) then
+    if found == 0 or (is_known and count < 0) or (not is_known and fence_error) then
         dropped = redis.call('del', root .. 't:' .. name)
         if dropped > 0 then
             note_name(name)
@@ -130,4 +138,4 @@ while ARGV[i] do
     i = i + 4 + math.max(count, 0)
 end
 
-return reply
+return fence_error or reply

@@ -1,0 +1,147 @@
+"""Connections of redis-py that observe the deadline of the running call (see `time_limit`).
+
+The timeouts of redis-py limit a single wait for the next bytes, and its retries begin anew each time: neither limits a
+call as a whole.  Here each wait for the server, each connection attempt and each retry ends at the deadline.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import cache
+from typing import Any
+
+import redis
+from redis.backoff import AbstractBackoff
+from redis.sentinel import Sentinel
+
+from . import time_limit
+
+# Sockets wait for this share of the limit by themselves, so that their timeout need not be set for each wait: the first
+# wait of an operation ends in time if not much time passed before it.
+SHARE_OF_LIMIT = 0.95
+# A timeout of 0 would make a socket non-blocking.
+MIN_SECONDS = 0.001
+
+
+class LimitedSocket:
+    """A socket whose waits end at the deadline of the running call."""
+
+    __slots__ = ("_applied", "_own", "_socket")
+
+    def __init__(self, socket: Any):
+        self._socket = socket
+        self.settimeout(socket.gettimeout())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set the timeout of a wait outside of a call, in seconds; it is at most the limit."""
+        longest = time_limit.limit_seconds() * SHARE_OF_LIMIT
+        seconds = longest if seconds is None else min(seconds, longest)
+        self._own = seconds
+        self._apply(seconds)
+
+    def _apply(self, seconds: float) -> None:
+        self._applied = seconds
+        self._socket.settimeout(None if seconds == time_limit.UNLIMITED else seconds)
+
+    def _observe_deadline(self) -> None:
+        """Lower the timeout of the socket if the deadline is near; raise TimeoutError if it has passed."""
+        deadline = time_limit.deadline()
+        left = time_limit.UNLIMITED if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time limit of this operation of the cache is reached")
+        if left < self._applied or self._applied < self._own:
+            self._apply(min(left, self._own))
+
+    def recv(self, *args: Any) -> Any:
+        self._observe_deadline()
+        return self._socket.recv(*args)
+
+    def recv_into(self, *args: Any) -> Any:
+        self._observe_deadline()
+        return self._socket.recv_into(*args)
+
+    def sendall(self, *args: Any) -> Any:
+        self._observe_deadline()
+        return self._socket.sendall(*args)
+
+
+class LimitedBackoff(AbstractBackoff):
+    """The pauses of another backoff, without those that would end after the deadline: there is no further attempt."""
+
+    def __init__(self, backoff: AbstractBackoff):
+        self._backoff = backoff
+
+    def reset(self) -> None:
+        self._backoff.reset()
+
+    def compute(self, failures: int) -> float:
+        """Return the seconds until the next attempt.  If they are too many, raise the error of the last attempt."""
+        seconds = self._backoff.compute(failures)
+        if seconds < time_limit.seconds_left():
+            return seconds
+        # redis-py calls this while it handles the error.
+        raise sys.exc_info()[1] or redis.TimeoutError("no time is left for another attempt")
+
+
+class _LimitedConnection:
+    """What a limited connection does differently from its base class."""
+
+    _socket_connect_timeout: float | None
+    retry: Any
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # A copy that belongs to this connection.
+        self.retry._backoff = LimitedBackoff(self.retry._backoff)
+
+    @property
+    def socket_connect_timeout(self) -> float | None:
+        """How long to wait for each address of the host: redis-py tries all of them, one after the other."""
+        left = time_limit.seconds_left()
+        if self._socket_connect_timeout is not None:
+            left = min(left, self._socket_connect_timeout)
+        return None if left == time_limit.UNLIMITED else max(left, MIN_SECONDS)
+
+    @socket_connect_timeout.setter
+    def socket_connect_timeout(self, seconds: float | None) -> None:
+        self._socket_connect_timeout = seconds
+
+    def _connect(self) -> Any:
+        return LimitedSocket(super()._connect())  # type: ignore[misc]
+
+
+@cache
+def _limited_class(connection_class: type) -> type:
+    return type(connection_class.__name__, (_LimitedConnection, connection_class), {"unlimited": connection_class})
+
+
+def is_limited(connection: Any) -> bool:
+    """Return whether a connection observes the limit of an operation."""
+    return isinstance(connection, _LimitedConnection)
+
+
+def unlimited_class(connection_class: Any) -> Any:
+    """Return the class of redis-py that a class of connections is made of."""
+    return getattr(connection_class, "unlimited", connection_class)
+
+
+def limit_client(client: Any) -> None:
+    """Let all connections of `client`, which has made none yet, observe deadlines; of Sentinels as well.
+
+    Clients whose connections are not those of redis-py, such as fakes, are left as they are.
+    """
+    pool: Any = getattr(client, "connection_pool", None)
+    connection_class = getattr(pool, "connection_class", None)
+    connects = getattr(connection_class, "_connect", None)
+    if isinstance(connection_class, type) and getattr(connects, "__module__", "").startswith("redis."):
+        pool.connection_class = _limited_class(connection_class)
+        if getattr(pool, "timeout", None) is not None:
+            # A blocking pool waits so long for a free connection.
+            pool.timeout = min(pool.timeout, time_limit.limit_seconds())
+    manager: Sentinel | None = getattr(pool, "sentinel_manager", None)
+    for each in manager.sentinels if manager is not None else ():
+        limit_client(each)

@@ -1,0 +1,124 @@
+"""Once Redis is back, nothing is stale half a second later, although the process that wrote meanwhile is idle."""
+
+import time
+from contextlib import contextmanager
+
+import pytest
+from django.test import override_settings
+
+from tests.shop.models import Product
+from tests.support import failures, processes, servers
+from tests.support.proxies import Proxy
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+ROWS = 20
+# After Redis is back.
+HEALED_SECONDS = 0.5
+
+
+@contextmanager
+def using(port, degrades):
+    with override_settings(
+        CACHEOPS_REDIS={"host": "127.0.0.1", "port": port},
+        CACHEOPS_CLIENT_CLASS=None,
+        CACHEOPS_REDIS_TIMEOUT=1.0,
+        CACHEOPS_DEGRADE_ON_FAILURE=degrades,
+    ):
+        yield
+
+
+def write_when_told(port, degrades, orders, done):
+    """Write the text of each order to all rows, one by one, and report that it is committed."""
+    with using(port, degrades):
+        while (text := orders.get()) is not None:
+            for product in Product.objects.nocache().order_by("pk"):
+                product.name = text
+                product.save()
+            done.put(text)
+
+
+@pytest.fixture(params=[False, True], ids=["raising", "degrading"])
+def degrades(request):
+    return request.param
+
+
+@pytest.fixture
+def server():
+    with servers.running() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def write(proxy, degrades):
+    """A function that lets another process, which reaches Redis through the proxy, write a text to all rows."""
+    Product.objects.bulk_create([Product(sku=str(number), name="first") for number in range(ROWS)])
+    orders, done = processes.spawn.Queue(), processes.spawn.Queue()
+    process = processes.start(write_when_told, proxy.port, degrades, orders, done)
+
+    def write(text, while_it_writes=lambda: None):
+        orders.put(text)
+        while done.empty():
+            while_it_writes()
+        assert done.get(timeout=processes.PATIENCE) == text
+
+    write("old")
+    yield write
+    orders.put(None)
+    assert processes.ended(process) == [0]
+
+
+def names():
+    """Read the name of each row by a query of its own."""
+    return [Product.objects.get(pk=pk).name for pk in Product.objects.nocache().values_list("pk", flat=True)]
+
+
+def count_stale(text):
+    return sum(each != text for each in names())
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.2, 3.5])
+def test_nothing_is_stale_half_a_second_after_a_cut(server, proxy, write, degrades, seconds):
+    with using(server.port, degrades):
+        assert count_stale("old") == count_stale("old") == 0
+        proxy.cut()
+        began = time.monotonic()
+        write("new")
+        assert count_stale("new") == ROWS, "this process reaches Redis, so it cannot know better"
+        time.sleep(max(0, began + seconds - time.monotonic()))
+        proxy.heal()
+        time.sleep(HEALED_SECONDS)
+        assert count_stale("new") == 0
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.2, 3.5])
+def test_nothing_is_stale_half_a_second_after_redis_hung(server, write, degrades, seconds):
+    with using(server.port, degrades):
+        assert count_stale("old") == count_stale("old") == 0
+        began = time.monotonic()
+        with failures.hanging(server):
+            write("new")
+            time.sleep(max(0, began + seconds - time.monotonic()))
+        time.sleep(HEALED_SECONDS)
+        assert count_stale("new") == 0
+
+
+def test_nothing_is_stale_half_a_second_after_connections_were_reset(server, proxy, write, degrades):
+    """Connections break in the middle of requests and of replies."""
+    with using(server.port, degrades):
+        for number in range(5):
+            assert count_stale(f"{number - 1}" if number else "old") == 0
+
+            def reset():
+                names()
+                proxy.reset()
+
+            write(str(number), reset)
+            time.sleep(HEALED_SECONDS)
+            assert count_stale(str(number)) == 0
