@@ -26,7 +26,7 @@ from .outage_log import outages
 from .redis_connection import DirectClient
 from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS
-from .time_limit import run_command
+from .time_limit import run_command, running
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -68,6 +68,8 @@ def execute(*command: Any) -> Any:
     if direct is None or direct.client is not client:
         direct = _direct_client = DirectClient(client)
     try:
+        if running.deadline is not None:
+            return direct.execute(*command)
         return run_command(direct.execute, *command)
     except redis.RedisError as error:
         explain_error(error)
