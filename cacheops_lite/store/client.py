@@ -27,7 +27,7 @@ from .redis_connection import DirectClient
 from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS
 from .server_epoch import UNKNOWN_EPOCH, ServerWatch
-from .time_limit import run_command
+from .time_limit import run_command, running
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -70,6 +70,8 @@ def execute(*command: Any, epoch: bytes | None = None) -> Any:
     Raises errors of Redis, explained; with `epoch` also EpochChanged, see `epoch_calls`.
     """
     try:
+        if running.deadline is not None:
+            return _direct().execute(*command, epoch=epoch)
         return run_command(_direct().execute, *command, epoch=epoch)
     except redis.RedisError as error:
         explain_error(error)

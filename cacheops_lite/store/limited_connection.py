@@ -7,8 +7,8 @@ call as a whole.  Here each wait for the server, each connection attempt and eac
 from __future__ import annotations
 
 import sys
-import time
 from functools import cache
+from time import monotonic
 from typing import Any
 
 import redis
@@ -16,6 +16,7 @@ from redis.backoff import AbstractBackoff
 from redis.sentinel import Sentinel
 
 from . import time_limit
+from .time_limit import running
 
 # Sockets wait for this share of the limit by themselves, so that their timeout need not be set for each wait: the first
 # wait of an operation ends in time if not much time passed before it.
@@ -27,10 +28,11 @@ MIN_SECONDS = 0.001
 class LimitedSocket:
     """A socket whose waits end at the deadline of the running call."""
 
-    __slots__ = ("_applied", "_own", "_socket")
+    __slots__ = ("_applied", "_own", "_receive_into", "_send_all", "_socket")
 
     def __init__(self, socket: Any):
         self._socket = socket
+        self._receive_into, self._send_all = socket.recv_into, socket.sendall
         self.settimeout(socket.gettimeout())
 
     def __getattr__(self, name: str) -> Any:
@@ -49,8 +51,8 @@ class LimitedSocket:
 
     def _observe_deadline(self) -> None:
         """Lower the timeout of the socket if the deadline is near; raise TimeoutError if it has passed."""
-        deadline = time_limit.deadline()
-        left = time_limit.UNLIMITED if deadline is None else deadline - time.monotonic()
+        deadline = running.deadline
+        left = time_limit.UNLIMITED if deadline is None else deadline - monotonic()
         if left <= 0:
             raise TimeoutError("the time limit of this operation of the cache is reached")
         if left < self._applied or self._applied < self._own:
@@ -60,13 +62,19 @@ class LimitedSocket:
         self._observe_deadline()
         return self._socket.recv(*args)
 
+    # A hit calls each of these once, so they leave the method out where it would change nothing.
+
     def recv_into(self, *args: Any) -> Any:
-        self._observe_deadline()
-        return self._socket.recv_into(*args)
+        deadline, applied = running.deadline, self._applied
+        if deadline is None or applied != self._own or deadline - monotonic() < applied:
+            self._observe_deadline()
+        return self._receive_into(*args)
 
     def sendall(self, *args: Any) -> Any:
-        self._observe_deadline()
-        return self._socket.sendall(*args)
+        deadline, applied = running.deadline, self._applied
+        if deadline is None or applied != self._own or deadline - monotonic() < applied:
+            self._observe_deadline()
+        return self._send_all(*args)
 
 
 class LimitedBackoff(AbstractBackoff):

@@ -19,7 +19,7 @@ T = TypeVar("T")
 UNLIMITED = float("inf")
 
 
-class _State(threading.local):
+class _Running(threading.local):
     """What applies to the calls of a thread."""
 
     # On the monotonic clock, while a call with a budget runs.
@@ -28,19 +28,20 @@ class _State(threading.local):
     command_seconds: float | None = None
 
 
-_state = _State()
+# Connections and `client.execute` look at it directly: each hit does so several times.
+running = _Running()
 
 
 def limit_seconds() -> float:
     """Return the limit of one operation of this thread in seconds, infinity if there is none."""
     seconds = settings.CACHEOPS_REDIS_TIMEOUT
     seconds = UNLIMITED if seconds is None else seconds
-    return seconds if _state.command_seconds is None else min(seconds, _state.command_seconds)
+    return seconds if running.command_seconds is None else min(seconds, running.command_seconds)
 
 
 def limit_commands(seconds: float) -> None:
     """Limit each command of this thread, which works in the background, to `seconds`."""
-    _state.command_seconds = seconds
+    running.command_seconds = seconds
 
 
 class Budget:
@@ -49,7 +50,10 @@ class Budget:
     __slots__ = ("seconds_left",)
 
     def __init__(self) -> None:
-        self.seconds_left = limit_seconds()
+        # Each read makes one, so the common case of `limit_seconds` is inlined.
+        seconds = settings.CACHEOPS_REDIS_TIMEOUT
+        is_common = seconds is not None and running.command_seconds is None
+        self.seconds_left = seconds if is_common else limit_seconds()
 
 
 def run_within(budget: Budget | None, func: Callable[[], T]) -> T:
@@ -57,38 +61,33 @@ def run_within(budget: Budget | None, func: Callable[[], T]) -> T:
 
     Within another call, or without a budget, only call it.
     """
-    if budget is None or _state.deadline is not None:
+    if budget is None or running.deadline is not None:
         return func()
     started = time.monotonic()
-    _state.deadline = started + budget.seconds_left
+    running.deadline = started + budget.seconds_left
     try:
         return func()
     finally:
-        _state.deadline = None
+        running.deadline = None
         budget.seconds_left -= time.monotonic() - started
 
 
 def run_command(func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call `func`, which sends one command: the limit is that of the operation, without one that of the command."""
-    if _state.deadline is not None:
+    if running.deadline is not None:
         return func(*args, **kwargs)
     return run_within(Budget(), partial(func, *args, **kwargs))
 
 
 def run_without_limit(func: Callable[[], T]) -> T:
     """Call `func`, which sends as many commands as there is data: each has the limit of one operation."""
-    deadline, _state.deadline = _state.deadline, None
+    deadline, running.deadline = running.deadline, None
     try:
         return func()
     finally:
-        _state.deadline = deadline
-
-
-def deadline() -> float | None:
-    """Return the deadline of the running call on the monotonic clock, None if no call with a budget runs."""
-    return _state.deadline
+        running.deadline = deadline
 
 
 def seconds_left() -> float:
     """Return how long the running call may still wait, in seconds; without one, the limit of one operation."""
-    return limit_seconds() if _state.deadline is None else _state.deadline - time.monotonic()
+    return limit_seconds() if running.deadline is None else running.deadline - time.monotonic()

@@ -316,7 +316,7 @@ def test_a_budget_is_used_up_by_the_calls_that_share_it():
         # What happens between calls, such as the commit, does not count.
         time.sleep(0.1)
         assert 0 < time_limit.run_within(budget, time_limit.seconds_left) <= 0.05
-        assert time_limit.deadline() is None
+        assert time_limit.running.deadline is None
 
 
 @pytest.mark.parametrize("count", ["one address", "several addresses"])
