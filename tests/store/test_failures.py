@@ -64,8 +64,8 @@ FAILURES = {
     "a full pool": (OURSELVES, failures.without_connections),
     "WRONGTYPE in scripts": (DEFECT, failures.with_failing_scripts),
 }
-# Redis 7 lets scripts write once they have deleted something, and this cluster has all slots on one node.
-DELIVERED_ALL_THE_SAME = {"OOM", "CROSSSLOT"}
+# Redis 7 lets scripts write once they have deleted something.
+DELIVERED_ALL_THE_SAME = {"OOM"}
 # Kinds after which a read raises, by whether reads degrade.
 RAISING = {False: {AWAY, REFUSES, MISCONFIGURED}, True: {MISCONFIGURED}}
 # What the log says of a read that raises nothing.
