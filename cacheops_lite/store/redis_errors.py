@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import redis
 from django.core.exceptions import ImproperlyConfigured
 from redis import exceptions
@@ -36,6 +38,8 @@ _AWAY_PREFIXES = (
     "CLUSTERDOWN",
     "TRYAGAIN",
 )
+# A reply begins with its code.  In the error of a script on Redis 6 it follows the place: "@user_script: 9: -OOM ...".
+_AWAY_TEXT = re.compile(rf"(?:^|: -)(?:{'|'.join(_AWAY_PREFIXES)})")
 # They are part of a protocol, and handled where they are raised.
 _INTERNAL = (exceptions.NoScriptError, exceptions.WatchError)
 
@@ -118,7 +122,7 @@ def is_away(error: BaseException) -> bool:
         # To redis-py it is a connection error, but it is a mistake in the settings.
         return False
     return isinstance(error, _AWAY) or (
-        isinstance(error, redis.ResponseError) and str(error).startswith(_AWAY_PREFIXES)
+        isinstance(error, redis.ResponseError) and _AWAY_TEXT.search(str(error)) is not None
     )
 
 

@@ -250,7 +250,7 @@ def checking(monkeypatch):
 @pytest.mark.parametrize("command", ["SWAPDB", "DEBUG RELOAD"])
 def test_an_older_state_that_comes_back_under_open_connections_is_removed(tmp_path, checking, path, caplog, command):
     """The clock in it is older than the one that this process has seen."""
-    with servers.running("--dir", str(tmp_path), "--enable-debug-command", "yes") as server:
+    with servers.running("--dir", str(tmp_path), *servers.known("--enable-debug-command", "yes")) as server:
         with override_settings(CACHEOPS_REDIS=server.url, CACHEOPS_CLIENT_CLASS=None):
             Category.objects.create(name="old")
             names()
