@@ -27,17 +27,19 @@ PROGRAM = os.environ.get("TEST_REDIS_SERVER", "redis-server")
 
 
 class Server:
-    """A separate Redis server on a free port; it stores nothing on disk."""
+    """A separate Redis server on a free port; it stores nothing on disk unless a test asks for it."""
 
     def __init__(self, *options):
         self.options = options
+        # Its own: a server that finds the snapshot of another one loads it.
+        self.folder = tempfile.mkdtemp()
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process = None
 
     def spawn(self):
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        command += ["--dir", tempfile.gettempdir(), *self.options]
+        command += ["--dir", self.folder, *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         return self.process
 
@@ -54,6 +56,11 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def remove(self):
+        """Stop the server, and remove what it has stored."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def hang(self, seconds):
         """Stop the process for a while: connections and commands are accepted, and answered afterwards."""
@@ -78,11 +85,11 @@ def running(*options):
     """Start a server; without its program this skips the test on a laptop and fails in CI."""
     need_program()
     server = Server(*options)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        server.stop()
+        server.remove()
 
 
 def accepts(options):
@@ -94,7 +101,22 @@ def accepts(options):
         wait_until(lambda: process.poll() is not None or services.answers("127.0.0.1", server.port))
         return process.poll() is None
     finally:
-        server.stop()
+        server.remove()
+
+
+def certificate(folder):
+    """Make a certificate for this machine, which signs itself; return its file and that of its key."""
+    names = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*command, "-out", names[0], "-keyout", names[1]], check=True, capture_output=True)
+    return names
+
+
+def tls_options(port, pem, key):
+    """Return the options of a server that also listens on a port with TLS."""
+    files = ["--tls-cert-file", str(pem), "--tls-key-file", str(key), "--tls-ca-cert-file", str(pem)]
+    return ["--tls-port", str(port), *files, "--tls-auth-clients", "no"]
 
 
 def known(*options):

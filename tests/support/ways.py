@@ -5,7 +5,6 @@ Each function starts a server, and yields it with the settings that lead to it i
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import contextmanager
 from urllib.parse import quote
 
@@ -53,21 +52,11 @@ def unix_socket(tmp_path):
         yield server, overrides(f"unix://{path}?db=0")
 
 
-def certificate(folder):
-    """Make a certificate for this machine, which signs itself; return its file and that of its key."""
-    names = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*command, "-out", names[0], "-keyout", names[1]], check=True, capture_output=True)
-    return names
-
-
 @contextmanager
 def tls(tmp_path):
-    pem, key = certificate(tmp_path)
+    pem, key = servers.certificate(tmp_path)
     port = servers.free_port()
-    files = ["--tls-cert-file", str(pem), "--tls-key-file", str(key), "--tls-ca-cert-file", str(pem)]
-    options = ["--dir", str(tmp_path), "--tls-port", str(port), *files, "--tls-auth-clients", "no"]
+    options = ["--dir", str(tmp_path), *servers.tls_options(port, pem, key)]
     if not servers.accepts(options):
         pytest.skip("this server is built without TLS")
     with servers.running(*options) as server:
