@@ -153,7 +153,7 @@ def run_on_server(program: Program, path: Path) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name, started(path, Path(name)) as places:
         row = {**described(path, places["port"]), "package": program.package.replace("==", " ")}
         outcomes = run_tests(path, places, CONTRACT, {}, Path(name) / "report.xml")
-    print(f"{row['server']} {row['version']}: {server_tables.summary(outcomes)}")
+    print(f"{row['server']} {row['version']}: {server_tables.summary(outcomes)}", flush=True)
     return {**row, "has_tls": "tls_port" in places, **server_tables.counted(outcomes)}
 
 
@@ -166,7 +166,7 @@ def run_through_connections(path: Path) -> list[dict[str, object]]:
             if connection == "TLS" and "tls_port" not in places:
                 continue
             outcomes = run_tests(path, places, CONNECTION_CONTRACT, environment, Path(name) / "report.xml")
-            print(f"{connection}: {server_tables.summary(outcomes)}")
+            print(f"{connection}: {server_tables.summary(outcomes)}", flush=True)
             rows.append({**server, "connection": connection, **server_tables.counted(outcomes)})
     return rows
 
