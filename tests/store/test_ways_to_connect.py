@@ -1,14 +1,18 @@
 """Whatever leads to Redis: reads hit, no write leaves a stale result, and an outage has the same consequences."""
 
+import io
+import json
 import time
+from contextlib import suppress
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import override_settings
 
 from cacheops_lite import cache, cached_as, invalidate_all, invalidate_obj
-from cacheops_lite.store import circuit_breaker, get_client, invalidator
+from cacheops_lite.store import circuit_breaker, counter_flush, get_client, invalidator
 from cacheops_lite.store.client_library import library_of
 from tests.conftest import in_thread
 from tests.shop.models import Category, Product
@@ -124,6 +128,27 @@ def test_the_simple_cache_keeps_changes_and_removes_values(way):
     cache.set("other", 1)
     cache.clear()
     assert cache.get("other", None) is None
+
+
+def test_the_doctor_examines_the_server(way, rows):
+    """It takes a connection from the pool, and says what the user may not do."""
+    names()
+    stream = io.StringIO()
+    with suppress(CommandError):
+        call_command("cacheops", "doctor", "--json", stdout=stream)
+    found = {each["id"]: each for each in json.loads(stream.getvalue())["findings"]}
+    assert "is supported" in found["server"]["found"]
+    assert found["permissions"]["level"] == "ok", found["permissions"]
+    assert found["scripts"]["level"] == "ok"
+
+
+def test_the_other_commands_work(way, rows):
+    read_all()
+    counter_flush.flush()
+    for name in ("stats", "ls", "top", "verify", "advise"):
+        stream = io.StringIO()
+        call_command("cacheops", name, stdout=stream)
+        assert stream.getvalue()
 
 
 def test_scripts_are_loaded_again_after_the_server_has_lost_them(way, rows, is_hit):
