@@ -64,7 +64,7 @@ def test_a_server_that_suits_a_cache_has_no_warning():
         before = all_keys(server)
         found = findings()
         assert set(levels(found).values()) <= {"ok", "info"}, found
-        assert re.search(r"Redis \d.* is supported", found["server"]["found"])
+        assert re.search(r"(Redis|Valkey) \d.* is supported", found["server"]["found"])
         assert "1 values of the simple cache" in found["contents"]["found"]
         assert "37 commands" in found["permissions"]["found"]
         stream = io.StringIO()
