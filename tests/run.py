@@ -30,6 +30,8 @@ ONCE = [
     *("tests/adapters/test_checks.py", "tests/adapters/test_conf.py", "tests/store/test_keys.py"),
     *("tests/contrib", "tests/observe/test_every_read.py", "tests/inspection/test_statistics.py"),
     *("tests/adapters/test_cacheops_command.py", "tests/store/test_database_names.py"),
+    *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements")),
+    "tests/store/test_error_translation.py",
 ]
 # A browser takes minutes: ``make e2e``.
 BROWSER = "tests/e2e/test_browser.py"

@@ -46,7 +46,7 @@ TEMPLATES = [
 ]
 
 if services.redis_answers():
-    CACHEOPS_REDIS = services.REDIS_URL
+    CACHEOPS_REDIS, CACHEOPS_CLIENT_CLASS = services.REDIS_URL, services.CLIENT_CLASS
 else:
     CACHEOPS_CLIENT_CLASS = "fakeredis.FakeRedis"
 # Most tests look for keys by their names, and run with one database at a time.  `tests.store.test_database_names` and

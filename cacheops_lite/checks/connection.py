@@ -7,9 +7,9 @@ from typing import Any
 
 import redis
 from django.utils.module_loading import import_string
-from redis.connection import parse_url
 
 from ..conf import settings
+from ..store import library_of, problem_of_client, problem_of_options
 from .messages import Messages, error, info
 
 NO_ADDRESS = (
@@ -45,6 +45,8 @@ def check_redis(app_configs: Any, **kwargs: Any) -> Messages:
             f"CACHEOPS_CLIENT_CLASS should be a class or its path, not {client_class!r}: it is called for a client."
         )
         return [*messages, error(4, message, CLIENT_CLASS_HINT)]
+    if isinstance(client_class, type) and (lack := problem_of_client(client_class)):
+        return [*messages, error(4, f"{lack}.", CLIENT_CLASS_HINT)]
     if sentinel:
         found, number, hint = _sentinel_problem(sentinel), 3, SENTINEL_HINT
     else:
@@ -61,7 +63,8 @@ def _sentinel_problem(options: Any) -> str | None:
     is_list = isinstance(locations, (list, tuple)) and locations
     if not is_list or not all(isinstance(each, (list, tuple)) and len(each) == 2 for each in locations):
         return f"CACHEOPS_SENTINEL has 'locations' that should be a list of (host, port), not {locations!r}."
-    return None
+    refused = problem_of_options(options, "CACHEOPS_SENTINEL")
+    return f"{refused}." if refused else None
 
 
 def _address_problem(address: Any, client_class: Any) -> str | None:
@@ -71,16 +74,15 @@ def _address_problem(address: Any, client_class: Any) -> str | None:
         options: dict[str, Any] = address if isinstance(address, dict) else _url_options(address, client_class)
     except ValueError as problem:
         return f"CACHEOPS_REDIS is not a URL of a Redis server: {problem}"
-    if options.get("decode_responses"):
-        return "CACHEOPS_REDIS has decode_responses, but cached values are bytes, not text: leave decode_responses out."
+    if refused := problem_of_options(options, "CACHEOPS_REDIS"):
+        return f"{refused}."
     return _unknown_arguments(options, client_class) if isinstance(address, dict) else None
 
 
 def _url_options(url: str, client_class: Any) -> dict[str, Any]:
+    library = library_of(client_class)
     # Other client classes may accept other URLs.
-    if not (isinstance(client_class, type) and issubclass(client_class, redis.Redis)):
-        return {}
-    return dict(parse_url(url))
+    return {} if library is None else dict(library.part("connection", "parse_url")(url))
 
 
 def _unknown_arguments(options: dict[str, Any], client_class: Any) -> str | None:

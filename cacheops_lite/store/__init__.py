@@ -21,6 +21,8 @@ from . import (
 )
 from .circuit_breaker import call, call_for_write, call_or_default, suppress_tolerated
 from .client import execute, get_client, redis_client, run_script, send_script
+from .client_library import library_of
+from .client_requirements import problem_of_client, problem_of_options
 from .database_comparison import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .database_names import database_name, declared_names, replaced_names
 from .dependency_index import RequiredColumns
@@ -101,6 +103,7 @@ __all__ = [
     "is_of_another_database",
     "keep_compared",
     "keys",
+    "library_of",
     "loads_rows",
     "local_cache",
     "met_by",
@@ -111,6 +114,8 @@ __all__ = [
     "prefix_of_table",
     "prefixes_of_database",
     "prefixes_of_table",
+    "problem_of_client",
+    "problem_of_options",
     "protocol",
     "redis_client",
     "release",

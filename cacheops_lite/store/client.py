@@ -14,18 +14,18 @@ from typing import Any
 import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
+from .client_library import ClientLibrary, library_of
+from .client_requirements import problem_of_client, problem_of_options, problem_of_pool
+from .error_translation import translate_errors
 from .limited_connection import limit_client
 from .outage_log import outages
 from .redis_connection import DirectClient
 from .redis_errors import explain_error
-from .server_address import CLIENT_SETTINGS
+from .server_address import CLIENT_SETTINGS, address_setting
 from .server_epoch import UNKNOWN_EPOCH, ServerWatch
 from .time_limit import run_command, running
 
@@ -188,39 +188,56 @@ def _make_client() -> Any:
     client_class: Any = redis.Redis
     if settings.CACHEOPS_CLIENT_CLASS:
         client_class = _client_class(settings.CACHEOPS_CLIENT_CLASS)
+    library = library_of(client_class)
+    _refuse(problem_of_client(client_class) if isinstance(client_class, type) else None)
+    _refuse(problem_of_options(settings.CACHEOPS_SENTINEL or settings.CACHEOPS_REDIS, address_setting()))
     if settings.CACHEOPS_SENTINEL:
-        client = _sentinel_master(settings.CACHEOPS_SENTINEL, client_class)
+        client = _sentinel_master(settings.CACHEOPS_SENTINEL, client_class, library)
     elif isinstance(settings.CACHEOPS_REDIS, str):
         # What the URL says prevails.
-        client = client_class.from_url(settings.CACHEOPS_REDIS, **_watched(_limits(client_class), client_class))
+        client = client_class.from_url(settings.CACHEOPS_REDIS, **_watched(_limits(library), library))
     elif isinstance(settings.CACHEOPS_REDIS, dict):
-        options = {**_limits(client_class), **_connection_options(settings.CACHEOPS_REDIS)}
-        client = client_class(**_watched(options, client_class))
+        client = client_class(**_watched({**_limits(library), **_connection_options(settings.CACHEOPS_REDIS)}, library))
     else:
         raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
     if settings.CACHEOPS_REDIS_TIMEOUT is not None:
         limit_client(client)
-    return _refuse_decoding(client)
+    _refuse(problem_of_client(client))
+    _refuse(problem_of_pool(client, address_setting()))
+    return _adapt(client)
 
 
-def _is_redis_py(client_class: Any) -> bool:
-    return isinstance(client_class, type) and issubclass(client_class, redis.Redis)
+def _refuse(problem: str | None) -> None:
+    if problem is not None:
+        raise ImproperlyConfigured(problem)
 
 
-def _watched(options: dict[str, Any], client_class: Any) -> dict[str, Any]:
+def _adapt(client: Any) -> Any:
+    """Let all connections of a client be noted, and its errors be errors of redis-py."""
+    library = library_of(type(client))
+    if library is not None:
+        translate_errors(client, library)
+        # A pool that the settings, or the class of the client, has brought along.
+        options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", None)
+        if isinstance(options, dict) and options.get(library.connect_argument) != _watch.note_connection:
+            options.update(_watched(options, library))
+    return client
+
+
+def _watched(options: dict[str, Any], library: ClientLibrary | None) -> dict[str, Any]:
     """Add the argument by which each new connection finds out which server it reaches."""
-    return _watch.install(options) if _is_redis_py(client_class) else options
+    return options if library is None else _watch.install(options, library.connect_argument)
 
 
-def _limits(client_class: Any) -> dict[str, Any]:
-    """Return the arguments that limit how long a call waits, empty for client classes that are not redis-py's.
+def _limits(library: ClientLibrary | None) -> dict[str, Any]:
+    """Return the arguments that limit how long a call waits, empty for client classes of unknown libraries.
 
-    redis-py's own defaults suit a database: it waits for seconds, and repeats a failed call several times with pauses.
+    The defaults of redis-py suit a database: it waits for seconds, and repeats a failed call several times with pauses.
     """
     seconds = settings.CACHEOPS_REDIS_TIMEOUT
-    if seconds is None or not _is_redis_py(client_class):
+    if seconds is None or library is None:
         return {}
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": library.no_retry()}
 
 
 def _client_class(path: Any) -> Callable[..., Any]:
@@ -237,18 +254,12 @@ def _connection_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value or name != "unix_socket_path"}
 
 
-def _sentinel_master(options: dict[str, Any], client_class: Any) -> Any:
+def _sentinel_master(options: dict[str, Any], client_class: Any, library: ClientLibrary | None) -> Any:
     if not {"locations", "service_name"} <= set(options):
         raise ImproperlyConfigured("CACHEOPS_SENTINEL is incomplete.  Specify locations and service_name.")
     own = {"locations", "service_name", "db"}
-    arguments = {**_limits(client_class), **{name: value for name, value in options.items() if name not in own}}
-    sentinel = Sentinel(options["locations"], **arguments)
-    watched = _watched({}, client_class)
-    return sentinel.master_for(options["service_name"], redis_class=client_class, db=options.get("db", 0), **watched)
-
-
-def _refuse_decoding(client: Any) -> Any:
-    pool = getattr(client, "connection_pool", None)
-    if getattr(pool, "connection_kwargs", {}).get("decode_responses"):
-        raise ImproperlyConfigured("Cached values are bytes, not str: leave decode_responses out of CACHEOPS_REDIS")
-    return client
+    arguments = {**_limits(library), **{name: value for name, value in options.items() if name not in own}}
+    library = library or ClientLibrary("redis")
+    sentinel = library.part("sentinel", "Sentinel")(options["locations"], **arguments)
+    watched = _watched({library.class_argument: client_class, "db": options.get("db", 0)}, library)
+    return sentinel.master_for(options["service_name"], **watched)

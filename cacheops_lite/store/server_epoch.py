@@ -69,10 +69,17 @@ class ServerWatch:
         self._latest_ms = 0
         self._on_connect: Callable[[Any], object] | None = None
 
-    def install(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return arguments for a client, such that each connection that it makes is noted here."""
-        self._on_connect = options.get("redis_connect_func")
-        return {**options, "redis_connect_func": self.note_connection}
+    def install(self, options: dict[str, Any], argument: str = "redis_connect_func") -> dict[str, Any]:
+        """Return arguments for a client, such that each connection that it makes is noted here.
+
+        `argument` is the name of that of a function which is called with each new connection.
+        """
+        previous = options.get(argument)
+        if isinstance(watch := getattr(previous, "__self__", None), ServerWatch):
+            # An earlier client used the same pool.
+            previous = watch._on_connect
+        self._on_connect = previous
+        return {**options, argument: self.note_connection}
 
     def check_if_unnoted(self, connection: Any) -> None:
         """Look at a connection that was taken from a pool, if `note_connection` is not called when it is made."""

@@ -50,6 +50,7 @@ def reraise_interrupt(error: BaseException) -> None:
 _WAITING_MODULES = (
     "django.db.backends.utils",
     "redis.",
+    "valkey.",
     "cacheops_lite.store.redis_connection",
     "cacheops_lite.store.client",
 )

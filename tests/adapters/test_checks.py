@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db.models import TextField
 from django.test import modify_settings, override_settings
+from redis.cache import CacheConfig
 
 from cacheops_lite import apps, checks, database_checks
 from cacheops_lite.schema import tracked_models
@@ -52,8 +53,21 @@ class WithoutDumps:
     dumps = None
 
 
+class Embedded:
+    """Like `burner_redis.BurnerRedis`: some methods of redis-py, but none that runs any command."""
+
+    async def get(self, key):
+        pass
+
+    def pipeline(self):
+        pass
+
+
 def client(url):
     pass
+
+
+SENTINEL = {"locations": [("h", 1)], "service_name": "m"}
 
 
 WRONG_SETTINGS = [
@@ -61,14 +75,32 @@ WRONG_SETTINGS = [
     ({"CACHEOPS_REDIS": 6379}, "E002", "should be a dict or a URL, not 6379", ""),
     ({"CACHEOPS_REDIS": "localhost:6379"}, "E002", "not a URL of a Redis", ""),
     ({"CACHEOPS_REDIS": {"hots": "h"}}, "E002", "Redis does not accept: .*'hots'", ""),
-    ({"CACHEOPS_REDIS": {"decode_responses": True}}, "E002", "leave decode_responses out", ""),
-    ({"CACHEOPS_REDIS": "redis://h/1?decode_responses=True"}, "E002", "leave decode_responses out", ""),
+    ({"CACHEOPS_REDIS": {"decode_responses": True}}, "E002", "Leave decode_responses out of", ""),
+    (
+        {"CACHEOPS_REDIS": "redis://h/1?decode_responses=True"},
+        "E002",
+        "Leave decode_responses out of",
+        "",
+    ),
+    ({"CACHEOPS_REDIS": "redis://h/1?decode_responses=false"}, "E002", "a text that is not empty", ""),
+    ({"CACHEOPS_REDIS": {"cache_config": CacheConfig()}}, "E002", "has cache_config: .* stale. Leave cache_config", ""),
+    ({"CACHEOPS_REDIS": {"cache": object()}}, "E002", "has cache: .* its own memory", ""),
+    (
+        {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {**SENTINEL, "decode_responses": True}},
+        *("E003", "CACHEOPS_SENTINEL has decode_responses: .* out of CACHEOPS_SENTINEL", ""),
+    ),
+    (
+        {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {**SENTINEL, "cache_config": CacheConfig()}},
+        *("E003", "CACHEOPS_SENTINEL has cache_config", ""),
+    ),
     ({"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"service_name": "m"}}, "E003", "lacks locations:", ""),
     ({"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": ["h"]}, "E003", "should be a dict", ""),
     ({"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": "h:1", "service_name": "m"}}, "E003", "host, port", ""),
     ({"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": ["h"], "service_name": "m"}}, "E003", "host, port", ""),
     ({"CACHEOPS_CLIENT_CLASS": "no.such.Class"}, "E004", "'no.such.Class' can't be imported", ""),
     ({"CACHEOPS_CLIENT_CLASS": 5}, "E004", "a class or its path, not 5", ""),
+    ({"CACHEOPS_CLIENT_CLASS": "redis.asyncio.Redis"}, "E004", "methods return coroutines", "'redis.Redis'"),
+    ({"CACHEOPS_CLIENT_CLASS": Embedded}, "E004", "Embedded, which lacks execute_command, .*scripts", "'redis.Redis'"),
     ({"CACHEOPS_SERIALIZER": "no.such.module"}, "E005", "'no.such.module' can't be imported", ""),
     ({"CACHEOPS_SERIALIZER": WithoutDumps}, "E005", r"should have dumps\(\) and loads\(\)", ""),
     ({"CACHEOPS_LONG_DISJUNCTION": "8"}, "E006", "whole number, not '8'", ""),
@@ -118,6 +150,9 @@ VALID_SETTINGS = [
     profile_setting("shop.customer", cache_on_save="name"),
     {"CACHEOPS_REDIS": {"host": "h", "db": 1, "unix_socket_path": ""}, "CACHEOPS_CLIENT_CLASS": None},
     {"CACHEOPS_REDIS": "unix:///socket?db=1", "CACHEOPS_CLIENT_CLASS": "redis.Redis"},
+    {"CACHEOPS_REDIS": "redis://h/1?protocol=3", "CACHEOPS_CLIENT_CLASS": "tests.support.clients.BlockingRedis"},
+    {"CACHEOPS_REDIS": {"cache_config": None, "protocol": 3}, "CACHEOPS_CLIENT_CLASS": None},
+    {"CACHEOPS_CLIENT_CLASS": "redis.RedisCluster", "CACHEOPS_REDIS": {"host": "h"}},
     {"CACHEOPS_REDIS": "other://h", "CACHEOPS_CLIENT_CLASS": client},
     {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": [("h", 1)], "service_name": "m", "db": 2}},
     {"CACHEOPS_SERIALIZER": "marshal"},

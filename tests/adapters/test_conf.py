@@ -105,6 +105,8 @@ class Client:
     def register_script(self, source):
         return source
 
+    execute_command = pipeline = scan = set = transaction = unlink = register_script
+
 
 def make_client(**overrides):
     overrides = {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {}, "CACHEOPS_CLIENT_CLASS": Client, **overrides}

@@ -64,7 +64,7 @@ def test_a_server_that_suits_a_cache_has_no_warning():
         before = all_keys(server)
         found = findings()
         assert set(levels(found).values()) <= {"ok", "info"}, found
-        assert re.search(r"Redis \d.* is supported", found["server"]["found"])
+        assert re.search(r"(Redis|Valkey) \d.* is supported", found["server"]["found"])
         assert "1 values of the simple cache" in found["contents"]["found"]
         assert "37 commands" in found["permissions"]["found"]
         stream = io.StringIO()
@@ -110,7 +110,7 @@ def test_a_full_server_without_eviction():
         assert finding["level"] == "warning"
         assert "OutOfMemoryError" in finding["meaning"]
         assert "allkeys-lru" in finding["advice"]
-        server.client().config_set("maxmemory", "1mb")
+        server.client().config_set("maxmemory", server.client().info("memory")["used_memory"] * 9 // 10)
         assert levels(findings())["eviction"] == "error"
         server.client().config_set("maxmemory-policy", "volatile-lru")
         assert levels(findings())["eviction"] == "info"
@@ -120,7 +120,9 @@ def test_a_full_server_without_eviction():
 
 def test_persistence(tmp_path):
     """What is saved is of no use after a restart."""
-    with examined("--save", "3600 1 300 100", "--dir", str(tmp_path)) as (server, _):
+    with examined("--dir", str(tmp_path)) as (server, _):
+        # Servers differ in what they make of this on their command line.
+        server.client().config_set("save", "3600 1 300 100")
         finding = findings()["persistence"]
         assert finding["level"] == "info"
         assert "save 3600 1 300 100" in finding["found"]
@@ -221,7 +223,7 @@ def test_a_server_that_refuses_config_and_info_leaves_questions_open():
         unknown = {id for id, level in levels(found).items() if level == "unknown"}
         assert unknown == {"cluster", "replication", "eviction", "memory", "persistence", "clients"}
         assert "the server refuses INFO" in found["memory"]["found"]
-        assert "Redis" in found["server"]["found"], "HELLO tells it"
+        assert "is supported" in found["server"]["found"], "HELLO tells it"
 
 
 def test_a_server_that_is_away_is_one_clear_error():
@@ -262,7 +264,7 @@ def test_a_wrong_password_is_one_clear_error():
 
 
 def test_a_server_that_runs_an_endless_script_is_one_clear_error():
-    with examined("--busy-reply-threshold", "50") as (server, _):
+    with examined("--lua-time-limit", "50") as (server, _):
         runner = threading.Thread(target=run_endless_script, args=(server,))
         runner.start()
         try:
@@ -319,10 +321,17 @@ def test_too_few_connections():
                 opened[-1].ping()
         for each in opened:
             each.close()
+        wait_for(lambda: has_free_connections(server))
         finding = findings()["clients"]
         assert finding["level"] == "warning"
         assert ", 0 refused" not in finding["found"]
         assert "Raise maxclients" in finding["advice"]
+
+
+def has_free_connections(server):
+    with suppress(redis.RedisError):
+        return server.client().info("clients")["connected_clients"] < 6
+    return False
 
 
 FOREIGN = {
@@ -395,7 +404,7 @@ def test_a_sentinel_is_asked_for_the_master(tmp_path):
     with servers.running() as master:
         port, config = servers.free_port(), tmp_path / "sentinel.conf"
         config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {master.port} 1\n")
-        command = ["redis-server", str(config), "--sentinel"]
+        command = [servers.PROGRAM, str(config), "--sentinel"]
         sentinel = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: services.answers("127.0.0.1", port))

@@ -97,9 +97,10 @@ def test_a_user_who_may_run_only_these_commands_misses_none(server, insideout):
         with override_settings(CACHEOPS_REDIS=address, CACHEOPS_CLIENT_CLASS=None, CACHEOPS_INSIDEOUT=insideout):
             contract()
             assert not invalidator.is_overdue()
-        denied = {each["object"] for each in admin.acl_log()} - {"client|setinfo", "client|maint_notifications"}
+        # Redis 6 does not name the subcommand.
+        denied = {each["object"].partition("|")[0] for each in admin.acl_log()} - {"client"}
         # The doctor asks what it may, and is refused.
-        assert denied <= {"acl|whoami", "acl|dryrun", "config|get"}, denied
+        assert denied <= {"acl", "config"}, denied
         used |= {name.removeprefix("cmdstat_").upper() for name in admin.info("commandstats")}
     if not insideout:
         assert ALL - used == set()

@@ -251,7 +251,7 @@ def test_an_older_state_that_comes_back_under_open_connections_is_removed(
     tmp_path, settings, checking, path, caplog, command
 ):
     """The clock in it is older than the one that this process has seen."""
-    with servers.running("--dir", str(tmp_path), "--enable-debug-command", "yes") as server:
+    with servers.running("--dir", str(tmp_path), *servers.known("--enable-debug-command", "yes")) as server:
         settings.CACHEOPS_REDIS, settings.CACHEOPS_CLIENT_CLASS = server.url, None
         Category.objects.create(name="old")
         names()

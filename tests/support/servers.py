@@ -1,4 +1,7 @@
-"""Redis servers that a test can start, stop and interrupt."""
+"""Redis servers that a test can start, stop and interrupt.
+
+``TEST_REDIS_SERVER`` names the program, such as one of another version or of Valkey: ``make servers`` tests each.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,28 @@ import redis
 
 from tests.support import services
 
+PROGRAM = os.environ.get("TEST_REDIS_SERVER", "redis-server")
+
 
 class Server:
-    """A separate Redis server on a free port; it stores nothing on disk."""
+    """A separate Redis server on a free port; it stores nothing on disk unless a test asks for it."""
 
     def __init__(self, *options):
         self.options = options
+        # Its own: a server that finds the snapshot of another one loads it.
+        self.folder = tempfile.mkdtemp()
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process = None
 
-    def start(self):
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        command += ["--dir", tempfile.gettempdir(), *self.options]
+    def spawn(self):
+        command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--dir", self.folder, *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        return self.process
+
+    def start(self):
+        self.spawn()
         # Older versions of redis-py do not retry refused connections by default.
         errors = (redis.ConnectionError, redis.TimeoutError, OSError)
         patience = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 250, supported_errors=errors)
@@ -45,6 +56,11 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def remove(self):
+        """Stop the server, and remove what it has stored."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def hang(self, seconds):
         """Stop the process for a while: connections and commands are accepted, and answered afterwards."""
@@ -58,17 +74,70 @@ class Server:
         return redis.Redis(port=self.port)
 
 
+def need_program():
+    """Skip the test on a laptop, and fail it in CI, if there is no program of a server."""
+    if shutil.which(PROGRAM) is None:
+        (pytest.fail if services.IN_CI else pytest.skip)(f"{PROGRAM} is not installed")
+
+
 @contextmanager
 def running(*options):
-    """Start a server; without redis-server this skips the test on a laptop and fails in CI."""
-    if shutil.which("redis-server") is None:
-        (pytest.fail if services.IN_CI else pytest.skip)("redis-server is not installed")
+    """Start a server; without its program this skips the test on a laptop and fails in CI."""
+    need_program()
     server = Server(*options)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        server.stop()
+        server.remove()
+
+
+def accepts(options):
+    """Return whether a server starts with these options, which its build may not know."""
+    need_program()
+    server = Server(*options)
+    process = server.spawn()
+    try:
+        wait_until(lambda: process.poll() is not None or services.answers("127.0.0.1", server.port))
+        return process.poll() is None
+    finally:
+        server.remove()
+
+
+def certificate(folder):
+    """Make a certificate for this machine, which signs itself; return its file and that of its key."""
+    names = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*command, "-out", names[0], "-keyout", names[1]], check=True, capture_output=True)
+    return names
+
+
+def tls_options(port, pem, key):
+    """Return the options of a server that also listens on a port with TLS."""
+    files = ["--tls-cert-file", str(pem), "--tls-key-file", str(key), "--tls-ca-cert-file", str(pem)]
+    return ["--tls-port", str(port), *files, "--tls-auth-clients", "no"]
+
+
+def known(*options):
+    """Return the options if a server knows them, else none: Redis 6 lacks some that later versions need."""
+    return options if accepts(options) else ()
+
+
+@contextmanager
+def sentinel(folder, master):
+    """Start a Sentinel that watches a master, and yield the settings that name it."""
+    port, config = free_port(), folder / "sentinel.conf"
+    lines = ["port {port}", "bind 127.0.0.1", "sentinel monitor mymaster 127.0.0.1 {master} 1"]
+    lines += ["sentinel down-after-milliseconds mymaster 1000", "sentinel failover-timeout mymaster 5000"]
+    config.write_text("\n".join(lines).format(port=port, master=master.port) + "\n")
+    process = subprocess.Popen([PROGRAM, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+    try:
+        assert listens(port)
+        yield {"locations": [("127.0.0.1", port)], "service_name": "mymaster"}
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

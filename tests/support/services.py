@@ -9,6 +9,8 @@ from pathlib import Path
 
 IN_CI = bool(os.environ.get("CI"))
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+# The class of clients for that server; empty for the default.
+CLIENT_CLASS = os.environ.get("TEST_CLIENT_CLASS") or None
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
 # Whether keys have the names of databases, as by default.
 HAS_DATABASE_NAMES = os.environ.get("TEST_DATABASE_NAMES") == "on"
