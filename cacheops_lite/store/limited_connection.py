@@ -1,4 +1,4 @@
-"""Connections of redis-py that observe the deadline of the running call (see `time_limit`).
+"""Connections of redis-py, or of a fork of it, that observe the deadline of the running call (see `time_limit`).
 
 The timeouts of redis-py limit a single wait for the next bytes, and its retries begin anew each time: neither limits a
 call as a whole.  Here each wait for the server, each connection attempt and each retry ends at the deadline.
@@ -16,6 +16,7 @@ from redis.backoff import AbstractBackoff
 from redis.sentinel import Sentinel
 
 from . import time_limit
+from .client_library import library_of
 from .time_limit import running
 
 # Sockets wait for this share of the limit by themselves, so that their timeout need not be set for each wait: the first
@@ -140,12 +141,14 @@ def unlimited_class(connection_class: Any) -> Any:
 def limit_client(client: Any) -> None:
     """Let all connections of `client`, which has made none yet, observe deadlines; of Sentinels as well.
 
-    Clients whose connections are not those of redis-py, such as fakes, are left as they are.
+    Clients whose connections are not those of redis-py or of a fork of it, such as fakes, are left as they are.
     """
     pool: Any = getattr(client, "connection_pool", None)
     connection_class = getattr(pool, "connection_class", None)
     connects = getattr(connection_class, "_connect", None)
-    if isinstance(connection_class, type) and getattr(connects, "__module__", "").startswith("redis."):
+    library = library_of(type(client))
+    is_of_library = library is not None and getattr(connects, "__module__", "").startswith(f"{library.name}.")
+    if isinstance(connection_class, type) and is_of_library:
         pool.connection_class = _limited_class(connection_class)
         if getattr(pool, "timeout", None) is not None:
             # A blocking pool waits so long for a free connection.

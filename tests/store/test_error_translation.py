@@ -10,6 +10,7 @@ from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client
 from cacheops_lite.store.client_library import ClientLibrary
 from cacheops_lite.store.error_translation import translate_errors
+from cacheops_lite.store.limited_connection import unlimited_class
 from tests.support import servers
 from tests.support.ways import tcp, valkey_py
 
@@ -103,7 +104,8 @@ def test_other_exceptions_pass_through_the_connections_of_a_fork(by_valkey_py, m
 def test_clients_of_redis_py_are_left_as_they_are(tmp_path):
     with tcp(tmp_path) as (_, settings), override_settings(**settings):
         client = get_client()
-        assert client.connection_pool.connection_class is redis.Connection
+        connection_class = client.connection_pool.connection_class
+        assert unlimited_class(connection_class) is redis.Connection
         translate_errors(client, ClientLibrary("redis"))
-        assert client.connection_pool.connection_class is redis.Connection
+        assert client.connection_pool.connection_class is connection_class
         assert cacheops_redis._direct()._is_supported
