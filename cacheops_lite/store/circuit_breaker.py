@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # How long no call tries Redis after a failure; the pause doubles with each further failure.
 FIRST_PAUSE_SECONDS = 0.5
-MAX_PAUSE_SECONDS = 15.0
+MAX_PAUSE_SECONDS = 2.0
 # Between two attempts of a write to get a connection while all are in use.
 CONNECTION_PAUSE_SECONDS = 0.005
 
