@@ -38,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_INSIDEOUT": False,
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
+    # Whether a write is rolled back that cannot be invalidated.
+    "CACHEOPS_STRICT": False,
     # Values of these fields are long, or queries rarely compare them: they make no conditions.
     "CACHEOPS_SKIP_FIELDS": (
         "FileField",

@@ -72,10 +72,14 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             fence.confirmed.add(prefix)
 
 
-def release(fence: Fence) -> None:
-    """Release the fences of a writer that did not commit.  Raises no error of Redis."""
+def release(fence: Fence, in_background: bool = False) -> None:
+    """Release the fences of a writer that did not commit.  Raises no error of Redis.
+
+    With `in_background` the writer does not wait for it: Redis did not answer a moment ago.
+    """
+    release_keys = pending_releases.schedule if in_background else pending_releases.release
     for prefix in fence.tables:
-        pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
+        release_keys(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
 
 
 def _fence_keys(prefix: str, fence: Fence) -> list[str]:
