@@ -16,6 +16,7 @@ from . import (
     keys,
     local_cache,
     protocol,
+    spool,
 )
 from .circuit_breaker import call, call_or_default, suppress_outage
 from .client import execute, get_client, redis_client, run_script, send_script
@@ -113,6 +114,7 @@ __all__ = [
     "send_script",
     "simple_key",
     "split_by_prefix",
+    "spool",
     "suppress_outage",
     "value_key",
     "value_suffix",

@@ -1,13 +1,14 @@
 """The side of a write: invalidate what it changed, fence its tables, and deliver later what Redis could not take.
 
-Invalidations that fail are kept in this process.  They are delivered before the process reads from Redis again; until
-then a background thread retries.
+Invalidations that fail are kept in this process, and in its `spool`, from which another process takes them over if this
+one ends.  They are delivered before the process reads from Redis again; until then a background thread retries.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
-from . import compression, keys, pending_releases
+from . import compression, keys, pending_releases, spool
 from .background_retry import BackgroundRetry
 from .circuit_breaker import call
 from .client import execute, get_client, send_script
@@ -49,13 +50,15 @@ class Fence:
 
     Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
     reply came: their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of
-    what was invalidated, if the write set has causes.
+    what was invalidated, if the write set has causes.  `is_noted` tells that the spool has what is committed without
+    the fence.
     """
 
     token: str = field(default_factory=keys.fresh_token)
     tables: dict[str, list[str]] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
+    is_noted: bool = False
 
 
 def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
@@ -72,6 +75,30 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             fence.confirmed.add(prefix)
 
 
+def note_unfenced(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
+    """Keep in the spool what is about to be committed although `fence` failed, in case this process ends right after.
+
+    The note ends with `release`, `invalidate` or `postpone` of the fence.  It stays if the outcome of the commit is
+    unknown; then the invalidation is repeated after this process has ended.
+    """
+    fence.is_noted = True
+    spool.note(write_sets)
+
+
+def _end_note(fence: Fence | None) -> None:
+    if fence is not None and fence.is_noted:
+        fence.is_noted = False
+        spool.drop_note()
+        _forget_delivered()
+
+
+def _forget_delivered() -> None:
+    """Remove what the spool has, if all of it has been delivered."""
+    with _state_lock:
+        if not (_overdue or _in_delivery or _refused):
+            spool.forget()
+
+
 def release(fence: Fence, in_background: bool = False) -> None:
     """Release the fences of a writer that did not commit.  Raises no error of Redis.
 
@@ -80,6 +107,7 @@ def release(fence: Fence, in_background: bool = False) -> None:
     release_keys = pending_releases.schedule if in_background else pending_releases.release
     for prefix in fence.tables:
         release_keys(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
+    _end_note(fence)
 
 
 def _fence_keys(prefix: str, fence: Fence) -> list[str]:
@@ -106,6 +134,7 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, d
     except BaseException:
         postpone(pending, fence)
         raise
+    _end_note(fence)
 
 
 def is_overdue() -> bool:
@@ -124,6 +153,8 @@ def deliver_overdue() -> None:
     Raises errors of Redis if it is unavailable.  An invalidation that fails for another reason would fail before each
     read, so its tables are invalidated as a whole instead.
     """
+    if time.monotonic() >= spool.next_look:
+        take_over_spooled()
     # Inlined `is_overdue`: each read calls this.
     if not (_overdue or _in_delivery):
         return
@@ -145,6 +176,21 @@ def deliver_overdue() -> None:
             with _state_lock:
                 _merge(_overdue, _in_delivery)
                 _in_delivery.clear()
+            _forget_delivered()
+
+
+def take_over_spooled() -> int:
+    """Owe what dead processes of this host owe, and deliver it in the background unless a read does so before.
+
+    Return how many write sets that are.
+    """
+    debts = spool.take_over()
+    if debts.files:
+        with _state_lock:
+            _merge(_overdue, debts.write_sets)
+            spool.keep(debts)
+        _overdue_retry.start()
+    return debts.records
 
 
 def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
@@ -203,6 +249,9 @@ def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> 
     """Deliver invalidations once Redis is available, before this process reads from it; also release `fence`."""
     with _state_lock:
         _merge(_overdue, write_sets)
+        # Under the lock: what is recorded and not owed yet would be forgotten.
+        spool.append(write_sets)
+    _end_note(fence)
     _overdue_retry.start()
     if fence is not None:
         for prefix in write_sets.keys() & fence.tables.keys():
@@ -229,6 +278,7 @@ def _retry_refused() -> None:
     with _delivery_lock:
         _deliver(_refused)
         _refused.clear()
+    _forget_delivered()
 
 
 _refused_retry = BackgroundRetry("cacheops_lite.refused", lambda: call(_retry_refused), lambda: not _refused)

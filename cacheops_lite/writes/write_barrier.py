@@ -35,6 +35,7 @@ def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
         if settings.CACHEOPS_STRICT:
             explain_error(error)
             raise refused_commit(write_sets, error) from error
+        invalidator.note_unfenced(write_sets, fence)
 
 
 def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:
