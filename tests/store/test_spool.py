@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -229,6 +230,16 @@ def test_a_commit_that_fails_leaves_no_file(proxy, folder, label, monkeypatch):
     assert texts() == ["old"]
 
 
+def test_a_note_keeps_the_file_until_its_transaction_has_ended(proxy, folder):
+    """Another thread may deliver everything else meanwhile."""
+    spool.note({"": WriteSet(tables={"t"})})
+    spool.forget()
+    assert len(files(folder)) == 1
+    spool.drop_note()
+    spool.forget()
+    assert files(folder) == []
+
+
 DAMAGES = {
     "cut off": lambda data: data[:-9],
     "changed": lambda data: data.replace(b"shop_label", b"shop_habel"),
@@ -337,27 +348,21 @@ def test_a_file_with_too_many_records_says_everything(proxy, folder):
 
 
 @contextmanager
-def full_disk(monkeypatch, folder):
+def full_disk(monkeypatch, folder, room=0):
+    """Only `room` bytes of each record can be written."""
     write = os.write
 
-    def refuse(descriptor, data):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def write_some(descriptor, data):
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:room])
 
-    monkeypatch.setattr(spool_directory.os, "write", refuse)
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_directory.os, "write", write_some)
         yield
-    finally:
-        monkeypatch.setattr(spool_directory.os, "write", write)
 
 
-@contextmanager
-def nearly_full_disk(monkeypatch, folder):
-    write = os.write
-    monkeypatch.setattr(spool_directory.os, "write", lambda descriptor, data: write(descriptor, data[:20]))
-    try:
-        yield
-    finally:
-        monkeypatch.setattr(spool_directory.os, "write", write)
+nearly_full_disk = partial(full_disk, room=20)
 
 
 @contextmanager
@@ -394,7 +399,7 @@ def of_another_user(monkeypatch, folder):
 PROBLEMS = [full_disk, nearly_full_disk, file_in_its_place, symbolic_link, used_by_others, of_another_user]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.__name__)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: getattr(problem, "__name__", "nearly_full_disk"))
 def test_a_directory_that_cannot_be_used_is_logged_once_and_breaks_no_write(
     proxy, folder, label, problem, monkeypatch, caplog
 ):

@@ -16,6 +16,7 @@ from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import unit_of_work_on
 from tests.conftest import run_async
 from tests.shop.models import Customer, Label, Product, Unwatched
+from tests.store.test_fences import save, save_in_a_block
 from tests.support import servers
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -57,16 +58,6 @@ def committed():
 
 
 UNCHANGED = (["old"], 0, 0)
-
-
-def save(label):
-    label.text = "new"
-    label.save()
-
-
-def save_in_a_block(label):
-    with transaction.atomic():
-        save(label)
 
 
 def save_in_nested_blocks(label):
