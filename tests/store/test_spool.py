@@ -283,6 +283,8 @@ def forget_in_memory():
 
 def test_an_undamaged_record_invalidates_what_it_says_only(proxy, folder, label, is_hit):
     Product.objects.count()
+    # The fill has arrived.
+    assert is_hit(lambda: Product.objects.count())
     proxy.cut()
     Label.objects.update(text="new")
     forget_in_memory()
