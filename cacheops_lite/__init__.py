@@ -14,7 +14,7 @@ from .functions import (
 )
 from .reaper import reap_conjs
 from .templatetags.cacheops import CacheopsLibrary, invalidate_fragment
-from .writes import invalidate_all, invalidate_model, invalidate_obj, no_invalidation
+from .writes import InvalidationError, invalidate_all, invalidate_model, invalidate_obj, no_invalidation
 
 __version__ = "0.1.0"
 VERSION = tuple(int(part) for part in __version__.split("."))
@@ -24,6 +24,7 @@ __all__ = [
     "CacheReport",
     "CacheopsLibrary",
     "FileCache",
+    "InvalidationError",
     "RedisCache",
     "cache",
     "cached",

@@ -41,6 +41,10 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_SIGNING_KEYS": [],
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
+    # Whether a write is rolled back that cannot be invalidated.
+    "CACHEOPS_STRICT": False,
+    # Where processes keep what they owe; "" stands for a directory of this user among the temporary files.
+    "CACHEOPS_SPOOL_DIR": "",
     # Values of these fields are long, or queries rarely compare them: they make no conditions.
     "CACHEOPS_SKIP_FIELDS": (
         "FileField",

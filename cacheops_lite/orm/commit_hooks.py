@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..writes import unit_of_work_on
 
-# Methods of connections, other than commit(), that end a transaction outside of atomic blocks.
-ENDING_METHODS = ("set_autocommit", "close")
+# Methods of connections, other than commit(), that end a transaction outside of atomic blocks ...
+ENDING_METHODS = ("set_autocommit", "close", "rollback")
+# ... and those of them that may commit it: set_autocommit() does so on SQLite and MariaDB.
+COMMITTING_METHODS = ("set_autocommit",)
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
@@ -23,7 +25,8 @@ def install(connection: BaseDatabaseWrapper) -> None:
     reference = weakref.ref(connection)
     connection.commit = partial(_commit, reference, type(connection).commit)  # type: ignore[method-assign]
     for method in ENDING_METHODS:
-        setattr(connection, method, partial(_end, reference, getattr(type(connection), method)))
+        end = _end_committing if method in COMMITTING_METHODS else _end
+        setattr(connection, method, partial(end, reference, getattr(type(connection), method)))
 
 
 def uninstall(connection: BaseDatabaseWrapper) -> None:
@@ -32,9 +35,16 @@ def uninstall(connection: BaseDatabaseWrapper) -> None:
         delattr(connection, method)
 
 
+def _end_committing(reference: Callable[[], Any], original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `original`, by which a transaction may be committed."""
+    connection = reference()
+    with rolling_back(connection):
+        unit_of_work_on(connection).before_possible_commit()
+    return _end(reference, original, *args, **kwargs)
+
+
 def _end(reference: Callable[[], Any], original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `original`, by which a transaction may end."""
-    unit_of_work_on(reference()).before_possible_commit()
     try:
         return original(reference(), *args, **kwargs)
     finally:
@@ -45,13 +55,8 @@ def _commit(reference: Callable[[], Any], original: Callable[..., Any]) -> None:
     """Call `original`, which is ``commit()``, with the tables that were written fenced."""
     connection = reference()
     unit = unit_of_work_on(connection)
-    try:
+    with rolling_back(connection):
         unit.before_commit()
-    except BaseException:
-        # Django rolls back only after database errors.  After others it turns autocommit on, which commits on SQLite
-        # and MariaDB.
-        _roll_back(connection)
-        raise
     try:
         original(connection)
     except (DatabaseError, InterfaceError):
@@ -61,6 +66,20 @@ def _commit(reference: Callable[[], Any], original: Callable[..., Any]) -> None:
         unit.after_failed_commit(partial(_roll_back_interrupted, connection))
         raise
     unit.after_end()
+
+
+@contextmanager
+def rolling_back(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Roll the transaction back, outside of atomic blocks, if what must precede its commit fails.
+
+    Django rolls back only after database errors.  After others it turns autocommit on, which commits on SQLite and
+    MariaDB.
+    """
+    try:
+        yield
+    except BaseException:
+        _roll_back(connection)
+        raise
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:

@@ -13,12 +13,14 @@ from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from ..conf import settings
 from ..observe import Invalidation
 from ..schema import cascade_targets, database_views, known_tables, name_in_keys, tracked_columns
 from ..sql import (
     Write,
     created_temporary_table,
     is_complete_once_executed,
+    is_single_row_write,
     is_transaction_control,
     is_transaction_local,
     keeps_partial_writes,
@@ -85,7 +87,7 @@ def statement_guard(execute: Callable[..., Any], sql: Any, params: Any, many: bo
         return execute(sql, params, many, context)
     text, unit = _text(sql, context["connection"]), unit_of_work_on(context["connection"])
     if is_transaction_control(text):
-        with _around_transaction_control(unit, text):
+        with _around_transaction_control(unit, context["connection"], text):
             return _execute(execute, text, sql, params, many, context)
     try:
         return _execute(execute, text, sql, params, many, context)
@@ -96,11 +98,12 @@ def statement_guard(execute: Callable[..., Any], sql: Any, params: Any, many: bo
 
 
 @contextmanager
-def _around_transaction_control(unit: UnitOfWork, text: str) -> Iterator[None]:
+def _around_transaction_control(unit: UnitOfWork, connection: BaseDatabaseWrapper, text: str) -> Iterator[None]:
     """Follow the transactions that begin or end by a statement."""
     was_manual = unit.is_manual
-    if was_manual:
-        unit.before_possible_commit()
+    if was_manual and (may_commit(text, unit.vendor) or not may_roll_back(text)):
+        with commit_hooks.rolling_back(connection):
+            unit.before_possible_commit()
     try:
         yield
         unit.unmanaged_transaction.after_statement(transaction_open_after(text))
@@ -125,7 +128,7 @@ def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
     if write.table is None and (len(split_statements(text)) > 1 or may_write_any_table(text)):
         cursor_hooks.expect_more_results(context["cursor"])
     unit = unit_of_work_on(connection)
-    if not many and not unit.in_transaction and _needs_transaction(unit, connection, text, write):
+    if not unit.in_transaction and _needs_transaction(unit, connection, text, write, many):
         # The tables can then be fenced before the write is committed.
         with write_transaction(connection.alias, savepoint=True):
             return _execute(execute, text, sql, params, many, context)
@@ -153,13 +156,22 @@ def _execute(execute: Callable[..., Any], text: str, sql: Any, params: Any, many
     return result
 
 
-def _needs_transaction(unit: UnitOfWork, connection: BaseDatabaseWrapper, text: str, write: Write) -> bool:
-    """Return whether a statement in autocommit may change tracked rows, and can run in a transaction instead."""
+def _needs_transaction(unit: UnitOfWork, connection: BaseDatabaseWrapper, text: str, write: Write, many: bool) -> bool:
+    """Return whether a statement in autocommit may change tracked rows, and can run in a transaction instead.
+
+    ``executemany()`` and statements that begin with WITH or name several tables are left in autocommit, unless
+    ``CACHEOPS_STRICT`` asks for fences: in a transaction, a failure undoes also the rows that were written before it.
+    """
     return (
         is_active()
+        and (not many or settings.CACHEOPS_STRICT)
         and not unit.unmanaged_transaction.is_open
         and _is_registered(connection)
-        and _may_change_tracked_rows(write.table, connection.alias)
+        and (
+            _may_change_tracked_rows(write.table, connection.alias)
+            if write.table is not None
+            else settings.CACHEOPS_STRICT and is_single_row_write(text) and bool(_written_tables(text, write))
+        )
         and is_complete_once_executed(text, connection.vendor)
         and not keeps_partial_writes(text)
     )

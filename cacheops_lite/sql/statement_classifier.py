@@ -17,6 +17,8 @@ READING = words(
 )
 # Words by which a statement may write that begins like a query.  REPLACE is a function as well.
 WRITES_WITHIN = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|EXECUTE|REPLACE(?!\s*\())\b", re.IGNORECASE)
+# First words of statements that change rows, if they change anything.
+ROW_WRITING = frozenset({"WITH", "INSERT", "REPLACE", "UPDATE", "DELETE", "MERGE"})
 EXPLAINS_EXECUTE = re.compile(r"\s*EXPLAIN\b.*\bEXECUTE\b", re.IGNORECASE | re.DOTALL)
 # Statements that execute code which their text does not show.
 EXECUTES_CODE = frozenset({"CALL", "DO", "EXECUTE", "EXEC"})
@@ -139,6 +141,12 @@ def writes_rows(sql: str) -> bool:
     return WRITES_ROWS.search(sql) is not None
 
 
+def is_single_row_write(sql: str) -> bool:
+    """Return whether this is one statement that can change only rows, so that any transaction may contain it."""
+    return len(split_statements(sql)) == 1 and first_word(sql) in ROW_WRITING
+
+
+@lru_cache(maxsize=1024)
 def is_complete_once_executed(sql: str, vendor: str) -> bool:
     """Return whether a write can be committed before its rows are fetched, as on PostgreSQL or without RETURNING."""
     return vendor == "postgresql" or RETURNING.search(sql) is None

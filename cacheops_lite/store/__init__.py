@@ -18,6 +18,7 @@ from . import (
     protocol,
     rollback,
     signatures,
+    spool,
 )
 from .circuit_breaker import call, call_for_write, call_or_default, suppress_tolerated
 from .client import execute, get_client, redis_client, run_script, send_script
@@ -128,6 +129,7 @@ __all__ = [
     "signatures",
     "simple_key",
     "split_by_prefix",
+    "spool",
     "suppress_tolerated",
     "value_key",
     "value_suffix",

@@ -1,16 +1,17 @@
 """The side of a write: invalidate what it changed, fence its tables, and deliver later what Redis could not take.
 
-Invalidations that fail are kept in this process.  They are delivered before the process reads from Redis again; until
-then a background thread retries.
+Invalidations that fail are kept in this process, and in its `spool`, from which another process takes them over if this
+one ends.  They are delivered before the process reads from Redis again; until then a background thread retries.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from threading import Lock, RLock
 
@@ -19,12 +20,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
-from . import compression, keys, pending_releases
+from . import compression, keys, pending_releases, spool
 from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
 from .circuit_breaker import call_for_write, call_in_background
 from .client import execute, get_client, send_script
 from .epoch_calls import call_in_epoch
 from .failure_kinds import DeliveryInProgressError, FailureKind, is_temporary, kind_of
+from .fence import Fence
 from .invalidation_script import NO_FENCE, invalidate_changes
 from .outage_log import outages
 from .time_limit import Budget, run_command, run_without_limit, seconds_left
@@ -45,24 +47,6 @@ _refused: dict[str, WriteSet] = {}
 # `_state_lock` protects these dicts; the owner of `_delivery_lock` delivers.
 _state_lock = Lock()
 _delivery_lock = RLock()
-
-
-@dataclass(slots=True)
-class Fence:
-    """A writer's token, the epoch of the server that it is of, the tables that it fences, by prefix, and the time that
-    is left for its calls to Redis.
-
-    Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
-    reply came: their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of
-    what was invalidated, if the write set has causes.
-    """
-
-    token: str = field(default_factory=keys.fresh_token)
-    epoch: bytes | None = None
-    tables: dict[str, list[str]] = field(default_factory=dict)
-    confirmed: set[str] = field(default_factory=set)
-    dropped: set[str] = field(default_factory=set)
-    budget: Budget = field(default_factory=Budget)
 
 
 def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
@@ -93,14 +77,41 @@ def _invalidate_with_fence(
     invalidate_changes(prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped, epoch)
 
 
-def release(fence: Fence) -> None:
-    """Release the fences of a writer that did not commit.  Raises no error of Redis."""
+def note_unfenced(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
+    """Keep in the spool what is about to be committed although `fence` failed, in case this process ends right after.
+
+    The note ends with `release`, `invalidate` or `postpone` of the fence.  It stays if the outcome of the commit is
+    unknown; then the invalidation is repeated after this process has ended.
+    """
+    fence.is_noted = True
+    spool.note(write_sets)
+
+
+def _end_note(fence: Fence | None) -> None:
+    if fence is not None and fence.is_noted:
+        fence.is_noted = False
+        spool.drop_note()
+        _forget_delivered()
+
+
+def _forget_delivered() -> None:
+    """Remove what the spool has, if all of it has been delivered."""
+    with _state_lock:
+        if not (_overdue or _in_delivery or _refused):
+            spool.forget()
+
+
+def release(fence: Fence, in_background: bool = False) -> None:
+    """Release the fences of a writer that did not commit.  Raises no error of Redis.
+
+    With `in_background` the writer does not wait for it: Redis did not answer a moment ago.
+    """
     for prefix in fence.tables:
-        pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS, fence.budget)
-
-
-def _fence_keys(prefix: str, fence: Fence) -> list[str]:
-    return [keys.fence_key(prefix, table) for table in fence.tables[prefix]]
+        if in_background:
+            pending_releases.schedule(fence.keys_under(prefix), fence.token, FENCE_SECONDS)
+        else:
+            pending_releases.release(fence.keys_under(prefix), fence.token, FENCE_SECONDS, fence.budget)
+    _end_note(fence)
 
 
 def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dropped: set[str] | None = None) -> None:
@@ -124,6 +135,7 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, d
         # Nothing else removes the values of the simple cache.
         if is_refused() or any(write_set.everything for write_set in pending.values()):
             raise
+    _end_note(fence)
 
 
 def is_overdue() -> bool:
@@ -143,6 +155,8 @@ def deliver_overdue() -> None:
     invalidation that fails for another reason would fail before each read, so its tables are invalidated as a whole
     instead.
     """
+    if time.monotonic() >= spool.next_look:
+        take_over_spooled()
     # Inlined `is_overdue`: each read calls this.
     if not (_overdue or _in_delivery):
         return
@@ -176,6 +190,21 @@ def _deliver_all() -> None:
         with _state_lock:
             _merge(_overdue, _in_delivery)
             _in_delivery.clear()
+        _forget_delivered()
+
+
+def take_over_spooled() -> int:
+    """Owe what dead processes of this host owe, and deliver it in the background unless a read does so before.
+
+    Return how many write sets that are.
+    """
+    debts = spool.take_over()
+    if debts.files:
+        with _state_lock:
+            _merge(_overdue, debts.write_sets)
+            spool.keep(debts)
+        _overdue_retry.start()
+    return debts.records
 
 
 def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
@@ -220,7 +249,7 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dro
             changes_by_table = write_set.by_table()
             call_in_epoch(partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped))
             if fence is not None and prefix in fence.tables:
-                pending_releases.release(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS, fence.budget)
+                pending_releases.release(fence.keys_under(prefix), fence.token, FENCE_SECONDS, fence.budget)
 
 
 def _release_after_commit(prefix: str, write_set: WriteSet, fence: Fence) -> None:
@@ -235,10 +264,13 @@ def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> 
     """Deliver invalidations once Redis is available, before this process reads from it; also release `fence`."""
     with _state_lock:
         _merge(_overdue, write_sets)
+        # Under the lock: what is recorded and not owed yet would be forgotten.
+        spool.append(write_sets)
+    _end_note(fence)
     _overdue_retry.start()
     if fence is not None:
         for prefix in write_sets.keys() & fence.tables.keys():
-            pending_releases.schedule(_fence_keys(prefix, fence), fence.token, FENCE_SECONDS)
+            pending_releases.schedule(fence.keys_under(prefix), fence.token, FENCE_SECONDS)
 
 
 def _merge(into: dict[str, WriteSet], write_sets: Mapping[str, WriteSet]) -> None:
@@ -261,6 +293,7 @@ def _retry_refused() -> None:
     with _delivery_lock:
         _deliver(_refused)
         _refused.clear()
+    _forget_delivered()
 
 
 _refused_retry = BackgroundRetry(

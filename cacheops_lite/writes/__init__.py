@@ -14,6 +14,7 @@ from .before_image import (
     read_after_save,
     read_before_image,
 )
+from .invalidation_error import InvalidationError
 from .manual import (
     invalidate_all,
     invalidate_model,
@@ -41,6 +42,7 @@ from .unit_of_work import UnitOfWork, is_dirty, may_fill, unit_of_work_for, unit
 __all__ = [
     "BeforeImage",
     "DeleteScope",
+    "InvalidationError",
     "ReturningUpdate",
     "SaveScope",
     "UnitOfWork",

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..store import Fence, WriteSet, keep_compared, postpone, release, split_by_prefix
 from .commit_callbacks import CallbackReferences, CommitCallback, live_callbacks, pending_write_sets, register
+from .invalidation_error import InvalidationError
 from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, UnmanagedTransaction, pins_snapshots
 from .write_barrier import deliver, deliver_logging_errors, invalidate_and_fence
@@ -148,7 +149,10 @@ class UnitOfWork:
             self.after_commit()
 
     def before_commit(self) -> None:
-        """Invalidate and fence what is about to be committed: no reader then finds the old state in the cache."""
+        """Invalidate and fence what is about to be committed: no reader then finds the old state in the cache.
+
+        Raises InvalidationError with ``CACHEOPS_STRICT``: the caller then rolls the transaction back.
+        """
         pending = self._pending()
         _merge(pending, self._repeat_at_end)
         self._invalidate_and_fence(pending)
@@ -159,14 +163,15 @@ class UnitOfWork:
             self._invalidate_and_fence(self._repeat_at_end)
 
     def _invalidate_and_fence(self, write_sets: dict[str, WriteSet]) -> None:
-        """Invalidate `write_sets` and fence their tables; release the fence if that is interrupted."""
+        """Invalidate `write_sets` and fence their tables; release the fence if that fails."""
         self._fence = fence = Fence() if write_sets else None
         if fence is not None:
             try:
                 invalidate_and_fence(write_sets, fence)
-            except BaseException:
+            except BaseException as error:
                 self._fence = None
-                release(fence)
+                # The reply may have been lost, so the fence may be there although it is not confirmed.
+                release(fence, in_background=isinstance(error, InvalidationError))
                 raise
 
     def after_commit(self) -> None:

@@ -6,21 +6,37 @@ import logging
 import time
 from collections.abc import Iterable
 
+from ..conf import settings
 from ..observe import Invalidation, invalidations
-from ..store import STORE_ERRORS, Fence, WriteSet, invalidator, local_cache, met_by, outages
+from ..store import (
+    STORE_ERRORS,
+    Fence,
+    WriteSet,
+    explain_error,
+    invalidator,
+    local_cache,
+    met_by,
+    outages,
+)
+from .invalidation_error import refused_commit
 
 
 def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
     """Invalidate and fence what is about to be committed, so that no reader caches the state before it.
 
-    `write_sets` are by key prefix.  `fence` notes what was sent.  The commit does not fail when Redis does: the reason
-    is logged, and `deliver` sends the invalidations once more and reports errors.
+    `write_sets` are by key prefix.  `fence` notes what was sent.  With ``CACHEOPS_STRICT`` it raises InvalidationError
+    if Redis does not confirm it.  Otherwise the commit does not fail when Redis does: the reason is logged, and
+    `deliver` sends the invalidations once more and reports errors.
     """
     try:
         invalidator.invalidate_and_fence(write_sets, fence)
     except STORE_ERRORS as error:
+        if settings.CACHEOPS_STRICT:
+            explain_error(error)
+            raise refused_commit(write_sets, error) from error
         message = "Can't invalidate and fence what is about to be committed; it is invalidated after the commit"
         outages.report_failure(logging.ERROR, message, error)
+        invalidator.note_unfenced(write_sets, fence)
 
 
 def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import replace
+
+from django.db import DatabaseError
 
 from cacheops_lite.reads import cached_read
 from cacheops_lite.store import invalidation_script, invalidator, protocol, signatures, write_set
@@ -89,6 +92,17 @@ def committing_without_fences():
     unit_of_work.invalidate_and_fence = lambda write_sets, fence: None
 
 
+def committing_although_redis_is_away():
+    """With CACHEOPS_STRICT, commit without a fence."""
+    invalidate_and_fence = unit_of_work.invalidate_and_fence
+
+    def fence_if_possible(write_sets, fence):
+        with suppress(DatabaseError):
+            invalidate_and_fence(write_sets, fence)
+
+    unit_of_work.invalidate_and_fence = fence_if_possible
+
+
 def filling_from_snapshots():
     """Let reads in REPEATABLE READ fill."""
     cached_read.may_fill = lambda databases: True
@@ -102,6 +116,7 @@ BREAKAGES = [
     reading_before_images_without_locks,
     invalidating_before_the_commit,
     committing_without_fences,
+    committing_although_redis_is_away,
     filling_from_snapshots,
 ]
 

@@ -42,6 +42,9 @@ class Plan:
     of killed writers.  `ways` and `shapes` are the names of writes and reads, all by default; `delayed` lists the roles
     that have delays.  `wide` adds many large results, `width` is the length of the text of each row.
 
+    With `cut_off`, writers reach Redis through a proxy (see `runs.cut_off_writers`), and acknowledge a write once it is
+    committed, whether they still owe an invalidation or not.
+
     Each read returns all writes acknowledged before it; if not `strict`, all writes settled before it (see `oracle`).
     """
 
@@ -60,5 +63,6 @@ class Plan:
     kills: int = 0
     strict: bool = True
     fence_seconds: float = 30
+    cut_off: bool = False
     settings: dict = field(default_factory=dict)
     redis_options: tuple[str, ...] = ()

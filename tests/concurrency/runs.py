@@ -15,11 +15,13 @@ from tests.concurrency.oracle import Bounds
 from tests.concurrency.worker_pool import running_pool
 from tests.property.differential import uncached
 from tests.support import servers
+from tests.support.proxy import Proxy
 
 SECONDS = float(os.environ.get("TEST_SECONDS", 2))
 SEED = int(os.environ.get("TEST_SEED", 0)) or random.randrange(10**9)
 # The pause between two faults.
 FAULT_INTERVAL_SECONDS = 0.35
+LIMITS = "socket_timeout=0.5&socket_connect_timeout=0.5"
 # With fewer writes or hits, a run proves little.  On a slow machine a run may take some seconds more.
 MIN_WRITES_AND_HITS = 10
 MAX_EXTRA_SECONDS = 60
@@ -30,9 +32,25 @@ def started_pool(plan):
     """Yield a running worker pool and the Redis server of its cache."""
     with servers.running(*plan.redis_options) as cache, servers.running() as oracle:
         rows.create(plan.width)
-        url = f"{cache.url}?socket_timeout=0.5&socket_connect_timeout=0.5"
-        with running_pool(plan, url, oracle.url, plan.settings, SEED) as pool:
-            yield pool, cache
+        url = f"{cache.url}?{LIMITS}"
+        with Proxy(cache.port) as proxy:
+            writer_url = f"redis://127.0.0.1:{proxy.port}/0?{LIMITS}" if plan.cut_off else None
+            with running_pool(plan, url, oracle.url, plan.settings, SEED, writer_url=writer_url) as pool:
+                pool.proxy = proxy
+                yield pool, cache
+
+
+def cut_off_writers(pool, cache):
+    """Cut the writers off for a moment, cut their connections once, or lose the replies to what they send."""
+    kind = pool.rng.randrange(3)
+    if kind == 0:
+        pool.proxy.cut()
+    elif kind == 1:
+        pool.proxy.cut(for_good=False)
+    else:
+        pool.proxy.loses_replies = True
+    time.sleep(pool.rng.uniform(0, FAULT_INTERVAL_SECONDS))
+    pool.proxy.restore()
 
 
 def run(plan, fault=None, enough=lambda pool, cache: True):
@@ -48,6 +66,7 @@ def run(plan, fault=None, enough=lambda pool, cache: True):
             if fault is not None:
                 fault(pool, cache)
             time.sleep(FAULT_INTERVAL_SECONDS)
+        pool.proxy.restore()
         figures, problems = pool.end()
         with override_settings(**pool.settings, CACHEOPS_CLIENT_CLASS=None):
             problems += audit(pool.oracle, plan.wide)

@@ -19,6 +19,7 @@ PLANS = {
     },
     "reading_before_images_without_locks": {**plans.contested(["save_fields_atomic"]), "pause": 0.03},
     "committing_without_fences": {**plans.contested(), "pause": 0.005},
+    "committing_although_redis_is_away": {"delays": 0, "cut_off": True, "settings": {"CACHEOPS_STRICT": True}},
     "filling_from_snapshots": {"readers": 1, "snapshot_readers": 1, "shapes": FEW},
 }
 NOT_ON_SQLITE = {
@@ -38,6 +39,7 @@ def test_each_deliberate_defect_causes_stale_reads_that_are_found(breakage):
     writers = 1 if connection.vendor == "sqlite" else 2
     options = {"lanes": plans.lanes_by_writer(writers), "delays": 0.02, **PLANS.get(breakage, {})}
     plan = Plan(f"broken: {breakage}", **options, breakage=breakage)
+    fault = runs.cut_off_writers if plan.cut_off else None
     # The run ends with the first stale read.
-    figures, problems = runs.run(plan, enough=lambda pool, cache: False)
+    figures, problems = runs.run(plan, fault, enough=lambda pool, cache: False)
     assert figures["stale"] or problems

@@ -85,6 +85,15 @@ def restart(server):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_with_strict_nothing_is_stale_while_writers_are_cut_off(mode):
+    """Readers reach Redis all the time. A write is acknowledged once it is committed; the others were rolled back."""
+    settings = {**MODES[mode], "CACHEOPS_STRICT": True}
+    plan = Plan(f"strict, {mode}", lanes=plans.lanes_by_writer(writers()), cut_off=True, pause=0.005, settings=settings)
+    figures = run_without_stale_reads(plan, runs.cut_off_writers)
+    assert figures["failed: InvalidationError"]
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_redis_that_evicts_leaves_nothing_stale(mode):
     """The loss of any key costs a miss only."""
     plan = Plan(

@@ -56,7 +56,7 @@ def work(config):
 
     oracle = Oracle(config["oracle"])
     if config["role"] == "writer":
-        writer = Writer(oracle, config["lanes"], config["seed"], config["pause"], config["ways"])
+        writer = Writer(oracle, config["lanes"], config["seed"], config["pause"], config["ways"], config["waits"])
         writer.run()
         return writer.figures, []
     least = oracle.acknowledged if config["strict"] else oracle.settled

@@ -90,13 +90,18 @@ class WorkerPool:
         self.plan, self.settings, self.rng = plan, {**settings, "CACHEOPS_REDIS": cache_url}, random.Random(seed)
         self.oracle_url, self.oracle = oracle_url, Oracle(oracle_url)
         self.workers, self.spare, self.killed = [], [], 0
+        # Where writers reach Redis, if not where readers do.
+        self.writer_url = None
 
     def start(self, role, **more):
         plan = self.plan
+        settings = self.settings
+        if role == "writer" and self.writer_url:
+            settings = {**settings, "CACHEOPS_REDIS": self.writer_url}
         config = {
             "role": role,
             "database": connection.settings_dict["NAME"],
-            "settings": self.settings,
+            "settings": settings,
             "oracle": self.oracle_url,
             "seed": self.rng.randrange(10**9),
             "delays": plan.delays if role in plan.delayed else 0,
@@ -107,6 +112,7 @@ class WorkerPool:
             "wide": plan.wide,
             "strict": plan.strict,
             "fence_seconds": plan.fence_seconds,
+            "waits": not plan.cut_off,
             "stops": bool(plan.breakage),
             **more,
         }
@@ -158,9 +164,10 @@ class WorkerPool:
 
 
 @contextmanager
-def running_pool(*args):
+def running_pool(*args, writer_url=None):
     """Yield a running pool and end its processes afterwards."""
     pool = WorkerPool(*args)
+    pool.writer_url = writer_url
     try:
         pool.begin()
         yield pool

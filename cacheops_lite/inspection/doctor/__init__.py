@@ -23,6 +23,7 @@ from .identity import (
 from .memory import examine_eviction, examine_memory
 from .permissions import examine_keys, examine_permissions, examine_scripts
 from .session import Refused, Session
+from .spool import examine_spool
 
 __all__ = ["LEVELS", "Examination", "Finding", "examine"]
 
@@ -40,6 +41,7 @@ _PROBES: dict[str, Callable[[Session], Iterator[Finding]]] = {
     "clients": examine_clients,
     "latency": examine_latency,
     "contents": examine_contents,
+    "spool": examine_spool,
 }
 # What an embedded Redis has.
 _OF_EMBEDDED = ("server", "scripts", "latency", "contents")

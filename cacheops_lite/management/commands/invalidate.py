@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from ...conf import settings
+from ...store import call_for_write, invalidator
 from ...writes import invalidate_all, invalidate_model, invalidate_obj
 from ..redis_errors import as_command_errors
 
@@ -39,9 +40,13 @@ class Command(BaseCommand):
         # Check all labels before the first invalidation: a wrong label must not leave the work half done.
         steps = [self._parsed(label, options["database"]) for label in options["label"]]
         with as_command_errors("Not everything is invalidated. Repeat this command when Redis answers"):
+            owed = invalidator.take_over_spooled()
             for function, targets in steps:
                 for target in targets:
                     function(*target)
+            call_for_write(invalidator.deliver_overdue)
+        if owed:
+            self.stdout.write(f"Delivered {owed} invalidations that processes of this host still owed when they ended.")
 
     def _parsed(self, label: str, using: str) -> tuple[Any, list[tuple[Any, ...]]]:
         """Return the function to call and the arguments of each call."""

@@ -1,0 +1,528 @@
+"""What a process owes survives its end: another process of the host delivers it before it reads."""
+
+import errno
+import logging
+import os
+import signal
+import time
+from contextlib import contextmanager
+from functools import partial
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection, connections
+from django.test import override_settings
+
+from cacheops_lite.inspection.doctor.spool import examine_spool
+from cacheops_lite.store import circuit_breaker, invalidator, spool, spool_directory, spool_records
+from cacheops_lite.store.write_set import Change, InsertedRows, WriteSet
+from cacheops_lite.utils import error_boundary
+from cacheops_lite.writes import unit_of_work
+from tests.shop.models import Label, Product
+from tests.support import processes, servers
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE = 30
+
+
+@contextmanager
+def using(port, folder):
+    redis = {"port": port, "socket_connect_timeout": 0.3, "socket_timeout": 0.3, "retry": None}
+    with override_settings(
+        CACHEOPS_REDIS=redis,
+        CACHEOPS_CLIENT_CLASS=None,
+        CACHEOPS_SPOOL_DIR=folder,
+        CACHEOPS_DEGRADE_ON_FAILURE=True,
+        CACHEOPS_REDIS_TIMEOUT=0.3,
+    ):
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path / "spool")
+
+
+@pytest.fixture
+def proxy(folder, monkeypatch):
+    """A Redis that a test can cut off; each use of the cache looks for files of dead processes."""
+    monkeypatch.setattr(spool, "LOOK_SECONDS", 0)
+    # Each call tries Redis.
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 1e-9)
+    monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 1e-9)
+    error_boundary._reported.clear()
+    with servers.running() as server, Proxy(server.port) as proxy, using(proxy.port, folder):
+        proxy.server = server
+        yield proxy
+        forget_debts()
+
+
+def forget_debts():
+    with invalidator._delivery_lock, invalidator._state_lock:
+        invalidator._overdue.clear()
+        spool._noted = 0
+        spool.forget()
+
+
+@pytest.fixture
+def label(proxy):
+    label = Label.objects.create(text="old")
+    Product.objects.create(sku="pen", name="pen")
+    for _ in range(2):
+        assert texts() == ["old"]
+    return label
+
+
+def texts():
+    return sorted(Label.objects.values_list("text", flat=True))
+
+
+def files(folder):
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def eventually(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+# What other processes do.
+
+
+def write_and_wait(port, folder, may_write, has_written):
+    """Write while Redis is cut off, and live until killed."""
+    with using(port, folder):
+        texts()
+        may_write.wait(PATIENCE)
+        Label.objects.update(text="new")
+        has_written.set()
+        time.sleep(PATIENCE)
+
+
+def die_after_the_commit(port, folder, may_write, has_written):
+    with using(port, folder):
+        texts()
+        may_write.wait(PATIENCE)
+        unit_of_work.deliver_logging_errors = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+        Label.objects.update(text="new")
+
+
+def write_and_leave_a_child(port, folder, may_write, has_written):
+    """The child lives longer than its parent, and does not touch the cache."""
+    with using(port, folder):
+        may_write.wait(PATIENCE)
+        Label.objects.update(text="new")
+        if not os.fork():
+            has_written.set()
+            time.sleep(5)
+            os._exit(0)
+        time.sleep(PATIENCE)
+
+
+def read_once(port, folder, found):
+    with using(port, folder):
+        found.put(texts())
+
+
+@contextmanager
+def writer(proxy, folder, function=write_and_wait):
+    """Yield a process that has written while Redis was cut off; it is killed at the end at the latest."""
+    may_write, has_written = processes.spawn.Event(), processes.spawn.Event()
+    process = processes.start(function, proxy.port, folder, may_write, has_written)
+    try:
+        proxy.cut()
+        may_write.set()
+        if function is die_after_the_commit:
+            process.join(PATIENCE)
+            assert process.exitcode == -signal.SIGKILL
+        else:
+            assert has_written.wait(PATIENCE)
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process):
+    process.kill()
+    process.join(PATIENCE)
+
+
+@pytest.mark.parametrize("function", [write_and_wait, die_after_the_commit, write_and_leave_a_child])
+def test_what_a_killed_writer_owes_is_delivered_before_an_idle_process_reads(proxy, folder, label, function):
+    """The writer is killed while Redis is cut off, also right after its commit, and also with a child that goes on."""
+    with writer(proxy, folder, function) as process:
+        kill(process)
+        assert len(files(folder)) == 1
+        proxy.restore()
+        assert texts() == ["new"]
+    assert files(folder) == []
+
+
+def test_a_new_process_delivers_it_at_its_first_read(proxy, folder, label):
+    with writer(proxy, folder) as process:
+        kill(process)
+    proxy.restore()
+    found = processes.spawn.Queue()
+    reader = processes.start(read_once, proxy.port, folder, found)
+    assert found.get(timeout=PATIENCE) == ["new"]
+    assert processes.ended(reader) == [0]
+    assert files(folder) == []
+
+
+def test_a_process_that_finds_it_during_the_outage_delivers_it_without_a_further_read(proxy, folder, label):
+    """Its background thread does; until then, the file is kept."""
+    with writer(proxy, folder) as process:
+        kill(process)
+    assert texts() == ["new"]
+    assert invalidator.is_overdue()
+    assert len(files(folder)) == 1
+    proxy.restore()
+    eventually(lambda: not invalidator.is_overdue() and files(folder) == [])
+
+
+def test_a_file_is_left_alone_while_its_process_lives(proxy, folder, label):
+    with writer(proxy, folder):
+        assert len(files(folder)) == 1
+        assert invalidator.take_over_spooled() == 0
+        assert spool.examine().files == 0
+        proxy.restore()
+        # The writer itself delivers.
+        eventually(lambda: files(folder) == [])
+    assert texts() == ["new"]
+
+
+def test_what_is_delivered_leaves_no_file(proxy, folder, label):
+    proxy.cut()
+    Label.objects.update(text="new")
+    assert len(files(folder)) == 1
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    assert os.stat(os.path.join(folder, *files(folder))).st_mode & 0o777 == 0o600
+    proxy.restore()
+    eventually(lambda: texts() == ["new"] and files(folder) == [])
+
+
+def test_a_write_that_redis_takes_makes_no_file(proxy, folder, label):
+    Label.objects.update(text="new")
+    assert files(folder) == []
+
+
+def test_a_commit_that_fails_leaves_no_file(proxy, folder, label, monkeypatch):
+    """What is about to be committed without a fence is noted before; the commit did not take place."""
+    database, noted = connections["default"], []
+
+    def refuse():
+        noted.extend(files(folder))
+        database._rollback()
+        raise DatabaseError
+
+    proxy.cut()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_commit", refuse)
+        with pytest.raises(DatabaseError):
+            Label.objects.update(text="new")
+    assert len(noted) == 1
+    proxy.restore()
+    eventually(lambda: not invalidator.is_overdue() and files(folder) == [])
+    assert texts() == ["old"]
+
+
+def test_a_note_keeps_the_file_until_its_transaction_has_ended(proxy, folder):
+    """Another thread may deliver everything else meanwhile."""
+    spool.note({"": WriteSet(tables={"t"})})
+    spool.forget()
+    assert len(files(folder)) == 1
+    spool.drop_note()
+    spool.forget()
+    assert files(folder) == []
+
+
+DAMAGES = {
+    "cut off": lambda data: data[:-9],
+    "changed": lambda data: data.replace(b"shop_label", b"shop_habel"),
+    "of another release": lambda data: _line(data.split(b" ", 1)[1].strip().replace(b'"versions":[', b'"versions":[9')),
+    "not JSON": lambda data: b"\x00\xff" * 50,
+    "another structure": lambda data: _line(b'{"versions":[%d,%d]}' % tuple(spool_records._VERSIONS)),
+}
+
+
+def _line(text):
+    return b"%08x %s\n" % (spool_records.zlib.crc32(text), text)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_stands_for_everything(proxy, folder, label, damage, caplog, is_hit):
+    """Unknown means invalidate; it is logged."""
+    assert Product.objects.count() == 1
+    proxy.cut()
+    Label.objects.update(text="new")
+    forget_in_memory()
+    (name,) = files(folder)
+    path = os.path.join(folder, name)
+    with open(path, "rb") as file:
+        data = file.read()
+    assert DAMAGES[damage](data) != data
+    with open(path, "wb") as file:
+        file.write(DAMAGES[damage](data))
+    proxy.restore()
+    assert texts() == ["new"]
+    assert not is_hit(lambda: Product.objects.count())
+    assert "damaged" in caplog.text
+    assert files(folder) == []
+
+
+def forget_in_memory():
+    """Let this process be another one: its file is closed, and nothing is owed in memory."""
+    with invalidator._delivery_lock, invalidator._state_lock:
+        invalidator._overdue.clear()
+        spool._leave_to_the_parent()
+
+
+def test_an_undamaged_record_invalidates_what_it_says_only(proxy, folder, label, is_hit):
+    Product.objects.count()
+    # The fill has arrived.
+    assert is_hit(lambda: Product.objects.count())
+    proxy.cut()
+    Label.objects.update(text="new")
+    forget_in_memory()
+    proxy.restore()
+    assert texts() == ["new"]
+    assert is_hit(lambda: Product.objects.count())
+
+
+def test_files_of_other_projects_are_left_alone(proxy, folder, label):
+    """They owe to another Redis."""
+    proxy.cut()
+    Label.objects.update(text="new")
+    forget_in_memory()
+    with override_settings(CACHEOPS_REDIS={"port": proxy.server.port}):
+        assert invalidator.take_over_spooled() == 0
+        assert len(files(folder)) == 1
+
+
+def test_records_say_what_write_sets_say():
+    changes = [
+        Change("shop_label", {"text": "a|b,c=\udce9\u2028\n"}, None),
+        Change("shop_label", {"id": "1"}, {"id": "1", "text": "x"}, ["text"]),
+        InsertedRows("shop_label", {"id,text": {"id=1&text=a", "id=2&text=b"}, "": {""}}),
+    ]
+    for write_set in (
+        WriteSet(changes=changes, tables={"shop_product", "b"}, keys={"k\n", "l"}),
+        WriteSet(everything=True),
+    ):
+        line = spool_records.encode("tenant\n1:", write_set)
+        assert line.count(b"\n") == 1
+        assert spool_records.decode(line[:-1]) == ("tenant\n1:", write_set)
+
+
+def test_long_and_odd_write_sets_become_whole_tables():
+    """A record has no more than 64 KB, and one that can't be written as JSON still names its tables."""
+    many = [Change("t", {"a": "x" * 1000}, None) for _ in range(100)]
+    odd = [Change("t", {"a": object()}, None)]
+    for changes in (many, odd):
+        _, write_set = spool_records.decode(spool_records.encode("", WriteSet(changes=changes))[:-1])
+        assert write_set == WriteSet(tables={"t"})
+    tables = {f"{number}{'t' * 100}" for number in range(1000)}
+    _, write_set = spool_records.decode(spool_records.encode("", WriteSet(tables=tables))[:-1])
+    assert write_set == WriteSet(everything=True)
+
+
+def test_a_file_with_too_many_records_says_everything(proxy, folder):
+    """Of each prefix that it names, also of those that come later."""
+    for number in range(spool.MAX_RECORDS + 500):
+        spool.append({f"p{number % 3}": WriteSet(tables={f"t{number}"})})
+    spool.append({"late": WriteSet(tables={"t"})})
+    (path,) = (os.path.join(folder, name) for name in files(folder))
+    with open(path, "rb") as file:
+        assert len(file.readlines()) == spool.MAX_RECORDS + 4
+    forget_in_memory()
+    debts = spool.take_over()
+    spool.keep(debts)
+    assert {prefix for prefix, write_set in debts.write_sets.items() if write_set.everything} == {
+        "p0",
+        "p1",
+        "p2",
+        "late",
+    }
+
+
+@contextmanager
+def full_disk(monkeypatch, folder, room=0):
+    """Only `room` bytes of each record can be written."""
+    write = os.write
+
+    def write_some(descriptor, data):
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:room])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_directory.os, "write", write_some)
+        yield
+
+
+nearly_full_disk = partial(full_disk, room=20)
+
+
+@contextmanager
+def file_in_its_place(monkeypatch, folder):
+    with open(folder, "w"):
+        yield
+
+
+@contextmanager
+def symbolic_link(monkeypatch, folder):
+    os.mkdir(folder + "-elsewhere", 0o700)
+    os.symlink(folder + "-elsewhere", folder)
+    yield
+    assert os.listdir(folder + "-elsewhere") == []
+
+
+@contextmanager
+def used_by_others(monkeypatch, folder):
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)
+    yield
+    assert files(folder) == []
+
+
+@contextmanager
+def of_another_user(monkeypatch, folder):
+    os.mkdir(folder, 0o700)
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_directory.os, "geteuid", lambda: 4711)
+        yield
+    assert files(folder) == []
+
+
+PROBLEMS = [full_disk, nearly_full_disk, file_in_its_place, symbolic_link, used_by_others, of_another_user]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: getattr(problem, "__name__", "nearly_full_disk"))
+def test_a_directory_that_cannot_be_used_is_logged_once_and_breaks_no_write(
+    proxy, folder, label, problem, monkeypatch, caplog
+):
+    """This process delivers what it owes nevertheless."""
+    caplog.set_level(logging.WARNING, "cacheops_lite")
+    with problem(monkeypatch, folder):
+        proxy.cut()
+        for text in ("one", "two", "new"):
+            Label.objects.update(text=text)
+            assert texts() == [text]
+        proxy.restore()
+        eventually(lambda: not invalidator.is_overdue())
+        assert texts() == ["new"]
+    assert len([record for record in caplog.records if "CACHEOPS_SPOOL_DIR" in record.getMessage()]) == 1
+
+
+def test_a_record_after_one_that_was_cut_off_is_complete(proxy, folder, label, monkeypatch):
+    proxy.cut()
+    with nearly_full_disk(monkeypatch, folder):
+        Label.objects.update(text="newer")
+    spool.append({"late": WriteSet(tables={"t"})})
+    (path,) = (os.path.join(folder, name) for name in files(folder))
+    with open(path, "rb") as file:
+        assert spool_records.decode(file.readlines()[-1].strip()) == ("late", WriteSet(tables={"t"}))
+
+
+def test_planted_links_and_pipes_are_not_followed(proxy, folder, label):
+    os.mkdir(folder, 0o700)
+    prefix = f"{spool_directory._project()}-"
+    with open(folder + "-elsewhere", "w") as file:
+        file.write("x\n")
+    os.symlink(folder + "-elsewhere", os.path.join(folder, f"{prefix}link{spool_directory.SUFFIX}"))
+    os.mkfifo(os.path.join(folder, f"{prefix}pipe{spool_directory.SUFFIX}"))
+    assert texts() == ["old"]
+    assert os.path.exists(folder + "-elsewhere")
+    proxy.cut()
+    Label.objects.update(text="new")
+    forget_in_memory()
+    proxy.restore()
+    assert texts() == ["new"]
+
+
+def test_none_turns_the_files_off(proxy, folder, label):
+    with override_settings(CACHEOPS_SPOOL_DIR=None):
+        proxy.cut()
+        Label.objects.update(text="new")
+        assert spool.take_over() == spool.Debts()
+        assert spool.next_look == float("inf")
+        assert not spool.examine().is_used
+    assert files(folder) == []
+    assert spool.next_look == 0
+
+
+def test_the_default_is_a_directory_of_this_user_for_this_redis():
+    with override_settings(CACHEOPS_SPOOL_DIR="", CACHEOPS_REDIS="redis://:secret@one/1"):
+        first = spool_directory.directory()
+    with override_settings(CACHEOPS_SPOOL_DIR="", CACHEOPS_REDIS="redis://two/1"):
+        second = spool_directory.directory()
+    with override_settings(CACHEOPS_SPOOL_DIR="", CACHEOPS_REDIS="redis://two/1", CACHEOPS_PREFIX="shop:"):
+        third = spool_directory.directory()
+    assert len({first, second, third}) == 3
+    assert str(os.geteuid()) in first.name
+
+
+def test_reads_look_for_dead_processes_at_most_once_a_second(proxy, folder, label, monkeypatch):
+    monkeypatch.setattr(spool, "LOOK_SECONDS", 1)
+    looks = []
+    look = spool_directory.abandoned_files
+    monkeypatch.setattr(spool_directory, "abandoned_files", lambda: looks.append(1) or look())
+    began = time.monotonic()
+    for _ in range(20):
+        texts()
+    assert 1 <= len(looks) <= 1 + (time.monotonic() - began)
+
+
+def test_the_command_invalidate_delivers_what_dead_processes_owe(proxy, folder, label):
+    proxy.cut()
+    Label.objects.update(text="new")
+    forget_in_memory()
+    proxy.restore()
+    output = StringIO()
+    call_command("invalidate", "shop.product", stdout=output)
+    assert "still owed" in output.getvalue()
+    assert files(folder) == []
+    assert texts() == ["new"]
+
+
+def test_the_doctor_says_what_is_owed_and_whether_it_can_be_kept(proxy, folder, label, monkeypatch):
+    def examined():
+        (finding,) = examine_spool(None)
+        return finding.level, finding.found
+
+    assert examined()[0] == "ok"
+    proxy.cut()
+    Label.objects.update(text="new")
+    assert examined()[0] == "ok"
+    forget_in_memory()
+    level, found = examined()
+    assert level == "warning"
+    assert "1 processes" in found
+    os.chmod(folder, 0o777)
+    level, found = examined()
+    assert level == "warning"
+    assert "0700" in found
+    with override_settings(CACHEOPS_SPOOL_DIR=None):
+        assert examined()[0] == "info"
+
+
+def test_a_forked_child_has_a_file_of_its_own(proxy, folder, label):
+    proxy.cut()
+    Label.objects.update(text="new")
+    child = os.fork()
+    if not child:
+        try:
+            signal.alarm(10)
+            assert spool._own.file is None
+            spool.append({"": WriteSet(tables={"t"})})
+            os._exit(0 if len(files(folder)) == 2 else 2)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    connection.close()
+    # The parent's file is still locked; that of the child is not any more.
+    assert spool.examine().files == 1
