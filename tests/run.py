@@ -30,6 +30,11 @@ ONCE = [
     *("tests/adapters/test_checks.py", "tests/adapters/test_conf.py", "tests/store/test_keys.py"),
     *("tests/contrib", "tests/observe/test_every_read.py", "tests/inspection/test_statistics.py"),
     *("tests/adapters/test_cacheops_command.py", "tests/store/test_database_names.py"),
+    # They start servers and processes of their own.
+    *(
+        f"tests/store/test_{name}.py"
+        for name in ("failure_kinds", "failures", "healing", "operation_limits", "server_epoch", "signatures", "spool")
+    ),
     *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements")),
     "tests/store/test_error_translation.py",
 ]
