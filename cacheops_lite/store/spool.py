@@ -143,10 +143,8 @@ def take_over() -> Debts:
     if math.isinf(next_look):
         return debts
     try:
-        for file in spool_directory.abandoned_files():
-            debts.files.append(file)
-            if not _add_records(debts, file):
-                debts.files.pop().remove()
+        for file in spool_directory.abandoned_files(_report):
+            _add_file(debts, file)
     except OSError as error:
         _report(error)
     except BaseException:
@@ -154,6 +152,22 @@ def take_over() -> Debts:
             file.close()
         raise
     return debts
+
+
+def _add_file(debts: Debts, file: SpoolFile) -> None:
+    """Add a locked file and what it says to `debts`; remove it if it says nothing."""
+    try:
+        if _add_records(debts, file):
+            debts.files.append(file)
+        else:
+            file.remove()
+    except OSError as error:
+        # It stays: the next look tries it again.
+        file.close()
+        _report(error)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _add_records(debts: Debts, file: SpoolFile) -> int:
@@ -217,7 +231,7 @@ def examine() -> Status:
     files = records = 0
     try:
         spool_directory.create_file().remove()
-        for file in spool_directory.abandoned_files():
+        for file in spool_directory.abandoned_files(_report):
             try:
                 found = len(file.lines())
             finally:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -100,7 +100,9 @@ class SpoolFile:
 
     def close(self) -> None:
         """Close the file without removing it.  Its lock is released, unless this process is a forked child."""
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -137,29 +139,37 @@ def create_file() -> SpoolFile:
     raise OSError("other processes lock each new file first")
 
 
-def abandoned_files() -> Iterator[SpoolFile]:
+def abandoned_files(report: Callable[[OSError], None]) -> Iterator[SpoolFile]:
     """Yield this project's files whose processes are dead, locked.  The caller closes or removes them.
 
-    Raises OSError.
+    A file that can't be opened is passed over, and its error to `report`.  Raises OSError.
     """
     try:
         with opened_directory(directory()) as folder:
             for name in sorted(os.listdir(folder)):
                 if name.startswith(f"{_project()}-") and name.endswith(SUFFIX):
-                    with suppress(FileNotFoundError):
-                        yield from _opened_if_abandoned(folder, name)
+                    file = None
+                    try:
+                        file = _opened_if_abandoned(folder, name)
+                    except FileNotFoundError:
+                        # Another process has just removed it.
+                        continue
+                    except OSError as error:
+                        report(error)
+                    if file is not None:
+                        yield file
     except FileNotFoundError:
         # No process has owed anything.
         return
 
 
-def _opened_if_abandoned(folder: int, name: str) -> Iterator[SpoolFile]:
+def _opened_if_abandoned(folder: int, name: str) -> SpoolFile | None:
     descriptor = os.open(name, _OPEN, dir_fd=folder)
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and _is_locked_and_there(descriptor):
-        yield SpoolFile(descriptor, name)
-    else:
-        os.close(descriptor)
+        return SpoolFile(descriptor, name)
+    os.close(descriptor)
+    return None
 
 
 def _is_locked_and_there(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, connections
 from django.test import override_settings
 
+from cacheops_lite import cache, invalidate_all, invalidate_obj
 from cacheops_lite.inspection.doctor.spool import examine_spool
 from cacheops_lite.store import circuit_breaker, invalidator, spool, spool_directory, spool_records
 from cacheops_lite.store.write_set import Change, InsertedRows, WriteSet
@@ -205,6 +206,38 @@ def test_what_is_delivered_leaves_no_file(proxy, folder, label):
     eventually(lambda: texts() == ["new"] and files(folder) == [])
 
 
+def executemany(label):
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE shop_label SET text = %s", [["newer"], ["new"]])
+
+
+WRITES_WITHOUT_FENCE = {
+    "executemany": executemany,
+    "invalidate_obj": lambda label: invalidate_obj(label),
+    "invalidate_all": lambda label: invalidate_all(),
+    "simple cache": lambda label: cache.set("name", 2),
+}
+
+
+@pytest.mark.parametrize("write", WRITES_WITHOUT_FENCE)
+def test_what_is_not_fenced_is_kept_as_well(proxy, folder, label, write):
+    """It is kept once it is owed."""
+    cache.set("name", 1)
+    proxy.cut()
+    WRITES_WITHOUT_FENCE[write](label)
+    assert invalidator.is_overdue()
+    forget_in_memory()
+    proxy.restore()
+    assert invalidator.take_over_spooled() == 1
+    assert texts() == committed_texts()
+    assert cache.get("name", None) in (1, None)
+    assert (cache.get("name", None) is None) == (write in ("simple cache", "invalidate_all"))
+
+
+def committed_texts():
+    return sorted(Label.objects.nocache().values_list("text", flat=True))
+
+
 def test_a_write_that_redis_takes_makes_no_file(proxy, folder, label):
     Label.objects.update(text="new")
     assert files(folder) == []
@@ -231,10 +264,16 @@ def test_a_commit_that_fails_leaves_no_file(proxy, folder, label, monkeypatch):
 
 
 def test_a_note_keeps_the_file_until_its_transaction_has_ended(proxy, folder):
-    """Another thread may deliver everything else meanwhile."""
+    """Another thread may deliver everything else meanwhile, also what a dead process owed."""
+    spool.append({"": WriteSet(tables={"t"})})
+    forget_in_memory()
+    debts = spool.take_over()
+    spool.keep(debts)
     spool.note({"": WriteSet(tables={"t"})})
+    assert len(files(folder)) == 2
     spool.forget()
     assert len(files(folder)) == 1
+    assert debts.files[0].name not in files(folder)
     spool.drop_note()
     spool.forget()
     assert files(folder) == []
@@ -257,6 +296,8 @@ def _line(text):
 def test_a_damaged_record_stands_for_everything(proxy, folder, label, damage, caplog, is_hit):
     """Unknown means invalidate; it is logged."""
     assert Product.objects.count() == 1
+    # The fill has arrived.
+    assert is_hit(lambda: Product.objects.count())
     proxy.cut()
     Label.objects.update(text="new")
     forget_in_memory()
@@ -429,19 +470,55 @@ def test_a_record_after_one_that_was_cut_off_is_complete(proxy, folder, label, m
 
 
 def test_planted_links_and_pipes_are_not_followed(proxy, folder, label):
+    """Other files are taken over nevertheless."""
     os.mkdir(folder, 0o700)
     prefix = f"{spool_directory._project()}-"
-    with open(folder + "-elsewhere", "w") as file:
-        file.write("x\n")
+    with open(folder + "-elsewhere", "w"):
+        pass
     os.symlink(folder + "-elsewhere", os.path.join(folder, f"{prefix}link{spool_directory.SUFFIX}"))
-    os.mkfifo(os.path.join(folder, f"{prefix}pipe{spool_directory.SUFFIX}"))
+    os.mkfifo(os.path.join(folder, f"{prefix}0{spool_directory.SUFFIX}"))
+    planted = files(folder)
     assert texts() == ["old"]
-    assert os.path.exists(folder + "-elsewhere")
+    proxy.cut()
+    Label.objects.update(text="new")
+    forget_in_memory()
+    assert len(files(folder)) == 3
+    proxy.restore()
+    assert texts() == ["new"]
+    assert files(folder) == planted
+
+
+def test_a_new_file_that_another_process_removes_before_it_is_locked_is_made_again(proxy, folder, monkeypatch):
+    """It takes the file for that of a dead process."""
+    flock, removed = spool_directory.fcntl.flock, []
+
+    def remove_first(descriptor, operation):
+        if not removed:
+            removed.extend(files(folder))
+            os.unlink(os.path.join(folder, removed[0]))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(spool_directory.fcntl, "flock", remove_first)
+    spool.append({"": WriteSet(tables={"t"})})
+    assert len(removed) == len(files(folder)) == 1
+    assert removed != files(folder)
+
+
+def test_a_file_that_cannot_be_read_is_kept_for_the_next_look(proxy, folder, label, monkeypatch):
     proxy.cut()
     Label.objects.update(text="new")
     forget_in_memory()
     proxy.restore()
+
+    def fail(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_directory.SpoolFile, "lines", fail)
+        texts()
+        assert len(files(folder)) == 1
     assert texts() == ["new"]
+    assert files(folder) == []
 
 
 def test_none_turns_the_files_off(proxy, folder, label):
@@ -470,7 +547,7 @@ def test_reads_look_for_dead_processes_at_most_once_a_second(proxy, folder, labe
     monkeypatch.setattr(spool, "LOOK_SECONDS", 1)
     looks = []
     look = spool_directory.abandoned_files
-    monkeypatch.setattr(spool_directory, "abandoned_files", lambda: looks.append(1) or look())
+    monkeypatch.setattr(spool_directory, "abandoned_files", lambda report: looks.append(1) or look(report))
     began = time.monotonic()
     for _ in range(20):
         texts()

@@ -303,6 +303,9 @@ def test_a_rolled_back_transaction_raises_nothing(server, label):
             transaction.rollback()
         finally:
             transaction.set_autocommit(True)
+        with connection.cursor() as cursor:
+            for sql in ("BEGIN", "UPDATE shop_label SET text = 'new'", "ROLLBACK"):
+                cursor.execute(sql)
         transaction.set_autocommit(False)
         save(label)
         connection.close()
