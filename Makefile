@@ -4,12 +4,13 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test e2e matrix versions servers lint fuzz django-suite third-party docs bench bench-growth clean
+.PHONY: help demo serve test coverage e2e matrix versions servers lint fuzz django-suite third-party docs bench bench-growth clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
 	@echo "make serve  the pages of the airports directory, on http://127.0.0.1:8000/"
 	@echo "make test   set up, run every test on the services that are found"
+	@echo "make coverage  the tests on SQLite, with the lines that they cover"
 	@echo "make matrix  every test on each database with each kind of store, which takes an hour"
 	@echo "make versions  a part of the tests on each Python and Django that is found: make versions DEBIAN=forky"
 	@echo "make servers  a part of the tests on each version of Redis and Valkey, and in each way to connect"
@@ -58,6 +59,9 @@ serve: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@$(BIN)/python -m tests.run $(ARGS)
+
+coverage: $(VENV)/.test
+	@TEST_COVERAGE=1 TEST_DATABASES=sqlite $(BIN)/python -m tests.run
 
 matrix: $(VENV)/.test
 	@TEST_MATRIX=1 $(BIN)/python -m tests.run

@@ -53,6 +53,8 @@ OF_THE_STORE = [
 ]
 # Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
 CONCURRENCY = "tests/concurrency"
+# ``make coverage``: it slows tests down, so it is measured by itself.
+MEASURES = bool(os.environ.get("TEST_COVERAGE"))
 # What takes many times longer while coverage is measured, and covers hardly a line that other tests do not.
 UNMEASURED = ["tests/house", "tests/docs", "tests/e2e", "tests/property", "tests/typing"]
 # Results must not depend on fast paths: one contract suite of each kind runs without them, too.  It runs with the names
@@ -126,7 +128,8 @@ def run_all(arguments: list[str], urls: list[str]) -> int:
         codes = list(pool.map(run_on, legs))
     failed = [str(leg) for leg, code in zip(legs, codes, strict=True) if code]
     if not arguments:
-        failed += [name for name, command in CHECKS.items() if run(*command)]
+        checks = {**CHECKS, **COVERAGE_CHECKS} if MEASURES else CHECKS
+        failed += [name for name, command in checks.items() if run(*command)]
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall passed", flush=True)
     return bool(failed)
 
@@ -135,7 +138,7 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
     """The runs of pytest, the longest first: one of each kind, or with ``TEST_MATRIX`` each database in each mode.
 
     Each store mode runs on a real Redis, and what depends on the store on the embedded one, too.  Each database sees
-    one mode.  Coverage is measured on SQLite: it slows tests down, and other databases add little to it.
+    one mode.  If asked for, coverage is measured on SQLite: other databases add little to it.
     """
     if arguments:
         stores = os.environ.get("TEST_STORES")
@@ -147,10 +150,10 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
     legs = [
         Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
         Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),
-        Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=True),
+        Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=MEASURES),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
-        Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=True),
-        Leg("sqlite", "embedded-insideout", CONTRACTS, is_measured=True),
+        Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=MEASURES),
+        Leg("sqlite", "embedded-insideout", CONTRACTS, is_measured=MEASURES),
         Leg(
             "sqlite",
             "embedded-sets",
@@ -202,9 +205,11 @@ def missing(database: str) -> str | None:
     return None
 
 
-CHECKS = {
+COVERAGE_CHECKS = {
     "joining coverage": ["coverage", "combine", "--quiet"],
     "coverage of 95 %": ["coverage", "report", "--fail-under=95"],
+}
+CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
