@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from cacheops_lite import cache, invalidate_all, invalidate_obj
 from cacheops_lite.inspection.doctor.spool import examine_spool
-from cacheops_lite.store import circuit_breaker, invalidator, spool, spool_directory, spool_records
+from cacheops_lite.store import circuit_breaker, invalidator, pending_releases, spool, spool_directory, spool_records
 from cacheops_lite.store.write_set import Change, InsertedRows, WriteSet
 from cacheops_lite.utils import error_boundary
 from cacheops_lite.writes import unit_of_work
@@ -64,6 +64,8 @@ def forget_debts():
         invalidator._overdue.clear()
         spool._noted = 0
         spool.forget()
+    # Otherwise a thread tries to release fences for half a minute, on the servers of later tests.
+    pending_releases._pending.clear()
 
 
 @pytest.fixture
