@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -22,6 +22,7 @@ from cacheops_lite.store import compression, counter_flush, database_names, serv
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.support import emptying, fast_paths, servers, services
+from tests.support.proxies import Proxy
 
 # Projects with tests of their own, which other tests run.
 collect_ignore = ["projects"]
@@ -95,6 +96,20 @@ def separate_store(store):
         return
     with servers.running() as server, override_settings(CACHEOPS_REDIS=server.url):
         yield cacheops_redis.get_client()
+
+
+@pytest.fixture
+def server():
+    """A Redis server on its own."""
+    with servers.running() as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(server):
+    """A proxy before that server."""
+    with closing(Proxy(server.port)) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ A server that restarts from an old snapshot, a replica that is promoted although
 versions back that were dropped.  So each table version ends with the *epoch* of the server that it was made on: a
 digest of the server's run ID, which changes at each start, and of its replication ID, which changes when a replica is
 promoted (``INFO server`` and ``INFO replication``, see https://redis.io/docs/latest/commands/info/).  A reader treats a
-version of another epoch as absent, and so does a writer with a dependency index of another epoch.
+version of another epoch as absent, and begins a new dependency index in a new epoch.
 
 The epoch is learnt while a connection is made, and checked again from time to time, because ``REPLICAOF`` keeps
 connections.  The same check finds out whether the server takes writes: otherwise it would serve results whose

@@ -52,7 +52,7 @@ class _OwnFile:
         self.file: SpoolFile | None = None
         self.records = self.size = 0
         self.prefixes: set[str] = set()
-        # The prefixes of which it says that everything is to be invalidated.
+        # The prefixes under which the file says to invalidate everything.
         self.complete: set[str] = set()
 
     def append(self, prefix: str, write_set: WriteSet) -> None:

@@ -23,13 +23,6 @@ MEMORY = "file:somewhere?mode=memory&cache=shared"
 
 
 @pytest.fixture
-def server():
-    """A Redis server on its own."""
-    with servers.running() as running:
-        yield running
-
-
-@pytest.fixture
 def site(server):
     """Start sites on one Redis."""
     started = []

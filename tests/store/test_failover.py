@@ -12,6 +12,7 @@ from django.test import override_settings
 from cacheops_lite.store import circuit_breaker, invalidator
 from tests.shop.models import Category
 from tests.support import servers, services
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.redis,
@@ -30,7 +31,7 @@ def site(request, tmp_path, settings, monkeypatch):
         pytest.importorskip("valkey")
     monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 0.1)
     with servers.running() as master, servers.running("--replicaof", "127.0.0.1", str(master.port)) as replica:
-        servers.wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up")
+        assert wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up")
         with servers.sentinel(tmp_path, master) as options:
             settings.CACHEOPS_DEGRADE_ON_FAILURE = True
             with override_settings(
@@ -92,7 +93,7 @@ def force_failover(sentinel):
             return sentinel.execute_command("SENTINEL", "FAILOVER", "mymaster")
         return False
 
-    servers.wait_until(begin, seconds=30)
+    assert wait_until(begin, seconds=30)
 
 
 def role(server):
@@ -106,13 +107,13 @@ def test_a_forced_failover_leaves_nothing_stale(site, is_hit):
     master, replica, sentinel = site
     Category.objects.create(name="0")
     with Load() as load:
-        servers.wait_until(lambda: load.committed > 20)
+        assert wait_until(lambda: load.committed > 20)
         force_failover(sentinel)
-        servers.wait_until(lambda: role(replica) == "master" and role(master) == "slave", seconds=60)
+        assert wait_until(lambda: role(replica) == "master" and role(master) == "slave", seconds=60)
         switched, reads = time.monotonic(), load.reads
-        servers.wait_until(lambda: load.reads > reads + 100 and time.monotonic() > switched + 2)
+        assert wait_until(lambda: load.reads > reads + 100 and time.monotonic() > switched + 2)
     assert not [each for each in load.stale if each[0] > switched], load.stale
     assert not load.errors
     assert int(Category.objects.get().name) == load.committed
-    servers.wait_until(lambda: is_hit(Category.objects.get))
+    assert wait_until(lambda: is_hit(Category.objects.get))
     assert replica.client().dbsize()

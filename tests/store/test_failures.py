@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -21,10 +20,10 @@ from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import counted_reads
 from tests.shop.models import Label
 from tests.support import failures, servers
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 LIMIT_SECONDS = 0.4
-PATIENCE = 20
 AWAY, REFUSES, MISCONFIGURED, OURSELVES, DEFECT = FailureKind
 
 
@@ -99,13 +98,6 @@ def server(degrades, tmp_path):
         server.folder = str(folder)
         yield server
         assert wait_until(is_settled)
-
-
-def wait_until(condition):
-    until = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-    return condition()
 
 
 def is_settled():

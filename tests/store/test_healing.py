@@ -7,8 +7,7 @@ import pytest
 from django.test import override_settings
 
 from tests.shop.models import Product
-from tests.support import failures, processes, servers
-from tests.support.proxies import Proxy
+from tests.support import failures, processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 ROWS = 20
@@ -40,19 +39,6 @@ def write_when_told(port, degrades, orders, done):
 @pytest.fixture(params=[False, True], ids=["raising", "degrading"])
 def degrades(request):
     return request.param
-
-
-@pytest.fixture
-def server():
-    with servers.running() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.port)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from cacheops_lite.store.server_epoch import EPOCH_LENGTH
 from tests.conftest import in_thread, run_async
 from tests.shop.models import Category, Label, Product
 from tests.support import fast_paths, services
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -212,14 +213,6 @@ def reset():
     invalidate_all()
     for each in (texts, of_product, report, read):
         each(), each()
-
-
-def wait_until(condition):
-    """Wait until the background threads have fulfilled the condition."""
-    until = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-    return condition()
 
 
 def remaining_locks_and_fences():

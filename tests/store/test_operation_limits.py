@@ -20,6 +20,7 @@ from cacheops_lite.store.write_set import WriteSet
 from tests.shop.models import Label
 from tests.support import failures, servers
 from tests.support.proxies import Proxy
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 LIMIT_SECONDS = 0.5
@@ -47,19 +48,6 @@ def degrades(request):
         yield request.param
 
 
-@pytest.fixture
-def server():
-    with servers.running() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.port)
-    yield proxy
-    proxy.close()
-
-
 @contextmanager
 def using(address, port):
     with override_settings(
@@ -67,13 +55,6 @@ def using(address, port):
     ):
         yield
         assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._pending))
-
-
-def wait_until(condition):
-    until = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-    return condition()
 
 
 def texts():

@@ -1,5 +1,7 @@
 """Versions die with the server that held them: a restored snapshot or a lagging replica brings nothing back."""
 
+from contextlib import closing
+
 import pytest
 import redis
 
@@ -19,6 +21,8 @@ from cacheops_lite.store.client import get_client
 from cacheops_lite.store.write_set import Change
 from tests.shop.models import Category, Product
 from tests.support import servers
+from tests.support.proxies import Proxy
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
@@ -129,15 +133,15 @@ def test_a_promoted_replica_that_lags_brings_no_result_back(server, tmp_path, pa
     Category.objects.create(name="old")
     names()
     with servers.running("--dir", str(tmp_path / "replica"), "--replicaof", "127.0.0.1", str(server.port)) as replica:
-        servers.wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up")
-        servers.wait_until(lambda: replica.client().dbsize() == server.client().dbsize())
+        assert wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up")
+        assert wait_until(lambda: replica.client().dbsize() == server.client().dbsize())
         replica.client().execute_command("REPLICAOF", "NO", "ONE")
         rename("new")
         assert names() == ["new"]
         server.stop()
         moved, replica.process, replica_port = replica.process, None, replica.port
         try:
-            with servers.forwarding(server.port, replica_port):
+            with closing(Proxy(replica_port, server.port)):
                 assert names() == ["new"]
                 assert is_hit(names)
         finally:
@@ -157,7 +161,7 @@ def test_a_server_that_took_over_an_older_state_is_noticed_on_the_same_connectio
     with servers.running("--dir", str(tmp_path / "copy")) as copy:
         control = server.client()
         control.execute_command("REPLICAOF", "127.0.0.1", copy.port)
-        servers.wait_until(lambda: control.info("replication")["master_link_status"] == "up")
+        assert wait_until(lambda: control.info("replication")["master_link_status"] == "up")
         control.execute_command("REPLICAOF", "NO", "ONE")
         for kept in cacheops_redis._direct_client._idle:
             kept.connection.cacheops_check_at = 0.0

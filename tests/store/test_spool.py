@@ -24,6 +24,7 @@ from cacheops_lite.writes import unit_of_work
 from tests.shop.models import Label, Product
 from tests.support import processes, servers
 from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 30
@@ -84,13 +85,6 @@ def texts():
 
 def files(folder):
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-
-
-def eventually(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.02)
 
 
 # What other processes do.
@@ -184,7 +178,7 @@ def test_a_process_that_finds_it_during_the_outage_delivers_it_without_a_further
     assert invalidator.is_overdue()
     assert len(files(folder)) == 1
     proxy.restore()
-    eventually(lambda: not invalidator.is_overdue() and files(folder) == [])
+    assert wait_until(lambda: not invalidator.is_overdue() and files(folder) == [], seconds=PATIENCE)
 
 
 def test_a_file_is_left_alone_while_its_process_lives(proxy, folder, label):
@@ -194,7 +188,7 @@ def test_a_file_is_left_alone_while_its_process_lives(proxy, folder, label):
         assert spool.examine().files == 0
         proxy.restore()
         # The writer itself delivers.
-        eventually(lambda: files(folder) == [])
+        assert wait_until(lambda: files(folder) == [], seconds=PATIENCE)
     assert texts() == ["new"]
 
 
@@ -205,7 +199,7 @@ def test_what_is_delivered_leaves_no_file(proxy, folder, label):
     assert os.stat(folder).st_mode & 0o777 == 0o700
     assert os.stat(os.path.join(folder, *files(folder))).st_mode & 0o777 == 0o600
     proxy.restore()
-    eventually(lambda: texts() == ["new"] and files(folder) == [])
+    assert wait_until(lambda: texts() == ["new"] and files(folder) == [], seconds=PATIENCE)
 
 
 def executemany(label):
@@ -263,7 +257,7 @@ def test_a_commit_that_fails_leaves_no_file(proxy, folder, label, monkeypatch):
             Label.objects.update(text="new")
     assert len(noted) == 1
     proxy.restore()
-    eventually(lambda: not invalidator.is_overdue() and files(folder) == [])
+    assert wait_until(lambda: not invalidator.is_overdue() and files(folder) == [], seconds=PATIENCE)
     assert texts() == ["old"]
 
 
@@ -458,7 +452,7 @@ def test_a_directory_that_cannot_be_used_is_logged_once_and_breaks_no_write(
             Label.objects.update(text=text)
             assert texts() == [text]
         proxy.restore()
-        eventually(lambda: not invalidator.is_overdue())
+        assert wait_until(lambda: not invalidator.is_overdue(), seconds=PATIENCE)
         assert texts() == ["new"]
     assert len([record for record in caplog.records if "CACHEOPS_SPOOL_DIR" in record.getMessage()]) == 1
 

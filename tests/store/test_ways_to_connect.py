@@ -17,6 +17,7 @@ from cacheops_lite.store.client_library import library_of
 from tests.conftest import in_thread
 from tests.shop.models import Category, Product
 from tests.support import servers, services
+from tests.support.waiting import wait_until
 from tests.support.ways import WAYS, tcp
 
 pytestmark = [
@@ -157,7 +158,7 @@ def test_scripts_are_loaded_again_after_the_server_has_lost_them(way, rows, is_h
     rename("other")
     assert names() == ["b", "other"]
     # The script that stores is sent without waiting: that it is lost is noticed later.
-    servers.wait_until(lambda: is_hit(names))
+    assert wait_until(lambda: is_hit(names))
 
 
 @pytest.mark.parametrize("in_atomic", [False, True])
@@ -175,9 +176,9 @@ def test_with_degrade_an_outage_leaves_nothing_stale(way, rows, is_hit, settings
     assert names() == ["b", "other"]
     cache.set("key", 1)
     way.start()
-    servers.wait_until(lambda: not is_degraded())
+    assert wait_until(lambda: not is_degraded())
     assert read_all()[0] == ["b", "other"]
-    servers.wait_until(lambda: is_hit(names))
+    assert wait_until(lambda: is_hit(names))
     assert joined() == ["other"]
 
 
@@ -203,7 +204,7 @@ def test_without_degrade_a_read_raises_the_error_and_a_write_does_not(way, rows)
     with transaction.atomic():
         rename("other")
     way.start()
-    servers.wait_until(lambda: not is_degraded())
+    assert wait_until(lambda: not is_degraded())
     assert names() == ["b", "other"]
 
 
@@ -214,7 +215,7 @@ def test_a_restart_from_an_old_snapshot_brings_no_result_back(way, rows, is_hit)
     read_all()
     way.stop()
     way.start()
-    servers.wait_until(lambda: not is_degraded())
+    assert wait_until(lambda: not is_degraded())
     assert names() == ["b", "other"]
     assert joined() == ["other"]
     assert is_hit(names)

@@ -22,6 +22,7 @@ import pytest
 import redis
 
 from tests.support import services
+from tests.support.waiting import wait_until
 
 PROGRAM = os.environ.get("TEST_REDIS_SERVER", "redis-server")
 
@@ -98,7 +99,7 @@ def accepts(options):
     server = Server(*options)
     process = server.spawn()
     try:
-        wait_until(lambda: process.poll() is not None or services.answers("127.0.0.1", server.port))
+        assert wait_until(lambda: process.poll() is not None or services.answers("127.0.0.1", server.port))
         return process.poll() is None
     finally:
         server.remove()
@@ -184,44 +185,6 @@ class Silence:
         self.listener.close()
         for connection, _ in self.accepted:
             connection.close()
-
-
-def wait_until(is_done, seconds=20):
-    """Poll until `is_done` returns True."""
-    until = time.monotonic() + seconds
-    while not is_done():
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.01)
-
-
-@contextmanager
-def forwarding(port, to_port):
-    """Listen on a port, and forward each connection to another one."""
-    listener = socket.create_server(("127.0.0.1", port))
-
-    def pump(source, sink):
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for each in (source, sink):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def accept():
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", to_port))
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield
-    finally:
-        # A blocked accept() ends only when it is shut down.
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
 
 
 class DeafPort:

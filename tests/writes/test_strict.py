@@ -1,7 +1,6 @@
 """CACHEOPS_STRICT: a write that cannot be invalidated is rolled back before its commit."""
 
 import threading
-import time
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
@@ -18,6 +17,7 @@ from tests.conftest import run_async
 from tests.shop.models import Customer, Label, Product, Unwatched
 from tests.store.test_fences import save, save_in_a_block
 from tests.support import servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 # A shorter limit fails on a machine that stalls.
@@ -232,13 +232,6 @@ def fences():
     return get_client().keys("*cacheops:f:*")
 
 
-def eventually(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("write", WRITES)
 def test_no_write_is_committed_whose_results_cannot_be_invalidated(server, label, write):
     """It is rolled back with an InvalidationError, and the connection is usable."""
@@ -264,9 +257,9 @@ def test_each_failure_of_redis_rolls_the_write_back_and_leaves_no_fence(server, 
             save(label)
         assert isinstance(raised.value.__cause__, redis.RedisError)
         assert committed() == UNCHANGED
-    eventually(lambda: not fences() and not pending_releases._pending)
+    assert wait_until(lambda: not fences() and not pending_releases._pending)
     assert texts() == ["old"]
-    eventually(lambda: is_hit(texts))
+    assert wait_until(lambda: is_hit(texts))
     save(label)
     assert texts() == ["new"]
 

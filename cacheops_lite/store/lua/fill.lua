@@ -20,7 +20,7 @@
 -- that it stays within a small factor of the live ones.
 
 local SAMPLE_SIZE = 3
-local MAX_SHAPES = 500
+-- include max_shapes
 local seal, payload = ARGV[1], ARGV[2]
 local ttl = tonumber(ARGV[3])
 local m = tonumber(ARGV[4])

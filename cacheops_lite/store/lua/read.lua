@@ -20,8 +20,8 @@
 -- may be long, so it is read once, at the end.
 
 local SEAL_LENGTH, SIZE_LENGTH, TOKEN_LENGTH = 32, 8, 8
--- Shapes of one table: each costs every write of it.  "Any row" is always registered.
-local MAX_SHAPES = 500
+-- include max_shapes
+-- This shape is registered although the index is full.
 local ANY_ROW = '|*'
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
 local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
