@@ -184,7 +184,7 @@ def test_unaffected_results_stay_cached_while_their_table_is_fenced(store, aroun
     product.name = "new"
     monkeypatch.setattr("cacheops_lite.writes.unit_of_work.UnitOfWork.is_dirty", False)
     product.save()
-    assert kept == [(True, [b"cacheops:f:shop_product"])] * 2
+    assert kept == [(True, [b"cacheops:f:{shop_product}"])] * 2
     assert fence_keys() == []
 
 
@@ -259,7 +259,7 @@ def test_a_lost_delivery_is_repeated_before_the_next_read_of_this_process(label,
             in_thread(read)
             if lost_with == "its script":
                 # The server no longer has the script.
-                monkeypatch.setattr(cacheops_redis._scripts["release_fences"], "sha", "0" * 40)
+                monkeypatch.setattr(cacheops_redis, "script_digest", lambda name: "0" * 40)
             else:
                 monkeypatch.setattr(redis_py.Connection, "send_packed_command", lambda *args, **options: None)
 
@@ -317,7 +317,7 @@ def test_a_fence_stays_if_the_reply_to_the_commit_is_lost(label, monkeypatch, wr
         patch.setattr(database, "is_usable", lambda: False)
         with pytest.raises(DatabaseError):
             write(label)
-    assert fence_keys() == [b"cacheops:f:shop_label"]
+    assert fence_keys() == [b"cacheops:f:{shop_label}"]
     assert read() == read() == ["new"]
 
 
