@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import redis
@@ -21,6 +23,9 @@ MAX_ATTEMPTS = 3
 INDEX_UNKNOWN, WHOLE_TABLE = 0, -1
 # ... and instead of the number of dependencies.
 DEPENDENCIES_UNKNOWN = -1
+# How many dependencies one call names at most.  Redis serves no other client while a script runs: so many take it 1 to 2
+# milliseconds.  What changes meet beyond them takes further calls.
+MAX_DEPENDENCIES_PER_CALL = 500
 # How many names of dropped versions invalidate.lua returns at most, if they are asked for.
 MAX_NAMES = 1000
 # What invalidate.lua takes instead of a fence's token and seconds.
@@ -60,13 +65,16 @@ def _run(
     dropped: set[str] | None,
     is_first: bool,
 ) -> list[Any]:
-    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
+    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`.
+
+    Each call fences its tables, so between two of them no reader creates what the first one dropped.
+    """
     max_names = 0 if dropped is None else MAX_NAMES
+    parts = [part for own in _arguments(prefix, changes_by_table) for part in _split(own)]
     if uses_cluster():
-        replies = cluster_invalidation.run(prefix, fence, max_names, _arguments(prefix, changes_by_table))
+        replies = cluster_invalidation.run(prefix, fence, max_names, parts)
     else:
-        arguments = [each for own in _arguments(prefix, changes_by_table).values() for each in own]
-        replies = [_run_once(prefix, epoch, [*fence, max_names], arguments)]
+        replies = [_run_once(prefix, epoch, [*fence, max_names], call) for call in _calls(parts)]
     numbers: list[int] = []
     differing: list[Any] = []
     for each_numbers, names, *more in replies:
@@ -75,7 +83,7 @@ def _run(
         if dropped is not None:
             dropped.update(name.decode() for name in names)
     if counters.is_on:
-        _count(changes_by_table, numbers, is_first)
+        _count([part[0] for part in parts], numbers, is_first)
     return differing
 
 
@@ -94,9 +102,36 @@ def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], argument
     raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
 
+def _split(arguments: list[Any]) -> Iterator[list[Any]]:
+    """Yield the arguments that describe a table, in parts with few dependencies each."""
+    table, incarnation, size, count, *dependencies = arguments
+    if count <= MAX_DEPENDENCIES_PER_CALL:
+        yield arguments
+        return
+    for first in range(0, count, MAX_DEPENDENCIES_PER_CALL):
+        part = dependencies[first : first + MAX_DEPENDENCIES_PER_CALL]
+        yield [table, incarnation, size, len(part), *part]
+
+
+def _calls(parts: Iterable[list[Any]]) -> Iterator[list[Any]]:
+    """Yield the arguments of calls, each with as many parts as have few dependencies together."""
+    call: list[list[Any]] = []
+    number = 0
+    for part in parts:
+        number += max(part[3], 0)
+        if call and number > MAX_DEPENDENCIES_PER_CALL:
+            yield [*chain.from_iterable(call)]
+            call, number = [], max(part[3], 0)
+        call.append(part)
+    yield [*chain.from_iterable(call)]
+
+
 def _count(tables: Iterable[str], numbers: Iterable[int], is_first: bool) -> None:
-    """Count for each table the write, and how many versions it dropped."""
+    """Count for each table the write, and how many versions it dropped; several numbers of a table are added."""
+    sums: Counter[str] = Counter()
     for table, number in zip(tables, numbers, strict=False):
+        sums[table] += number
+    for table, number in sums.items():
         if is_first:
             counters.add(Counted(table, "write", "writes"))
         if number:
@@ -118,18 +153,18 @@ def met_by(
     return sorted(found)
 
 
-def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> dict[str, list[Any]]:
+def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> list[list[Any]]:
     """Return the arguments of invalidate.lua that describe each table."""
-    arguments: dict[str, list[Any]] = {}
+    arguments: list[list[Any]] = []
     for table, changes in changes_by_table.items():
         index = dependency_index.known(prefix, table)
         if changes is not None and (index is None or not index.size):
-            arguments[table] = [table, "", INDEX_UNKNOWN, 0]
+            arguments.append([table, "", INDEX_UNKNOWN, 0])
         elif changes is None or index is None or index.incarnation is None:
-            arguments[table] = [table, "", WHOLE_TABLE, 0]
+            arguments.append([table, "", WHOLE_TABLE, 0])
         else:
             what = "Changes can't be analysed, so their table is invalidated as a whole"
             dependencies = error_boundary.call_or_default(what, partial(index.dependencies_of, changes), None)
             count = DEPENDENCIES_UNKNOWN if dependencies is None else len(dependencies)
-            arguments[table] = [table, index.incarnation, index.size, count, *(dependencies or ())]
+            arguments.append([table, index.incarnation, index.size, count, *(dependencies or ())])
     return arguments

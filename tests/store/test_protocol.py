@@ -5,7 +5,15 @@ import time
 import pytest
 
 from cacheops_lite.schema.predicates import Dependency
-from cacheops_lite.store import dependency_index, invalidation_script, invalidator, keys, protocol, stored_value
+from cacheops_lite.store import (
+    cluster_invalidation,
+    dependency_index,
+    invalidation_script,
+    invalidator,
+    keys,
+    protocol,
+    stored_value,
+)
 from cacheops_lite.store.fill_lock import acquire_lock, deadline, new_token, release_lock, wait_for_value
 from cacheops_lite.store.stored_value import MISS
 from cacheops_lite.store.version_set import VersionSet
@@ -330,6 +338,43 @@ def test_changes_that_meet_too_many_dependencies_invalidate_the_table(store, mon
         changes = [Change("t", None, {"a": str(10 + i)}) for i in range(count)]
         invalidator.invalidate({"": WriteSet(changes=changes)})
         assert (load_value("one", ONE) is not MISS) == is_valid
+
+
+def test_changes_that_meet_many_dependencies_take_several_short_calls(store, monkeypatch):
+    """A script holds up every other client of Redis.  The calls together invalidate all, and no more."""
+    run_script, run_scripts = invalidation_script.run_script, cluster_invalidation.run_scripts
+    lengths = []
+
+    def run_one(name, names, args, epoch=None):
+        lengths.append(len(args))
+        return run_script(name, names, args, epoch)
+
+    def run_all(name, calls):
+        lengths.extend(len(args) for _, args, _ in calls)
+        return run_scripts(name, calls)
+
+    monkeypatch.setattr(invalidation_script, "run_script", run_one)
+    monkeypatch.setattr(cluster_invalidation, "run_scripts", run_all)
+    # More changes than MAX_CHANGES_PER_TABLE invalidate the table.
+    number = MAX_CHANGES_PER_TABLE - 10
+    met = {i: Dependency("t", (("a", str(i)),), None) for i in (0, number // 2, number - 1)}
+    changes = [Change("t", None, {"a": str(i)}) for i in range(number)]
+    for i, dependency in met.items():
+        store_value(f"met {i}", dependency)
+    store_value("not met", Dependency("t", (("a", "none"),), None))
+    store_value("other", OTHER)
+    # Without a known index, the first call asks for it.
+    invalidator.invalidate({"": WriteSet(changes=changes[:1])})
+    store_value("met 0", met[0])
+    lengths.clear()
+    dropped = set()
+    invalidator.invalidate({"": WriteSet(changes=[*changes, Change("u", None, {"a": "1"})])}, dropped=dropped)
+    # That many take Redis about 2 milliseconds.
+    assert max(lengths) < 600
+    assert all(load_value(f"met {i}", dependency) is MISS for i, dependency in met.items())
+    assert load_value("other", OTHER) is MISS
+    assert load_value("not met", Dependency("t", (("a", "none"),), None)) == b"value"
+    assert {f"t:a={i}|*" for i in met} <= dropped
 
 
 def test_too_many_changes_invalidate_the_table(store):
