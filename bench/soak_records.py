@@ -125,6 +125,7 @@ class Span:
             "redis_rss": self.mean([each.redis.rss for each in self.records]),
             "scripts": self.scripts(),
             "other": max(each.redis.other for each in self.records),
+            "waited": self.mean([each.redis.waited for each in self.records]),
             "shapes": max(each.redis.shapes for each in self.records),
             "verified": self.figures.counts["verified"],
             "stale": self.figures.counts["stale"],

@@ -24,6 +24,8 @@ def summary(results: dict[str, Any]) -> str:
         cells = [f"{span['scripts'][name]:.1f}" if name in span["scripts"] else "<0.2" for span in spans]
         rows.append([f"largest time of {name}.lua (ms)", *cells])
     rows.append(["largest time of another command (ms)", *(f"{span['other']:.1f}" for span in spans)])
+    waited = ("-" if span["waited"] is None else f"{span['waited']:.1f}" for span in spans)
+    rows.append(["Redis waited for a processor (ms an interval)", *waited])
     return "\n\n".join([header(results), grid(rows), "\n".join(map(_line, results["verdicts"]))]) + "\n"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -42,6 +43,8 @@ class Observation:
     # The largest time of each script, and of any other command: that one shows how much the machine adds.
     scripts: dict[str, float]
     other: float
+    # Milliseconds that the server was ready to run and had no processor, None where the system does not tell.
+    waited: float | None
     # Whether the slow log was full: then a larger time may be missing.
     is_truncated: bool
     slow_calls: list[str] = field(default_factory=list)
@@ -71,7 +74,9 @@ class SoakServer:
         self._client = redis.Redis(port=server.port)
         self.has_priority = _prioritise(server.process.pid)
         self._startup = self._client.info("memory")["used_memory_startup"]
+        self._process = server.process.pid
         self._evicted = self._expired = 0
+        self._waited = 0.0
         self._names = _names_of_scripts()
 
     def observe(self, tables: list[str]) -> Observation:
@@ -93,11 +98,22 @@ class SoakServer:
             shapes=self._largest_index(prefixes, tables),
             scripts={},
             other=0.0,
+            waited=self._waited_since(),
             is_truncated=len(noted) >= SLOWLOG_LENGTH,
         )
         self._evicted, self._expired = stats["evicted_keys"], stats["expired_keys"]
         self._add_times(found, noted)
         return found
+
+    def _waited_since(self) -> float | None:
+        """Return how many milliseconds the server waited for a processor since the last call."""
+        try:
+            # Nanoseconds of the main thread, which executes commands: on a processor, and waiting for one.
+            waited = int(Path(f"/proc/{self._process}/schedstat").read_text().split()[1]) / 1e6
+        except (OSError, IndexError):
+            return None
+        before, self._waited = self._waited, waited
+        return round(waited - before, 2)
 
     def _add_times(self, found: Observation, noted: list[dict[str, Any]]) -> None:
         for entry in noted:

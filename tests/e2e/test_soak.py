@@ -109,7 +109,14 @@ def records(growth=0.0, rss_growth=0.0, **redis):
         figures = Figures(counts=Counter(verified=10), rss=round(1e8 * (1 + rss_growth * i / 30)))
         figures.hits.add(100.0)
         values = {"kinds": {"v": 1000}, "evicted": 0, "expired": 0, "shapes": 7, "scripts": {"read": 1.0}, "other": 0.1}
-        values |= {"used": round(1e6 * (1 + growth * i / 30)), "rss": 0, "keys": 3000, "is_truncated": False, **redis}
+        values |= {
+            "used": round(1e6 * (1 + growth * i / 30)),
+            "rss": 0,
+            "keys": 3000,
+            "waited": 0.0,
+            "is_truncated": False,
+        }
+        values |= redis
         found.append(Record(STEADY, 10.0 * (i + 1), 10.0, [figures], Observation(**values)))
     return found
 
