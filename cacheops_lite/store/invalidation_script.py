@@ -23,9 +23,11 @@ MAX_ATTEMPTS = 3
 INDEX_UNKNOWN, WHOLE_TABLE = 0, -1
 # ... and instead of the number of dependencies.
 DEPENDENCIES_UNKNOWN = -1
-# How many dependencies one call names at most.  Redis serves no other client while a script runs: so many take it 1 to 2
-# milliseconds.  What changes meet beyond them takes further calls.
+# How many dependencies one call names, except those on any row.  Redis serves no other client while a script runs: so
+# many take it 1 to 2 milliseconds.  What changes meet beyond them takes further calls.
 MAX_DEPENDENCIES_PER_CALL = 500
+# Names of dependencies without conditions begin so.
+ANY_ROW = "|"
 # How many names of dropped versions invalidate.lua returns at most, if they are asked for.
 MAX_NAMES = 1000
 # What invalidate.lua takes instead of a fence's token and seconds.
@@ -65,16 +67,16 @@ def _run(
     dropped: set[str] | None,
     is_first: bool,
 ) -> list[Any]:
-    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`.
-
-    Each call fences its tables, so between two of them no reader creates what the first one dropped.
-    """
+    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
     max_names = 0 if dropped is None else MAX_NAMES
-    parts = [part for own in _arguments(prefix, changes_by_table) for part in _split(own)]
-    if uses_cluster():
-        replies = cluster_invalidation.run(prefix, fence, max_names, parts)
-    else:
-        replies = [_run_once(prefix, epoch, [*fence, max_names], call) for call in _calls(parts)]
+    split = [_split(own) for own in _arguments(prefix, changes_by_table)]
+    parts = [first for first, _ in split]
+    replies = _run_parts(prefix, epoch, [*fence, max_names], parts)
+    if rest := [part for _, others in split for part in others]:
+        # Without the fence: if that is lost, readers may have created what the first call dropped, which the release of
+        # the fence would not find if it were set again.
+        replies += _run_parts(prefix, epoch, [*NO_FENCE, max_names], rest)
+        parts += rest
     numbers: list[int] = []
     differing: list[Any] = []
     for each_numbers, names, *more in replies:
@@ -102,19 +104,36 @@ def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], argument
     raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
 
-def _split(arguments: list[Any]) -> Iterator[list[Any]]:
-    """Yield the arguments that describe a table, in parts with few dependencies each."""
+def _run_parts(prefix: str, epoch: bytes | None, options: Sequence[Any], parts: Sequence[list[Any]]) -> list[list[Any]]:
+    """Run invalidate.lua for all parts, and return the replies, which have them in this order."""
+    if uses_cluster():
+        *fence, max_names = options
+        return cluster_invalidation.run(prefix, fence, max_names, parts)
+    return [_run_once(prefix, epoch, options, call) for call in _calls(parts)]
+
+
+def _split(arguments: list[Any]) -> tuple[list[Any], list[list[Any]]]:
+    """Return the arguments that describe a table in parts with few dependencies: the first part, and the others.
+
+    The first one has all dependencies on any row of the table: while their versions are unchanged, fills create
+    versions of single rows, whether there is a fence or not.  docs/model/protocol.py walks it (``--variant parts``).
+    """
     table, incarnation, size, count, *dependencies = arguments
     if count <= MAX_DEPENDENCIES_PER_CALL:
-        yield arguments
-        return
-    for first in range(0, count, MAX_DEPENDENCIES_PER_CALL):
-        part = dependencies[first : first + MAX_DEPENDENCIES_PER_CALL]
-        yield [table, incarnation, size, len(part), *part]
+        return arguments, []
+    dependencies.sort(key=lambda name: not name.startswith(ANY_ROW))
+    starts = range(MAX_DEPENDENCIES_PER_CALL, count, MAX_DEPENDENCIES_PER_CALL)
+    first, *others = [dependencies[start : start + MAX_DEPENDENCIES_PER_CALL] for start in (0, *starts)]
+    while others and others[0][0].startswith(ANY_ROW):
+        first += others.pop(0)
+    return (
+        [table, incarnation, size, len(first), *first],
+        [[table, incarnation, size, len(each), *each] for each in others],
+    )
 
 
 def _calls(parts: Iterable[list[Any]]) -> Iterator[list[Any]]:
-    """Yield the arguments of calls, each with as many parts as have few dependencies together."""
+    """Yield the arguments of calls, each with as many parts as have few dependencies together, in the same order."""
     call: list[list[Any]] = []
     number = 0
     for part in parts:
