@@ -7,7 +7,6 @@ from django.db import DatabaseError, connection, connections, transaction
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import invalidator, keys
 from cacheops_lite.store.client import execute, get_client
-from cacheops_lite.writes import write_barrier
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
 
@@ -111,29 +110,6 @@ WRITES = [
 
 class Killed(BaseException):
     """Replaces the end of a process."""
-
-
-@pytest.fixture
-def around_commit(monkeypatch):
-    """Call a function with whether the fenced write is committed: after the fence is set, and before delivery."""
-
-    def arrange(function):
-        fence, deliver, fences_set = write_barrier.invalidate_and_fence, write_barrier.deliver_logging_errors, []
-
-        def fencing(work, fence_of_work):
-            fence(work, fence_of_work)
-            fences_set.append(fence_of_work)
-            function(False)
-
-        def delivering(*args):
-            if fences_set:
-                function(True)
-            deliver(*args)
-
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.invalidate_and_fence", fencing)
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_logging_errors", delivering)
-
-    return arrange
 
 
 @pytest.mark.parametrize("write", WRITES)
