@@ -19,6 +19,7 @@ _CLIENT_CACHE = (
     "it lets the client library answer reads from its own memory, which may hold versions from before a write: results "
     "would be stale"
 )
+_REPLICAS = "replicas lag behind writes: results would be stale"
 # Options of redis-py and of valkey-py, and why they are refused.
 REFUSED_OPTIONS = {
     "decode_responses": _DECODING,
@@ -26,6 +27,8 @@ REFUSED_OPTIONS = {
     "cache_config": _CLIENT_CACHE,
     "cache_enabled": _CLIENT_CACHE,
     "client_cache": _CLIENT_CACHE,
+    "read_from_replicas": _REPLICAS,
+    "load_balancing_strategy": _REPLICAS,
 }
 
 

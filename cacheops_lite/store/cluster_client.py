@@ -66,7 +66,7 @@ class ClusterClient:
                     # The other node is of another epoch.
                     raise exceptions.TryAgainError("TRYAGAIN the slot is moving to another node") from ask
                 return self._node_at(ask.host, ask.port).execute_asking(command)
-            except (redis.ConnectionError, redis.TimeoutError, exceptions.ReadOnlyError) as failure:
+            except (redis.ConnectionError, redis.TimeoutError) as failure:
                 if not self._is_replaced(node, key):
                     raise
                 error = failure
@@ -114,7 +114,7 @@ class ClusterClient:
 
         try:
             self._node_of(_key_of(command)).direct.send(report, *command, check_connection=check_connection)
-        except (exceptions.AskError, exceptions.ReadOnlyError):
+        except exceptions.AskError:
             self.execute(*command)
 
     def epoch(self, key: Any) -> bytes:

@@ -51,7 +51,7 @@ class ClusterNode:
 
     def __init__(self, name: str, client: Any, serves: Callable[[str, str], bool]):
         self.name = name
-        self.watch = ServerWatch(self.tag)
+        self.watch = ServerWatch(self.tag, is_node=True)
         self.breaker = NodeBreaker(name, "going on without what it has")
         self.write_breaker = NodeBreaker(name, "its invalidations are left to a background thread")
         self._serves, self._tag_number = serves, 0

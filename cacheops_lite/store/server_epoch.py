@@ -59,11 +59,12 @@ class ServerWatch:
     """What the connections of one client found out about the server that they reach.
 
     `epoch` is that of the connection that was made or checked last; None before the first one.  `clock_tag` returns a
-    part of the name of the clock, see `rollback`.
+    part of the name of the clock, see `rollback`.  With `is_node` the server is a node of a cluster, which by itself
+    sends the clients of a replica to its primary.
     """
 
-    def __init__(self, clock_tag: Callable[[], str] = str) -> None:
-        self._clock_tag = clock_tag
+    def __init__(self, clock_tag: Callable[[], str] = str, is_node: bool = False) -> None:
+        self._clock_tag, self._is_node = clock_tag, is_node
         self.epoch: bytes | None = None
         self.is_replica = False
         self._check_at = 0.0
@@ -171,7 +172,7 @@ class ServerWatch:
         if not (_is_info(server, "redis_version") and _is_info(replication, "role")):
             return None
         self._check_at = time.monotonic() + CHECK_SECONDS
-        self.is_replica = _field(replication, "role") == "slave"
+        self.is_replica = not self._is_node and _field(replication, "role") == "slave"
         ids = _field(server, "run_id"), _field(replication, "master_replid")
         for error in replies:
             if isinstance(error, redis.ResponseError) and "unknown command" not in str(error):

@@ -1,5 +1,7 @@
 """On a Redis Cluster no result is stale, whatever happens to nodes and slots, and each node fails for itself."""
 
+from contextlib import suppress
+
 import pytest
 import redis
 from django.db import transaction
@@ -218,38 +220,6 @@ def test_nothing_is_stale_while_a_slot_moves_key_by_key(cluster, rows, is_hit, w
     assert read_all() == expected()
 
 
-@pytest.mark.parametrize("moved", ["before the fence", "between fence and read", "between read and commit"])
-def test_a_fence_counts_although_its_slot_moves(cluster, rows, is_hit, moved):
-    """No reader caches the row that a writer is about to replace, on whichever node it looks for the fence."""
-    read_all()
-    slot = slot_of_table("shop_label")
-    target = another_master(cluster, cluster.node_of(slot))
-
-    def move(when):
-        if moved == when:
-            cluster.move_slot(slot, target)
-
-    class Move:
-        """Runs right before the commit of the connection, after the fence."""
-
-    connection = transaction.get_connection()
-    commit = connection._commit
-
-    def read_and_commit():
-        move("between fence and read")
-        in_thread(many_to_many)
-        move("between read and commit")
-        commit()
-
-    move("before the fence")
-    with transaction.atomic():
-        relabel("new")
-        connection._commit = read_and_commit
-    connection._commit = commit
-    assert many_to_many() == ["new"]
-    assert in_thread(many_to_many) == ["new"]
-
-
 def test_a_client_with_an_old_map_of_slots_follows(cluster, rows, is_hit):
     read_all()
     slot = slot_of_table("shop_category")
@@ -334,4 +304,34 @@ def test_nodes_are_named_in_several_ways(running, rows, is_hit, address):
         read_all()
         assert is_hit(read_all)
         assert isinstance(cacheops_redis._direct(), ClusterClient)
+        invalidate_all()
+
+
+@pytest.fixture(scope="module")
+def with_replicas():
+    """A cluster of three nodes, each with a replica."""
+    with clusters.running(replicas=1) as running:
+        yield running
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_promoted_replica_that_lags_brings_no_result_back(with_replicas, rows, is_hit, read):
+    """What it has is as old as before the write; results are cached on it from then on."""
+    tables = ("shop_category", "shop_product", "shop_product_labels", "shop_label")
+    with override_settings(CACHEOPS_REDIS=with_replicas.url, CACHEOPS_CLIENT_CLASS=None):
+        read()
+        assert is_hit(read)
+        masters = {with_replicas.node_of(slot_of_table(table)) for table in tables}
+        before = [(key, node.client().dump(key)) for node in masters for key in node.client().scan_iter("*cacheops:*")]
+        rename("older")
+        relabel("other")
+        for master in masters:
+            promoted = with_replicas.fail_over(master, ["TAKEOVER"])
+            for key, dump in before:
+                with suppress(redis.exceptions.MovedError):
+                    promoted.client().restore(key, 10000, dump, replace=True)
+        assert [read()] == [value for each, value in zip(READS, expected(), strict=True) if each is read]
+        assert wait_until(lambda: is_hit(read))
+        rename("oldest")
+        assert [read()] == [value for each, value in zip(READS, expected(), strict=True) if each is read]
         invalidate_all()
