@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import Any
 
 import redis
@@ -20,6 +21,7 @@ from tests.support.servers import PROGRAM, Server
 # Shorter commands are not noted.  In microseconds.
 SLOWLOG_MICROSECONDS = 200
 SLOWLOG_LENGTH = 1000
+SLOWLOG_SECONDS = 1.0
 # As docs/production/sizing.rst advises.
 POLICY = "allkeys-lru"
 # How many keys are drawn to find out how many there are of each kind.
@@ -57,10 +59,6 @@ class Observation:
     def bytes_per_result(self) -> float | None:
         return self.used / self.results if self.results else None
 
-    @property
-    def largest_script(self) -> float:
-        return max(self.scripts.values(), default=0.0)
-
 
 class SoakServer:
     """A Redis server that evicts, with real-time priority where that is permitted.
@@ -78,12 +76,31 @@ class SoakServer:
         self._evicted = self._expired = 0
         self._waited = 0.0
         self._names = _names_of_scripts()
+        self._noted: list[dict[str, Any]] = []
+        self._is_truncated = False
+        self._lock, self._is_over = Lock(), Event()
+
+    def watch_slowlog(self) -> None:
+        """Read the slow log every second until `end`: it is short, because its entries take memory as keys do."""
+        while not self._is_over.wait(SLOWLOG_SECONDS):
+            self._read_slowlog()
+
+    def end(self) -> None:
+        self._is_over.set()
+
+    def _read_slowlog(self) -> None:
+        with self._lock:
+            entries = self._client.slowlog_get(SLOWLOG_LENGTH)
+            self._client.slowlog_reset()
+            self._is_truncated |= len(entries) >= SLOWLOG_LENGTH
+            self._noted += entries
 
     def observe(self, tables: list[str]) -> Observation:
         """Return what the server tells of the time since the last call; `tables` are those that are cached."""
-        noted = self._client.slowlog_get(SLOWLOG_LENGTH)
-        # The log takes memory, too.
-        self._client.slowlog_reset()
+        self._read_slowlog()
+        with self._lock:
+            noted, is_truncated = self._noted, self._is_truncated
+            self._noted, self._is_truncated = [], False
         memory: Any = self._client.info("memory")
         stats: Any = self._client.info("stats")
         number = self._client.dbsize()
@@ -99,7 +116,7 @@ class SoakServer:
             scripts={},
             other=0.0,
             waited=self._waited_since(),
-            is_truncated=len(noted) >= SLOWLOG_LENGTH,
+            is_truncated=is_truncated,
         )
         self._evicted, self._expired = stats["evicted_keys"], stats["expired_keys"]
         self._add_times(found, noted)
@@ -121,7 +138,7 @@ class SoakServer:
             name = self._name_of(command)
             if name is None:
                 # What the soak itself asks for is not part of the load.
-                if not command.startswith((b"INFO", b"SLOWLOG", b"SCAN", b"SCRIPT")):
+                if not command.startswith((b"INFO", b"SLOWLOG", b"RANDOMKEY", b"SCAN", b"SMEMBERS")):
                     found.other = max(found.other, milliseconds)
                 continue
             found.scripts[name] = max(found.scripts.get(name, 0.0), milliseconds)
@@ -200,6 +217,13 @@ def soak_server(memory: str, bound_ms: float) -> Iterator[SoakServer]:
     server = Server(*options)
     try:
         server.start()
-        yield SoakServer(server, bound_ms)
+        found = SoakServer(server, bound_ms)
+        watcher = Thread(target=found.watch_slowlog, name="slowlog", daemon=True)
+        watcher.start()
+        try:
+            yield found
+        finally:
+            found.end()
+            watcher.join()
     finally:
         server.remove()

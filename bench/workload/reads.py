@@ -15,7 +15,9 @@ from .zipf import Zipf
 
 # What ad-hoc reads filter by, besides the shelf, which the database has an index of; and what they select.
 FILTERED = ("genre", "pages", "price", "published", "in_print", "author", "publisher", "title", "isbn")
-SELECTED = list(itertools.combinations(("title", "pages", "price", "published", "in_print"), 2))
+SELECTED = [
+    each for n in (2, 3) for each in itertools.combinations(("title", "pages", "price", "published", "isbn"), n)
+]
 
 
 class Reads:

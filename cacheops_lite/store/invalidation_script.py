@@ -24,8 +24,8 @@ INDEX_UNKNOWN, WHOLE_TABLE = 0, -1
 # ... and instead of the number of dependencies.
 DEPENDENCIES_UNKNOWN = -1
 # How many dependencies one call names, except those on any row.  Redis serves no other client while a script runs: so
-# many take it 1 to 2 milliseconds.  What changes meet beyond them takes further calls.
-MAX_DEPENDENCIES_PER_CALL = 500
+# many take it 1 to 2 milliseconds if all exist.  What changes meet beyond them takes further calls.
+MAX_DEPENDENCIES_PER_CALL = 250
 # Names of dependencies without conditions begin so.
 ANY_ROW = "|"
 # How many names of dropped versions invalidate.lua returns at most, if they are asked for.
