@@ -179,7 +179,7 @@ VALID_SETTINGS = [
 
 def test_that_a_cluster_has_no_conjunction_sets_is_named():
     with override_settings(CACHEOPS_REDIS="redis+cluster://h", CACHEOPS_CLIENT_CLASS=None):
-        (message,) = run_checks(tags=[checks.TAG])
+        (message,) = [each for each in run_checks(tags=[checks.TAG]) if "cluster" in each.msg]
     assert message.id == "cacheops_lite.I004"
     assert "CACHEOPS_INSIDEOUT = True" in message.hint
 
