@@ -24,11 +24,11 @@ ROOT = Path(__file__).parents[2]
 class Worker:
     """One process.  Call `ready`, which waits until it has started, then `begin`."""
 
-    def __init__(self, config):
+    def __init__(self, config, module="tests.concurrency.worker"):
         self.role = config["role"]
         self.lanes, self.session = [], None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        command = [sys.executable, "-m", "tests.concurrency.worker"]
+        command = [sys.executable, "-m", module]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
         self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
         self.send(config)
