@@ -136,7 +136,7 @@ def password_rotated(site, load):
 def writers_killed(site, load):
     """Kill writers; others take over their rows."""
     while load.spare:
-        load.kill_writer()
+        load.replace_writer()
         assert load.wait_for_writes()
     yield
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from tests.concurrency import rows
 from tests.concurrency.oracle import Oracle
-from tests.concurrency.worker_pool import Worker
+from tests.reliability.processes import LoadProcess
 from tests.support.waiting import wait_until
 
 # Rows that no process writes, in a table that writers fence and in one that they do not.
@@ -63,19 +63,16 @@ class Load:
     def start(self, role, pause=0.0):
         name = f"{role}{next(self._numbers)}"
         settings = {**self.settings, **(self._writer_settings if role == "writer" else {})}
-        worker = Worker(
+        return LoadProcess(
             {
                 **{"role": role, "name": name, "pause": pause, "settings": settings, "oracle": self._oracle_url},
                 **{"database": connection.settings_dict["NAME"], "seed": self._rng.randrange(10**9)},
                 **{"fence_seconds": self._fence_seconds, "breakage": self._breakage},
-            },
-            module="tests.reliability.worker",
+            }
         )
-        worker.name, worker.pause = name, pause
-        return worker
 
     def begin(self, spare=0):
-        """Start all processes, with `spare` ones that take over from killed writers; return when they work."""
+        """Start all processes, with `spare` writers that take over from killed ones; return when they work."""
         pauses = WRITER_PAUSES[: 1 if connection.vendor == "sqlite" else None]
         self.writers = [self.start("writer", pause) for pause in pauses]
         self.readers = [self.start("reader") for _ in range(READERS)]
@@ -103,14 +100,17 @@ class Load:
         return wait_until(lambda: sum(self.oracle.acknowledged().values()) >= until)
 
     def kill_writer(self):
-        """Kill the busy writer (SIGKILL); a spare process takes over its rows, or none if none is left."""
+        """Kill the busy writer (SIGKILL); return its rows, which no process writes any more."""
         victim = self.writers.pop(0)
         victim.kill()
         victim.close()
-        if self.spare:
-            successor = self.spare.pop()
-            successor.begin(victim.lanes)
-            self.writers.insert(0, successor)
+        return victim.lanes
+
+    def replace_writer(self):
+        """Kill the busy writer; a spare process takes over its rows."""
+        successor = self.spare.pop()
+        successor.begin(self.kill_writer())
+        self.writers.insert(0, successor)
 
     def replace_all(self, **settings):
         """Replace each process by one with other settings, as a deploy does."""
@@ -122,7 +122,7 @@ class Load:
         for old, successor in zip(olds, successors, strict=True):
             self.oracle.stop_one(old.name)
             if old.role == "reader":
-                old.send({"compares": False})
+                old.compare(False)
             self._ended.append({**old.report(), "is_replaced": True})
             old.close()
             successor.begin(old.lanes)
@@ -136,7 +136,7 @@ class Load:
             writer.begin()
         reports = [*self._ended, *(worker.report() for worker in [*self.writers, *self.spare])]
         for reader in self.readers:
-            reader.send({"compares": True})
+            reader.compare(True)
         reports += [{**reader.report(), "is_replaced": False} for reader in self.readers]
         return reports
 

@@ -23,7 +23,7 @@ def row(scenario, is_strict, fault_began, healed, reports):
     for report in reports:
         figures.update(report["figures"])
         errors.update(report["errors"])
-    delivered = healed + (TAKEN_OVER_SECONDS if scenario.kills else DELIVERY_SECONDS)
+    delivered = healed + (TAKEN_OVER_SECONDS if scenario.kills_writers else DELIVERY_SECONDS)
     stale = [each for report in reports for each in report.get("stale", ())]
     during = [each for each in stale if fault_began <= each[0] <= delivered]
     stuck = [each for report in reports for each in report.get("stuck", ())]
@@ -80,7 +80,7 @@ def broken_promises(scenario, row):
         if row[f"slowest_{kind}"] > TIMEOUT_SECONDS + SCHEDULING_SECONDS:
             found.append(f"a {kind} took {row[f'slowest_{kind}']} s")
     without = row["seconds_without_caching"]
-    if not scenario.kills and (without is None or without > WITHOUT_CACHING_SECONDS):
+    if not scenario.kills_writers and (without is None or without > WITHOUT_CACHING_SECONDS):
         found.append(f"results were not cached for {without} s afterwards")
     return found
 

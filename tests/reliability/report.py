@@ -12,9 +12,10 @@ HEADER = [
 
 def tables(results: dict[str, Any]) -> str:
     """Return the tables of the page, and what was not run."""
+    versions = f"redis-py {results['redis-py']}, Django {results['django']}, Python {results['python']}"
     made = (
-        f"Run on {results['date']} on {results['database']} and {results['server']}, "
-        f"with redis-py {results['redis-py']}, Django {results['django']}, Python {results['python']}, by ``make reliability``."
+        f"Run on {results['date']} on {results['database']} and {results['server']}, with {versions}, "
+        "by ``make reliability``."
     )
     parts = [f".. Made by tests/reliability from docs/_static/reliability.json.\n\n{made}\n"]
     for is_strict, title in ((False, "Degrading"), (True, "Degrading, with CACHEOPS_STRICT")):

@@ -34,7 +34,7 @@ def run(scenario, lengths, is_strict=False, breakage=""):
             **{"CACHEOPS_REDIS_TIMEOUT": outcome.TIMEOUT_SECONDS, **site.settings},
         }
         with Load(oracle.url, settings, site.writer_settings, lengths.fence, breakage) as load:
-            load.begin(scenario.kills)
+            load.begin(spare=scenario.spare)
             time.sleep(lengths.before)
             scenario.prepare(site, load)
             began = time.monotonic()

@@ -24,8 +24,8 @@ class Scenario:
 
     `prepare` runs before the fault begins. With `surfaces`, errors of reads are promised: mistakes in the settings must
     be seen. With `fences`, Redis never refuses the fence of a writer, so that no read is stale at any time. With
-    `kills`, a number of writers that are killed, fences may last longer, and the spool is taken over up to a second
-    later. With `refuses`, strict writes are refused meanwhile. With `runs_strict`, the short run tries it with
+    `kills_writers`, fences may last longer, and the spool is taken over up to a second later; `spare` processes take over
+    from killed ones. With `refuses`, strict writes are refused meanwhile. With `runs_strict`, the short run tries it with
     CACHEOPS_STRICT as well. `seconds` is how long the fault lasts, if it is always the same.
     """
 
@@ -35,7 +35,8 @@ class Scenario:
     prepare: Callable[[Any, Any], None] = nothing
     surfaces: bool = False
     fences: bool = False
-    kills: int = 0
+    kills_writers: bool = False
+    spare: int = 0
     refuses: bool = True
     runs_strict: bool = False
     seconds: float | None = None
@@ -77,8 +78,8 @@ SCENARIOS = [
     ),
     Scenario("connection limit reached", faults.connection_limit_reached, runs_strict=True),
     Scenario("writers cut off, readers not", faults.writers_cut_off, sites.writers_behind_proxy, runs_strict=True),
-    Scenario("three writers killed", faults.writers_killed, fences=True, kills=3, refuses=False),
-    Scenario("writer killed while Redis hangs", faults.writer_killed_in_an_outage, kills=1, seconds=2.5),
+    Scenario("three writers killed", faults.writers_killed, fences=True, kills_writers=True, spare=3, refuses=False),
+    Scenario("writer killed while Redis hangs", faults.writer_killed_in_an_outage, kills_writers=True, seconds=2.5),
     Scenario("cluster: all slots with keys moved", faults.resharded, sites.cluster_of_three, refuses=False),
     Scenario("cluster: a node killed, and started again empty", faults.node_restarted, sites.cluster_of_three),
     Scenario("cluster: a node killed, its replica takes over", faults.node_failed_over, sites.cluster_with_replicas),

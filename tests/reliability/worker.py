@@ -1,52 +1,41 @@
-"""The process of one reader or writer of the load: ``python -m tests.reliability.worker``.
+"""The process of one reader or writer of the load, forked from one that has imported everything already.
 
-As `tests.concurrency.worker` it reads its configuration as a line of JSON, prints its database session, begins with a
-second line, and works until the oracle stops it.  A reader then waits for a third line, which says whether to compare
-all that it reads through the cache with the database.  At the end it prints its report as JSON.
+So it begins within milliseconds, as workers of a preloading web server do.  The cache is not used before the fork.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+from django.db import connection
+from django.test import override_settings
 
-from tests.concurrency.worker import session, set_up
-
-
-def configuration():
-    return json.loads(sys.stdin.readline())
-
-
-def work(config):
-    from tests.reliability.load import LoadOracle
-    from tests.reliability.reader import Reader
-    from tests.reliability.writer import Writer
-
-    oracle = LoadOracle(config["oracle"], config["name"])
-    if config["role"] == "writer":
-        writer = Writer(oracle, config["lanes"], config["seed"], config["pause"])
-        writer.run()
-        return writer.report()
-    reader = Reader(oracle, config["name"], config["seed"])
-    reader.run()
-    return reader.report(configuration()["compares"])
+from cacheops_lite.store import database_names, invalidator
+from tests.concurrency.worker import session
+from tests.reliability import breakages
+from tests.reliability.load import LoadOracle
+from tests.reliability.reader import Reader
+from tests.reliability.writer import Writer
 
 
-def main():
-    config = configuration()
-    set_up(config)
+def main(config, pipe):
+    """Send the database session, receive what to do, work until the oracle stops this process, and send a report.
+
+    A reader then receives whether to compare all that it reads through the cache with the database.
+    """
+    connection.settings_dict["NAME"] = config["database"]
+    database_names.remember_configured()
     if config["fence_seconds"]:
-        from cacheops_lite.store import invalidator
-
         invalidator.FENCE_SECONDS = config["fence_seconds"]
     if config["breakage"]:
-        from tests.reliability import breakages
-
         breakages.install(config["breakage"])
-    print(json.dumps({"session": session()}), flush=True)
-    config.update(configuration())
-    print(json.dumps(work(config)), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    with override_settings(CACHEOPS_CLIENT_CLASS=None, **config["settings"]):
+        pipe.send(session())
+        lanes = pipe.recv()
+        oracle = LoadOracle(config["oracle"], config["name"])
+        if config["role"] == "writer":
+            writer = Writer(oracle, lanes, config["seed"], config["pause"])
+            writer.run()
+            pipe.send(writer.report())
+        else:
+            reader = Reader(oracle, config["name"], config["seed"])
+            reader.run()
+            pipe.send(reader.report(pipe.recv()))
