@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cacheops_lite.store import circuit_breaker, rollback, server_epoch, spool, time_limit
+from django.test import override_settings
+
+from cacheops_lite.store import circuit_breaker, rollback, server_epoch, spool
 from tests.concurrency.breakages import committing_although_redis_is_away
 
 LONG_SECONDS = 30
@@ -27,12 +29,8 @@ def pausing_for_long():
 
 
 def waiting_for_long():
-    """Wait for Redis longer than CACHEOPS_REDIS_TIMEOUT."""
-
-    def wait(self):
-        self.seconds_left = LONG_SECONDS
-
-    time_limit.Budget.__init__ = wait
+    """Wait for Redis as if CACHEOPS_REDIS_TIMEOUT were longer."""
+    override_settings(CACHEOPS_REDIS_TIMEOUT=LONG_SECONDS).enable()
 
 
 def keeping_no_spool():

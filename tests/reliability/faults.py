@@ -54,16 +54,18 @@ def restarted(site, load):
 
 
 def save_snapshot(site, load):
-    """Save a snapshot, and let it grow old."""
+    """Save a snapshot, and let it grow old; then writers pause, so that they do not write the same rows again."""
     site.server.client().save()
     assert load.wait_for_writes()
+    load.oracle.quiet(True)
 
 
 def hold_replica_back(site, load):
-    """Cut the replica off from its master, which goes on."""
+    """Cut the replica off from its master, which goes on; then writers pause, as for the snapshot."""
     assert wait_until(lambda: sites.is_linked(site.replica))
     site.link.cut()
     assert load.wait_for_writes()
+    load.oracle.quiet(True)
 
 
 @contextmanager
@@ -143,10 +145,11 @@ def writers_killed(site, load):
 
 @contextmanager
 def writer_killed_in_an_outage(site, load):
-    """Kill a writer that owes invalidations, while the server hangs."""
-    with failures.hanging(site.server):
-        yield
-        load.kill_writer()
+    """Kill a writer that owes invalidations, while the server can't be reached."""
+    site.front.cut()
+    yield
+    load.kill_writer()
+    site.front.restore()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ READERS = 2
 WRITER_PAUSES = (0.03, 1.0)
 WRITES_THAT_MATTER = 10
 HITS_SECONDS = 40
+QUIET_STEP_SECONDS = 0.02
 
 
 class LoadOracle(Oracle):
@@ -40,14 +41,22 @@ class LoadOracle(Oracle):
     def stop_one(self, name):
         self._redis.set(f"stop {name}", 1)
 
+    def quiet(self, is_quiet):
+        """Let writers begin no write, until they are told otherwise."""
+        self._redis.set("quiet", 1) if is_quiet else self._redis.delete("quiet")
+
+    def wait_while_quiet(self):
+        while self._redis.exists("quiet") and not self.stopped():
+            time.sleep(QUIET_STEP_SECONDS)
+
     def stopped(self):
         return bool(self._redis.exists("stop", f"stop {self._name}"))
 
 
 def lanes_of(writer, writers):
     """Return the lanes of a writer.  No row has two writers: these would wait for each other's locks."""
-    written = [name for name in rows.LANES if name.startswith("p") and int(name[1:-1]) != STEADY["product"]]
-    return [name for name in written if int(name[1:-1]) % writers == writer]
+    products = [pk for pk in [*rows.SHARED, *rows.EXCLUSIVE] if pk != STEADY["product"]]
+    return [rows.lane(pk, letter) for pk in products if pk % writers == writer for letter in "ab"]
 
 
 class Load:

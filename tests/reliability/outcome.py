@@ -23,7 +23,7 @@ def row(scenario, is_strict, fault_began, healed, reports):
     for report in reports:
         figures.update(report["figures"])
         errors.update(report["errors"])
-    delivered = healed + (TAKEN_OVER_SECONDS if scenario.kills_writers else DELIVERY_SECONDS)
+    delivered = healed + delivery_seconds(scenario)
     stale = [each for report in reports for each in report.get("stale", ())]
     during = [each for each in stale if fault_began <= each[0] <= delivered]
     stuck = [each for report in reports for each in report.get("stuck", ())]
@@ -43,6 +43,11 @@ def row(scenario, is_strict, fault_began, healed, reports):
         "seconds_without_caching": without_caching(reports, healed),
         "examples": [*(text for _, text in stale), *stuck, *filter(None, last_errors)][:MAX_EXAMPLES],
     }
+
+
+def delivery_seconds(scenario):
+    """Return the seconds after which no read may be stale once the fault is healed."""
+    return TAKEN_OVER_SECONDS if scenario.kills_writers else DELIVERY_SECONDS
 
 
 def slowest(reports, kind, fault_began):

@@ -14,9 +14,11 @@ from tests.support import servers
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long, in seconds, the load runs before the fault, how long the fault lasts, and the least time afterwards.
+    """How long, in seconds, parts of a run take.
 
-    `fence` is how long fences of killed writers last; None for as long as they do in production.
+    `before` is the time before the fault and that at the end; `after` the time without writes in between, from the
+    moment on at which all must be delivered. `fence` is how long fences of killed writers last; None for as long as
+    they do in production.
     """
 
     before: float
@@ -41,6 +43,10 @@ def run(scenario, lengths, is_strict=False, breakage=""):
             with scenario.fault(site, load):
                 time.sleep(scenario.seconds or lengths.fault)
             healed = time.monotonic()
+            # Writers would hide what is stale by writing the same rows again.
+            load.oracle.quiet(True)
             load.wait_for_hits(healed)
-            time.sleep(max(0, healed + lengths.after - time.monotonic()))
+            time.sleep(max(0, healed + outcome.delivery_seconds(scenario) + lengths.after - time.monotonic()))
+            load.oracle.quiet(False)
+            time.sleep(lengths.before)
             return outcome.row(scenario, is_strict, began, healed, load.end())

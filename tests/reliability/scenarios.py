@@ -24,9 +24,9 @@ class Scenario:
 
     `prepare` runs before the fault begins. With `surfaces`, errors of reads are promised: mistakes in the settings must
     be seen. With `fences`, Redis never refuses the fence of a writer, so that no read is stale at any time. With
-    `kills_writers`, fences may last longer, and the spool is taken over up to a second later; `spare` processes take over
-    from killed ones. With `refuses`, strict writes are refused meanwhile. With `runs_strict`, the short run tries it with
-    CACHEOPS_STRICT as well. `seconds` is how long the fault lasts, if it is always the same.
+    `kills_writers`, fences may last longer, and the spool is taken over up to a second later; `spare` processes take
+    over from killed ones. With `refuses`, strict writes are refused meanwhile. With `runs_strict`, the short run tries
+    it with CACHEOPS_STRICT as well. `seconds` is how long the fault lasts, if it is always the same.
     """
 
     name: str
@@ -49,8 +49,14 @@ class Scenario:
 SCENARIOS = [
     Scenario("killed, and started again with its append-only file", on_server(failures.stopped), sites.persistent),
     Scenario("restarted empty", faults.restarted, refuses=False),
-    Scenario("restarted from an old snapshot", on_server(failures.stopped), prepare=faults.save_snapshot),
-    Scenario("lagging replica promoted", faults.replica_promoted, sites.with_replica, prepare=faults.hold_replica_back),
+    Scenario("restarted from an old snapshot", faults.restarted, prepare=faults.save_snapshot, refuses=False),
+    Scenario(
+        "lagging replica promoted",
+        faults.replica_promoted,
+        sites.with_replica,
+        prepare=faults.hold_replica_back,
+        refuses=False,
+    ),
     Scenario("master killed, failover by Sentinel", faults.failed_over_by_sentinel, sites.sentinel),
     Scenario("paused for 3 seconds", on_server(failures.hanging), seconds=3, runs_strict=True),
     Scenario("read-only", on_server(failures.read_only)),
@@ -79,7 +85,12 @@ SCENARIOS = [
     Scenario("connection limit reached", faults.connection_limit_reached, runs_strict=True),
     Scenario("writers cut off, readers not", faults.writers_cut_off, sites.writers_behind_proxy, runs_strict=True),
     Scenario("three writers killed", faults.writers_killed, fences=True, kills_writers=True, spare=3, refuses=False),
-    Scenario("writer killed while Redis hangs", faults.writer_killed_in_an_outage, kills_writers=True, seconds=2.5),
+    Scenario(
+        "writer killed while Redis can't be reached",
+        faults.writer_killed_in_an_outage,
+        sites.behind_proxy,
+        kills_writers=True,
+    ),
     Scenario("cluster: all slots with keys moved", faults.resharded, sites.cluster_of_three, refuses=False),
     Scenario("cluster: a node killed, and started again empty", faults.node_restarted, sites.cluster_of_three),
     Scenario("cluster: a node killed, its replica takes over", faults.node_failed_over, sites.cluster_with_replicas),

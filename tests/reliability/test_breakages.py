@@ -12,7 +12,7 @@ REPORTED = {
     "believing_versions_of_other_servers": ("restarted from an old snapshot", "were stale outside of the fault"),
     "pausing_for_long": ("killed", "results were not cached for"),
     "waiting_for_long": ("paused", "read took"),
-    "keeping_no_spool": ("writer killed while Redis hangs", "results stayed stale"),
+    "keeping_no_spool": ("writer killed while", "were stale outside of the fault"),
     "committing_although_redis_is_away": ("writers cut off", "although all writes are fenced"),
 }
 

@@ -12,7 +12,7 @@ from tests.reliability.scenarios import SCENARIOS
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 # ``make reliability`` runs longer, and keeps what was found.
 IS_LONG = bool(os.environ.get("TEST_RELIABILITY_RESULTS"))
-LENGTHS = run.Lengths(2, 3, 4) if IS_LONG else run.Lengths(0.2, 0.7, 0.8, fence=2)
+LENGTHS = run.Lengths(2, 3, 3) if IS_LONG else run.Lengths(0.2, 0.7, 0.5, fence=2)
 
 
 def check(scenario, is_strict):

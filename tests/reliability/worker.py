@@ -25,9 +25,9 @@ def main(config, pipe):
     database_names.remember_configured()
     if config["fence_seconds"]:
         invalidator.FENCE_SECONDS = config["fence_seconds"]
-    if config["breakage"]:
-        breakages.install(config["breakage"])
     with override_settings(CACHEOPS_CLIENT_CLASS=None, **config["settings"]):
+        if config["breakage"]:
+            breakages.install(config["breakage"])
         pipe.send(session())
         lanes = pipe.recv()
         oracle = LoadOracle(config["oracle"], config["name"])
