@@ -35,7 +35,8 @@ def run(scenario, lengths, is_strict=False, breakage=""):
             **{"CACHEOPS_DEGRADE_ON_FAILURE": True, "CACHEOPS_STRICT": is_strict, "CACHEOPS_SPOOL_DIR": spool},
             **{"CACHEOPS_REDIS_TIMEOUT": outcome.TIMEOUT_SECONDS, **site.settings},
         }
-        with Load(oracle.url, settings, site.writer_settings, lengths.fence, breakage) as load:
+        fence_seconds = lengths.fence if scenario.kills_writers else None
+        with Load(oracle.url, settings, site.writer_settings, fence_seconds, breakage) as load:
             load.begin(spare=scenario.spare)
             time.sleep(lengths.before)
             scenario.prepare(site, load)

@@ -25,5 +25,4 @@ def test_a_deliberate_defect_is_reported(breakage):
     scenario = next(each for each in SCENARIOS if each.name.startswith(name))
     is_strict = breakage == "committing_although_redis_is_away"
     row = run.run(scenario, run.Lengths(0.2, 1, 1, fence=2), is_strict, breakage)
-    print(row)
     assert any(sentence in each for each in outcome.broken_promises(scenario, row)), row
