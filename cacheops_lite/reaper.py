@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
 
 from django.db import DEFAULT_DB_ALIAS
 from redis.exceptions import ResponseError
 
-from .store import get_client, keys, prefixes_of_database
+from .store import get_client, keys, prefixes_of_database, scan, uses_cluster
 
 __all__ = ["reap_conjs"]
 
@@ -25,7 +24,8 @@ def reap_conjs(
 ) -> int:
     """Remove dead members from conjunction sets, and return how many: keys of results that are no longer cached.
 
-    You do not need to call this: each write to a set removes a few dead members, and sets expire.  It is kept for
+    You do not need to call this: each write to a set removes a few dead members, and sets expire; on a Redis Cluster
+    there are none.  It is kept for
     projects that schedule it.  It checks sets of `min_conj_set_size` members or more, under the prefixes of tables on
     the database `using`, about `chunk_size` keys at a time, so that it never blocks Redis for long.  With `dry_run` it
     removes nothing, and returns how many members it would remove.
@@ -38,6 +38,8 @@ def reap_conjs(
     if chunk_size < 1:
         raise ValueError(f"chunk_size should be 1 or more, not {chunk_size}")
     removed = 0
+    if uses_cluster():
+        return removed
     for prefix in prefixes_of_database(using):
         for key in _large_sets(prefix, chunk_size, min_conj_set_size):
             dead = sum(_reap(key, members, dry_run) for members in _chunks(_members(key, chunk_size), chunk_size))
@@ -47,11 +49,9 @@ def reap_conjs(
 
 
 def _large_sets(prefix: str, chunk_size: int, min_size: int) -> Iterator[bytes]:
-    client = get_client()
     pattern = keys.escape_glob(keys.conjunction_set_key(prefix, "")) + "*"
-    found: Iterable[Any] = client.scan_iter(match=pattern, count=chunk_size, _type="set")
-    for chunk in _chunks(found, chunk_size):
-        pipeline = client.pipeline(transaction=False)
+    for chunk in _chunks(chain.from_iterable(scan(pattern, chunk_size, "set")), chunk_size):
+        pipeline = get_client().pipeline(transaction=False)
         for key in chunk:
             pipeline.scard(key)
         # The size is an error if another client replaced the set by another type.

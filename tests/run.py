@@ -35,7 +35,7 @@ ONCE = [
         f"tests/store/test_{name}.py"
         for name in ("failure_kinds", "failures", "healing", "operation_limits", "server_epoch", "signatures", "spool")
     ),
-    *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements")),
+    *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements", "cluster")),
     "tests/store/test_error_translation.py",
 ]
 # A browser takes minutes: ``make e2e``.

@@ -6,10 +6,19 @@ import inspect
 from typing import Any
 
 import redis
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ..conf import settings
-from ..store import library_of, problem_of_client, problem_of_options
+from ..store import (
+    class_of_url,
+    cluster_places,
+    is_cluster_class,
+    library_of,
+    problem_of_client,
+    problem_of_options,
+    uses_cluster,
+)
 from .messages import Messages, error, info
 
 NO_ADDRESS = (
@@ -21,6 +30,14 @@ REDIS_HINT = (
     "{'host': 'localhost', 'port': 6379, 'db': 1}."
 )
 SENTINEL_HINT = "Write a dict such as {'locations': [('localhost', 26379)], 'service_name': 'mymaster'}."
+CLUSTER_HINT = (
+    "Write a URL that names nodes of the cluster, such as 'redis+cluster://10.0.0.1:6379,10.0.0.2:6379', without "
+    "CACHEOPS_CLIENT_CLASS and CACHEOPS_SENTINEL."
+)
+NO_CONJUNCTION_SETS = (
+    "Redis is a cluster, so there are no conjunction sets, as with CACHEOPS_INSIDEOUT: the memory of results that were "
+    "invalidated is freed by their timeout or by eviction."
+)
 CLIENT_CLASS_HINT = "Write a class, or its dotted path, such as 'redis.Redis'."
 
 
@@ -33,7 +50,7 @@ def check_redis(app_configs: Any, **kwargs: Any) -> Messages:
     if address and sentinel:
         message = "CACHEOPS_REDIS and CACHEOPS_SENTINEL are both set: only one of them can say where Redis is."
         messages.append(error(1, message, "Remove one of them."))
-    client_class: Any = settings.CACHEOPS_CLIENT_CLASS or redis.Redis
+    client_class: Any = settings.CACHEOPS_CLIENT_CLASS or class_of_url(address) or redis.Redis
     if isinstance(client_class, str):
         try:
             client_class = import_string(client_class)
@@ -47,11 +64,28 @@ def check_redis(app_configs: Any, **kwargs: Any) -> Messages:
         return [*messages, error(4, message, CLIENT_CLASS_HINT)]
     if isinstance(client_class, type) and (lack := problem_of_client(client_class)):
         return [*messages, error(4, f"{lack}.", CLIENT_CLASS_HINT)]
-    if sentinel:
+    if uses_cluster():
+        found, number, hint = _cluster_problem(client_class, address, sentinel), 2, CLUSTER_HINT
+        if not (found or settings.CACHEOPS_INSIDEOUT):
+            messages.append(info(4, NO_CONJUNCTION_SETS, "Set CACHEOPS_INSIDEOUT = True to silence this."))
+    elif sentinel:
         found, number, hint = _sentinel_problem(sentinel), 3, SENTINEL_HINT
     else:
         found, number, hint = _address_problem(address, client_class), 2, REDIS_HINT
     return [*messages, error(number, found, hint)] if found else messages
+
+
+def _cluster_problem(client_class: Any, address: Any, sentinel: Any) -> str | None:
+    if not is_cluster_class(client_class):
+        return f"CACHEOPS_REDIS names a Redis Cluster, but CACHEOPS_CLIENT_CLASS is {client_class.__name__}."
+    if sentinel:
+        return "CACHEOPS_SENTINEL is set, but a Redis Cluster needs no Sentinel."
+    try:
+        cluster_places(address)
+    except ImproperlyConfigured as problem:
+        return f"{problem}."
+    refused = problem_of_options(address, "CACHEOPS_REDIS")
+    return f"{refused}." if refused else None
 
 
 def _sentinel_problem(options: Any) -> str | None:

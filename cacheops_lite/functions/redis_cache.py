@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -16,16 +15,23 @@ from ..store import (
     call,
     call_for_write,
     checked_reply,
+    client_for,
     escape_glob,
     execute,
+    execute_many,
     fresh_token,
     get_client,
     invalidator,
     is_of_another_database,
     prefix_of,
+    raise_error,
     run_without_limit,
+    scan,
+    server_clients,
     simple_key,
     suppress_tolerated,
+    unlink,
+    uses_cluster,
 )
 from .base_cache import BaseCache
 
@@ -55,22 +61,24 @@ class RedisCache(BaseCache):
     def _client(self) -> Any:
         return get_client() if self._own_client is None else self._own_client
 
+    def _client_for(self, name: str) -> Any:
+        return client_for(name) if self._own_client is None else self._own_client
+
     def clear(self) -> None:
         self._remove_or_raise(lambda: run_without_limit(self._clear), None, WriteSet(everything=True))
 
     def _clear(self) -> None:
         pattern = escape_glob(simple_key(prefix_of(), "")) + "*"
-        batch: list[bytes] = []
-        for key in self._client.scan_iter(match=pattern, count=KEYS_PER_BATCH):
-            batch.append(key)
-            if len(batch) == KEYS_PER_BATCH:
-                self._client.unlink(*batch)
-                batch.clear()
-        if batch:
-            self._client.unlink(*batch)
+        if self._own_client is None:
+            for found in scan(pattern, KEYS_PER_BATCH):
+                unlink(found)
+        else:
+            for key in self._client.scan_iter(match=pattern, count=KEYS_PER_BATCH):
+                self._client.unlink(key)
 
     def close(self, **kwargs: Any) -> None:
-        self._client.connection_pool.disconnect(inuse_connections=False)
+        for client in server_clients().values() if self._own_client is None else [self._own_client]:
+            client.connection_pool.disconnect(inuse_connections=False)
 
     def _run_or_default(self, func: Callable[[], T], default: T, postponed: WriteSet | None = None) -> T:
         """Return the result of `func`, `default` while another database has the name of this project's.
@@ -101,15 +109,25 @@ class RedisCache(BaseCache):
 
     def _read(self, names: Sequence[str]) -> list[bytes | None]:
         # MGET returns None for a key of another type, where GET raises an error.
-        read = partial(execute, "MGET", *names) if self._own_client is None else partial(self._client.mget, names)
         absent: list[bytes | None] = [None] * len(names)
-        found = self._run_or_default(lambda: checked_reply(read(), len(names)), default=absent)
+        found = self._run_or_default(lambda: self._get_all(names), default=absent)
         return absent if invalidator.is_refused() else found
+
+    def _get_all(self, names: Sequence[str]) -> list[bytes | None]:
+        if self._own_client is not None:
+            return checked_reply(self._client.mget(names), len(names))
+        if not uses_cluster() or len(names) == 1:
+            return checked_reply(execute("MGET", *names), len(names))
+        # They have different slots.
+        replies = execute_many([(("MGET", name), None) for name in names])
+        return [checked_reply(raise_error(reply), 1)[0] for reply in replies]
 
     def _write(self, name: str, data: bytes, timeout: float | None, new: bool) -> bool:
         px = _milliseconds(timeout)
         return self._run_or_default(
-            lambda: bool(self._client.set(name, data, px=px, nx=new)), default=False, postponed=WriteSet(keys={name})
+            lambda: bool(self._client_for(name).set(name, data, px=px, nx=new)),
+            default=False,
+            postponed=WriteSet(keys={name}),
         )
 
     def _swap(self, name: str, replace: Callable[[bytes | None], bytes | None], timeout: Any) -> None:
@@ -130,17 +148,18 @@ class RedisCache(BaseCache):
         def swap() -> None:
             for _ in range(MAX_ATTEMPTS):
                 try:
-                    self._client.transaction(attempt, name)
+                    self._client_for(name).transaction(attempt, name)
                     return
                 except _ForeignReply:
                     # Other idle connections may have unread replies as well.
-                    self._client.connection_pool.disconnect(inuse_connections=False)
+                    self._client_for(name).connection_pool.disconnect(inuse_connections=False)
             raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
         self._run_or_default(swap, default=None)
 
     def _remove(self, names: Sequence[str]) -> int:
-        return self._remove_or_raise(lambda: self._client.unlink(*names), 0, WriteSet(keys=set(names)))
+        remove = unlink if self._own_client is None else lambda found: self._client.unlink(*found)
+        return self._remove_or_raise(lambda: remove(names), 0, WriteSet(keys=set(names)))
 
 
 def _milliseconds(timeout: float | None) -> int | None:

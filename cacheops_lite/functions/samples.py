@@ -126,9 +126,11 @@ class Samples:
         names = map(database_name, databases[1:])
         suffix = "".join(map(value_suffix, databases))
         serializer = function_serializer()
+        version_set = self._version_set(databases, version, prefixes)
+        name = digest("as", *names, *analysis.identities, identity()) + suffix
         return CacheEntry(
-            key=value_key(prefix, digest("as", *names, *analysis.identities, identity()) + suffix),
-            version_set=self._version_set(databases, version, prefixes),
+            key=value_key(prefix, name, version_set.tables),
+            version_set=version_set,
             databases=databases,
             timeout=self.options.timeout,
             lock=self.options.lock,

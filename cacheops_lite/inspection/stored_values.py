@@ -9,7 +9,21 @@ from itertools import islice
 from typing import Any
 
 from ..reads import CacheEntry, Origin, entry_of_origin, parse_origin
-from ..store import all_prefixes, call, describe_dependency, escape_glob, get_client, keys, local_cache, protocol
+from ..store import (
+    all_prefixes,
+    call,
+    describe_dependency,
+    escape_glob,
+    execute,
+    execute_many,
+    keys,
+    local_cache,
+    protocol,
+    raise_error,
+    scan,
+    server_clients,
+    stored_value,
+)
 
 SCAN_COUNT = 500
 # Of a value, to learn its origin: the origin of most comes within the first bytes.
@@ -51,25 +65,28 @@ def _scan(
     kind: str, progress: Callable[[int], None] = lambda scanned: None, max_scanned: int | None = None
 ) -> Iterator[tuple[str, str]]:
     """Yield the keys of a kind, each with what follows the kind."""
-    client: Any = get_client()
     seen = 0
     for prefix in all_prefixes():
-        cursor = 0
         head = prefix + keys.NAMESPACE + kind
-        pattern = f"{escape_glob(head)}*"
+        parts = scan(f"{escape_glob(head)}*", SCAN_COUNT)
         while max_scanned is None or seen < max_scanned:
-            position = cursor
-            cursor, found = call(lambda: client.scan(position, match=pattern, count=SCAN_COUNT))  # noqa: B023
+            found = call(lambda: next(parts, None))  # noqa: B023
+            if found is None:
+                break
             seen += SCAN_COUNT
             progress(seen)
             yield from ((key.decode(), key.decode().removeprefix(head)) for key in found)
-            if cursor == 0:
-                break
+
+
+def _replies(commands: list[tuple[Any, ...]]) -> list[Any]:
+    """Return the replies to commands, in as few round trips as possible.  Raises errors of Redis."""
+    requests: list[Any] = [(command, None) for command in commands]
+    return call(lambda: list(map(raise_error, execute_many(requests))))
 
 
 def number_of_keys() -> int:
     """Return how many keys the database of Redis has, of all programs.  Raises errors of Redis."""
-    return int(call(get_client().dbsize))
+    return sum(int(call(client.dbsize)) for client in call(server_clients).values())
 
 
 def load(key: str) -> StoredValue | None:
@@ -77,16 +94,12 @@ def load(key: str) -> StoredValue | None:
 
     Reads neither the database nor the whole value.
     """
-    client: Any = get_client()
-    pipeline = client.pipeline(transaction=False)
-    pipeline.getrange(key, 0, HEAD_BYTES)
-    pipeline.strlen(key)
-    pipeline.ttl(key)
-    head, length, seconds = call(pipeline.execute)
+    commands: list[tuple[Any, ...]] = [("GETRANGE", key, 0, HEAD_BYTES), ("STRLEN", key), ("TTL", key)]
+    head, length, seconds = _replies(commands)
     if not length:
         return None
     value = StoredValue(key, size=int(length), seconds_left=max(int(seconds), 0))
-    origin = parse_origin(protocol.stored_origin(key, head), _prefix_of_key(key))
+    origin = parse_origin(stored_value.stored_origin(key, head), _prefix_of_key(key))
     if origin is None and length > HEAD_BYTES:
         # Many row-level dependencies come before it.
         origin = _origin_of(key)
@@ -103,7 +116,7 @@ def largest_values(limit: int, max_compared: int | None = None, max_scanned: int
     of Redis.
     """
     keys_twice = ((key, key) for key in islice(value_keys(max_scanned=max_scanned), max_compared))
-    values = (load(key) for key, _ in _largest(keys_twice, "strlen", limit))
+    values = (load(key) for key, _ in _largest(keys_twice, "STRLEN", limit))
     return [value for value in values if value is not None]
 
 
@@ -136,8 +149,7 @@ def origin_and_entry(key: str) -> tuple[Origin, CacheEntry, list[str]] | None:
 
 
 def _origin_of(key: str) -> Origin | None:
-    client: Any = get_client()
-    return parse_origin(protocol.stored_origin(key, call(lambda: client.get(key)) or b""), _prefix_of_key(key))
+    return parse_origin(stored_value.stored_origin(key, call(lambda: execute("GET", key)) or b""), _prefix_of_key(key))
 
 
 def remove(key: str) -> bool:
@@ -148,8 +160,7 @@ def remove(key: str) -> bool:
     """
     if not any(key.startswith(keys.value_key(prefix, "")) for prefix in all_prefixes()):
         raise ValueError(f"{key!r} is not the key of a cached value: only keys of cached values can be removed")
-    client: Any = get_client()
-    removed = bool(call(lambda: client.delete(key)))
+    removed = bool(call(lambda: execute("DEL", key)))
     local_cache.invalidate()
     return removed
 
@@ -171,17 +182,13 @@ def hottest_dependencies(
     where conjunction sets are kept, that is without ``CACHEOPS_INSIDEOUT``.  Raises errors of Redis.
     """
     names = islice(_scan("c:", max_scanned=max_scanned), max_compared)
-    return [(describe(name), number) for name, number in _largest(names, "scard", limit)]
+    return [(describe(keys.dependency_in_key(name)), number) for name, number in _largest(names, "SCARD", limit)]
 
 
 def _largest(names: Iterator[tuple[str, str]], command: str, limit: int) -> list[tuple[str, int]]:
     """Return, of pairs of a key and a name, the names whose keys have the largest replies to a command."""
-    client: Any = get_client()
     found: list[tuple[str, int]] = []
     while batch := list(islice(names, SCAN_COUNT)):
-        pipeline = client.pipeline(transaction=False)
-        for key, _ in batch:
-            getattr(pipeline, command)(key)
-        numbers: list[int] = call(pipeline.execute)
+        numbers = _replies([(command, key) for key, _ in batch])
         found += zip((name for _, name in batch), numbers, strict=True)
     return nlargest(limit, found, key=lambda each: each[1])

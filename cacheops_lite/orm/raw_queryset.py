@@ -145,11 +145,12 @@ def _cache_entry(queryset: Any, policy: RawCachePolicy) -> CacheEntry | None:
     layout = model_layout(queryset.model)
     vendor = connections[using].vendor
     name = digest("raw", vendor, "" if policy.db_agnostic else using, queryset.raw_query, layout, *tables, *texts)
+    version_set = VersionSet(
+        lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
+    )
     return CacheEntry(
-        key=value_key(prefix_of(dbs=[using], tables=tables), name + value_suffix(using)),
-        version_set=VersionSet(
-            lambda table: prefix_of_table(table, using), [Dependency(table, (), None) for table in tables]
-        ),
+        key=value_key(prefix_of(dbs=[using], tables=tables), name + value_suffix(using), version_set.tables),
+        version_set=version_set,
         databases=(using,),
         timeout=policy.timeout,
         lock=policy.lock,

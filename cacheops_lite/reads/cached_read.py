@@ -81,7 +81,7 @@ class CachedRead:
             # Without a fill, waiting readers find no value: all would compute it, one after the other.
             return True
         # Set before the request is sent: however the request ends, `release_lock` releases the lock.
-        token = self._lock = fill_lock.new_token()
+        token = self._lock = fill_lock.new_token(self.entry.key)
         otherwise: bool | None = None
         acquired = call_or_default(lambda: fill_lock.acquire_lock(self.entry.key, token), otherwise, self._budget)
         if acquired is None:

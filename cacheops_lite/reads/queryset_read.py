@@ -216,7 +216,7 @@ def entry_of(
     prefix = prefix_of(dbs=[using], tables=read.tables)
     version_set = read.version_set(using)
     return CacheEntry(
-        key=value_key(prefix, name + value_suffix(using)),
+        key=value_key(prefix, name + value_suffix(using), version_set.tables),
         version_set=version_set,
         databases=(using,),
         timeout=policy.timeout,

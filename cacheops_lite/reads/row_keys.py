@@ -93,10 +93,8 @@ def _make_key_and_versions(
     if columns.compares_inexactly(field, vendor):
         value_text = text_token(field.get_prep_value(value))
     name = _key_digest(lookup_model, vendor, f"{'' if db_agnostic else using}{locale}", column).of(value_text)
-    return (
-        value_key(prefixes[0], name + suffix),
-        VersionSet(prefixes[1], dependencies),
-    )
+    version_set = VersionSet(prefixes[1], dependencies)
+    return value_key(prefixes[0], name + suffix, version_set.tables), version_set
 
 
 def dependencies_of_row(lookup_model: LookupModel, field: Field[Any, Any], value: Any, vendor: str) -> list[Dependency]:

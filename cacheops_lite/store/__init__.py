@@ -19,11 +19,25 @@ from . import (
     rollback,
     signatures,
     spool,
+    stored_value,
 )
 from .circuit_breaker import call, call_for_write, call_or_default, suppress_tolerated
-from .client import execute, get_client, redis_client, run_script, send_script
+from .client import (
+    client_for,
+    execute,
+    execute_many,
+    get_client,
+    raise_error,
+    redis_client,
+    run_script,
+    scan,
+    send_script,
+    server_clients,
+    unlink,
+)
 from .client_library import library_of
 from .client_requirements import problem_of_client, problem_of_options
+from .cluster_settings import class_of_url, cluster_places, is_cluster_class, uses_cluster
 from .database_comparison import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .database_names import database_name, declared_names, replaced_names
 from .dependency_index import RequiredColumns
@@ -42,10 +56,11 @@ from .namespaces import (
     split_by_prefix,
 )
 from .outage_log import outages
-from .protocol import MISS, Lookup, checked_reply
 from .redis_errors import STORE_ERRORS, explain_error
+from .replies import checked_reply
 from .serializers import dumps_rows, function_serializer, loads_rows
 from .server_address import ServerAddress, address_setting, configured_address, describe_address, parse_address
+from .stored_value import MISS, Lookup
 from .time_limit import Budget, run_without_limit
 from .value_store import SAME_TIMEOUT, ValueStore
 from .version_set import VersionSet
@@ -77,7 +92,10 @@ __all__ = [
     "call_or_default",
     "check_prefix",
     "checked_reply",
+    "class_of_url",
     "clear",
+    "client_for",
+    "cluster_places",
     "compression",
     "configured_address",
     "counter_flush",
@@ -94,12 +112,14 @@ __all__ = [
     "dumps_rows",
     "escape_glob",
     "execute",
+    "execute_many",
     "explain_error",
     "fill_lock",
     "fresh_token",
     "function_serializer",
     "get_client",
     "invalidator",
+    "is_cluster_class",
     "is_limited",
     "is_of_another_database",
     "keep_compared",
@@ -118,6 +138,7 @@ __all__ = [
     "problem_of_client",
     "problem_of_options",
     "protocol",
+    "raise_error",
     "redis_client",
     "release",
     "replaced_names",
@@ -125,12 +146,17 @@ __all__ = [
     "rollback",
     "run_script",
     "run_without_limit",
+    "scan",
     "send_script",
+    "server_clients",
     "signatures",
     "simple_key",
     "split_by_prefix",
     "spool",
+    "stored_value",
     "suppress_tolerated",
+    "unlink",
+    "uses_cluster",
     "value_key",
     "value_suffix",
 ]

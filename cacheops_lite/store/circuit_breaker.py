@@ -6,6 +6,7 @@ call tries Redis for a pause; then one call tries it, while the others still go 
 - The breaker of reads exists with ``CACHEOPS_DEGRADE_ON_FAILURE`` only, where reads fall back to the database.
 - Writes try Redis whatever happened to reads, because their invalidation matters more than their time.  They have a
   breaker of their own that opens after timeouts only: an error that comes at once costs nothing.
+- The nodes of a Redis Cluster have breakers of their own, see `cluster_node`.
 - Background threads, which deliver what is owed, observe neither.  Their success closes both.
 """
 
@@ -22,10 +23,10 @@ import redis
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
-from .failure_kinds import FailureKind, is_outage, kind_of
+from .failure_kinds import FailureKind, is_of_one_node, is_outage, kind_of
 from .outage_log import outages
 from .redis_errors import explain_error
-from .time_limit import Budget, run_within, seconds_left
+from .time_limit import Budget, Role, in_role, run_within, seconds_left
 
 T = TypeVar("T")
 
@@ -42,13 +43,16 @@ class CircuitBreaker:
     def __init__(self, message: str = "Redis is away, going on without it") -> None:
         self._message = message
         self.lock = Lock()
-        self.close()
+        self._reset()
 
-    def close(self) -> None:
-        """Let every call try Redis again."""
+    def _reset(self) -> None:
         self._pause = 0.0
         self._retry_at = 0.0
         self._is_trying = False
+
+    def close(self) -> None:
+        """Let every call try Redis again."""
+        self._reset()
 
     @property
     def is_open(self) -> bool:
@@ -70,13 +74,16 @@ class CircuitBreaker:
         """Open the breaker after a call failed; lengthen its pause if that was the one that it allowed to try."""
         with self.lock:
             if not self._pause:
-                outages.report_failure(logging.WARNING, self._message, error)
+                self._report(error)
             elif not self._is_trying:
                 # This call began before the breaker opened.
                 return
             self._is_trying = False
             self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS) or FIRST_PAUSE_SECONDS
             self._retry_at = time.monotonic() + self._pause
+
+    def _report(self, error: Exception) -> None:
+        outages.report_failure(logging.WARNING, self._message, error)
 
 
 breaker = CircuitBreaker()
@@ -121,10 +128,11 @@ def call_for_write(func: Callable[[], T], budget: Budget | None = None) -> T:
     if not write_breaker.allows_call():
         raise _left_alone(redis.TimeoutError)
     try:
-        result = run_within(budget or Budget(), lambda: _call_when_connected(func))
+        with in_role(Role.WRITE):
+            result = run_within(budget or Budget(), lambda: _call_when_connected(func))
     except redis.RedisError as error:
         explain_error(error)
-        if isinstance(error, redis.TimeoutError):
+        if isinstance(error, redis.TimeoutError) and not is_of_one_node(error):
             write_breaker.record_failure(error)
         _open_breaker(error)
         raise
@@ -145,7 +153,8 @@ def _call_when_connected(func: Callable[[], T]) -> T:
 def call_in_background(func: Callable[[], T]) -> T:
     """Call `func`, by which a background thread uses Redis, even while the breakers are open."""
     try:
-        result = func()
+        with in_role(Role.BACKGROUND):
+            result = func()
     except redis.RedisError as error:
         explain_error(error)
         raise
@@ -154,7 +163,7 @@ def call_in_background(func: Callable[[], T]) -> T:
 
 
 def _open_breaker(error: redis.RedisError) -> None:
-    if settings.CACHEOPS_DEGRADE_ON_FAILURE and is_outage(error):
+    if settings.CACHEOPS_DEGRADE_ON_FAILURE and is_outage(error) and not is_of_one_node(error):
         breaker.record_failure(error)
 
 

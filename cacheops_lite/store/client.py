@@ -1,56 +1,53 @@
-"""Make the Redis client that the settings describe, and run commands and Lua scripts on it."""
+"""Run commands and Lua scripts on the Redis that the settings describe, a server or a cluster."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from importlib import resources
 from threading import RLock
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 from redis.exceptions import NoScriptError
 
-from ..conf import on_change, settings
+from ..conf import on_change
 from ..utils import after_fork_in_child
-from .client_library import ClientLibrary, library_of
-from .client_requirements import problem_of_client, problem_of_options, problem_of_pool
-from .error_translation import translate_errors
-from .limited_connection import limit_client
+from .client_factory import make_client
+from .cluster_client import ClusterClient
+from .cluster_settings import is_cluster_class
 from .outage_log import outages
-from .redis_connection import DirectClient
+from .redis_connection import DirectClient, Request
 from .redis_errors import explain_error
-from .server_address import CLIENT_SETTINGS, address_setting
+from .server_address import CLIENT_SETTINGS
 from .server_epoch import UNKNOWN_EPOCH, ServerWatch
 from .time_limit import run_command, running
 
 logger = logging.getLogger("cacheops_lite")
 
 _client: Any = None
-# What the connections of `_client` found out about the server.
+# What the connections of `_client` found out about the server; that of a cluster knows nothing.
 _watch = ServerWatch()
-_direct_client: DirectClient | None = None
-_scripts: dict[str, Any] = {}
-# Scripts that the server has most likely loaded, and its epoch then.
-_loaded_scripts: dict[str, bytes] = {}
+_direct_client: DirectClient | ClusterClient | None = None
+# Scripts, each with the epoch of a server that has most likely loaded it.
+_loaded_scripts: set[tuple[str, bytes]] = set()
 _lock = RLock()
 
 
 def get_client() -> redis.Redis:
     """Return the Redis client of this process; the first call makes it.
 
-    Raises ImproperlyConfigured if the settings contradict each other.
+    Raises ImproperlyConfigured if the settings contradict each other, and for a cluster errors of Redis.
     """
     global _client
     if _client is None:
         with _lock:
             if _client is None:
-                _client = _make_client()
+                _client = make_client(_watch)
     return _client
 
 
@@ -65,7 +62,7 @@ redis_client = _LazyClient()
 
 
 def execute(*command: Any, epoch: bytes | None = None) -> Any:
-    """Return the reply to an idempotent command: it may be sent twice.
+    """Return the reply to an idempotent command: it may be sent twice.  On a cluster, its keys have one slot.
 
     Raises errors of Redis, explained; with `epoch` also EpochChanged, see `epoch_calls`.
     """
@@ -78,30 +75,101 @@ def execute(*command: Any, epoch: bytes | None = None) -> Any:
         raise
 
 
-def _direct() -> DirectClient:
+def execute_many(requests: Sequence[Request]) -> list[Any]:
+    """Return the replies to idempotent commands, errors of Redis among them; they run at the same time where possible.
+
+    Raises errors of Redis that concern them all, and EpochChanged.
+    """
+    direct = _direct()
+    if isinstance(direct, ClusterClient):
+        return direct.execute_many(requests)
+    opened = direct.start(requests) if len(requests) > 1 else None
+    replies = None if opened is None else direct.finish(opened, requests)
+    return [_reply_or_error(direct, *request) for request in requests] if replies is None else replies
+
+
+def _reply_or_error(direct: DirectClient, command: Sequence[Any], epoch: bytes | None) -> Any:
+    try:
+        return direct.execute(*command, epoch=epoch)
+    except redis.RedisError as error:
+        return error
+
+
+def unlink(names: Sequence[Any]) -> int:
+    """Remove keys, and return how many there were.  Raises errors of Redis."""
+    if not names:
+        return 0
+    if not isinstance(_direct(), ClusterClient):
+        return int(execute("UNLINK", *names))
+    return sum(map(raise_error, execute_many([(("UNLINK", name), None) for name in names])))
+
+
+def raise_error(reply: Any) -> Any:
+    """Return a reply; raise it if it is an error."""
+    if isinstance(reply, redis.RedisError):
+        explain_error(reply)
+        raise reply
+    return reply
+
+
+def _direct() -> DirectClient | ClusterClient:
     global _direct_client
     direct, client = _direct_client, get_client()
     if direct is None or direct.client is not client:
-        direct = _direct_client = DirectClient(client, _watch)
+        made = ClusterClient(client) if is_cluster_class(type(client)) else DirectClient(client, _watch)
+        direct = _direct_client = made
     return direct
 
 
-def current_epoch() -> bytes:
-    """Return the epoch of the server that was reached last; reach it if none was.  Raises errors of Redis."""
+def current_epoch(key: Any) -> bytes:
+    """Return the epoch of the server that has a key, as it was reached last; reach it if it was not.
+
+    Raises errors of Redis.
+    """
     epoch = _watch.epoch
-    return _direct().epoch() if epoch is None else epoch
+    return _direct().epoch(key) if epoch is None else epoch
 
 
-def last_epoch() -> bytes:
-    """Return the epoch of the server that was reached last, without asking for it."""
-    return _watch.epoch or UNKNOWN_EPOCH
+def last_epoch(key: Any) -> bytes:
+    """Return the epoch of the server that has a key, as it was reached last, without asking for it."""
+    direct = _direct()
+    return direct.last_epoch(key) if isinstance(direct, ClusterClient) else _watch.epoch or UNKNOWN_EPOCH
+
+
+def server_clients() -> dict[str, Any]:
+    """Return the client for each server that has keys, by a hash tag of keys that lead to it.
+
+    Of a cluster, that is each primary; else the one server, whose tag is empty.  Raises errors of Redis.
+    """
+    direct = _direct()
+    return direct.clients() if isinstance(direct, ClusterClient) else {"": direct.client}
+
+
+def client_for(key: Any) -> Any:
+    """Return the client for the server that has a key, for transactions on it.  Raises errors of Redis."""
+    direct = _direct()
+    return direct.client_for(key) if isinstance(direct, ClusterClient) else direct.client
+
+
+def scan(pattern: str, count: int, kind: str | None = None) -> Iterator[list[bytes]]:
+    """Yield the keys that match a pattern, in parts, each of which Redis finds among about `count` keys.
+
+    `kind` limits them to one type.  Raises errors of Redis.
+    """
+    of_kind = {} if kind is None else {"_type": kind}
+    for client in server_clients().values():
+        cursor = 0
+        while True:
+            cursor, found = run_command(partial(client.scan, cursor, match=pattern, count=count, **of_kind))
+            yield found
+            if cursor == 0:
+                break
 
 
 def reset_connections() -> None:
     """Close all idle connections, after one of them returned the reply to another request."""
     logger.warning("Redis sent the reply to another request.  All idle connections are closed and opened anew.")
-    if _direct_client is not None:
-        _direct_client.close()
+    _direct().close()
     pool = getattr(get_client(), "connection_pool", None)
     if pool is not None:
         pool.disconnect(inuse_connections=False)
@@ -116,16 +184,21 @@ def send_script(
     read.  With `on_error` the source is sent instead of the digest: the server may have lost the script, and that error
     would be noticed too late.
     """
-    direct, client = _direct_client, get_client()
-    if direct is not None and direct.client is client and _loaded_scripts.get(name) == last_epoch():
+    direct = _direct()
+    if (name, last_epoch(keys[0])) in _loaded_scripts:
         report_error = partial(_handle_script_error, name, on_error)
         # Where the reply has to be awaited, a script that the server lost raises NoScriptError here.
         with suppress(NoScriptError):
-            run = ("EVALSHA", _scripts[name].sha) if on_error is None else ("EVAL", stripped_source(name))
+            run = ("EVALSHA", script_digest(name)) if on_error is None else ("EVAL", stripped_source(name))
             direct.send(report_error, *run, len(keys), *keys, *args, check_connection=on_error is not None)
             return
     run_script(name, keys, args)
-    _loaded_scripts[name] = last_epoch()
+    _loaded_scripts.add((name, last_epoch(keys[0])))
+
+
+def send(*command: Any) -> None:
+    """Send an idempotent command without waiting for its reply.  Raises errors that occur before it is sent."""
+    _direct().send(partial(_handle_script_error, str(command[0]), None), *command)
 
 
 def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: redis.RedisError) -> None:
@@ -140,15 +213,38 @@ def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: 
 
 def run_script(name: str, keys: Sequence[Any], args: Sequence[Any], epoch: bytes | None = None) -> Any:
     """Run ``lua/{name}.lua``, which may run twice, and return its reply.  `epoch` is that of `execute`."""
-    script = _scripts.get(name)
-    if script is None:
-        with _lock:
-            script = _scripts.setdefault(name, get_client().register_script(script_source(name)))
+    digest = script_digest(name)
     try:
-        return execute("EVALSHA", script.sha, len(keys), *keys, *args, epoch=epoch)
+        return execute("EVALSHA", digest, len(keys), *keys, *args, epoch=epoch)
     except NoScriptError:
         # EVAL also loads the script.  After SCRIPT LOAD it could be lost again before EVALSHA.
         return execute("EVAL", script_source(name), len(keys), *keys, *args, epoch=epoch)
+
+
+ScriptCall: TypeAlias = "tuple[Sequence[Any], Sequence[Any], bytes | None]"
+
+
+def run_scripts(name: str, calls: Sequence[ScriptCall]) -> list[Any]:
+    """Run a script once for each of `calls`, at the same time where possible; return the replies, errors among them.
+
+    A call consists of the keys, the arguments and the epoch that `run_script` takes.
+    """
+    digest = script_digest(name)
+    requests: list[Request] = [(("EVALSHA", digest, len(keys), *keys, *args), epoch) for keys, args, epoch in calls]
+    replies = run_command(execute_many, requests)
+    for i, reply in enumerate(replies):
+        if isinstance(reply, NoScriptError):
+            try:
+                replies[i] = run_script(name, *calls[i])
+            except redis.RedisError as error:
+                replies[i] = error
+    return replies
+
+
+@cache
+def script_digest(name: str) -> str:
+    """Return the digest by which the server knows a script that it has loaded."""
+    return hashlib.sha1(script_source(name).encode()).hexdigest()  # noqa: S324
 
 
 @cache
@@ -169,6 +265,8 @@ def stripped_source(name: str) -> str:
 def _renew_in_child() -> None:
     global _lock
     _lock = RLock()
+    if isinstance(_direct_client, ClusterClient):
+        _direct_client.renew_locks()
 
 
 @on_change
@@ -178,88 +276,4 @@ def _forget_client(setting: str) -> None:
         with _lock:
             _client = _direct_client = None
             _watch = ServerWatch()
-            _scripts.clear()
             _loaded_scripts.clear()
-
-
-def _make_client() -> Any:
-    if settings.CACHEOPS_REDIS and settings.CACHEOPS_SENTINEL:
-        raise ImproperlyConfigured("CACHEOPS_REDIS and CACHEOPS_SENTINEL are mutually exclusive: remove one of them")
-    client_class: Any = redis.Redis
-    if settings.CACHEOPS_CLIENT_CLASS:
-        client_class = _client_class(settings.CACHEOPS_CLIENT_CLASS)
-    library = library_of(client_class)
-    _refuse(problem_of_client(client_class) if isinstance(client_class, type) else None)
-    _refuse(problem_of_options(settings.CACHEOPS_SENTINEL or settings.CACHEOPS_REDIS, address_setting()))
-    if settings.CACHEOPS_SENTINEL:
-        client = _sentinel_master(settings.CACHEOPS_SENTINEL, client_class, library)
-    elif isinstance(settings.CACHEOPS_REDIS, str):
-        # What the URL says prevails.
-        client = client_class.from_url(settings.CACHEOPS_REDIS, **_watched(_limits(library), library))
-    elif isinstance(settings.CACHEOPS_REDIS, dict):
-        client = client_class(**_watched({**_limits(library), **_connection_options(settings.CACHEOPS_REDIS)}, library))
-    else:
-        raise ImproperlyConfigured(f"CACHEOPS_REDIS should be a dict or a URL, not {settings.CACHEOPS_REDIS!r}")
-    if settings.CACHEOPS_REDIS_TIMEOUT is not None:
-        limit_client(client)
-    _refuse(problem_of_client(client))
-    _refuse(problem_of_pool(client, address_setting()))
-    return _adapt(client)
-
-
-def _refuse(problem: str | None) -> None:
-    if problem is not None:
-        raise ImproperlyConfigured(problem)
-
-
-def _adapt(client: Any) -> Any:
-    """Let all connections of a client be noted, and its errors be errors of redis-py."""
-    library = library_of(type(client))
-    if library is not None:
-        translate_errors(client, library)
-        # A pool that the settings, or the class of the client, has brought along.
-        options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", None)
-        if isinstance(options, dict) and options.get(library.connect_argument) != _watch.note_connection:
-            options.update(_watched(options, library))
-    return client
-
-
-def _watched(options: dict[str, Any], library: ClientLibrary | None) -> dict[str, Any]:
-    """Add the argument by which each new connection finds out which server it reaches."""
-    return options if library is None else _watch.install(options, library.connect_argument)
-
-
-def _limits(library: ClientLibrary | None) -> dict[str, Any]:
-    """Return the arguments that limit how long a call waits, empty for client classes of unknown libraries.
-
-    The defaults of redis-py suit a database: it waits for seconds, and repeats a failed call several times with pauses.
-    """
-    seconds = settings.CACHEOPS_REDIS_TIMEOUT
-    if seconds is None or library is None:
-        return {}
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": library.no_retry()}
-
-
-def _client_class(path: Any) -> Callable[..., Any]:
-    if not isinstance(path, str):
-        return path
-    try:
-        return import_string(path)
-    except ImportError as error:
-        raise ImproperlyConfigured(f"CACHEOPS_CLIENT_CLASS {path!r} can't be imported: {error}") from error
-
-
-def _connection_options(options: dict[str, Any]) -> dict[str, Any]:
-    # Many copied configurations contain an empty socket path, which means none.
-    return {name: value for name, value in options.items() if value or name != "unix_socket_path"}
-
-
-def _sentinel_master(options: dict[str, Any], client_class: Any, library: ClientLibrary | None) -> Any:
-    if not {"locations", "service_name"} <= set(options):
-        raise ImproperlyConfigured("CACHEOPS_SENTINEL is incomplete.  Specify locations and service_name.")
-    own = {"locations", "service_name", "db"}
-    arguments = {**_limits(library), **{name: value for name, value in options.items() if name not in own}}
-    library = library or ClientLibrary("redis")
-    sentinel = library.part("sentinel", "Sentinel")(options["locations"], **arguments)
-    watched = _watched({library.class_argument: client_class, "db": options.get("db", 0)}, library)
-    return sentinel.master_for(options["service_name"], **watched)

@@ -8,6 +8,8 @@ from typing import Any
 
 # The methods of a client that this package calls; the first three run commands and Lua scripts.
 METHODS = ("execute_command", "register_script", "pipeline", "scan", "set", "transaction", "unlink")
+# Those of a client of a cluster, whose nodes have clients of their own.
+CLUSTER_METHODS = ("execute_command", "get_node", "get_primaries")
 
 _DECODING = (
     "it turns replies into text, but cached values are bytes (so does 'decode_responses=false' in a URL: redis-py sees "
@@ -17,6 +19,7 @@ _CLIENT_CACHE = (
     "it lets the client library answer reads from its own memory, which may hold versions from before a write: results "
     "would be stale"
 )
+_REPLICAS = "replicas lag behind writes: results would be stale"
 # Options of redis-py and of valkey-py, and why they are refused.
 REFUSED_OPTIONS = {
     "decode_responses": _DECODING,
@@ -24,6 +27,8 @@ REFUSED_OPTIONS = {
     "cache_config": _CLIENT_CACHE,
     "cache_enabled": _CLIENT_CACHE,
     "client_cache": _CLIENT_CACHE,
+    "read_from_replicas": _REPLICAS,
+    "load_balancing_strategy": _REPLICAS,
 }
 
 
@@ -40,7 +45,8 @@ def problem_of_options(options: Any, setting: str) -> str | None:
 def problem_of_client(client: Any) -> str | None:
     """Return what a client, or the class of one, lacks and what to write instead; None if it lacks nothing."""
     name = client.__name__ if isinstance(client, type) else type(client).__name__
-    missing = [each for each in METHODS if not callable(getattr(client, each, None))]
+    methods = CLUSTER_METHODS if hasattr(client, "get_primaries") else METHODS
+    missing = [each for each in methods if not callable(getattr(client, each, None))]
     if missing:
         problem = f"lacks {', '.join(missing)}: it can't run the commands and Lua scripts that keep results valid"
     elif inspect.iscoroutinefunction(client.execute_command):

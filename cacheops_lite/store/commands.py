@@ -38,6 +38,11 @@ REQUIRED: dict[str, tuple[object, ...]] = {
     "ZREM": (KEY, "x"),
     "ZREMRANGEBYSCORE": (KEY, 0, 0),
 }
+# On a cluster, of the client library among others: to learn which node has which slots, and to follow moving ones.
+OF_CLUSTER: dict[str, tuple[object, ...]] = {
+    "CLUSTER": ("SLOTS",),
+    "ASKING": (),
+}
 # To change values of the simple cache in place, which locks of templates and Django's cache API do.
 OPTIONAL: dict[str, tuple[object, ...]] = {
     "ECHO": ("x",),
@@ -53,3 +58,8 @@ OPTIONAL: dict[str, tuple[object, ...]] = {
     "PING": (),
     "STRLEN": (KEY,),
 }
+
+
+def required(is_cluster: bool) -> dict[str, tuple[object, ...]]:
+    """Return the commands that a server, or a node of a cluster, must permit."""
+    return {**REQUIRED, **OF_CLUSTER} if is_cluster else REQUIRED

@@ -15,7 +15,7 @@ from ..observe import Counted, counters
 from ..utils import after_fork_in_child
 from . import keys
 from .circuit_breaker import call
-from .client import get_client
+from .client import client_for, execute_many, raise_error
 from .namespaces import prefix_of
 
 # Between the first count and its flush.
@@ -46,7 +46,7 @@ def flush() -> None:
 def _send(counts: Counter[Counted]) -> None:
     prefix = counters_prefix() if _prefix is None else _prefix
     key = keys.counters_key(prefix, int(time.time()) // MINUTE_SECONDS)
-    pipeline = get_client().pipeline(transaction=False)
+    pipeline = client_for(key).pipeline(transaction=False)
     for counted, number in counts.items():
         pipeline.hincrby(key, _SEPARATOR.join(counted), number)
     pipeline.expire(key, KEEP_SECONDS + MINUTE_SECONDS)
@@ -60,16 +60,16 @@ def read_counts(minutes: int) -> list[tuple[int, Counter[Counted]]]:
     """
     now = int(time.time()) // MINUTE_SECONDS
     wanted = range(now - minutes + 1, now + 1)
-    pipeline = get_client().pipeline(transaction=False)
-    for minute in wanted:
-        pipeline.hgetall(keys.counters_key(counters_prefix(), minute))
-    replies: list[Any] = call(pipeline.execute)
+    requests: list[Any] = [(("HGETALL", keys.counters_key(counters_prefix(), minute)), None) for minute in wanted]
+    replies: list[Any] = call(lambda: list(map(raise_error, execute_many(requests))))
     return [(minute * MINUTE_SECONDS, _decoded(reply)) for minute, reply in zip(wanted, replies, strict=True)]
 
 
-def _decoded(reply: dict[bytes, bytes]) -> Counter[Counted]:
+def _decoded(reply: Any) -> Counter[Counted]:
     found: Counter[Counted] = Counter()
-    for name, number in reply.items():
+    # Redis replies with a map only to clients that use its newer protocol.
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    for name, number in pairs:
         with suppress(TypeError, ValueError):
             # Fields of another release are ignored.
             found[Counted(*name.decode().split(_SEPARATOR))] = int(number)

@@ -32,7 +32,7 @@ from ..schema import DatabaseIdentity, identity_of_database, tracked_columns
 from ..utils import error_boundary
 from . import keys
 from .circuit_breaker import call_for_write, suppress_tolerated
-from .client import CLIENT_SETTINGS, execute
+from .client import CLIENT_SETTINGS, unlink
 from .database_names import (
     database_name,
     is_declared,
@@ -313,5 +313,4 @@ def _drop_versions(alias: str) -> None:
         for table in map(keys.name_in_keys, tracked_columns())
         for key_of in (keys.index_key, keys.table_version_key)
     ]
-    if names:
-        execute("UNLINK", *names)
+    unlink(names)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..conf import on_change
 from ..utils import LruMap
 from . import keys
-from .client import get_client, reset_connections
+from .client import execute_many, raise_error, reset_connections
 from .dependency_shapes import EPOCH_PREFIX, INCARNATION_PREFIX, parse
 from .server_address import CLIENT_SETTINGS
+from .time_limit import run_command
 from .write_set import AnyChange
 
 # If one call would drop more versions of a table, the table version is dropped instead: Redis serves no other client
@@ -98,15 +100,16 @@ def required_columns(prefixes: Mapping[str, Sequence[str]]) -> RequiredColumns |
 def load(prefixes: Mapping[str, Sequence[str]]) -> None:
     """Read the indexes of tables, under each of their prefixes, from Redis in one round trip."""
     places = [(prefix, table) for table in prefixes for prefix in prefixes[table]]
-    pipeline = get_client().pipeline(transaction=False)
-    for prefix, table in places:
-        pipeline.smembers(keys.index_key(prefix, table))
+    requests: list[Any] = [(("SMEMBERS", keys.index_key(prefix, table)), None) for prefix, table in places]
     try:
-        replies = pipeline.execute()
+        replies = run_command(execute_many, requests)
     except (TypeError, ValueError):
         # redis-py could not convert the replies, because they belong to other requests.
         replies = [None]
-    if not all(type(members) in (set, list) and all(type(each) is bytes for each in members) for members in replies):
+    if not all(
+        type(members) in (set, list) and all(type(each) is bytes for each in members)
+        for members in map(raise_error, replies)
+    ):
         reset_connections()
         return
     for (prefix, table), members in zip(places, replies, strict=True):

@@ -16,12 +16,12 @@ T = TypeVar("T")
 MAX_CALLS = 3
 
 
-def call_in_epoch(func: Callable[[bytes], T]) -> T:
-    """Call `func` with the epoch of the server, again if it finds another server, and return its result.
+def call_in_epoch(func: Callable[[bytes], T], key: str) -> T:
+    """Call `func` with the epoch of the server that has `key`, again if it finds another server, and return its result.
 
     `func` passes the epoch on to `execute` or `run_script`.  Raises errors of Redis.
     """
     for _ in range(MAX_CALLS):
         with suppress(EpochChanged):
-            return func(current_epoch())
+            return func(current_epoch(key))
     raise redis.ConnectionError("Redis is replaced by another server again and again")

@@ -66,7 +66,7 @@ _CODES = re.compile(r"(?:^|: -?)([A-Z]{3,})\b")
 # Parts of replies whose code is only ERR.
 _MISCONFIGURED_TEXT = re.compile(
     r"unknown (redis )?(sub)?command|ACL failure|no permissions|can.t run this command|non local key|DB index"
-    r"|not allowed in cluster mode|Authentication required",
+    r"|not allowed in cluster mode|Cluster mode is not enabled|Authentication required",
     re.IGNORECASE,
 )
 
@@ -94,6 +94,17 @@ def kind_of(error: BaseException) -> FailureKind:
 def is_outage(error: BaseException) -> bool:
     """Return whether Redis cannot be used for now: `CACHEOPS_DEGRADE_ON_FAILURE` lets reads go on without it."""
     return kind_of(error) in (FailureKind.AWAY, FailureKind.REFUSES_WRITES)
+
+
+def of_one_node(error: redis.RedisError) -> redis.RedisError:
+    """Mark an error of a node of a cluster: it says nothing of the others."""
+    error.cacheops_is_of_one_node = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_of_one_node(error: BaseException) -> bool:
+    """Return whether an error is so marked."""
+    return hasattr(error, "cacheops_is_of_one_node")
 
 
 def is_temporary(error: BaseException) -> bool:

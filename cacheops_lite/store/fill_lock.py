@@ -21,9 +21,9 @@ FIRST_PAUSE_SECONDS = 0.005
 MAX_PAUSE_SECONDS = 0.1
 
 
-def new_token() -> str:
-    """Return a token for `acquire_lock`."""
-    return keys.fresh_token() + last_epoch().decode()
+def new_token(key: str) -> str:
+    """Return a token for the lock of `key`."""
+    return keys.fresh_token() + last_epoch(keys.lock_key(key)).decode()
 
 
 def acquire_lock(key: str, token: str) -> bool:
@@ -78,7 +78,7 @@ async def wait_for_value_async(missed: Lookup, until: float) -> Lookup:
 def _poll(missed: Lookup) -> Lookup | None:
     (owner,) = execute("MGET", keys.lock_key(missed.key))
     # A lock of another epoch was brought back by an old snapshot.
-    locked = owner is not None and owner[keys.TOKEN_LENGTH :] == last_epoch()
+    locked = owner is not None and owner[keys.TOKEN_LENGTH :] == last_epoch(keys.lock_key(missed.key))
     lookup = read(missed.key, missed.version_set)
     # The reader missed `missed.payload` because it could not decode it: it is not the value that is being computed.
     return None if locked and lookup.payload in (MISS, missed.payload) else lookup

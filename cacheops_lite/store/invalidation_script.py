@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,8 +10,9 @@ import redis
 
 from ..observe import Counted, counters
 from ..utils import error_boundary
-from . import dependency_index, keys
+from . import cluster_invalidation, dependency_index, keys
 from .client import reset_connections, run_script
+from .cluster_settings import uses_cluster
 from .write_set import AnyChange
 
 # After so many calls that found another dependency index, whole tables are invalidated instead.
@@ -25,9 +25,6 @@ DEPENDENCIES_UNKNOWN = -1
 MAX_NAMES = 1000
 # What invalidate.lua takes instead of a fence's token and seconds.
 NO_FENCE = ("", "")
-# Cheaper than a random token for each call, and no value in Redis begins like it.
-_NONCE_PREFIX = keys.fresh_token()
-_nonces = itertools.count()
 
 
 def invalidate_changes(
@@ -35,11 +32,12 @@ def invalidate_changes(
     changes_by_table: dict[str, list[AnyChange] | None],
     fence: Sequence[Any],
     dropped: set[str] | None,
-    epoch: bytes,
+    epoch: bytes | None,
 ) -> None:
     """Invalidate the dependencies that changes meet, found by the known indexes, and add their names to `dropped`.
 
     Raises EpochChanged if the server is not that of `epoch`: the call is then to be repeated, as by `call_in_epoch`.
+    On a cluster `epoch` is not used.
     Redis reports the tables whose index differs from the known one: for those the call is repeated with the new index.
     """
     for attempt in range(MAX_ATTEMPTS):
@@ -56,29 +54,42 @@ def invalidate_changes(
 
 def _run(
     prefix: str,
-    epoch: bytes,
+    epoch: bytes | None,
     fence: Sequence[Any],
     changes_by_table: Mapping[str, list[AnyChange] | None],
     dropped: set[str] | None,
     is_first: bool,
-) -> Any:
-    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`.
+) -> list[Any]:
+    """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
+    max_names = 0 if dropped is None else MAX_NAMES
+    if uses_cluster():
+        replies = cluster_invalidation.run(prefix, fence, max_names, _arguments(prefix, changes_by_table))
+    else:
+        arguments = [each for own in _arguments(prefix, changes_by_table).values() for each in own]
+        replies = [_run_once(prefix, epoch, [*fence, max_names], arguments)]
+    numbers: list[int] = []
+    differing: list[Any] = []
+    for each_numbers, names, *more in replies:
+        numbers += each_numbers
+        differing += more
+        if dropped is not None:
+            dropped.update(name.decode() for name in names)
+    if counters.is_on:
+        _count(changes_by_table, numbers, is_first)
+    return differing
+
+
+def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    """Run invalidate.lua and return its reply without the nonce.
 
     Each reply begins with the nonce of its call: others belong to another request.
     """
-    arguments = _arguments(prefix, changes_by_table)
+    root = prefix + keys.NAMESPACE
     for _ in range(MAX_ATTEMPTS):
-        # Unique in this process, whose connections no other process reads from.
-        nonce = f"{_NONCE_PREFIX}{next(_nonces)}"
-        max_names = 0 if dropped is None else MAX_NAMES
-        reply = run_script("invalidate", [prefix + keys.NAMESPACE], [nonce, *fence, max_names, *arguments], epoch)
+        nonce = cluster_invalidation.new_nonce()
+        reply = run_script("invalidate", [root], [nonce, *options, len(root.encode()), *arguments], epoch)
         if type(reply) is list and reply[:1] == [nonce.encode()]:
-            _, numbers, names, *differing = reply
-            if counters.is_on:
-                _count(changes_by_table, numbers, is_first)
-            if dropped is not None:
-                dropped.update(name.decode() for name in names)
-            return differing
+            return reply[1:]
         reset_connections()
     raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
@@ -107,18 +118,18 @@ def met_by(
     return sorted(found)
 
 
-def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> list[Any]:
-    """Return the arguments of invalidate.lua that describe the tables."""
-    arguments: list[Any] = []
+def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> dict[str, list[Any]]:
+    """Return the arguments of invalidate.lua that describe each table."""
+    arguments: dict[str, list[Any]] = {}
     for table, changes in changes_by_table.items():
         index = dependency_index.known(prefix, table)
         if changes is not None and (index is None or not index.size):
-            arguments += [table, "", INDEX_UNKNOWN, 0]
+            arguments[table] = [table, "", INDEX_UNKNOWN, 0]
         elif changes is None or index is None or index.incarnation is None:
-            arguments += [table, "", WHOLE_TABLE, 0]
+            arguments[table] = [table, "", WHOLE_TABLE, 0]
         else:
             what = "Changes can't be analysed, so their table is invalidated as a whole"
             dependencies = error_boundary.call_or_default(what, partial(index.dependencies_of, changes), None)
             count = DEPENDENCIES_UNKNOWN if dependencies is None else len(dependencies)
-            arguments += [table, index.incarnation, index.size, count, *(dependencies or ())]
+            arguments[table] = [table, index.incarnation, index.size, count, *(dependencies or ())]
     return arguments

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,8 @@ from ..utils import after_fork_in_child, error_boundary
 from . import compression, keys, pending_releases, spool
 from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
 from .circuit_breaker import call_for_write, call_in_background
-from .client import execute, get_client, send_script
+from .client import execute, scan, send_script, unlink
+from .cluster_settings import uses_cluster
 from .epoch_calls import call_in_epoch
 from .failure_kinds import DeliveryInProgressError, FailureKind, is_temporary, kind_of
 from .fence import Fence
@@ -36,6 +37,8 @@ from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
 MAX_OVERDUE_KEYS = 1000
 # A fence expires after this time, in case its writer died; a commit takes less.
 FENCE_SECONDS = 30
+# How many keys Redis examines at a time when it is searched for those of this package.
+KEYS_PER_SCAN = 1000
 # How long a call waits at most for another thread that delivers.
 MAX_WAIT_SECONDS = 10.0
 
@@ -59,9 +62,19 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             changes_by_table = write_set.by_table()
             fence.tables[prefix] = list(changes_by_table)
             dropped = fence.dropped if write_set.causes else None
-            run = partial(call_in_epoch, partial(_invalidate_with_fence, prefix, changes_by_table, fence, dropped))
-            call_for_write(run, fence.budget)
+            run = partial(_invalidate_with_fence, prefix, changes_by_table, fence, dropped)
+            call_for_write(partial(_in_epoch, run, prefix, changes_by_table), fence.budget)
             fence.confirmed.add(prefix)
+
+
+def _in_epoch(func: Callable[[bytes | None], None], prefix: str, tables: Iterable[str]) -> None:
+    """Call `func` with the epoch of the server that has the keys of tables; on a cluster, where each node has its own,
+    without one: a fence counts there whatever its epoch is.
+    """
+    if uses_cluster():
+        func(None)
+    else:
+        call_in_epoch(func, keys.fence_key(prefix, next(iter(tables))))
 
 
 def _invalidate_with_fence(
@@ -69,9 +82,9 @@ def _invalidate_with_fence(
     changes_by_table: dict[str, list[AnyChange] | None],
     fence: Fence,
     dropped: set[str] | None,
-    epoch: bytes,
+    epoch: bytes | None,
 ) -> None:
-    if fence.epoch != epoch:
+    if epoch is not None and fence.epoch != epoch:
         # Fences of another epoch do not count: what was fenced on that server is invalidated again at the release.
         fence.epoch, fence.token = epoch, keys.fresh_token() + epoch.decode()
     invalidate_changes(prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped, epoch)
@@ -141,6 +154,13 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, d
 def is_overdue() -> bool:
     """Return whether there are undelivered invalidations."""
     return bool(_overdue or _in_delivery)
+
+
+def owes(tables: Iterable[str]) -> bool:
+    """Return whether an undelivered invalidation concerns one of these tables."""
+    with _state_lock:
+        owed = [*_overdue.values(), *_in_delivery.values()]
+        return any(each.everything or not each.all_tables().isdisjoint(tables) for each in owed)
 
 
 def is_refused() -> bool:
@@ -242,12 +262,13 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dro
         if write_set.everything:
             run_without_limit(partial(clear, prefix))
         if write_set.keys:
-            execute("UNLINK", *write_set.keys)
+            unlink(list(write_set.keys))
         if fence is not None and prefix in fence.confirmed:
             _release_after_commit(prefix, write_set, fence)
         elif write_set.changes or write_set.tables:
             changes_by_table = write_set.by_table()
-            call_in_epoch(partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped))
+            run = partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped)
+            _in_epoch(run, prefix, changes_by_table)
             if fence is not None and prefix in fence.tables:
                 pending_releases.release(fence.keys_under(prefix), fence.token, FENCE_SECONDS, fence.budget)
 
@@ -255,9 +276,11 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dro
 def _release_after_commit(prefix: str, write_set: WriteSet, fence: Fence) -> None:
     """Release the fence without waiting for the reply: while it exists, readers cannot create versions."""
     tables = fence.tables[prefix]
-    names = [key(prefix, table) for key in (keys.fence_key, keys.table_version_key) for table in tables]
-    # If this fails, it is unknown whether the fence lasted until now, so everything is invalidated again.
-    send_script("release_fences", names, [fence.token], partial(postpone, {prefix: write_set}, fence))
+    # On a cluster, the keys of each table have a slot of their own.
+    for each in [[table] for table in tables] if uses_cluster() else [tables]:
+        names = [key(prefix, table) for key in (keys.fence_key, keys.table_version_key) for table in each]
+        # If this fails, it is unknown whether the fence lasted until now, so everything is invalidated again.
+        send_script("release_fences", names, [fence.token], partial(postpone, {prefix: write_set}, fence))
 
 
 def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
@@ -319,12 +342,6 @@ def _deliver_at_exit() -> None:
 def clear(prefix: str) -> None:
     """Remove all keys of this package under `prefix` but counters, and no others, without blocking Redis."""
     compression.forget()
-    client = get_client()
     pattern = keys.escape_glob(prefix + keys.NAMESPACE) + keys.CACHED_KIND_PATTERN + "*"
-    cursor = 0
-    while True:
-        cursor, found = run_command(partial(client.scan, cursor, match=pattern, count=1000))
-        if found:
-            run_command(client.unlink, *found)
-        if cursor == 0:
-            break
+    for found in scan(pattern, KEYS_PER_SCAN):
+        run_command(unlink, found)

@@ -1,22 +1,27 @@
 """The names of keys in Redis::
 
-    {prefix}cacheops:v:{hash}[.{id}]    a cached value; id tells databases with the same name apart
-    {prefix}cacheops:t:{table}          the table version: a random token and the epoch of the server
-    {prefix}cacheops:i:{table}          the table's dependency index: a set of shapes, "columns|id[|columns read]",
-                                        of "@token", the incarnation of this set, and of "@@epoch", that of the server
-    {prefix}cacheops:d:{table}:{dep}    a dependency version: the token of the table version and one of its own;
-                                        dep is "column=token&...|id"
-    {prefix}cacheops:c:{table}:{dep}    the conjunction set of a dependency: keys of the values that depend on it
-                                        (not with CACHEOPS_INSIDEOUT)
-    {prefix}cacheops:f:{table}          the table's fence: a sorted set of tokens of the writers that are about to
-                                        commit, scored by the time at which each token expires; while it has a member,
-                                        no version of the table is created
-    {prefix}cacheops:l:{hash}           a lock: another process computes the value
-    {prefix}cacheops:s:{name}           a value of the simple cache, see `functions`
-    {prefix}cacheops:n:{minute}         the counters of a minute since 1970, a hash, see `counter_flush`
-    {prefix}cacheops:q:{name}           a pickled query, with which origins of values are compressed, see `reads.origin`
-    {prefix}cacheops:b:{name}           a note about a database, see `database_notes`; for the name "clock", the time
-                                        of the last check of the server, see `rollback`
+    <prefix>cacheops:v:{table}hash[.id]  a cached value; table is the first of those that it depends on, id tells
+                                         databases with the same name apart
+    <prefix>cacheops:t:{table}           the table version: a random token and the epoch of the server
+    <prefix>cacheops:i:{table}           the table's dependency index: a set of shapes, "columns|id[|columns read]",
+                                         of "@token", the incarnation of this set, and of "@@epoch", that of the server
+    <prefix>cacheops:d:{table}:dep       a dependency version: the token of the table version and one of its own;
+                                         dep is "column=token&...|id"
+    <prefix>cacheops:c:{table}:dep       the conjunction set of a dependency: keys of the values that depend on it
+                                         (not with CACHEOPS_INSIDEOUT, nor on a cluster)
+    <prefix>cacheops:f:{table}           the table's fence: a sorted set of tokens of the writers that are about to
+                                         commit, scored by the time at which each token expires; while it has a
+                                         member, no version of the table is created
+    <prefix>cacheops:l:{table}hash       a lock: another process computes the value
+    <prefix>cacheops:s:name              a value of the simple cache, see `functions`
+    <prefix>cacheops:n:minute            the counters of a minute since 1970, a hash, see `counter_flush`
+    <prefix>cacheops:q:name              a pickled query, with which origins of values are compressed, see
+                                         `reads.origin`
+    <prefix>cacheops:b:name              a note about a database, see `database_notes`; for names that begin with
+                                         "clock", the time of the last check of the server, see `rollback`
+
+The braces are part of the keys: a hash tag, by which all keys of a table have the same slot of a Redis Cluster
+(https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
 
 The prefix is that of ``CACHEOPS_PREFIX``, then the name of the database, see `database_names`.
 The id of a shape distinguishes dependencies on the same rows that read different columns.
@@ -27,14 +32,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..schema import Dependency, name_in_keys
 
 # Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
 KINDS = "bcdfilnqstv"
@@ -134,28 +139,35 @@ def escape_glob(text: str) -> str:
     return "".join("\\" + char if char in "*?[]^\\-" else char for char in text)
 
 
-def value_key(prefix: str, name: str) -> str:
-    return f"{prefix}{NAMESPACE}v:{name}"
+def value_key(prefix: str, name: str, tables: Sequence[str] = ()) -> str:
+    """Return the key of a value that depends on `tables`, by their names in keys."""
+    tag = f"{{{tables[0]}}}" if tables else ""
+    return f"{prefix}{NAMESPACE}v:{tag}{name}"
 
 
 def table_version_key(prefix: str, table: str) -> str:
-    return f"{prefix}{NAMESPACE}t:{table}"
+    return f"{prefix}{NAMESPACE}t:{{{table}}}"
 
 
 def index_key(prefix: str, table: str) -> str:
-    return f"{prefix}{NAMESPACE}i:{table}"
+    return f"{prefix}{NAMESPACE}i:{{{table}}}"
 
 
 def fence_key(prefix: str, table: str) -> str:
-    return f"{prefix}{NAMESPACE}f:{table}"
+    return f"{prefix}{NAMESPACE}f:{{{table}}}"
 
 
 def version_key(prefix: str, dependency: str) -> str:
-    return f"{prefix}{NAMESPACE}d:{dependency}"
+    return f"{prefix}{NAMESPACE}d:{{{dependency.replace(':', '}:', 1)}"
 
 
 def conjunction_set_key(prefix: str, dependency: str) -> str:
-    return f"{prefix}{NAMESPACE}c:{dependency}"
+    return f"{prefix}{NAMESPACE}c:{{{dependency.replace(':', '}:', 1)}"
+
+
+def dependency_in_key(rest: str) -> str:
+    """Return the name of a dependency; `rest` is what follows ``d:`` or ``c:`` in a key."""
+    return rest.removeprefix("{").replace("}:", ":", 1)
 
 
 def counters_key(prefix: str, minute: int) -> str:

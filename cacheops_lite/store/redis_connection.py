@@ -13,7 +13,6 @@ the pending reply first, and calls the sender's error callback if it was an erro
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,16 +22,9 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import redis
-from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .limited_connection import unlimited_class
+from .connection_support import has_unread, is_instrumented, is_retryable, is_supported
 from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch
-
-observability: Any
-try:
-    from redis.observability import get_observability_instance as observability
-except ImportError:
-    observability = None
 
 CONNECTION_LOST = redis.ConnectionError("the connection was closed before the reply came")
 # Further connections go back to redis-py's pool.
@@ -40,22 +32,9 @@ MAX_IDLE_CONNECTIONS = 32
 # Per connection; the next `send` waits for its reply.
 MAX_PENDING_REPLIES = 8
 
-CONNECTIONS = (
-    *(redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection),
-    *(SentinelManagedConnection, SentinelManagedSSLConnection),
-)
-_EXECUTE: Any = redis.Redis.execute_command
-# Older versions of redis-py need the command's name to get a connection.  The method may also have been wrapped by an
-# instrumentation that was installed before this import.
-_IS_SUPPORTED_REDIS_PY = (
-    inspect.signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is None
-    and hasattr(redis.Connection, "is_connected")
-    and _EXECUTE.__module__ == "redis.client"
-    and not hasattr(_EXECUTE, "__wrapped__")
-)
-
-
 ErrorCallback: TypeAlias = Callable[[redis.RedisError], None]
+# A command, and the epoch of the server that it is for, None for any.
+Request: TypeAlias = tuple[Sequence[Any], "bytes | None"]
 
 
 class _OpenConnection:
@@ -81,12 +60,12 @@ class DirectClient:
         self.client = client
         self.watch = watch or ServerWatch()
         self._idle: list[_OpenConnection] = []
-        self._is_supported = _is_supported(client)
+        self._is_supported = is_supported(client)
 
-    def epoch(self) -> bytes:
+    def epoch(self, key: Any = None) -> bytes:
         """Return the epoch of the server that the last connection reached; make one if there is none yet.
 
-        Raises errors of Redis.
+        It has all keys.  Raises errors of Redis.
         """
         if self.watch.epoch is None:
             # What it replies does not matter, nor whether it is permitted: the epoch is learnt with the connection.
@@ -117,7 +96,7 @@ class DirectClient:
         epoch: bytes | None = None,
     ) -> Any:
         client = self.client
-        if not self._is_supported or _is_instrumented(client):
+        if not self._is_supported or is_instrumented(client):
             return self._run_through_client(command, epoch)
         opened: _OpenConnection | None = None
         try:
@@ -132,9 +111,8 @@ class DirectClient:
             if opened is None:
                 raise
             # The next reply on this connection might belong to this command.
-            opened.disconnect()
-            client.connection_pool.release(opened.connection)
-            if not _is_retryable(opened.connection, error):
+            self.discard(opened)
+            if not is_retryable(opened.connection, error):
                 raise
         else:
             self._put_back(opened)
@@ -154,6 +132,78 @@ class DirectClient:
             raise EpochChanged
         return reply
 
+    def start(self, requests: Sequence[Request]) -> _OpenConnection | None:
+        """Send commands on one connection, each with the epoch it is for; `finish` reads the replies.
+
+        Nothing is sent, and None returned, if this is not possible: the commands are then to be run by `execute`.
+        Raises EpochChanged.
+        """
+        if not self._is_supported or is_instrumented(self.client):
+            return None
+        opened: _OpenConnection | None = None
+        try:
+            opened = self._acquire()
+            self._prepare(opened)
+            for _, epoch in requests:
+                if epoch is not None and opened.connection.cacheops_epoch != epoch:
+                    raise EpochChanged
+            packed = opened.connection.pack_commands([command for command, _ in requests])
+            opened.connection.send_packed_command(packed)
+        except (redis.ResponseError, EpochChanged):
+            if opened is not None:
+                self._put_back(opened)
+            raise
+        except BaseException as error:
+            if opened is not None:
+                self.discard(opened)
+            if not isinstance(error, (redis.RedisError, OSError)):
+                raise
+            return None
+        return opened
+
+    def finish(self, opened: _OpenConnection, requests: Sequence[Request]) -> list[Any] | None:
+        """Return the replies to the commands that `start` has sent, errors among them; None if the connection is lost.
+
+        Raises EpochChanged.
+        """
+        connection, replies = opened.connection, []
+        try:
+            self._read_pending(opened)
+            for _ in requests:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as error:
+                    replies.append(error)
+        except BaseException as error:
+            self.discard(opened)
+            if not isinstance(error, (redis.RedisError, OSError)):
+                raise
+            return None
+        epoch_now = connection.cacheops_epoch
+        self._put_back(opened)
+        if any(epoch is not None and epoch != epoch_now for _, epoch in requests):
+            raise EpochChanged
+        return replies
+
+    def discard(self, opened: _OpenConnection) -> None:
+        """Close a connection whose next reply might belong to an earlier command."""
+        opened.disconnect()
+        self.client.connection_pool.release(opened.connection)
+
+    def execute_asking(self, *command: Any) -> Any:
+        """Return the reply to a command with one key whose slot is moving to this node.
+
+        Raises what the client would.  Where that is not possible, it raises the error of the server.
+        """
+        return self._run(command, self._request_asking)
+
+    def _request_asking(self, opened: _OpenConnection, command: Sequence[Any], epoch: bytes | None) -> Any:
+        self._prepare(opened)
+        self._read_pending(opened)
+        opened.connection.send_command("ASKING")
+        opened.connection.read_response()
+        return self._request(opened, command, epoch)
+
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
@@ -162,7 +212,8 @@ class DirectClient:
                 opened.disconnect()
                 self.client.connection_pool.release(opened.connection)
 
-    def _request(self, opened: _OpenConnection, command: Sequence[Any], epoch: bytes | None) -> Any:
+    def _prepare(self, opened: _OpenConnection) -> None:
+        """Connect if necessary, and look from time to time which server it is.  Raises ReadOnlyError for a replica."""
         connection = opened.connection
         if not connection.is_connected:
             connection.connect()
@@ -173,6 +224,12 @@ class DirectClient:
             # It may be the former master: with Sentinel, a new connection finds the present one.
             connection.disconnect()
             raise _replica_refused()
+
+    def _request(self, opened: _OpenConnection, command: Sequence[Any], epoch: bytes | None) -> Any:
+        connection = opened.connection
+        # Inlined `_prepare`: each hit comes this way.
+        if not connection.is_connected or monotonic() >= connection.cacheops_check_at or self.watch.is_replica:
+            self._prepare(opened)
         if epoch is not None and connection.cacheops_epoch != epoch:
             raise EpochChanged
         connection.send_command(*command)
@@ -228,14 +285,13 @@ class DirectClient:
                 opened.disconnect()
             if opened.connection.cacheops_epoch != self.watch.epoch:
                 # A newer connection reaches another server.
-                opened.disconnect()
-                self.client.connection_pool.release(opened.connection)
+                self.discard(opened)
                 continue
             return opened
         pool = self.client.connection_pool
         connection = pool.get_connection()
         try:
-            if _has_unread(connection):
+            if has_unread(connection):
                 # An earlier user left a reply unread.  With RESP3, the pool itself does not check for that.
                 connection.disconnect()
                 connection.connect()
@@ -261,46 +317,3 @@ class DirectClient:
 def _replica_refused() -> redis.exceptions.ReadOnlyError:
     """Return the error for a replica: it takes no invalidations, so what it holds may be stale."""
     return redis.exceptions.ReadOnlyError("READONLY The server is a replica.")
-
-
-def _has_unread(connection: Any) -> bool:
-    """Return whether a reply to an earlier request is unread, or the server has closed the connection."""
-    try:
-        return bool(connection.can_read())
-    except (redis.ConnectionError, redis.TimeoutError, OSError):
-        return True
-
-
-def _is_supported(client: Any) -> bool:
-    """Return whether the client is a plain one: no cluster, no client-side cache of redis-py, no fake."""
-    pool = getattr(client, "connection_pool", None)
-    return (
-        _IS_SUPPORTED_REDIS_PY
-        and type(client) is redis.Redis
-        and pool is not None
-        and type(pool) in (redis.ConnectionPool, SentinelConnectionPool)
-        and unlimited_class(pool.connection_class) in CONNECTIONS
-        and getattr(pool, "cache", None) is None
-        and client.connection is None
-    )
-
-
-def _is_instrumented(client: Any) -> bool:
-    """Return whether a tracing tool or a test replaced the method that runs commands, and has to see these as well."""
-    return (
-        "execute_command" in client.__dict__
-        or redis.Redis.execute_command is not _EXECUTE
-        or (observability is not None and observability().is_enabled())
-    )
-
-
-def _is_retryable(connection: Any, error: BaseException) -> bool:
-    """Return whether redis-py should retry the command.
-
-    After a connection error it should: the server may have closed an idle connection.  After a timeout only if the
-    client is configured to retry at all.
-    """
-    if isinstance(error, redis.TimeoutError):
-        retries = getattr(connection.retry, "get_retries", int)()
-        return bool(retries)
-    return isinstance(error, redis.ConnectionError)

@@ -25,8 +25,8 @@ _UNREACHABLE = (
 )
 _DEGRADE = " With CACHEOPS_DEGRADE_ON_FAILURE = True queries are read from the database meanwhile."
 _CLUSTER = (
-    "{server} is a node of a Redis Cluster, which cacheops_lite does not support. Name a server without cluster mode "
-    "in {setting}."
+    "{server} is a node of a Redis Cluster. Name the cluster by a URL such as 'redis+cluster://10.0.0.1:6379' in "
+    "CACHEOPS_REDIS, or set CACHEOPS_CLIENT_CLASS to 'redis.cluster.RedisCluster'."
 )
 # Classes of errors, words of their texts, and what they mean; the first that applies counts.
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
@@ -49,8 +49,13 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         "or let CACHEOPS_SENTINEL find it.",
     ),
     (
-        (exceptions.MovedError, exceptions.AskError, exceptions.ClusterDownError, exceptions.ClusterCrossSlotError),
-        ("MOVED ", "CROSSSLOT", "CLUSTERDOWN"),
+        (exceptions.ClusterDownError,),
+        ("CLUSTERDOWN",),
+        "{server} is a node of a Redis Cluster some of whose slots no node serves. Look at CLUSTER NODES there.",
+    ),
+    (
+        (exceptions.MovedError, exceptions.AskError, exceptions.ClusterCrossSlotError),
+        ("MOVED ", "CROSSSLOT"),
         _CLUSTER,
     ),
     (

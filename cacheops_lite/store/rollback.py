@@ -21,17 +21,17 @@ logger = logging.getLogger("cacheops_lite")
 CLOCK = "clock"
 
 
-def clock_key() -> str:
-    """Return the key of the clock."""
+def clock_key(tag: str = "") -> str:
+    """Return the key of the clock.  Each node of a cluster has its own, whose hash tag leads to it."""
     try:
-        return keys.database_key(prefix_of(), CLOCK)
+        return keys.database_key(prefix_of(), CLOCK + tag)
     except Exception:
         # The prefix depends on the query; the application's function may raise anything without one.
-        return keys.database_key("", CLOCK)
+        return keys.database_key("", CLOCK + tag)
 
 
-def _command(latest_ms: int) -> tuple[object, ...]:
-    return "EVAL", stripped_source("check_server"), 1, clock_key(), latest_ms
+def _command(tag: str, latest_ms: int) -> tuple[object, ...]:
+    return "EVAL", stripped_source("check_server"), 1, clock_key(tag), latest_ms
 
 
 def _remove_everything() -> None:

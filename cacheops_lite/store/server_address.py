@@ -62,8 +62,11 @@ def _address_in_url(url: str) -> ServerAddress | None:
     if parts.scheme in ("unix", "redis+socket", "socket"):
         db = _number(query.get("db", query.get("virtual_host")))
         return ServerAddress(db=db, socket=unquote(parts.path), has_password=has_password)
-    if parts.scheme not in ("redis", "rediss", "valkey", "valkeys"):
+    if parts.scheme.removesuffix("+cluster") not in ("redis", "rediss", "valkey", "valkeys"):
         return None
+    if parts.scheme.endswith("+cluster"):
+        # The first of its nodes.
+        parts = parts._replace(netloc=parts.netloc.partition(",")[0])
     db = _number(query.get("db", unquote(parts.path).strip("/")))
     host = unquote(parts.hostname or query.get("host", DEFAULT_HOST))
     return ServerAddress(host, parts.port or DEFAULT_PORT, db, "", has_password)

@@ -41,11 +41,11 @@ REFUSALS = ("MISCONF", "NOREPLICAS", "READONLY")
 
 # The command that a check adds, for the latest time of the clock that was seen, and what to do if that went back; see
 # `rollback`.
-_probe_command: Callable[[int], Sequence[Any]] | None = None
+_probe_command: Callable[[str, int], Sequence[Any]] | None = None
 _on_rollback: Callable[[], None] | None = None
 
 
-def install_probe(command: Callable[[int], Sequence[Any]] | None, on_rollback: Callable[[], None] | None) -> None:
+def install_probe(command: Callable[[str, int], Sequence[Any]] | None, on_rollback: Callable[[], None] | None) -> None:
     """Add a command to each check; its reply is that of ``check_server.lua``."""
     global _probe_command, _on_rollback
     _probe_command, _on_rollback = command, on_rollback
@@ -58,10 +58,13 @@ class EpochChanged(Exception):
 class ServerWatch:
     """What the connections of one client found out about the server that they reach.
 
-    `epoch` is that of the connection that was made or checked last; None before the first one.
+    `epoch` is that of the connection that was made or checked last; None before the first one.  `clock_tag` returns a
+    part of the name of the clock, see `rollback`.  With `is_node` the server is a node of a cluster, which by itself
+    sends the clients of a replica to its primary.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock_tag: Callable[[], str] = str, is_node: bool = False) -> None:
+        self._clock_tag, self._is_node = clock_tag, is_node
         self.epoch: bytes | None = None
         self.is_replica = False
         self._check_at = 0.0
@@ -131,7 +134,7 @@ class ServerWatch:
         if _probe_command is None or self.epoch == UNKNOWN_EPOCH or self.is_replica:
             return
         try:
-            reply = execute(*_probe_command(self._latest_ms))
+            reply = execute(*_probe_command(self._clock_tag(), self._latest_ms))
         except redis.ResponseError as error:
             if any(word in str(error) for word in REFUSALS):
                 raise
@@ -169,7 +172,7 @@ class ServerWatch:
         if not (_is_info(server, "redis_version") and _is_info(replication, "role")):
             return None
         self._check_at = time.monotonic() + CHECK_SECONDS
-        self.is_replica = _field(replication, "role") == "slave"
+        self.is_replica = not self._is_node and _field(replication, "role") == "slave"
         ids = _field(server, "run_id"), _field(replication, "master_replid")
         for error in replies:
             if isinstance(error, redis.ResponseError) and "unknown command" not in str(error):

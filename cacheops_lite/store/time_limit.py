@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,8 +21,18 @@ T = TypeVar("T")
 UNLIMITED = float("inf")
 
 
+class Role(Enum):
+    """What a thread uses Redis for: each has circuit breakers of its own."""
+
+    READ = "read"
+    WRITE = "write"
+    BACKGROUND = "background"
+
+
 class _Running(threading.local):
     """What applies to the calls of a thread."""
+
+    role = Role.READ
 
     # On the monotonic clock, while a call with a budget runs.
     deadline: float | None = None
@@ -30,6 +42,16 @@ class _Running(threading.local):
 
 # Connections and `client.execute` look at it directly: each hit does so several times.
 running = _Running()
+
+
+@contextmanager
+def in_role(role: Role) -> Iterator[None]:
+    """Note what this thread uses Redis for."""
+    previous, running.role = running.role, role
+    try:
+        yield
+    finally:
+        running.role = previous
 
 
 def limit_seconds() -> float:

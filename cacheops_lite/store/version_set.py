@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.utils.functional import cached_property
 
-from ..conf import settings
 from ..schema import Dependency, RowsByDependency
 from . import dependency_index, keys
+from .cluster_settings import keeps_conjunction_sets, uses_cluster
+
+
+@dataclass(frozen=True, slots=True)
+class TablePart:
+    """The versions of one table: their keys, and the positions of these in `VersionSet.version_keys`."""
+
+    version_keys: list[str]
+    positions: list[int]
+    index_key: str
+    fence_key: str
+    # As in `VersionSet.registration`.
+    registration: str
 
 
 class VersionSet:
@@ -43,6 +56,13 @@ class VersionSet:
             *map(keys.table_version_key, self.prefixes, self.tables),
             *self._keys_of_dependencies(keys.version_key),
         ]
+
+    @property
+    def is_multi_slot(self) -> bool:
+        """Whether these lie on a cluster, and scripts with keys of one slot can't check them all."""
+        return uses_cluster() and (
+            len(self.tables) > 1 or bool(self.coarse) or any("{" in each for each in self.prefixes)
+        )
 
     @cached_property
     def coarsened(self) -> VersionSet:
@@ -101,6 +121,19 @@ class VersionSet:
         members = [sorted({each.shape for each in self._named if each.table == table}) for table in self.tables]
         return json.dumps({"shapes": members, "owners": [owner + 1 for owner in self.owners]})
 
+    @cached_property
+    def parts(self) -> list[TablePart]:
+        """The parts of this that belong to one table each: on a cluster, each part has a slot."""
+        parts, n = [], len(self.tables)
+        for position, (prefix, table) in enumerate(zip(self.prefixes, self.tables, strict=True)):
+            own = [i for i, owner in enumerate(self.owners) if owner == position]
+            positions = [position, *(n + i for i in own)]
+            shapes = [sorted({self._named[i].shape for i in own})]
+            registration = json.dumps({"shapes": shapes, "owners": [1] * len(own)})
+            names = keys.index_key(prefix, table), keys.fence_key(prefix, table)
+            parts.append(TablePart([self.version_keys[i] for i in positions], positions, *names, registration))
+        return parts
+
     def forget_outdated_indexes(self) -> None:
         """Forget the known dependency indexes that lack a shape of these; call it when the shapes are registered."""
         for each, owner in zip(self._named, self.owners, strict=True):
@@ -144,6 +177,6 @@ class VersionSet:
 
 def _group(owner: int, prefix: str, head: str, tail: str, values: list[str]) -> dict[str, Any]:
     group = {"owner": owner + 1, "version": keys.version_key(prefix, head), "tail": tail, "values": values}
-    if not settings.CACHEOPS_INSIDEOUT:
+    if keeps_conjunction_sets():
         group["conjunction_set"] = keys.conjunction_set_key(prefix, head)
     return group

@@ -18,9 +18,14 @@ The server may be restored: a snapshot of Redis is taken at some moment, and lat
 replica that has seen no more is promoted.  That begins another epoch.  Table versions, the index and fences of an
 earlier epoch count as missing, and a reader that creates versions removes such fences.
 
+On a cluster, the keys of the table share a slot, and values may lie elsewhere.  The slot may move to another node, key
+by key.  Meanwhile a command runs where its keys are: with one key it always does, with several only if all of them
+exist on one side, else it is refused (TRYAGAIN).  So readers read past the cache, and a writer fences the table and then
+drops its version, by a command each.  The other node is another epoch, but fences that came along count.
+
 Safety: in each state, every cached value that a reader would accept equals what is committed.  Writers between their
-commit and their release are excused only where keys were evicted, where the server was restored, where there are no
-fences (cluster), or where a reply was lost.
+commit and their release are excused only where keys were evicted, where the server was restored, or where a reply was
+lost.
 
 Redis contains
     table_version   the table version, (epoch, fresh token), or nothing
@@ -32,11 +37,14 @@ Redis contains
     fences          for each writer about to commit the epoch of its fence: while there is one, no version is created
     epoch           of the server, from 1
     snapshot        all of these but the epoch, as they were at some moment, or nothing
+    moved           while the slot moves, the names of the keys that have moved; else nothing
 
     protocol.py                                        # two readers, two writers, one eviction: a few seconds
     protocol.py --evictions 0 --kills 1                # a writer that is killed at any step; no writer is excused
     protocol.py --writers 2,3,2                        # some minutes
-    protocol.py --variant cluster                      # no atomicity across keys: as on several nodes
+    protocol.py --variant cluster                      # values lie elsewhere than versions: no atomicity across them
+    protocol.py --variant cluster --evictions 0 --moves 1
+                                                       # the slot of the table moves to another node
     protocol.py --writers 2 --coarse 3                 # one writer with before images, one without
     protocol.py --joined 2 --readers 2                 # two readers of J
     protocol.py --evictions 0 --lost 1                 # a call before a commit is interrupted, or its reply is lost
@@ -57,6 +65,12 @@ Each simplification must end in STALE
                                                        # what a snapshot brings back counts
     protocol.py --evictions 0 --restores 1 --break old-fence-kept
                                                        # fences of an earlier epoch are ignored, but not removed
+    protocol.py --variant cluster --evictions 0 --moves 1 --break moved-fence-removed
+                                                       # a fence that came from another node does not count
+    protocol.py --variant cluster --evictions 0 --moves 1 --break fence-last
+                                                       # while the slot moves, the version is dropped before the fence
+    protocol.py --variant cluster --evictions 0 --moves 1 --break undeclared-keys
+                                                       # scripts that name one key only see the others as missing
 
 That a dependency index belongs to its epoch is no part of this model: here it has one shape, so a writer can't take it
 for another one.  tests/store/test_server_epoch.py has that case.
@@ -67,14 +81,14 @@ from collections import deque
 
 BREAKS = (
     "no-lock", "same-table-version", "late-versions", "early-drop", "no-fence", "late-row-level", "assume-invalidated",
-    "release-only", "no-epoch", "old-fence-kept",
+    "release-only", "no-epoch", "old-fence-kept", "moved-fence-removed", "fence-last", "undeclared-keys",
 )
 DONE = "done"
 ANY_ROW = 3
 # Steps between a writer's commit and its release.
-AFTER_COMMIT = {"finish", "drop-old", "drop-new", "drop-table"}
+AFTER_COMMIT = {"finish"}
 # Steps at which a writer has the row's lock.
-LOCKING = {"fence", "commit", "commit-unconfirmed"}
+LOCKING = {"fence", "drop-whole", "fence-late", "commit", "commit-unconfirmed"}
 # The step after the commit of a writer whose reply was lost: it does not know whether it has a fence.
 UNCONFIRMED = {"finish-unconfirmed"}
 
@@ -113,14 +127,19 @@ class Successors:
     """All states that one step of one process, or of the adversary, leads to from `state`."""
 
     def __init__(self, state, variant, broken):
-        self.db, self.redis, self.processes, self.evictions, self.kills, self.lost, self.restores = state
-        self.table_version, self.index, self.versions, self.values, self.fences, self.epoch, self.snapshot = self.redis
+        self.db, self.redis, self.processes, *self.left = state
+        self.evictions, self.kills, self.lost, self.restores, self.moves = self.left
+        (self.table_version, self.index, self.versions, self.values, self.fences, self.epoch, self.snapshot,
+         self.moved) = self.redis
         self.variant, self.broken = variant, broken
+        self.existing = self.existing_keys()
         if broken != "no-epoch":                               # what is of another epoch counts as missing
             self.table_version = of_epoch(self.table_version, self.epoch)
             self.index = self.index if self.index == self.epoch else None
         self.token = next_token(state)
-        self.is_fenced = self.epoch in self.fences and broken != "early-drop"
+        counts_moved = variant == "cluster" and broken != "moved-fence-removed"
+        is_fenced = any(self.fences) if counts_moved else self.epoch in self.fences
+        self.is_fenced = is_fenced and broken != "early-drop"
         self.is_locked = any(step in LOCKING for _, step, _, _ in self.processes)
         self.found = []
 
@@ -139,13 +158,19 @@ class Successors:
             self.kill()
         self.evict()
         self.restore()
+        self.move()
         return self.found
 
     def go(self, to, known=(), db=None, **changes):
         """The process proceeds to the step `to` and remembers `known`; `changes` are those in Redis."""
         processes = put(self.processes, self.n, (self.kind, to, self.arg, known))
-        db = self.db if db is None else db
-        self.found.append((db, self.changed(changes), processes, self.evictions, self.kills, self.lost, self.restores))
+        self.add(self.changed(changes), processes, db=db)
+
+    def add(self, redis, processes=None, db=None, **left):
+        """Another state; `left` are the numbers of faults left that differ."""
+        numbers = {name: getattr(self, name) for name in ("evictions", "kills", "lost", "restores", "moves")} | left
+        processes = self.processes if processes is None else processes
+        self.found.append((self.db if db is None else db, redis, processes, *numbers.values()))
 
     def changed(self, changes):
         return (
@@ -154,11 +179,25 @@ class Successors:
             changes.get("versions", self.versions),
             changes.get("values", self.values),
             changes.get("fences", self.fences),
-            self.epoch,
+            changes.get("epoch", self.epoch),
             self.snapshot,
+            changes.get("moved", self.moved),
         )
 
     # The Redis side.
+
+    def existing_keys(self):
+        """The names of the table's keys that exist: table version, index, fence, and the number of each version."""
+        found = {"t": self.table_version is not None, "i": self.index is not None, "f": any(self.fences)}
+        found |= {c: version is not None for c, version in enumerate(self.versions)}
+        return {name for name, exists in found.items() if exists}
+
+    def is_refused(self, *names):
+        """Whether a command with these keys is refused, because the slot is moving."""
+        if self.moved is None or self.broken == "undeclared-keys":
+            return False
+        sides = {name in self.moved if name in self.existing else None for name in names}
+        return len(sides) > 1 or None in sides
 
     def exists(self, version):
         return version is not None and self.table_version is not None and version[0] == self.table_version
@@ -182,7 +221,7 @@ class Successors:
 
     def present_fences(self):
         """The fences after a reader has removed those of earlier epochs."""
-        if self.broken == "old-fence-kept":
+        if self.broken == "old-fence-kept" or (self.variant == "cluster" and self.broken != "moved-fence-removed"):
             return self.fences
         return tuple(fence if fence == self.epoch else None for fence in self.fences)
 
@@ -196,23 +235,19 @@ class Successors:
                 self.go(DONE)
             elif self.broken == "late-versions":
                 self.go("query")
+            elif self.is_refused("t", c):                      # reads without the cache
+                self.go(DONE)
             elif self.exists(versions[c]):
                 self.go("query", (self.table_version, versions[c]))
             else:
                 self.go("create")
-        elif self.step == "create" and self.is_fenced:         # reads without the cache
-            self.go(DONE)
-        elif self.step == "create":                            # one script, or its first half
+        elif self.step == "create" and (self.is_refused("t", "i", "f", c) or self.is_fenced_here()):
+            self.go(DONE)                                      # reads without the cache
+        elif self.step == "create":                            # one script
             table_version = self.open_index()
-            if self.variant == "cluster":
-                self.go("create-version", (table_version,), table_version=table_version, index=self.epoch)
-            else:
-                version = self.created(versions[c], table_version)
-                self.go("query", (table_version, version), table_version=table_version, index=self.epoch,
-                        versions=put(versions, c, version), fences=self.present_fences())
-        elif self.step == "create-version":                    # its second half, in the version's own slot
-            version = self.created(versions[c], self.known[0])
-            self.go("query", (self.known[0], version), versions=put(versions, c, version))
+            version = self.created(versions[c], table_version)
+            self.go("query", (table_version, version), table_version=table_version, index=table_version[0],
+                    versions=put(versions, c, version), fences=self.present_fences(), **self.created_on(c))
         elif self.step == "query":                             # the database
             self.go("fill", (*self.known, self.db == self.arg))
         elif self.step == "fill" and self.broken == "late-versions":
@@ -230,9 +265,9 @@ class Successors:
             is_valid = value and value[0] == self.table_version and versions[value[2] - 1] == value[1]
             if is_valid and self.exists(value[1]):
                 self.go(DONE)
-            elif self.exists(versions[ANY_ROW]):
+            elif self.exists(versions[ANY_ROW]) and not self.is_refused("t", ANY_ROW):
                 self.go("query", (self.table_version, versions[ANY_ROW]))
-            elif self.is_fenced:
+            elif self.is_refused("t", "i", "f", ANY_ROW) or self.is_fenced:
                 self.go(DONE)
             else:
                 table_version = self.open_index()
@@ -245,12 +280,29 @@ class Successors:
             table_version, coarse, at = self.known
             is_unchanged = self.table_version == table_version and versions[ANY_ROW] == coarse
             is_unprotected = self.broken == "late-row-level" and self.table_version is not None
-            if (is_unchanged and self.index is not None) or is_unprotected:
+            if self.is_refused("t", "i", ANY_ROW, at - 1):
+                self.go(DONE)
+            elif (is_unchanged and self.index is not None) or is_unprotected:
                 version = self.created(versions[at - 1], self.table_version)
-                self.go(DONE, versions=put(versions, at - 1, version),
-                        values=put(self.values, ANY_ROW, (self.table_version, version, at)))
+                value = self.table_version, version, at
+                if self.variant == "cluster":                  # the value has a slot of its own
+                    self.go("store", value, versions=put(versions, at - 1, version))
+                else:
+                    self.go(DONE, versions=put(versions, at - 1, version), values=put(self.values, ANY_ROW, value))
             else:
                 self.go(DONE)
+        elif self.step == "store":
+            self.go(DONE, values=put(self.values, ANY_ROW, self.known))
+
+    def is_fenced_here(self):
+        """Whether the script that creates versions sees a fence."""
+        if self.broken == "undeclared-keys" and self.moved is not None:
+            return self.is_fenced and ("f" in self.moved) == ("t" in self.moved or "t" not in self.existing)
+        return self.is_fenced
+
+    def created_on(self, c):
+        """The names of moved keys after a script has created versions."""
+        return {} if self.moved is None else {"moved": self.moved | {"t", "i", c}}
 
     # Writers.
 
@@ -262,8 +314,12 @@ class Successors:
                 self.go("commit")
             elif self.broken == "early-drop":
                 self.go("commit", table_version=None)
+            elif self.is_refused("t", "i", "f"):
+                self.fence_by_itself()
             else:
                 self.fence_and({"table_version": None})
+        elif self.step == "finish" and self.is_refused("t", "f"):
+            self.go("release", table_version=None)
         elif self.step == "finish":                            # without its fence, it is unknown what was created
             self.go(DONE, table_version=self.table_version if self.fences[self.n] else None, fences=self.fenced(False))
 
@@ -272,28 +328,32 @@ class Successors:
         if self.step == "lock" and (self.broken == "no-lock" or not self.is_locked):   # before-image read, UPDATE
             self.go("fence", (self.db,))
         elif self.step == "fence":                             # one script, before the commit
-            if self.broken == "no-fence" or self.variant == "cluster":
+            if self.broken == "no-fence":
                 self.go("commit", self.known)
+            elif self.is_refused("t", "i", "f", old, new, ANY_ROW):
+                self.fence_by_itself()
             elif self.index is None:
                 kept = self.table_version if self.broken == "same-table-version" else None
                 self.fence_and({"table_version": kept})
             else:
                 self.fence_and({"versions": self.dropped(old, new)})
         elif self.step == "finish":
-            if self.variant == "cluster":                      # piece by piece
-                self.go("drop-table" if self.index is None else "drop-old", self.known)
+            if self.is_refused("t", "f"):
+                self.go("release", self.known, table_version=None)
             elif self.fences[self.n] or self.broken == "early-drop":   # no version was created meanwhile
                 self.go(DONE, fences=self.fenced(False))
             elif self.broken == "no-fence":
                 self.go(DONE, versions=self.dropped(old, new))
             else:                                              # it is unknown which versions were created
                 self.go(DONE, table_version=None)
-        elif self.step == "drop-old":
-            self.go("drop-new", self.known, versions=put(put(self.versions, old, None), ANY_ROW, None))
-        elif self.step == "drop-new":
-            self.go(DONE, self.known, versions=put(self.versions, new, None))
-        elif self.step == "drop-table":
-            self.go(DONE, table_version=None)
+
+    def fence_by_itself(self):
+        """Fence the table, then drop its version, by a command with one key each, because its slot is moving."""
+        if self.broken == "fence-last":
+            self.go("fence-late", self.known, table_version=None)
+        else:
+            moved = self.moved if "f" in self.existing else self.moved | {"f"}
+            self.go("drop-whole", self.known, fences=self.fenced(), moved=moved)
 
     def fence_and(self, dropped):
         """Fence the table and invalidate, in one call before the commit; or it is interrupted, or its reply is lost."""
@@ -304,11 +364,10 @@ class Successors:
         for changes in ({}, executed, {"fences": self.fenced()}):
             for to in ("commit-unconfirmed", "roll-back"):
                 processes = put(self.processes, self.n, (self.kind, to, self.arg, self.known))
-                left = (self.evictions, self.kills, self.lost - 1, self.restores)
-                self.found.append((self.db, self.changed(changes), processes, *left))
+                self.add(self.changed(changes), processes, lost=self.lost - 1)
         processes = put(self.processes, self.n, (self.kind, "commit-unconfirmed", self.arg, self.known))
         processes += (("late", "pending", self.arg, (self.n, *self.known)),)
-        self.found.append((self.db, self.redis, processes, self.evictions, self.kills, self.lost - 1, self.restores))
+        self.add(self.redis, processes, lost=self.lost - 1)
 
     def any_writer(self):
         """The steps that both kinds of writers take; False if this is none of them."""
@@ -320,8 +379,12 @@ class Successors:
             self.go(DONE, table_version=self.table_version if self.fences[self.n] else None, fences=self.fenced(False))
         elif self.step == "finish-unconfirmed" and self.broken == "release-only":
             self.go(DONE, fences=self.fenced(False))
+        elif self.step == "drop-whole":
+            self.go("commit", self.known, table_version=None)
+        elif self.step == "fence-late":
+            self.go("commit", self.known, fences=self.fenced())
         elif self.step == "finish-unconfirmed":                # everything is invalidated again
-            if self.kind == "coarse" or self.index is None:
+            if self.kind == "coarse" or self.index is None or self.is_refused(*"tif", *range(4)):
                 self.go("release", table_version=None)
             else:
                 self.go("release", versions=self.dropped(self.known[0] - 1, self.arg - 1))
@@ -349,35 +412,41 @@ class Successors:
     def kill(self):
         if self.kills and self.kind in ("writer", "coarse") and self.step not in (DONE, "dead", "lock"):
             processes = put(self.processes, self.n, (self.kind, "dead", self.arg, ()))
-            left = (self.evictions, self.kills - 1, self.lost, self.restores)
-            self.found.append((self.db, self.redis, processes, *left))
+            self.add(self.redis, processes, kills=self.kills - 1)
 
     def evict(self):
         if self.evictions:
             fewer = [self.changed({"table_version": None}), self.changed({"index": None})]
             fewer += [self.changed({"versions": put(self.versions, i, None)}) for i in range(4)]
             fewer += [self.changed({"fences": (None,) * len(self.fences)})]
-            self.found += [
-                (self.db, redis, self.processes, self.evictions - 1, self.kills, self.lost, self.restores)
-                for redis in fewer if redis != self.redis
-            ]
+            for redis in fewer:
+                if redis != self.redis:
+                    self.add(redis, evictions=self.evictions - 1)
 
     def restore(self):
         """A snapshot is taken, or the server begins another epoch with what the snapshot has."""
-        after = []
-        if self.restores and self.snapshot is None:
-            after.append(((*self.redis[:-1], self.redis[:-2]), self.restores))
-        elif self.snapshot is not None:
-            after.append(((*self.snapshot, self.epoch + 1, None), self.restores - 1))
-        self.found += [
-            (self.db, redis, self.processes, self.evictions, self.kills, self.lost, restores)
-            for redis, restores in after
-        ]
+        *data, epoch, snapshot, moved = self.redis
+        if self.restores and snapshot is None:
+            self.add((*data, epoch, tuple(data), moved))
+        elif snapshot is not None:
+            self.add((*snapshot, epoch + 1, None, moved), restores=self.restores - 1)
+
+    def move(self):
+        """The slot begins to move, a key moves, or all have moved: then the table is on a node of another epoch."""
+        if self.moved is None:
+            if self.moves:
+                self.add(self.changed({"moved": frozenset()}), moves=self.moves - 1)
+            return
+        for name in self.existing - self.moved:
+            self.add(self.changed({"moved": self.moved | {name}}))
+        if not self.existing - self.moved:
+            *data, epoch, snapshot, _ = self.redis
+            self.add((*data, epoch + 1, snapshot, None))
 
 
 def is_stale(state, is_lenient, broken):
     """Whether a reader would accept a value that differs from what is committed, and no writer is excused."""
-    db, (table_version, _, versions, values, _, epoch, _), processes, *_ = state
+    db, (table_version, _, versions, values, _, epoch, *_), processes, *_ = state
     if broken != "no-epoch":
         table_version = of_epoch(table_version, epoch)
     if any(step in UNCONFIRMED for _, step, _, _ in processes):
@@ -418,6 +487,7 @@ def parse():
     parser.add_argument("--lost", type=int, default=0,
                         help="number of calls before a commit that are interrupted or lose their reply")
     parser.add_argument("--restores", type=int, default=0, help="how often the server restarts from a snapshot")
+    parser.add_argument("--moves", type=int, default=0, help="how often the table's slot moves to another node")
     parser.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
     parser.add_argument("--break", dest="broken", default="", choices=("", *BREAKS), metavar="SIMPLIFICATION")
     return parser.parse_args()
@@ -429,14 +499,14 @@ def main():
     processes += (("joined", "start", 0, ()),) * a.joined
     processes += tuple(("writer", "lock", int(c), ()) for c in a.writers.split(",") if c)
     processes += tuple(("coarse", "lock", int(c), ()) for c in a.coarse.split(",") if c)
-    redis = (None, None, (None,) * 4, (None,) * 4, (None,) * len(processes), 1, None)
-    start = renumber((1, redis, processes, a.evictions, a.kills, a.lost, a.restores))
-    is_lenient = a.evictions > 0 or a.restores > 0 or a.variant == "cluster"
+    redis = (None, None, (None,) * 4, (None,) * 4, (None,) * len(processes), 1, None, None)
+    start = renumber((1, redis, processes, a.evictions, a.kills, a.lost, a.restores, a.moves))
+    is_lenient = a.evictions > 0 or a.restores > 0
     came_from, state = walk(start, is_lenient, a.variant, a.broken)
     if state is None:
         print(f"safe: {len(came_from)} states; readers {a.readers}, joined {a.joined}, writers {a.writers}, "
               f"coarse {a.coarse}, evictions {a.evictions}, kills {a.kills}, lost {a.lost}, restores {a.restores}, "
-              f"{a.variant}")
+              f"moves {a.moves}, {a.variant}")
         return 0
     path = []
     while state:

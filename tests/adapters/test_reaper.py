@@ -12,7 +12,7 @@ from cacheops_lite.store import keys
 from tests.shop.models import Label
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CONJUNCTION_SET = "cacheops:c:shop_label:|*"
+CONJUNCTION_SET = "cacheops:c:{shop_label}:|*"
 
 
 def fill(client, key=CONJUNCTION_SET, live=3, dead=7):
@@ -85,18 +85,18 @@ def test_keys_of_other_programs_are_not_changed(store):
     """Other programs may use the same Redis, with any names of keys."""
     for key in ("mine", "cacheops:dd", "xcacheops:c:shop_label:", "cacheops:s:k:set"):
         fill(store, key)
-    store.rpush("cacheops:c:list", *"abcdefghijkl")
-    store.set("cacheops:c:text", "x" * 20)
+    store.rpush("cacheops:c:{list}", *"abcdefghijkl")
+    store.set("cacheops:c:{text}", "x" * 20)
     assert reap_conjs(min_conj_set_size=1) == 0
 
 
 def test_a_key_that_is_no_longer_a_set_is_skipped(store, monkeypatch, caplog):
     """It was changed after it was found; the error is logged."""
     fill(store)
-    fill(store, "cacheops:c:other")
+    fill(store, "cacheops:c:{other}")
     client = store_client.get_client()
-    monkeypatch.setattr(client, "scan_iter", lambda **options: iter([b"cacheops:c:text", b"cacheops:c:other"]))
-    store.set("cacheops:c:text", "x")
+    monkeypatch.setattr("cacheops_lite.reaper.scan", lambda *args: [[b"cacheops:c:{text}", b"cacheops:c:{other}"]])
+    store.set("cacheops:c:{text}", "x")
     assert reap_conjs(min_conj_set_size=1) == 7
     scan = client.sscan_iter
 
@@ -106,7 +106,7 @@ def test_a_key_that_is_no_longer_a_set_is_skipped(store, monkeypatch, caplog):
 
     monkeypatch.setattr(client, "sscan_iter", replaced)
     assert reap_conjs(min_conj_set_size=1) == 0
-    assert "Can't reap b'cacheops:c:other'" in caplog.text
+    assert "Can't reap b'cacheops:c:{other}'" in caplog.text
 
 
 def test_pattern_characters_in_the_prefix_are_escaped(store):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from django.db import DatabaseError
 
 from cacheops_lite.reads import cached_read
-from cacheops_lite.store import invalidation_script, invalidator, protocol, signatures, write_set
+from cacheops_lite.store import invalidation_script, invalidator, protocol, signatures, stored_value, write_set
 from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import before_image, row_locks, unit_of_work
 
@@ -63,10 +63,10 @@ def keeping_invalidated_fills():
     def fill(lookup, payload, timeout, key=None, rows_by_dependency=None, run=None):
         if lookup.versions is not None:
             key = key or lookup.key
-            digest, body = bytes(protocol.DIGEST_LENGTH), protocol.origin_header(key, lookup) + payload
+            digest, body = bytes(stored_value.DIGEST_LENGTH), stored_value.origin_header(key, lookup) + payload
             get_client().set(key, digest + signatures.sign(key, digest, body) + body, ex=timeout)
 
-    protocol._digest = lambda key, versions: bytes(protocol.DIGEST_LENGTH)
+    stored_value.digest_of = lambda key, versions: bytes(stored_value.DIGEST_LENGTH)
     protocol.fill = fill
 
 

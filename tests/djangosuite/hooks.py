@@ -12,7 +12,7 @@ from cacheops_lite.orm import queryset
 from cacheops_lite.query.compiler import compilable_copy
 from cacheops_lite.query.sql_template import SqlTemplate
 from cacheops_lite.reads import point_lookup, queryset_read
-from cacheops_lite.store.protocol import MISS
+from cacheops_lite.store.stored_value import MISS
 from cacheops_lite.testing import as_autocommit
 
 hits = 0

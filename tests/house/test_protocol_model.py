@@ -19,6 +19,7 @@ def walk(*arguments):
         ["--writers", "2,3"],
         ["--readers", "3,3", "--writers", "2,3"],
         ["--writers", "2,3", "--variant", "cluster"],
+        ["--readers", "2", "--joined", "1", "--writers", "2,3", "--variant", "cluster"],
         ["--readers", "3,3", "--writers", "2", "--coarse", "3"],
         ["--readers", "2", "--joined", "2", "--writers", "2,3"],
         ["--readers", "", "--joined", "2", "--writers", "2", "--coarse", "3"],
@@ -69,9 +70,31 @@ def test_a_restart_from_an_older_snapshot_brings_nothing_back(arguments):
     assert walk("--evictions", "0", "--restores", "1", *arguments).startswith("safe")
 
 
+MOVES = ["--variant", "cluster", "--evictions", "0", "--moves", "1"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--readers", "2", "--writers", "2,3"],
+        ["--readers", "3,3", "--writers", "2", "--coarse", "3"],
+        ["--readers", "", "--joined", "2", "--writers", "2,3"],
+        ["--readers", "2", "--writers", "2", "--lost", "1"],
+        ["--readers", "2", "--writers", "2,3", "--kills", "1"],
+        ["--readers", "2", "--writers", "2,3", "--evictions", "1"],
+    ],
+)
+def test_the_slot_of_a_table_may_move_to_another_node_key_by_key(arguments):
+    """Of a cluster, at any moment, whatever readers and writers are doing."""
+    assert walk(*MOVES, *arguments).startswith("safe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*MOVES, "--readers", "2", "--break", "moved-fence-removed"],
+        [*MOVES, "--readers", "2", "--break", "fence-last"],
+        [*MOVES, "--readers", "2", "--break", "undeclared-keys"],
         ["--evictions", "0", "--restores", "1", "--break", "no-epoch"],
         ["--evictions", "0", "--restores", "1", "--break", "old-fence-kept"],
         ["--evictions", "0", "--lost", "1", "--break", "assume-invalidated"],

@@ -322,7 +322,7 @@ def locks_of_another_process(store, monkeypatch):
     monkeypatch.setattr(
         fill_lock,
         "acquire_lock",
-        lambda key, token: store.set(fill_lock.keys.lock_key(key), fill_lock.new_token()) is None,
+        lambda key, token: store.set(fill_lock.keys.lock_key(key), fill_lock.new_token(key)) is None,
     )
     monkeypatch.setattr(fill_lock, "wait_for_value", lambda *args: waits.append(1) or wait(*args))
     return waits
@@ -361,7 +361,7 @@ def test_a_wait_for_the_replacement_of_an_undecodable_value_polls_with_pauses(st
     poll = fill_lock._poll
     monkeypatch.setattr(fill_lock, "LOCK_SECONDS", 1)
     monkeypatch.setattr(fill_lock, "_poll", lambda *args: polls.append(1) or poll(*args))
-    store.set(fill_lock.keys.lock_key(key.decode()), fill_lock.new_token())
+    store.set(fill_lock.keys.lock_key(key.decode()), fill_lock.new_token(key.decode()))
     assert list(Label.objects.cache(lock=True)) == []
     assert 1 < len(polls) < 50
 

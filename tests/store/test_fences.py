@@ -7,7 +7,6 @@ from django.db import DatabaseError, connection, connections, transaction
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import invalidator, keys
 from cacheops_lite.store.client import execute, get_client
-from cacheops_lite.writes import write_barrier
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
 
@@ -113,29 +112,6 @@ class Killed(BaseException):
     """Replaces the end of a process."""
 
 
-@pytest.fixture
-def around_commit(monkeypatch):
-    """Call a function with whether the fenced write is committed: after the fence is set, and before delivery."""
-
-    def arrange(function):
-        fence, deliver, fences_set = write_barrier.invalidate_and_fence, write_barrier.deliver_logging_errors, []
-
-        def fencing(work, fence_of_work):
-            fence(work, fence_of_work)
-            fences_set.append(fence_of_work)
-            function(False)
-
-        def delivering(*args):
-            if fences_set:
-                function(True)
-            deliver(*args)
-
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.invalidate_and_fence", fencing)
-        monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_logging_errors", delivering)
-
-    return arrange
-
-
 @pytest.mark.parametrize("write", WRITES)
 def test_a_writer_that_dies_after_its_commit_leaves_no_stale_result(label, around_commit, write):
     """The old rows are neither found in the cache nor stored there while the fence is set."""
@@ -184,7 +160,7 @@ def test_unaffected_results_stay_cached_while_their_table_is_fenced(store, aroun
     product.name = "new"
     monkeypatch.setattr("cacheops_lite.writes.unit_of_work.UnitOfWork.is_dirty", False)
     product.save()
-    assert kept == [(True, [b"cacheops:f:shop_product"])] * 2
+    assert kept == [(True, [b"cacheops:f:{shop_product}"])] * 2
     assert fence_keys() == []
 
 
@@ -259,7 +235,7 @@ def test_a_lost_delivery_is_repeated_before_the_next_read_of_this_process(label,
             in_thread(read)
             if lost_with == "its script":
                 # The server no longer has the script.
-                monkeypatch.setattr(cacheops_redis._scripts["release_fences"], "sha", "0" * 40)
+                monkeypatch.setattr(cacheops_redis, "script_digest", lambda name: "0" * 40)
             else:
                 monkeypatch.setattr(redis_py.Connection, "send_packed_command", lambda *args, **options: None)
 
@@ -317,7 +293,7 @@ def test_a_fence_stays_if_the_reply_to_the_commit_is_lost(label, monkeypatch, wr
         patch.setattr(database, "is_usable", lambda: False)
         with pytest.raises(DatabaseError):
             write(label)
-    assert fence_keys() == [b"cacheops:f:shop_label"]
+    assert fence_keys() == [b"cacheops:f:{shop_label}"]
     assert read() == read() == ["new"]
 
 

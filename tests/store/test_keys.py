@@ -6,25 +6,26 @@ import pytest
 
 from cacheops_lite.schema import tokens
 from cacheops_lite.schema.predicates import Dependency
-from cacheops_lite.store import dependency_shapes, keys, protocol
-from cacheops_lite.store.protocol import DIGEST_LENGTH
+from cacheops_lite.store import dependency_shapes, keys, stored_value
 from cacheops_lite.store.signatures import SIGNATURE_LENGTH
+from cacheops_lite.store.stored_value import DIGEST_LENGTH
 
 LONG = tuple(f"column{i}" for i in range(10))
 
 
 def test_the_names_of_keys_are_pinned():
     """Old and new processes that share a Redis agree on them, or the change raises FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 8
+    assert keys.FORMAT_VERSION == 9
     assert keys.value_key("p:", "x") == "p:cacheops:v:x"
-    assert keys.table_version_key("", "t") == "cacheops:t:t"
-    assert keys.index_key("", "t") == "cacheops:i:t"
-    assert keys.fence_key("", "t") == "cacheops:f:t"
-    assert keys.version_key("", "t:a=1|*") == "cacheops:d:t:a=1|*"
-    assert keys.conjunction_set_key("", "t:a=1|*") == "cacheops:c:t:a=1|*"
+    assert keys.value_key("p:", "x", ["t", "u"]) == "p:cacheops:v:{t}x"
+    assert keys.table_version_key("", "t") == "cacheops:t:{t}"
+    assert keys.index_key("", "t") == "cacheops:i:{t}"
+    assert keys.fence_key("", "t") == "cacheops:f:{t}"
+    assert keys.version_key("", "t:a=1|*") == "cacheops:d:{t}:a=1|*"
+    assert keys.conjunction_set_key("", "t:a=1|*") == "cacheops:c:{t}:a=1|*"
     assert keys.counters_key("p:", 5) == "p:cacheops:n:5"
     assert keys.query_key("p:", "x") == "p:cacheops:q:x"
-    assert keys.lock_key("p:cacheops:v:x") == "p:cacheops:l:x"
+    assert keys.lock_key("p:cacheops:v:{t}x") == "p:cacheops:l:{t}x"
 
 
 def test_dependency_shapes_are_pinned():
@@ -75,14 +76,14 @@ def test_digests_depend_on_the_boundaries_between_parts():
 
 def test_the_header_of_a_value_is_pinned():
     """Microseconds and the length of the origin come before the origin and the payload."""
-    lookup = protocol.Lookup("k", None, protocol.MISS, [], compute_seconds=0.25, origin=b"abc")
-    header = protocol.origin_header("k", lookup)
+    lookup = stored_value.Lookup("k", None, stored_value.MISS, [], compute_seconds=0.25, origin=b"abc")
+    header = stored_value.origin_header("k", lookup)
     assert header[:6] == b"\x00\x03\xd0\x90\x00\x03"
     assert len(header) == 6 + SIGNATURE_LENGTH + 3
-    assert protocol.stored_origin("k", b"s" * 32 + header + b"payload") == b"abc"
-    assert protocol.stored_origin("k", b"s" * 32 + b"0000000200000002[]{}" + header + b"payload") == b"abc"
-    assert protocol.stored_origin("other", b"s" * 32 + header) == b"", "it belongs to its key"
-    assert protocol.stored_origin("k", b"s" * 32) == b""
+    assert stored_value.stored_origin("k", b"s" * 32 + header + b"payload") == b"abc"
+    assert stored_value.stored_origin("k", b"s" * 32 + b"0000000200000002[]{}" + header + b"payload") == b"abc"
+    assert stored_value.stored_origin("other", b"s" * 32 + header) == b"", "it belongs to its key"
+    assert stored_value.stored_origin("k", b"s" * 32) == b""
 
 
 def test_rows_are_stored_as_a_pickle_of_plain_tuples():

@@ -5,9 +5,10 @@ import time
 import pytest
 
 from cacheops_lite.schema.predicates import Dependency
-from cacheops_lite.store import dependency_index, invalidation_script, invalidator, keys, protocol
+from cacheops_lite.store import dependency_index, invalidation_script, invalidator, keys, protocol, stored_value
 from cacheops_lite.store.fill_lock import acquire_lock, deadline, new_token, release_lock, wait_for_value
-from cacheops_lite.store.protocol import MISS, VersionSet
+from cacheops_lite.store.stored_value import MISS
+from cacheops_lite.store.version_set import VersionSet
 from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, InsertedRows, WriteSet
 from cacheops_lite.utils.lru import LruMap
 
@@ -18,15 +19,19 @@ NARROW = Dependency("t", (("a", "1"),), ("a", "x"))
 OTHER = Dependency("u", (), None)
 
 
+def read_value(name, version_set):
+    return protocol.read(keys.value_key("", name, version_set.tables), version_set)
+
+
 def store_value(name, *dependencies, payload=b"value", timeout=60):
     """Read, miss and fill, as a reader does."""
-    lookup = protocol.read(keys.value_key("", name), VersionSet("", dependencies))
+    lookup = read_value(name, VersionSet("", dependencies))
     protocol.create_versions(lookup, timeout)
     assert protocol.fill(lookup, payload, timeout)
 
 
 def load_value(name, *dependencies):
-    return protocol.read(keys.value_key("", name), VersionSet("", dependencies)).payload
+    return read_value(name, VersionSet("", dependencies)).payload
 
 
 def invalidate_change(old=None, new=None, changed=None, table="t", **kwargs):
@@ -197,8 +202,8 @@ def test_a_version_made_under_an_old_table_version_is_invalid(store):
 
 def test_the_first_miss_of_a_key_creates_its_versions_with_the_read(store, monkeypatch):
     """A first miss takes two round trips: the read itself creates absent versions."""
-    monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
-    lookup = protocol.read(keys.value_key("", "new"), VersionSet("", [ONE, OTHER]), 60)
+    monkeypatch.setattr(protocol, "probably_cached", LruMap(1))
+    lookup = protocol.read(keys.value_key("", "new", ["t"]), VersionSet("", [ONE, OTHER]), 60)
     assert lookup.payload is MISS
     versions = list(lookup.versions)
     protocol.create_versions(lookup, 60)
@@ -210,12 +215,12 @@ def test_the_first_miss_of_a_key_creates_its_versions_with_the_read(store, monke
 def test_a_value_filled_by_another_process_is_found(store, monkeypatch):
     """Whether a key is probably cached is a guess, which changes no result."""
     store_value("one", ONE)
-    key = keys.value_key("", "one")
+    key = keys.value_key("", "one", ["t"])
     for timeout in (0, 60):
-        monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
+        monkeypatch.setattr(protocol, "probably_cached", LruMap(1))
         assert protocol.read(key, VersionSet("", [ONE]), timeout).payload == b"value"
     invalidate_change(new={"a": "1"})
-    monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
+    monkeypatch.setattr(protocol, "probably_cached", LruMap(1))
     assert protocol.read(key, VersionSet("", [ONE]), 60).payload is MISS
 
 
@@ -253,7 +258,7 @@ def test_a_fill_that_an_invalidation_of_the_table_overtook_is_refused(store):
 
 
 def miss(name, *dependencies):
-    lookup = protocol.read(keys.value_key("", name), VersionSet("", dependencies))
+    lookup = read_value(name, VersionSet("", dependencies))
     protocol.create_versions(lookup, 60)
     return lookup
 
@@ -342,7 +347,7 @@ def test_too_many_changes_invalidate_the_table(store):
 def test_a_foreign_value_is_a_miss(store, value):
     """It is truncated or was written by another program."""
     store_value("one", ONE)
-    store.set(keys.value_key("", "one"), value)
+    store.set(keys.value_key("", "one", ["t"]), value)
     assert load_value("one", ONE) is MISS
 
 
@@ -355,7 +360,7 @@ COARSE_DEPENDENCIES = {"plain": (), "coarse": [ANY]}
 def test_a_foreign_value_is_a_miss_and_is_replaced_by_the_next_fill(store, monkeypatch, value, coarse, known):
     """This applies to each command that may read it."""
     version_set = VersionSet("", [ANY, OTHER], coarse=COARSE_DEPENDENCIES[coarse])
-    key = keys.value_key("", "one")
+    key = keys.value_key("", "one", ["t"])
 
     def filled():
         lookup = protocol.read(key, version_set, 60)
@@ -366,7 +371,7 @@ def test_a_foreign_value_is_a_miss_and_is_replaced_by_the_next_fill(store, monke
     store.delete(key)
     store.rpush(key, *value) if isinstance(value, list) else store.set(key, value)
     if not known:
-        monkeypatch.setattr(protocol, "_probably_cached", LruMap(1))
+        monkeypatch.setattr(protocol, "probably_cached", LruMap(1))
     assert protocol.read(key, version_set, 60).payload is MISS
     assert filled()
     assert protocol.read(key, version_set, 60).payload == b"value"
@@ -391,7 +396,7 @@ def test_a_change_under_one_prefix_leaves_values_of_another_prefix(store):
 
 
 def miss_under_prefix(prefix, name):
-    lookup = protocol.read(keys.value_key(prefix, name), VersionSet(prefix, [ONE]))
+    lookup = protocol.read(keys.value_key(prefix, name, ["t"]), VersionSet(prefix, [ONE]))
     protocol.create_versions(lookup, 60)
     return lookup
 
@@ -435,7 +440,7 @@ def test_conjunction_sets_are_freed_and_kept_small(store, settings):
     for i in range(200):
         store_value(f"k{i}", ONE)
         if i >= 10:
-            store.delete(keys.value_key("", f"k{i - 10}"))
+            store.delete(keys.value_key("", f"k{i - 10}", ["t"]))
     assert store.scard(conjunction_set) <= 60
     invalidate_change(new={"a": "1"})
     assert not list(store.scan_iter(match="cacheops:v:*"))
@@ -462,7 +467,7 @@ def test_insideout_keeps_no_conjunction_sets(store, settings):
 
 def test_a_lock_has_one_holder_which_alone_can_release_it(store):
     """A second process waits; a late holder does not release the lock of another process."""
-    key = keys.value_key("", "one")
+    key = keys.value_key("", "one", ["t"])
     token = keys.fresh_token()
     assert acquire_lock(key, token)
     assert token
@@ -477,26 +482,26 @@ def test_a_lock_has_one_holder_which_alone_can_release_it(store):
 
 def test_a_lock_is_never_read_as_a_value(store):
     """It has a key of its own."""
-    acquire_lock(keys.value_key("", "one"), new_token())
+    acquire_lock(keys.value_key("", "one", ["t"]), new_token(keys.value_key("", "one", ["t"])))
     assert load_value("one", ONE) is MISS
 
 
 def test_waiting_ends_when_the_value_is_stored_or_the_lock_is_released(store):
     """A waiting reader gets the value, or a miss if the holder stored none."""
-    key = keys.value_key("", "one")
+    key = keys.value_key("", "one", ["t"])
     missed = protocol.read(key, VersionSet("", [ONE]))
     assert wait_for_value(missed, deadline()).payload is MISS
-    acquire_lock(key, new_token())
+    acquire_lock(key, new_token(key))
     store_value("one", ONE)
     assert wait_for_value(missed, deadline()).payload == b"value"
 
 
 def test_a_payload_that_does_not_decode_does_not_end_waiting(store):
     """The holder has not computed it; waiting ends at the deadline."""
-    key = keys.value_key("", "one")
+    key = keys.value_key("", "one", ["t"])
     store_value("one", ONE)
     useless = protocol.read(key, VersionSet("", [ONE]))
-    acquire_lock(key, new_token())
+    acquire_lock(key, new_token(key))
     before = time.monotonic()
     assert wait_for_value(useless, before + 0.1).payload == b"value"
     assert time.monotonic() >= before + 0.1
@@ -549,9 +554,9 @@ def test_a_table_has_a_limited_number_of_shapes(store):
     row = dict.fromkeys(columns, "0")
 
     def is_stored(column):
-        key, version_set = f"cacheops:v:{column}", VersionSet("", [Dependency("t", ((column, "1"),), None)])
+        key, version_set = f"cacheops:v:{{t}}{column}", VersionSet("", [Dependency("t", ((column, "1"),), None)])
         lookup = protocol.read(key, version_set, 60)
-        if lookup.payload is not protocol.MISS:
+        if lookup.payload is not stored_value.MISS:
             return True
         protocol.create_versions(lookup, 60)
         assert protocol.fill(lookup, b"value", 60)

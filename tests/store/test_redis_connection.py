@@ -8,14 +8,16 @@ import pytest
 import redis
 
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import keys, redis_connection
+from cacheops_lite.store import connection_support, keys, redis_connection
 from cacheops_lite.store.client import execute, get_client, run_script, send_script
 from cacheops_lite.store.redis_connection import DirectClient
 from tests.support import fast_paths, services
 
 pytestmark = [
     pytest.mark.redis,
-    pytest.mark.skipif(not redis_connection._IS_SUPPORTED_REDIS_PY, reason="direct connections need another redis-py"),
+    pytest.mark.skipif(
+        not connection_support._IS_SUPPORTED_REDIS_PY, reason="direct connections need another redis-py"
+    ),
 ]
 
 

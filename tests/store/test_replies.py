@@ -10,8 +10,8 @@ from django.test import RequestFactory
 from cacheops_lite import cache, cached, cached_as, cached_view, invalidate_all
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import fill_lock, invalidator, keys, protocol, redis_connection
-from cacheops_lite.store.protocol import VersionSet
+from cacheops_lite.store import fill_lock, invalidator, keys, protocol, redis_connection, stored_value
+from cacheops_lite.store.version_set import VersionSet
 from cacheops_lite.store.write_set import WriteSet
 from tests.shop.models import Label, Product
 from tests.support import fast_paths, services
@@ -196,7 +196,7 @@ def test_a_value_is_only_valid_under_its_own_key_and_versions(client, rows):
     assert protocol.fill(lookup, b"payload", 60)
     client.copy("cacheops:v:a", "cacheops:v:b")
     assert protocol.read("cacheops:v:a", version_set).payload == b"payload"
-    assert protocol.read("cacheops:v:b", version_set).payload is protocol.MISS
+    assert protocol.read("cacheops:v:b", version_set).payload is stored_value.MISS
 
 
 def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch):
@@ -210,7 +210,7 @@ def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch)
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(redis_connection, "_has_unread", interrupted)
+    monkeypatch.setattr(redis_connection, "has_unread", interrupted)
     direct_client = redis_connection.DirectClient(client)
     with pytest.raises(KeyboardInterrupt):
         direct_client.execute("GET", "wire")

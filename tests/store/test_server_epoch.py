@@ -15,6 +15,7 @@ from cacheops_lite.store import (
     protocol,
     rollback,
     server_epoch,
+    stored_value,
 )
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client
@@ -41,7 +42,7 @@ def server(tmp_path, settings):
 def path(request, monkeypatch):
     """Both ways in which commands are run."""
     if request.param == "the pool alone":
-        monkeypatch.setattr("cacheops_lite.store.redis_connection._is_supported", lambda client: False)
+        monkeypatch.setattr("cacheops_lite.store.redis_connection.is_supported", lambda client: False)
 
 
 def names():
@@ -124,7 +125,7 @@ def test_an_index_with_other_shapes_but_the_same_size_is_not_taken_for_the_known
     dependency_index._known.put(("", "t"), known)
     row = {"a": "0", "b": "0", "c": "1"}
     invalidator.invalidate({"": invalidator.WriteSet([Change("t", None, row)])})
-    assert protocol.read(lookup.key, lookup.version_set).payload is protocol.MISS
+    assert protocol.read(lookup.key, lookup.version_set).payload is stored_value.MISS
 
 
 def test_a_promoted_replica_that_lags_brings_no_result_back(server, tmp_path, path, is_hit):
@@ -188,12 +189,12 @@ def test_a_lock_that_a_snapshot_brought_back_is_free(server):
     Category.objects.create(name="a")
     list(Category.objects.order_by("name"))
     key = keys.value_key("", "x")
-    assert fill_lock.acquire_lock(key, fill_lock.new_token())
+    assert fill_lock.acquire_lock(key, fill_lock.new_token(key))
     get_client().save()
     restart(server)
     list(Category.objects.order_by("name"))
-    assert fill_lock.acquire_lock(key, fill_lock.new_token())
-    assert not fill_lock.acquire_lock(key, fill_lock.new_token())
+    assert fill_lock.acquire_lock(key, fill_lock.new_token(key))
+    assert not fill_lock.acquire_lock(key, fill_lock.new_token(key))
 
 
 @pytest.mark.parametrize("reads_between", [False, True])

@@ -15,7 +15,7 @@ from django.test import RequestFactory
 from cacheops_lite import cache, cached, cached_as, cached_view, cached_view_as
 from cacheops_lite.inspection import stored_values
 from cacheops_lite.observe import Reason, counters
-from cacheops_lite.store import protocol, signatures
+from cacheops_lite.store import signatures, stored_value
 from tests.shop.models import Category, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -258,7 +258,9 @@ def test_the_origin_of_a_value_is_not_unpickled_unless_it_is_signed(store):
     [(key, value)] = [(key, value) for key, value in stored(store).items() if b":v:" in key]
     origin = b"shop.Product\tget\tdefault\tr\t" + pickle.dumps(Bomb())
     header = struct.pack(">IH", 0, len(origin))
-    store.set(key, value[: protocol.SEAL_LENGTH] + header + bytes(signatures.SIGNATURE_LENGTH) + origin + b"payload")
+    store.set(
+        key, value[: stored_value.SEAL_LENGTH] + header + bytes(signatures.SIGNATURE_LENGTH) + origin + b"payload"
+    )
     assert [each.label for each in stored_values.largest_values(5)] == [""]
     assert not Bomb.exploded
 
@@ -285,7 +287,7 @@ def test_a_header_of_row_level_dependencies_is_signed(store, is_hit):
     read = KINDS["row-level dependencies"]
     read()
     [(key, value)] = [(key, value) for key, value in stored(store).items() if b":v:" in key]
-    start = protocol.SEAL_LENGTH
+    start = stored_value.SEAL_LENGTH
     sizes = [int(value[start + 8 * i : start + 8 * i + 8]) for i in range(2)]
     body = value[start + 16 + sum(sizes) :]
     store.set(key, value[:start] + b"%08d%08d[][]" % (2, 2) + body)

@@ -170,10 +170,14 @@ class Cluster:
         self.wait_until_complete()
         return self.node_of(slot)
 
-    def fail_over(self, master):
-        """Let a replica take over from a master that is running, without loss; return the new master."""
+    def fail_over(self, master, how=()):
+        """Let a replica take over from a master that is running; return the new master.
+
+        Without loss, unless `how` is ["TAKEOVER"], which needs no votes: a node votes once in two node timeouts.
+        """
+        _wait("the others know its replica", lambda: self.replicas_of(master))
         replica = self.replicas_of(master)[0]
-        replica.cluster("FAILOVER")
+        replica.cluster("FAILOVER", *how)
         _wait("the replica is promoted", lambda: replica.role() == "master" and master.role() == "slave")
         self.wait_until_complete()
         return replica

@@ -211,15 +211,14 @@ def without_connections(server):
 @contextmanager
 def with_failing_scripts(server):
     """Let each script fail with the error that Redis reports for a key of another type."""
-    run_script, send_script = cacheops_redis.script_source, cacheops_redis.stripped_source
-    scripts, loaded = dict(cacheops_redis._scripts), dict(cacheops_redis._loaded_scripts)
-    cacheops_redis._scripts.clear()
+    sources = cacheops_redis.script_source, cacheops_redis.stripped_source
+    loaded = set(cacheops_redis._loaded_scripts)
     cacheops_redis._loaded_scripts.clear()
+    cacheops_redis.script_digest.cache_clear()
     cacheops_redis.script_source = cacheops_redis.stripped_source = lambda name: FAILING_SCRIPT
     try:
         yield
     finally:
-        cacheops_redis.script_source, cacheops_redis.stripped_source = run_script, send_script
-        cacheops_redis._scripts.clear()
-        cacheops_redis._scripts.update(scripts)
+        cacheops_redis.script_source, cacheops_redis.stripped_source = sources
+        cacheops_redis.script_digest.cache_clear()
         cacheops_redis._loaded_scripts.update(loaded)

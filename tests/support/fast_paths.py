@@ -15,7 +15,7 @@ DECISIONS = {
     "point lookups": (point_lookup, "lookup_model_of", lru_cache(lambda model: None)),
     "hydration": (hydrator, "_fast_model", lru_cache(lambda model: model)),
     "row-level dependencies": (row_dependencies, "usable_for", lambda row_level, is_sliced: ()),
-    "kept connections": (redis_connection, "_is_supported", lambda client: False),
+    "kept connections": (redis_connection, "is_supported", lambda client: False),
 }
 _ORIGINALS = {name: getattr(module, function) for name, (module, function, _) in DECISIONS.items()}
 

@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 IN_CI = bool(os.environ.get("CI"))
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
@@ -28,6 +29,9 @@ def answers(host: str, port: int) -> bool:
 def redis_answers() -> bool:
     import redis
 
+    if "+cluster" in REDIS_URL:
+        place = urlsplit(REDIS_URL)
+        return answers(place.hostname, place.port)
     try:
         return bool(redis.Redis.from_url(REDIS_URL, socket_connect_timeout=1).ping())
     except redis.RedisError:

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from cacheops_lite.store import required_commands
+from tests.support import cluster as clusters
 from tests.support import servers
 
 PREFIX = "shop:"
@@ -126,6 +127,26 @@ def valkey_py_sentinel(tmp_path):
         yield way
 
 
+@contextmanager
+def cluster(tmp_path, client_class=None):
+    """A cluster of one node: tests of several nodes are in test_cluster.py."""
+    with clusters.running(masters=1) as found:
+        yield found.nodes[0], overrides(found.url, client_class)
+
+
+@contextmanager
+def cluster_class(tmp_path):
+    with cluster(tmp_path, "redis.cluster.RedisCluster") as (server, settings):
+        yield server, {**settings, "CACHEOPS_REDIS": {"startup_nodes": [{"host": "127.0.0.1", "port": server.port}]}}
+
+
+@contextmanager
+def valkey_py_cluster(tmp_path):
+    pytest.importorskip("valkey")
+    with cluster(tmp_path) as (server, settings):
+        yield server, {**settings, "CACHEOPS_REDIS": f"valkey+cluster://127.0.0.1:{server.port}"}
+
+
 WAYS = {
     "URL": tcp,
     "dict": dict_of_arguments,
@@ -141,4 +162,7 @@ WAYS = {
     "valkey-py": valkey_py,
     "valkey-py, RESP3": valkey_py_resp3,
     "valkey-py, Sentinel": valkey_py_sentinel,
+    "cluster": cluster,
+    "cluster, by class": cluster_class,
+    "cluster, valkey-py": valkey_py_cluster,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from ...store import call, get_client
+from ...store import call, server_clients
 
 NO_LIMIT = (
     "Redis has no limit of its memory (maxmemory is 0), so it grows until the machine has no more. Set maxmemory, and "
@@ -33,7 +33,10 @@ POLICIES = {
 
 @dataclass(slots=True)
 class Memory:
-    """The memory of Redis, in bytes; `limit` is 0 if there is none.  `sentence` says what the policy means."""
+    """The memory of Redis, of all nodes of a cluster, in bytes; `limit` is 0 if there is none.
+
+    `sentence` says what the policy means.
+    """
 
     used: int
     limit: int
@@ -50,14 +53,19 @@ class Memory:
 def memory() -> Memory | None:
     """Return the memory of Redis; None if it does not tell, as the embedded Redis.  Raises errors of Redis."""
     try:
-        info: Mapping[str, Any] = call(lambda: {**get_client().info("memory"), **get_client().info("stats")})
+        infos: list[Mapping[str, Any]] = [
+            call(lambda: {**client.info("memory"), **client.info("stats")})  # noqa: B023
+            for client in call(server_clients).values()
+        ]
     except redis.ResponseError:
         # A user of Redis may lack the right to ask.
         return None
-    if "used_memory" not in info:
+    if not all("used_memory" in info for info in infos):
         return None
-    limit, policy = int(info.get("maxmemory", 0)), str(info.get("maxmemory_policy", ""))
-    return Memory(int(info["used_memory"]), limit, policy, int(info.get("evicted_keys", 0)), _sentence(limit, policy))
+    limits = [int(info.get("maxmemory", 0)) for info in infos]
+    limit, policy = sum(limits) if all(limits) else 0, str(infos[0].get("maxmemory_policy", ""))
+    used, evicted = (sum(int(info.get(name, 0)) for info in infos) for name in ("used_memory", "evicted_keys"))
+    return Memory(used, limit, policy, evicted, _sentence(limit, policy))
 
 
 def _sentence(limit: int, policy: str) -> str:

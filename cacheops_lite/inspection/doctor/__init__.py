@@ -6,8 +6,9 @@ Changes no data: what is tried is tried on a key of its own, which is removed at
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from ...store import address_setting, describe_address
+from ...store import address_setting, call, describe_address, server_clients
 from .clients import examine_clients, examine_timeouts
 from .contents import examine_contents
 from .durability import examine_persistence
@@ -48,12 +49,26 @@ _OF_EMBEDDED = ("server", "scripts", "latency", "contents")
 
 
 def examine() -> Examination:
-    """Examine the server.  Raises errors of Redis if it can't be reached, and ImproperlyConfigured."""
-    with Session() as session:
-        name, version = name_and_version(session)
-        probes = _OF_EMBEDDED if name == EMBEDDED else _PROBES
-        findings = [finding for each in probes for finding in _findings(each, session)]
-    return Examination(describe_address(), address_setting(), f"{name} {version}".strip() or "unknown", findings)
+    """Examine the server, or each node of a cluster: of further nodes only what is not as it should be.
+
+    Raises errors of Redis if it can't be reached, and ImproperlyConfigured.
+    """
+    findings: list[Finding] = []
+    server = ""
+    for tag, client in call(server_clients).items():
+        with Session(client, tag) as session:
+            name, version = name_and_version(session)
+            probes = _OF_EMBEDDED if name == EMBEDDED else _PROBES
+            found = [finding for each in probes for finding in _findings(each, session)]
+        if not server:
+            server, findings = f"{name} {version}".strip() or "unknown", found
+        else:
+            findings += [_of_node(each, session) for each in found if each.level in ("warning", "error")]
+    return Examination(describe_address(), address_setting(), server, findings)
+
+
+def _of_node(finding: Finding, session: Session) -> Finding:
+    return replace(finding, found=f"Node {session.place}: {finding.found}")
 
 
 def _findings(name: str, session: Session) -> list[Finding]:

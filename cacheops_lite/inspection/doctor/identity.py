@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
+from ...store import uses_cluster
 from .findings import Finding
 from .session import Refused, Session
 
@@ -113,12 +114,25 @@ def examine_cluster(session: Session) -> Iterator[Finding]:
     if session.info("cluster").get("cluster_enabled") != "1":
         yield Finding("cluster", "ok", "Cluster mode is off.")
         return
+    if not uses_cluster():
+        yield Finding(
+            "cluster",
+            "error",
+            "Cluster mode is on, but the settings name a single server.",
+            "What has its slot on another node can't be read, and what depends on several tables can't be cached.",
+            "Write a URL such as 'redis+cluster://10.0.0.1:6379' in CACHEOPS_REDIS.",
+        )
+        return
+    lines = str(session.ask("CLUSTER", "INFO")).split()
+    state = dict(each.split(":", 1) for each in lines if ":" in each)
+    is_complete = state.get("cluster_state") == "ok"
     yield Finding(
         "cluster",
-        "error",
-        "Cluster mode is on.",
-        "Redis Cluster is not supported: a read asks for keys of several slots in one command, which is refused.",
-        "Name a server without cluster mode in CACHEOPS_REDIS, or use Sentinel (CACHEOPS_SENTINEL).",
+        "ok" if is_complete else "error",
+        f"Redis Cluster with {state.get('cluster_known_nodes')} nodes, of state {state.get('cluster_state')!r}: "
+        f"{state.get('cluster_slots_ok')} of 16384 slots are served.",
+        "" if is_complete else "What has its slot on a node that is away is read from the database.",
+        "" if is_complete else "Look at CLUSTER NODES, and repair or replace the node that failed.",
     )
 
 
@@ -138,8 +152,7 @@ def examine_replication(session: Session) -> Iterator[Finding]:
             "replication",
             "info",
             f"This server has {info['connected_slaves']} replicas.",
-            "Replication lags: after a failover, results that were invalidated in the last moment may be valid again.",
-            "Run 'manage.py invalidate all' after a failover.",
+            "A replica that is promoted begins without results: what it has may be older than the last writes.",
         )
     else:
         yield Finding("replication", "ok", "This server is a master without replicas.")

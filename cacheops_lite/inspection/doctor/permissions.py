@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import redis
 
-from ...store import keys, required_commands, run_script
+from ...store import keys, required_commands, run_script, uses_cluster
 from .findings import Finding
 from .session import Refused, Session, known_prefixes
 
@@ -20,7 +20,7 @@ _ABOUT_KEY = ("access the", "access a key", "access one of the keys")
 def examine_permissions(session: Session) -> Iterator[Finding]:
     """Report which commands the user lacks that this package needs."""
     user, denied = _user(session), _denied_commands(session)
-    missing = denied & set(required_commands.REQUIRED)
+    missing = denied & set(_required())
     missing_optional = denied & set(required_commands.OPTIONAL)
     who = f"User {user!r}" if user else "The user of the connection"
     if missing:
@@ -40,7 +40,7 @@ def examine_permissions(session: Session) -> Iterator[Finding]:
             _grant(user, missing_optional),
         )
     else:
-        number = len(required_commands.REQUIRED) + len(required_commands.OPTIONAL)
+        number = len(_required()) + len(required_commands.OPTIONAL)
         yield Finding("permissions", "ok", f"{who} can run all {number} commands that are needed.")
 
 
@@ -65,8 +65,12 @@ def _dry_run_user(session: Session) -> str | None:
     return None
 
 
+def _required() -> dict[str, tuple[object, ...]]:
+    return required_commands.required(uses_cluster())
+
+
 def _denied_commands(session: Session) -> set[str]:
-    commands = {**required_commands.REQUIRED, **required_commands.OPTIONAL}
+    commands = {**_required(), **required_commands.OPTIONAL}
     user = _dry_run_user(session)
     if user is None:
         return _denied_by_trial(session)
@@ -90,7 +94,7 @@ def _denied_by_trial(session: Session) -> set[str]:
     Those that would create the key are not tried if the text can't be stored; commands of other types fail on a text
     without a change, but only after the permission was checked.
     """
-    commands = {**required_commands.REQUIRED, **required_commands.OPTIONAL}
+    commands = {**_required(), **required_commands.OPTIONAL}
     removing, transactional = ("UNLINK", "DEL"), ("WATCH", "MULTI", "EXEC", "UNWATCH")
     creating = {"SADD", "ZADD", "HINCRBY"}
     denied: set[str] = set()

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
-from ...store import all_prefixes, explain_error, get_client, value_key
+from ...store import all_prefixes, explain_error, value_key
 from ...utils import error_boundary
 
 
@@ -32,12 +32,11 @@ class Refused(Exception):
 class Session:
     """A connection on which commands are run as they are.
 
-    `key` is a key that nothing else uses; it looks like that of a cached value.  Making a session raises
-    ImproperlyConfigured; entering it raises errors of Redis.
+    `client` is one of `store.server_clients`, `tag` its hash tag.  `key` is a key that nothing else uses; it looks like
+    that of a cached value.  Making a session raises ImproperlyConfigured; entering it raises errors of Redis.
     """
 
-    def __init__(self) -> None:
-        client: Any = get_client()
+    def __init__(self, client: Any, tag: str = "") -> None:
         if not hasattr(getattr(client, "connection_pool", None), "get_connection"):
             raise ImproperlyConfigured(
                 f"CACHEOPS_CLIENT_CLASS makes a {type(client).__name__}, which has no pool of connections to one "
@@ -47,7 +46,13 @@ class Session:
         self.connection: Any = None
         self._info: dict[str, dict[str, str]] = {}
         prefixes = known_prefixes()
-        self.key = value_key(prefixes[0] if prefixes else "", f"doctor-{secrets.token_hex(8)}")
+        self.key = value_key(prefixes[0] if prefixes else "", f"{tag}doctor-{secrets.token_hex(8)}")
+
+    @property
+    def place(self) -> str:
+        """The host and the port of the server."""
+        options = self._pool.connection_kwargs
+        return f"{options.get('host')}:{options.get('port')}"
 
     def __enter__(self) -> Session:
         try:

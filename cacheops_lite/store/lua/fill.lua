@@ -20,7 +20,6 @@
 -- that it stays within a small factor of the live ones.
 
 local SAMPLE_SIZE = 3
--- include max_shapes
 local seal, payload = ARGV[1], ARGV[2]
 local ttl = tonumber(ARGV[3])
 local m = tonumber(ARGV[4])
@@ -32,19 +31,16 @@ for i, further in ipairs(names and cjson.decode(ARGV[m + 7]) or {}) do
     end
 end
 
+-- include room
+
 for i = 1, m do
     if redis.call('get', KEYS[1 + i]) ~= ARGV[4 + i] then
         return 0
     end
 end
 for _, group in ipairs(groups or {}) do
-    if group.index then
-        -- A full index takes no new shape, see read.lua; those of single rows are few.
-        local is_set = redis.call('type', group.index).ok == 'set'
-        if not is_set or (redis.call('scard', group.index) >= 2 * MAX_SHAPES and
-                redis.call('sismember', group.index, group.shape) == 0) then
-            return 0
-        end
+    if not has_room(group) then
+        return 0
     end
 end
 
@@ -64,36 +60,13 @@ local function add_to_conjunction_set(set)
     extend_ttl(set, ttl)
 end
 
--- Create the missing dependency versions of a group; return the part of each that follows the table version.
-local function create_versions(group)
-    local table_token = string.sub(ARGV[4 + group.owner], 1, #fresh)
-    if group.index then
-        redis.call('sadd', group.index, group.shape)
-        extend_ttl(group.index, ttl)
-    end
-    local tokens = {}
-    for i, value in ipairs(group.values) do
-        local key = group.version .. value .. group.tail
-        local found = redis.pcall('get', key)
-        if type(found) ~= 'string' or string.sub(found, 1, #fresh) ~= table_token then
-            found = table_token .. fresh
-            redis.call('set', key, found, 'EX', ttl * 2)
-        else
-            extend_ttl(key, ttl)
-        end
-        tokens[i] = string.sub(found, #fresh + 1)
-        if group.conjunction_set then
-            add_to_conjunction_set(group.conjunction_set .. value .. group.tail)
-        end
-    end
-    return tokens
-end
+-- include row_versions
 
 if groups then
     -- The header: the names as they came, because they are signed, and the tokens of their versions.
     local tokens = {}
     for i, group in ipairs(groups) do
-        tokens[i] = create_versions(group)
+        tokens[i] = create_versions(group, string.sub(ARGV[4 + group.owner], 1, #fresh))
     end
     local encoded = cjson.encode(tokens)
     payload = string.format('%08d%08d', #names, #encoded) .. names .. encoded .. payload

@@ -1,9 +1,11 @@
 -- Purpose: drop the dependency versions that changes meet.  Before a commit, also fence their tables, so that no reader
 -- can create these versions again until the fence is released.
 --
--- KEYS   [1] the beginning of all keys (prefix and namespace)
+-- KEYS   [1] the beginning of all keys (prefix and namespace); on a cluster, for its one table, all keys that are used
+--        instead: the slot may be moving to another node
 -- ARGV   [1] a nonce, [2] the token of the fence, empty for none, [3] seconds after which the fence expires, [4] how many
---        names of dropped versions to return at most; then for each table in turn:
+--        names of dropped versions to return at most, [5] the length of the beginning of all keys; then for each table
+--        in turn:
 --            its name
 --            the incarnation and the size of the dependency index that the caller used; size 0 if the caller knows
 --            none, -1 to drop the whole table
@@ -24,7 +26,7 @@ local MAX_FREED_RESULTS = 32
 -- Arguments of one redis.call: Lua's stack has room for some thousands.
 local MAX_ARGUMENTS = 4000
 
-local root = KEYS[1]
+local root = string.sub(KEYS[1], 1, tonumber(ARGV[5]))
 local budget = MAX_FREED_RESULTS
 local numbers, names, max_names = {}, {}, tonumber(ARGV[4])
 local reply = {ARGV[1], numbers, names}
@@ -62,18 +64,19 @@ end
 -- Drop the versions of the dependencies ARGV[first] to ARGV[last], their conjunction sets, and as many results as the
 -- budget allows.
 local function drop(name, first, last)
-    local versions, sets = root .. 'd:' .. name .. ':', root .. 'c:' .. name .. ':'
+    local versions, sets = root .. 'd:{' .. name .. '}:', #KEYS == 1 and root .. 'c:{' .. name .. '}:'
     local wanted, dropped, freed = {}, {}, {}
     for i = first, last do
         wanted[#wanted + 1] = versions .. ARGV[i]
     end
     for i, found in ipairs(get_all(wanted)) do
         if found then
-            local set = sets .. ARGV[first + i - 1]
             dropped[#dropped + 1] = wanted[i]
-            freed[#freed + 1] = set
             note_name(name .. ':' .. ARGV[first + i - 1])
-            if budget > 0 then
+            -- There are no conjunction sets on a cluster.
+            local set = sets and sets .. ARGV[first + i - 1]
+            freed[#freed + 1] = set or nil
+            if set and budget > 0 then
                 -- Not SRANDMEMBER: its cost grows with the set.
                 local results = redis.pcall('sscan', set, '0', 'count', budget)[2] or {}
                 for j = 1, math.min(#results, budget) do
@@ -92,7 +95,7 @@ local fence_error
 
 -- Fence a table.  What Redis refuses is noted: out of memory, or not permitted to tell the time, it still drops versions.
 local function fence(name)
-    local key = root .. 'f:' .. name
+    local key = root .. 'f:{' .. name .. '}'
     local time = redis.pcall('time')
     local now = time[1] and tonumber(time[1]) or 0
     if type(redis.pcall('zremrangebyscore', key, '-inf', '(' .. now)) == 'table' then
@@ -107,13 +110,13 @@ local function fence(name)
     end
 end
 
-local i = 5
+local i = 6
 while ARGV[i] do
     local name, incarnation, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
         fence(name)
     end
-    local index = root .. 'i:' .. name
+    local index = root .. 'i:{' .. name .. '}'
     local found = size >= 0 and redis.pcall('scard', index) or 0
     if type(found) == 'table' then
         redis.call('del', index)
@@ -122,7 +125,7 @@ while ARGV[i] do
     local dropped = 0
     local is_known = found > 0 and found == size and redis.call('sismember', index, incarnation) == 1
     if found == 0 or (is_known and count < 0) or (not is_known and fence_error) then
-        dropped = redis.call('del', root .. 't:' .. name)
+        dropped = redis.call('del', root .. 't:{' .. name .. '}')
         if dropped > 0 then
             note_name(name)
         end

@@ -7,10 +7,11 @@
 --
 -- KEYS   the value, n table versions, m dependency versions; to create versions also n dependency indexes and n fences
 -- ARGV   [1] n, [2] m
---        [3] 1 if the value begins with a header
+--        [3] 1 if the value begins with a header; '-' if it is not asked for: KEYS[1] is then any key of the slot
 --        [4] a new table version, a random token and the epoch; absent if no versions are to be created
 --        [5] the least time to live of what is created, in seconds
 --        [6] JSON: {"shapes": [[member, ...] for each table], "owners": [position of each dependency's table, from 1]}
+--        [7] 1 on a cluster: a fence of another epoch may have come with its slot from another node, so it counts
 -- Reply  the value's seal (digest and signature), the names in its header, and its payload: all nothing if the value
 --        cannot be valid, the seal empty if it is damaged, the names 'full' if an index has no room for a new shape; then
 --        the present table versions and dependency versions
@@ -24,7 +25,7 @@ local SEAL_LENGTH, SIZE_LENGTH, TOKEN_LENGTH = 32, 8, 8
 -- This shape is registered although the index is full.
 local ANY_ROW = '|*'
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
-local has_header, fresh, ttl = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+local has_header, fresh, ttl, is_cluster = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5]), ARGV[7] == '1'
 
 local function token_of(version)
     return string.sub(version, 1, TOKEN_LENGTH)
@@ -109,6 +110,9 @@ local function is_fenced(fence)
         return false
     end
     redis.call('zremrangebyscore', fence, '-inf', '(' .. redis.call('time')[1])
+    if is_cluster then
+        return redis.call('exists', fence) == 1
+    end
     for _, token in ipairs(redis.call('zrange', fence, 0, -1)) do
         if epoch_of(token) ~= epoch_of(fresh) then
             redis.call('zrem', fence, token)
@@ -174,6 +178,13 @@ local function create_versions(registration)
         end
     end
     return true
+end
+
+if ARGV[3] == '-' then
+    if not are_current(cjson.decode(ARGV[6]).owners) and not create_versions(cjson.decode(ARGV[6])) then
+        return {false, 'full', false, unpack(found)}
+    end
+    return {false, false, false, unpack(found)}
 end
 
 -- A foreign or truncated value is a miss.

@@ -1,0 +1,92 @@
+"""Call ``invalidate.lua`` on a Redis Cluster: once for each table, as its keys share a slot, at the same time.
+
+While a slot moves to another node, key by key, no command can use several of its keys unless all of them exist, and a
+fence usually does not.  Then the table is invalidated as a whole by commands with one key each, which always reach it:
+first its fence, then its table version.  Readers create no version meanwhile, because that takes several keys.
+docs/model/protocol.py walks this (``--moves``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import TryAgainError
+
+from . import keys
+from .client import client_for, execute, raise_error, reset_connections, run_script, run_scripts
+
+# How often a call is tried that gets the reply to another request.
+MAX_ATTEMPTS = 3
+# Cheaper than a random token for each call, and no value in Redis begins like it.
+_NONCE_PREFIX = keys.fresh_token()
+_nonces = itertools.count()
+
+
+def new_nonce() -> str:
+    """Return a nonce for invalidate.lua, unique in this process, whose connections no other process reads from."""
+    return f"{_NONCE_PREFIX}{next(_nonces)}"
+
+
+def run(
+    prefix: str, fence: Sequence[Any], max_names: int, arguments_by_table: Mapping[str, Sequence[Any]]
+) -> list[list[Any]]:
+    """Run invalidate.lua for each table and return the replies without nonces.  Raises errors of Redis."""
+    root_length = len((prefix + keys.NAMESPACE).encode())
+    calls, nonces = [], []
+    for table, own in arguments_by_table.items():
+        nonces.append(new_nonce())
+        args = [nonces[-1], *fence, max_names, root_length, *own]
+        calls.append((_keys_of(prefix, table, own), args, None))
+    found = []
+    for table, call, nonce, reply in zip(
+        arguments_by_table, calls, nonces, run_scripts("invalidate", calls), strict=True
+    ):
+        if isinstance(reply, TryAgainError):
+            found.append(_invalidate_moving(prefix, table, fence))
+        elif _is_own(raise_error(reply), nonce):
+            found.append(reply[1:])
+        else:
+            found.append(_run_again(call, nonce))
+    return found
+
+
+def _keys_of(prefix: str, table: str, arguments: Sequence[Any]) -> list[str]:
+    """Return all keys that the script uses.  The first one has to begin like all others."""
+    own = [key(prefix, table) for key in (keys.table_version_key, keys.index_key, keys.fence_key)]
+    return own + [keys.version_key(prefix, f"{table}:{dependency}") for dependency in arguments[4:]]
+
+
+def _is_own(reply: Any, nonce: str) -> bool:
+    return type(reply) is list and reply[:1] == [nonce.encode()]
+
+
+def _run_again(call: Any, nonce: str) -> list[Any]:
+    names, args, epoch = call
+    for _ in range(MAX_ATTEMPTS):
+        reset_connections()
+        reply = run_script("invalidate", names, args, epoch)
+        if _is_own(reply, nonce):
+            return reply[1:]
+    raise redis.ConnectionError("Redis keeps sending the replies to other requests")
+
+
+def _invalidate_moving(prefix: str, table: str, fence: Sequence[Any]) -> list[Any]:
+    """Fence a table, if there is a fence, and drop its version; return what the script would."""
+    token, seconds = fence
+    fence_error = None
+    if token:
+        key = keys.fence_key(prefix, table)
+        try:
+            now = client_for(key).time()[0]
+            execute("ZADD", key, now + seconds, token)
+            execute("EXPIRE", key, seconds + 1)
+        except redis.ResponseError as error:
+            # As in the script: what Redis refuses must not keep the version from being dropped.
+            fence_error = error
+    number = execute("UNLINK", keys.table_version_key(prefix, table))
+    if fence_error is not None:
+        raise fence_error
+    return [[number], [table.encode()] if number else []]

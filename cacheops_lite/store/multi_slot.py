@@ -1,0 +1,196 @@
+"""Read and fill values on a Redis Cluster whose versions lie in several slots: one request for each, at the same time.
+
+No step needs to be atomic across slots.  A version that equals the one that a value carries was unchanged since the
+value was read from the database, whenever in the course of a read it is looked at.  What the fill of a value with
+row-level dependencies has to check and create at once concerns one table, and thus one slot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.crc import key_slot
+from redis.exceptions import TryAgainError
+
+from ..utils import LruMap
+from . import keys, shape_limit
+from .client import current_epoch, execute_many, raise_error, run_scripts, send
+from .replies import checked_reply
+from .stored_value import INDEX_FULL, MISS, SEAL_LENGTH, SIZE_LENGTH, Lookup, checked
+from .time_limit import run_command
+from .version_set import VersionSet
+
+# What read.lua takes instead of the flag that a value has a header.
+NO_VALUE = "-"
+
+# By key of a value, the keys of its row-level dependencies when it was last read: they are asked for with the value.
+_row_keys: LruMap[str, list[str]] = LruMap(4096)
+
+
+def read(key: str, version_set: VersionSet) -> Lookup:
+    """Read a value and its versions; create none.  Raises errors of Redis, and EpochChanged."""
+    row_keys = _row_keys.get(key) or [] if version_set.coarse else []
+    wanted = [key, *version_set.version_keys, *row_keys]
+    value, *found = _get_all(wanted)
+    row_versions = dict(zip(row_keys, found[len(version_set.version_keys) :], strict=True))
+    found = found[: len(version_set.version_keys)]
+    _forget_other_epochs(version_set, found)
+    lookup = Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
+    if value is None:
+        return lookup
+    if not version_set.coarse:
+        if lookup.versions is None:
+            lookup.is_outdated = True
+            return lookup
+        return checked(lookup, value[:SEAL_LENGTH], b"", memoryview(value)[SEAL_LENGTH:], found)
+    return _checked_with_rows(lookup, value, found, row_versions)
+
+
+def _get_all(wanted: Sequence[str]) -> list[Any]:
+    """Return the values of keys."""
+    positions_by_slot: dict[int, list[int]] = {}
+    for i, key in enumerate(wanted):
+        positions_by_slot.setdefault(key_slot(key.encode()), []).append(i)
+    groups = list(positions_by_slot.values())
+    requests = [
+        (("MGET", *(wanted[i] for i in positions)), current_epoch(wanted[positions[0]])) for positions in groups
+    ]
+    found: list[Any] = [None] * len(wanted)
+    for positions, reply in zip(groups, run_command(execute_many, requests), strict=True):
+        for i, value in zip(positions, checked_reply(raise_error(reply), len(positions)), strict=True):
+            found[i] = value
+    return found
+
+
+def _forget_other_epochs(version_set: VersionSet, found: list[bytes | None]) -> None:
+    """Replace table versions that were made on another node, or in an earlier life of their node, by None."""
+    for i, key in enumerate(version_set.version_keys[: len(version_set.tables)]):
+        version = found[i]
+        if version is not None and version[keys.TOKEN_LENGTH :] != current_epoch(key):
+            found[i] = None
+
+
+def _checked_with_rows(
+    lookup: Lookup, value: bytes, found: list[bytes | None], row_versions: dict[str, bytes | None]
+) -> Lookup:
+    """Do what `checked` does for a value with a header; `row_versions` are those that were read with it."""
+    version_set = lookup.version_set
+    names, tokens, body = _split(value)
+    carried = [found[i] or b"" for i in version_set.carried]
+    checked(lookup, value[:SEAL_LENGTH], names, body, carried)
+    if lookup.payload is MISS:
+        return lookup
+    # The names are signed, so they are what a fill wrote.
+    expected = _expected_rows(json.loads(names), tokens, found)
+    if expected is not None:
+        _row_keys.put(lookup.key, list(expected))
+        missing = [key for key in expected if key not in row_versions]
+        if missing:
+            row_versions.update(zip(missing, _get_all(missing), strict=True))
+    if expected is None or any(row_versions[key] != version for key, version in expected.items()):
+        lookup.payload, lookup.is_outdated = MISS, True
+    return lookup
+
+
+def _split(value: bytes) -> tuple[bytes, bytes, memoryview]:
+    """Return the names and the tokens in the header of a value, and what follows it; all empty if it is damaged."""
+    start = SEAL_LENGTH + 2 * SIZE_LENGTH
+    sizes = value[SEAL_LENGTH : SEAL_LENGTH + SIZE_LENGTH], value[SEAL_LENGTH + SIZE_LENGTH : start]
+    if not all(len(size) == SIZE_LENGTH and size.isdigit() for size in sizes):
+        return b"", b"", memoryview(b"")
+    middle = start + int(sizes[0])
+    end = middle + int(sizes[1])
+    return value[start:middle], value[middle:end], memoryview(value)[end:]
+
+
+def _expected_rows(groups: list[dict[str, Any]], tokens: bytes, found: list[bytes | None]) -> dict[str, bytes] | None:
+    """Return the version that each row-level dependency should have, by its key; None if it can't have any."""
+    expected: dict[str, bytes] = {}
+    try:
+        tokens_by_group = json.loads(tokens)
+        for group, own_tokens in zip(groups, tokens_by_group, strict=True):
+            table_version = found[group["owner"] - 1]
+            if table_version is None:
+                return None
+            for value, token in zip(group["values"], own_tokens, strict=True):
+                expected[group["version"] + value + group["tail"]] = table_version[: keys.TOKEN_LENGTH] + token.encode()
+    except (ValueError, TypeError, AttributeError):
+        # The tokens are not signed.
+        return None
+    return expected
+
+
+def create_versions(key: str, version_set: VersionSet, timeout: int) -> Lookup:
+    """Create the missing versions; they live at least `timeout` seconds.  Raises errors of Redis, and EpochChanged."""
+    version_set.forget_outdated_indexes()
+    calls, positions_of_calls = [], []
+    for part in version_set.parts:
+        table_key = part.version_keys[0]
+        epoch = current_epoch(table_key)
+        args = [1, len(part.version_keys) - 1, NO_VALUE, keys.fresh_token() + epoch.decode(), timeout]
+        args += [part.registration, 1]
+        calls.append(([table_key, *part.version_keys, part.index_key, part.fence_key], args, epoch))
+        positions_of_calls.append(part.positions)
+    found: list[Any] = [None] * len(version_set.version_keys)
+    for positions, reply in zip(positions_of_calls, run_scripts("read", calls), strict=True):
+        seal, names, _, *versions = checked_reply(raise_error(reply), 3 + len(positions))
+        if seal is None and names == INDEX_FULL:
+            shape_limit.note(version_set)
+            return create_versions(key, version_set.coarsened, timeout)
+        for i, version in zip(positions, versions, strict=True):
+            found[i] = version
+    _forget_other_epochs(version_set, found)
+    return Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
+
+
+@dataclass(slots=True)
+class Filling:
+    """The parts of a value that is about to be stored; `groups` are its row-level dependencies."""
+
+    seal: bytes
+    names: bytes
+    body: bytes
+    groups: list[dict[str, Any]]
+
+
+def fill(key: str, version_set: VersionSet, versions: Sequence[bytes], filling: Filling, timeout: int) -> bool:
+    """Store a value for `timeout` seconds; False if nothing is stored, because one of its versions has changed.
+
+    The command may still be on its way when this returns.  Raises errors of Redis.
+    """
+    try:
+        header = _created_header(version_set, versions, filling, timeout) if version_set.coarse else b""
+        if header is None:
+            return False
+        # Without row-level dependencies it is invalid from the start if a version has changed.
+        send("SET", key, filling.seal + header + filling.body, "EX", timeout)
+    except TryAgainError:
+        return False
+    return True
+
+
+def _created_header(version_set: VersionSet, versions: Sequence[bytes], filling: Filling, timeout: int) -> bytes | None:
+    """Create the versions of row-level dependencies and return the header; None if a version has changed."""
+    tokens: list[Any] = [[] for _ in filling.groups]
+    calls, positions_of_calls = [], []
+    for number, part in enumerate(version_set.parts, 1):
+        positions = [i for i, group in enumerate(filling.groups) if group["owner"] == number]
+        if not positions:
+            continue
+        groups = [filling.groups[i] for i in positions]
+        names = [g["version"] + value + g["tail"] for g in groups for value in g["values"]]
+        own = [versions[i] for i in part.positions]
+        described = json.dumps([{name: g[name] for name in g.keys() - {"owner"}} for g in groups])
+        args = [len(own), *own, timeout, keys.fresh_token(), described]
+        calls.append(([*part.version_keys, part.index_key, *names], args, None))
+        positions_of_calls.append(positions)
+    for positions, reply in zip(positions_of_calls, run_scripts("create_row_versions", calls), strict=True):
+        if type(raise_error(reply)) is not list or len(reply) != len(positions):
+            return None
+        for i, found in zip(positions, reply, strict=True):
+            tokens[i] = [token.decode() for token in found]
+    encoded = json.dumps(tokens).encode()
+    return b"%08d%08d" % (len(filling.names), len(encoded)) + filling.names + encoded
