@@ -40,7 +40,7 @@ def main() -> int:
         "redis-py": version("redis"),
         "python": ".".join(map(str, sys.version_info[:3])),
         "django": version("Django"),
-        **merged(before, found),
+        "rows": merged(before, found),
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     TABLES.write_text(report.tables(results), "utf-8")
@@ -58,18 +58,15 @@ def run_tests(names: list[str], path: Path) -> tuple[list[dict], int]:
     return list(map(json.loads, lines)), done.returncode
 
 
-def merged(before: list[dict], found: list[dict]) -> dict[str, list]:
-    """Return all rows in the order of the scenarios, new ones in place of older ones; and what was not run."""
+def merged(before: list[dict], found: list[dict]) -> list[dict]:
+    """Return all rows in the order of the scenarios, new ones in place of older ones."""
     # It imports parts of the package, which need the settings of Django.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     from tests.reliability.scenarios import SCENARIOS
 
     rows = {(row["scenario"], row["strict"]): row for row in [*before, *found]}
     ordered = [rows.get((each.name, is_strict)) for is_strict in (False, True) for each in SCENARIOS]
-    return {
-        "rows": [row for row in ordered if row],
-        "not_run": [each.name for each in SCENARIOS if not each.is_enabled],
-    }
+    return [row for row in ordered if row]
 
 
 def described_server() -> str:

@@ -11,7 +11,7 @@ HEADER = [
 
 
 def tables(results: dict[str, Any]) -> str:
-    """Return the tables of the page, and what was not run."""
+    """Return the tables of the page."""
     versions = f"redis-py {results['redis-py']}, Django {results['django']}, Python {results['python']}"
     made = (
         f"Run on {results['date']} on {results['database']} and {results['server']}, with {versions}, "
@@ -21,9 +21,6 @@ def tables(results: dict[str, Any]) -> str:
     for is_strict, title in ((False, "Degrading"), (True, "Degrading, with CACHEOPS_STRICT")):
         rows = [cells(row) for row in results["rows"] if row["strict"] is is_strict]
         parts.append(table(title, [HEADER, *rows]))
-    if results["not_run"]:
-        names = "\n".join(f"- {name}" for name in results["not_run"])
-        parts.append(f"Not run, because the package has no client of Redis Cluster yet:\n\n{names}\n")
     return "\n".join(parts)
 
 

@@ -10,9 +10,6 @@ from tests.reliability import faults, sites
 from tests.reliability.faults import on_server
 from tests.support import failures
 
-# The package has no client of a cluster yet.
-CLUSTER_IS_SUPPORTED = False
-
 
 def nothing(site, load):
     """Prepare nothing."""
@@ -40,10 +37,6 @@ class Scenario:
     refuses: bool = True
     runs_strict: bool = False
     seconds: float | None = None
-
-    @property
-    def is_enabled(self) -> bool:
-        return CLUSTER_IS_SUPPORTED or self.topology not in (sites.cluster_of_three, sites.cluster_with_replicas)
 
 
 SCENARIOS = [

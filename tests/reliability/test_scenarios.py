@@ -16,8 +16,6 @@ LENGTHS = run.Lengths(2, 3, 3) if IS_LONG else run.Lengths(0.2, 0.7, 0.5, fence=
 
 
 def check(scenario, is_strict):
-    if not scenario.is_enabled:
-        pytest.skip("Redis Cluster is not supported yet")
     row = run.run(scenario, LENGTHS, is_strict)
     examples = row.pop("examples")
     broken = outcome.broken_promises(scenario, row)
