@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from .operations import Operation
-from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, GET, OURS, OURS_INSIDEOUT
+from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CLUSTER, GET, OURS, OURS_INSIDEOUT
 from .rounds import Figures
 
 # The pairs whose ratios are printed.
@@ -18,9 +18,12 @@ PAIRS = (
     (OURS_INSIDEOUT, BARE),
     (OURS, GET),
     (OURS_INSIDEOUT, GET),
+    (CLUSTER, OURS_INSIDEOUT),
 )
 # With this database the query without a cache is bound, too: it goes over loopback, the fastest link in production.
 BARE_IS_A_BOUND = "postgresql"
+# Of a hit on a cluster, to one on a single node.
+CLUSTER_BOUND = 1.6
 
 
 def compared(operation: type[Operation], figures: Figures, database: str) -> dict[str, Any]:
@@ -47,6 +50,8 @@ def bounds(operation: type[Operation], database: str) -> dict[str, float]:
     if operation.bound is not None:
         found[f"{OURS.name}:{CACHEOPS.name}"] = operation.bound
         found[f"{OURS_INSIDEOUT.name}:{CACHEOPS.name}"] = operation.insideout_bound or operation.bound
+    if operation.is_hit:
+        found[f"{CLUSTER.name}:{OURS_INSIDEOUT.name}"] = CLUSTER_BOUND
     if operation.is_hit and database == BARE_IS_A_BOUND:
         found[f"{OURS.name}:{BARE.name}"] = found[f"{OURS_INSIDEOUT.name}:{BARE.name}"] = 1.0
     return found

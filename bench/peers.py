@@ -31,10 +31,12 @@ class Peer:
     floor: str | None = None
     # The folder to import it from, if it is not this one.
     folder: str | None = None
+    # Of its Redis, if that is none of the databases of a run.
+    url: str | None = None
 
     @property
     def redis_url(self) -> str:
-        return f"{REDIS}/{REDIS_DATABASES[self.slot % len(REDIS_DATABASES)]}"
+        return self.url or f"{REDIS}/{REDIS_DATABASES[self.slot % len(REDIS_DATABASES)]}"
 
     @property
     def caches(self) -> bool:
@@ -88,6 +90,10 @@ PEERS = {peer.name: peer for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHAL
 # Another version of this library, to measure what a change costs; BENCH_BEFORE is the folder of its checkout.
 if folder := os.environ.get("BENCH_BEFORE"):
     PEERS["before"] = Peer("before", "ours, before", "cacheops_lite", _cacheops(False), slot=0, folder=folder)
+# This library on a Redis Cluster; BENCH_CLUSTER is its URL, see `bench.cluster`.
+CLUSTER = Peer("cluster", "ours, cluster", "cacheops_lite", _cacheops(True), url=os.environ.get("BENCH_CLUSTER"))
+if CLUSTER.url:
+    PEERS[CLUSTER.name] = CLUSTER
 
 
 def chosen(names: list[str]) -> tuple[list[Peer], list[str]]:

@@ -22,6 +22,7 @@ from . import (
     stored_value,
 )
 from .circuit_breaker import call, call_for_write, call_or_default, suppress_tolerated
+from .clearing import clear
 from .client import (
     client_for,
     execute,
@@ -43,7 +44,7 @@ from .database_names import database_name, declared_names, replaced_names
 from .dependency_index import RequiredColumns
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
-from .invalidator import Fence, clear, postpone, release
+from .invalidator import Fence, postpone, release
 from .keys import FORMAT_VERSION, Digest, digest, escape_glob, fresh_token, simple_key, value_key
 from .limited_connection import is_limited
 from .namespaces import (

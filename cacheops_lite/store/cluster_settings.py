@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -14,8 +14,8 @@ from ..conf import on_change, settings
 from .client_library import library_of
 from .server_address import CLIENT_SETTINGS, DEFAULT_PORT
 
-# Of URLs, and the scheme that the client library knows instead.
-SCHEMES = {
+# How URLs begin, and how those begin that the client library knows.
+PLAIN_BEGINNINGS = {
     "redis+cluster": "redis",
     "rediss+cluster": "rediss",
     "valkey+cluster": "valkey",
@@ -59,7 +59,7 @@ def _forget(setting: str) -> None:
 def urlsplit_or_none(url: Any) -> Any:
     """Return the parts of the URL of a cluster, None for anything else."""
     parts = urlsplit(url) if isinstance(url, str) else None
-    return parts if parts is not None and parts.scheme in SCHEMES else None
+    return parts if parts is not None and parts.scheme in PLAIN_BEGINNINGS else None
 
 
 def class_of_url(url: Any) -> str | None:
@@ -137,5 +137,6 @@ def make_cluster(client_class: Any, address: Any, options: dict[str, Any]) -> An
     host, port = cluster_places(address)[0]
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     place = f"{f'[{host}]' if ':' in host else host}:{port}"
-    url = parts._replace(scheme=SCHEMES.get(parts.scheme, parts.scheme), netloc=f"{user}{place}", path="").geturl()
+    begin = PLAIN_BEGINNINGS.get(parts.scheme, parts.scheme)
+    url = urlunsplit((begin, user + place, "", parts.query, ""))
     return client_class.from_url(url, startup_nodes=nodes[1:], **options)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import redis
 
 from .client import current_epoch
+from .cluster_settings import uses_cluster
 from .server_epoch import EpochChanged
 
 T = TypeVar("T")
@@ -25,3 +26,11 @@ def call_in_epoch(func: Callable[[bytes], T], key: str) -> T:
         with suppress(EpochChanged):
             return func(current_epoch(key))
     raise redis.ConnectionError("Redis is replaced by another server again and again")
+
+
+def call_for_tables(func: Callable[[bytes | None], T], key: str) -> T:
+    """Do what `call_in_epoch` does.  On a cluster call `func` without an epoch, because each node has its own.
+
+    A fence counts there whatever its epoch is.
+    """
+    return func(None) if uses_cluster() else call_in_epoch(func, key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,25 +20,24 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
-from . import compression, keys, pending_releases, spool
+from . import keys, pending_releases, spool
 from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
 from .circuit_breaker import call_for_write, call_in_background
-from .client import execute, scan, send_script, unlink
+from .clearing import clear
+from .client import execute, send_script, unlink
 from .cluster_settings import uses_cluster
-from .epoch_calls import call_in_epoch
+from .epoch_calls import call_for_tables
 from .failure_kinds import DeliveryInProgressError, FailureKind, is_temporary, kind_of
 from .fence import Fence
 from .invalidation_script import NO_FENCE, invalidate_changes
 from .outage_log import outages
-from .time_limit import Budget, run_command, run_without_limit, seconds_left
+from .time_limit import Budget, run_without_limit, seconds_left
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
 
 # If more keys wait to be removed, all keys under their prefix are removed instead.
 MAX_OVERDUE_KEYS = 1000
 # A fence expires after this time, in case its writer died; a commit takes less.
 FENCE_SECONDS = 30
-# How many keys Redis examines at a time when it is searched for those of this package.
-KEYS_PER_SCAN = 1000
 # How long a call waits at most for another thread that delivers.
 MAX_WAIT_SECONDS = 10.0
 
@@ -63,18 +62,9 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             fence.tables[prefix] = list(changes_by_table)
             dropped = fence.dropped if write_set.causes else None
             run = partial(_invalidate_with_fence, prefix, changes_by_table, fence, dropped)
-            call_for_write(partial(_in_epoch, run, prefix, changes_by_table), fence.budget)
+            key = keys.fence_key(prefix, fence.tables[prefix][0])
+            call_for_write(partial(call_for_tables, run, key), fence.budget)
             fence.confirmed.add(prefix)
-
-
-def _in_epoch(func: Callable[[bytes | None], None], prefix: str, tables: Iterable[str]) -> None:
-    """Call `func` with the epoch of the server that has the keys of tables; on a cluster, where each node has its own,
-    without one: a fence counts there whatever its epoch is.
-    """
-    if uses_cluster():
-        func(None)
-    else:
-        call_in_epoch(func, keys.fence_key(prefix, next(iter(tables))))
 
 
 def _invalidate_with_fence(
@@ -268,7 +258,7 @@ def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dro
         elif write_set.changes or write_set.tables:
             changes_by_table = write_set.by_table()
             run = partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped)
-            _in_epoch(run, prefix, changes_by_table)
+            call_for_tables(run, keys.fence_key(prefix, next(iter(changes_by_table))))
             if fence is not None and prefix in fence.tables:
                 pending_releases.release(fence.keys_under(prefix), fence.token, FENCE_SECONDS, fence.budget)
 
@@ -337,11 +327,3 @@ def _reset_in_child() -> None:
 def _deliver_at_exit() -> None:
     with suppress(Exception):
         deliver_overdue()
-
-
-def clear(prefix: str) -> None:
-    """Remove all keys of this package under `prefix` but counters, and no others, without blocking Redis."""
-    compression.forget()
-    pattern = keys.escape_glob(prefix + keys.NAMESPACE) + keys.CACHED_KIND_PATTERN + "*"
-    for found in scan(pattern, KEYS_PER_SCAN):
-        run_command(unlink, found)

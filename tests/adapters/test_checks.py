@@ -32,7 +32,7 @@ def no_connections(monkeypatch):
         raise AssertionError("a check connects")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(store_client, "_make_client", refuse)
+    monkeypatch.setattr(store_client, "make_client", refuse)
 
 
 def run_checks_with(**overrides):

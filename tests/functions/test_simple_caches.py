@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cacheops_lite.functions import CacheKey, CacheMiss, RedisCache, backend_api, redis_cache
 from cacheops_lite.store import protocol
 from tests.shop.models import Category, Product
+from tests.support import services
 
 
 def counted(decorate, func=lambda *args, **kwargs: None):
@@ -721,6 +722,7 @@ def test_a_value_copied_to_another_key_is_a_miss(store):
     assert redis_cache.cache.get("other", None) is None
 
 
+@services.on_one_server
 def test_clear_deletes_only_keys_of_the_simple_cache(store, settings):
     """It leaves the ORM cache, too."""
     lookup = protocol.read("cacheops:v:name", protocol.VersionSet("", [], ["t"]))

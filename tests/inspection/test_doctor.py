@@ -17,7 +17,8 @@ from django.test import override_settings
 from cacheops_lite import cache
 from cacheops_lite.inspection import doctor
 from cacheops_lite.inspection.doctor import clients, contents, identity, memory, permissions, session
-from cacheops_lite.store import commands
+from cacheops_lite.store import commands, get_client
+from tests.support import cluster as clusters
 from tests.support import servers, services
 
 pytestmark = pytest.mark.redis
@@ -149,12 +150,28 @@ def wait_for(condition):
     assert condition()
 
 
-def test_a_node_of_a_cluster_is_an_error(tmp_path):
+def test_a_node_of_a_cluster_is_an_error_where_the_settings_name_a_single_server(tmp_path):
     options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
     with servers.running(*options) as server, using(server, CACHEOPS_REDIS={"port": server.port}):
         found = findings()
     assert found["cluster"]["level"] == "error"
-    assert "Redis Cluster is not supported" in found["cluster"]["meaning"]
+    assert "redis+cluster://" in found["cluster"]["advice"]
+
+
+def test_each_node_of_a_cluster_is_examined():
+    """What all nodes have in common is said once; what is wrong with a further node is said of that."""
+    with clusters.running() as cluster, override_settings(CACHEOPS_REDIS=cluster.url, CACHEOPS_CLIENT_CLASS=None):
+        for node in cluster.nodes:
+            node.client().config_set("maxmemory", "1gb")
+            node.client().config_set("maxmemory-policy", "allkeys-lru")
+        cluster.nodes[2].client().config_set("maxmemory-policy", "noeviction")
+        found = doctor.examine().findings
+        by_id = {each.id: each for each in found if not each.found.startswith("Node ")}
+        assert by_id["cluster"].level == "ok"
+        assert "16384 of 16384 slots" in by_id["cluster"].found
+        of_nodes = [each for each in found if each.id == "eviction"]
+        wrong = [each for each in of_nodes if each.level in ("warning", "error")]
+        assert len(wrong) == 1
 
 
 def allow(server, *rules, keys=("*",)):
@@ -189,7 +206,7 @@ def test_a_trial_finds_each_command_that_is_missing(name):
     """No other command is taken for missing, and no key remains."""
     with examined() as (server, _):
         address = allow(server, "+@all", "-acl", f"-{name.lower()}")
-        with using(server, CACHEOPS_REDIS=address), session.Session() as opened:
+        with using(server, CACHEOPS_REDIS=address), session.Session(get_client()) as opened:
             assert permissions._denied_commands(opened) == {name}
         assert server.client().dbsize() == 0
 

@@ -74,7 +74,7 @@ def test_writes_and_what_they_invalidate_are_counted():
 def test_a_flush_that_fails_loses_nothing(monkeypatch):
     Label.objects.count()
     with monkeypatch.context() as patch:
-        patch.setattr(counter_flush, "get_client", lambda: 1 / 0)
+        patch.setattr(counter_flush, "client_for", lambda key: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             counter_flush.flush()
     assert of("shop.Label", "count").misses == 1

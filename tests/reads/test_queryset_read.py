@@ -32,7 +32,7 @@ from tests.conftest import run_async
 from tests.property.differential import uncached
 from tests.rich.models import Step
 from tests.shop.models import Category, Customer, Label, Product, Unwatched, VisibleProduct, Warranty
-from tests.support import fast_paths
+from tests.support import fast_paths, services
 from tests.support.stored_values import with_payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -429,6 +429,7 @@ def test_an_evaluated_queryset_is_not_read_again(reads):
     assert reads.hits + reads.misses == before
 
 
+@services.on_one_server
 @pytest.mark.parametrize(("name", "command"), [("fetch", "MGET"), ("get", "MGET"), ("select_related", "EVALSHA")])
 def test_a_hit_is_one_command(name, command, monkeypatch, store):
     VALUES[name]()

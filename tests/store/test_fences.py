@@ -9,6 +9,7 @@ from cacheops_lite.store import invalidator, keys
 from cacheops_lite.store.client import execute, get_client
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
+from tests.support import services
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -145,6 +146,7 @@ def test_rows_from_before_a_commit_are_not_cached_between_fence_and_delivery(lab
     assert all(each == true for each in found[True])
 
 
+@services.on_one_server
 def test_unaffected_results_stay_cached_while_their_table_is_fenced(store, around_commit, monkeypatch, is_hit):
     """A fence only prevents new versions; it deletes none."""
     pens, inks = (Category.objects.create(name=name) for name in ("pens", "inks"))
@@ -164,6 +166,7 @@ def test_unaffected_results_stay_cached_while_their_table_is_fenced(store, aroun
     assert fence_keys() == []
 
 
+@services.on_one_server
 def test_a_delivery_releases_only_its_own_fence(label, is_hit):
     """While another writer is about to commit, no result is stored."""
     other = invalidator.Fence()
@@ -259,6 +262,7 @@ def test_a_failing_fence_does_not_prevent_the_commit(label, monkeypatch):
     assert read() == ["new"]
 
 
+@services.on_one_server
 def test_a_commit_that_the_database_refuses_releases_its_fence(label, monkeypatch, is_hit):
     """The database still answers, so it is known that the commit failed."""
     read()
@@ -277,6 +281,7 @@ def test_a_commit_that_the_database_refuses_releases_its_fence(label, monkeypatc
     assert is_hit(read)
 
 
+@services.on_one_server
 @pytest.mark.parametrize("write", [save, update_without_autocommit])
 def test_a_fence_stays_if_the_reply_to_the_commit_is_lost(label, monkeypatch, write):
     """The commit may still take effect: results are invalidated, and none is stored until the fence expires."""

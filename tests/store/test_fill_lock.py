@@ -19,7 +19,7 @@ from tests.support.processes import PATIENCE, ended, start
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 LOCKS = "cacheops:l:*"
-EVENTS = "test:events"
+EVENTS = "{test}:events"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def report(event, *more):
 
 def wait_to_go_on():
     """Wait until the test lets this process, or any computing process, go on."""
-    return pop(get_client(), "test:go", f"test:go:{os.getpid()}")
+    return pop(get_client(), "{test}:go", f"{{test}}:go:{os.getpid()}")
 
 
 def compute():
@@ -140,7 +140,7 @@ class Processes:
         assert {self.expect("waits") for _ in processes} == {process.pid for process in processes}
 
     def go_on(self, word="on", only=None):
-        self.store.rpush("test:go" if only is None else f"test:go:{only.pid}", word)
+        self.store.rpush("{test}:go" if only is None else f"{{test}}:go:{only.pid}", word)
 
     def expected(self, process):
         return "label" if self.way == "queryset" else f"by {process.pid}"

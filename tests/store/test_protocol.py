@@ -11,6 +11,7 @@ from cacheops_lite.store.stored_value import MISS
 from cacheops_lite.store.version_set import VersionSet
 from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, InsertedRows, WriteSet
 from cacheops_lite.utils.lru import LruMap
+from tests.support import services
 
 ANY = Dependency("t", (), None)
 ONE = Dependency("t", (("a", "1"),), None)
@@ -105,6 +106,7 @@ def test_an_image_that_lacks_a_column_invalidates_the_table(store):
     assert load_value("other", OTHER) == b"value"
 
 
+@services.on_one_server
 def test_dependency_shapes_unknown_to_this_process_are_matched(store, monkeypatch):
     """The script reports that there are others, and is called a second time; later changes need one call."""
     calls, run = [], invalidation_script.run_script
@@ -200,6 +202,7 @@ def test_a_version_made_under_an_old_table_version_is_invalid(store):
     assert load_value("one", ONE) is MISS
 
 
+@services.on_one_server
 def test_the_first_miss_of_a_key_creates_its_versions_with_the_read(store, monkeypatch):
     """A first miss takes two round trips: the read itself creates absent versions."""
     monkeypatch.setattr(protocol, "probably_cached", LruMap(1))
@@ -433,6 +436,7 @@ def test_values_stay_valid_when_insideout_is_switched(store, settings, insideout
     assert load_value("one", ONE) is MISS
 
 
+@services.on_one_server
 def test_conjunction_sets_are_freed_and_kept_small(store, settings):
     """An invalidation frees the results that it invalidates; writes remove expired members."""
     settings.CACHEOPS_INSIDEOUT = False
@@ -447,6 +451,7 @@ def test_conjunction_sets_are_freed_and_kept_small(store, settings):
     assert not store.exists(conjunction_set)
 
 
+@services.on_one_server
 def test_an_invalidation_frees_a_bounded_number_of_results(store, settings):
     """If more results depend on a row, the remaining ones are invalid and expire by their timeout."""
     settings.CACHEOPS_INSIDEOUT = False
@@ -507,6 +512,7 @@ def test_a_payload_that_does_not_decode_does_not_end_waiting(store):
     assert time.monotonic() >= before + 0.1
 
 
+@services.on_one_server
 def test_an_undelivered_invalidation_is_delivered_before_the_next_read(store, monkeypatch):
     """During the outage the error is raised, and nothing is lost."""
     store_value("one", ONE)
@@ -578,12 +584,12 @@ def test_a_new_index_has_room_again(store, monkeypatch):
 
     for i in range(MAX_SHAPES + 5):
         protocol.create_versions(
-            protocol.read(f"cacheops:v:{i}", VersionSet("", [Dependency("t", ((f"c{i}", "1"),), None)])), 60
+            protocol.read(f"cacheops:v:{{t}}{i}", VersionSet("", [Dependency("t", ((f"c{i}", "1"),), None)])), 60
         )
     last = VersionSet("", [Dependency("t", ((f"c{MAX_SHAPES + 4}", "1"),), None)])
-    assert protocol.read("cacheops:v:x", last).version_set is last.coarsened
+    assert protocol.read("cacheops:v:{t}x", last).version_set is last.coarsened
     store.delete(keys.index_key("", "t"))
     monkeypatch.setattr(shape_limit.time, "monotonic", lambda: time.time() + 1e9)
-    lookup = protocol.read("cacheops:v:x", last, 60)
+    lookup = protocol.read("cacheops:v:{t}x", last, 60)
     assert lookup.version_set is last
     assert lookup.versions is not None

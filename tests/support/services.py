@@ -8,13 +8,20 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 IN_CI = bool(os.environ.get("CI"))
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+IS_CLUSTER = "+cluster" in REDIS_URL
 # The class of clients for that server; empty for the default.
 CLIENT_CLASS = os.environ.get("TEST_CLIENT_CLASS") or None
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
 # Whether keys have the names of databases, as by default.
 HAS_DATABASE_NAMES = os.environ.get("TEST_DATABASE_NAMES") == "on"
+
+
+# For tests that look at commands or keys of one server.
+on_one_server = pytest.mark.skipif(IS_CLUSTER, reason="it looks at one server")
 
 
 def answers(host: str, port: int) -> bool:
@@ -29,7 +36,7 @@ def answers(host: str, port: int) -> bool:
 def redis_answers() -> bool:
     import redis
 
-    if "+cluster" in REDIS_URL:
+    if IS_CLUSTER:
         place = urlsplit(REDIS_URL)
         return answers(place.hostname, place.port)
     try:

@@ -14,6 +14,7 @@ from cacheops_lite.store import database_names, dependency_index
 from tests.conftest import run_async
 from tests.rich.models import Cell, Sample
 from tests.shop.models import Category, Club, Customer, Label, Membership, Person, Product, Ticket, Warranty
+from tests.support import services
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,6 +74,7 @@ def test_a_save_invalidates_only_results_that_it_affects(is_hit):
     assert pens() == [("pens", "fountain pen", 0)]
 
 
+@services.on_one_server
 def test_a_save_runs_one_script_before_its_commit_and_one_after_it(monkeypatch):
     """This holds in autocommit and in a transaction, for one object and for many, once the dependency shapes are
     known.  Each name of a database has scripts of its own.
