@@ -96,7 +96,7 @@ def replies_cut(site, load):
     """Close each connection after the first half of a reply, at intervals."""
     with repeated(site.front.cut_next_replies):
         yield
-    site.front.restore()
+    assert site.front.replies_cut, "no reply was cut"
 
 
 @contextmanager
@@ -155,13 +155,15 @@ def writer_killed_in_an_outage(site, load):
 @contextmanager
 def resharded(site, load):
     """Move each slot that has keys to another master."""
-    nodes = site.cluster
+    nodes, moved = site.cluster, 0
     for number, source in enumerate(masters := nodes.masters()):
         target = masters[(number + 1) % len(masters)]
         with source.client() as client:
             slots = {cluster.slot_of(key) for key in client.scan_iter(count=1000)}
         for slot in slots:
             nodes.move_slot(slot, target)
+        moved += len(slots)
+    assert moved, "no node has keys"
     yield
 
 

@@ -74,6 +74,8 @@ SCENARIOS = [
         "connections cut in the middle of a reply, five times a second",
         faults.replies_cut,
         sites.behind_proxy,
+        # Most are repeated on a new connection.
+        refuses=False,
     ),
     Scenario("connection limit reached", faults.connection_limit_reached, runs_strict=True),
     Scenario("writers cut off, readers not", faults.writers_cut_off, sites.writers_behind_proxy, runs_strict=True),

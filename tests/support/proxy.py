@@ -23,6 +23,7 @@ class Proxy:
         self.loses_replies = False
         # How often replies were cut; each connection observes one that comes after its beginning.
         self._cuts = 0
+        self.replies_cut = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):
@@ -71,6 +72,7 @@ class Proxy:
                 if is_reply and self.loses_replies:
                     break
                 if is_reply and self._cuts != cuts:
+                    self.replies_cut += 1
                     target.sendall(data[: len(data) // 2])
                     break
                 target.sendall(data)
