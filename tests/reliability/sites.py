@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until
 PASSWORD = "first"
 # The name by which `tests.support.servers.sentinel` knows its master.
 SERVICE = "mymaster"
+# A master waits 5 seconds by default for further replicas before it sends its data to one.
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
 
 @dataclass
@@ -80,7 +82,7 @@ def with_password_in_url(server, password):
 @contextmanager
 def with_replica():
     """A master and its replica; the load reaches the master through a proxy, as by an address that can be moved."""
-    with servers.running() as master, Proxy(master.port) as link:
+    with servers.running(*AT_ONCE) as master, Proxy(master.port) as link:
         with servers.running("--replicaof", "127.0.0.1", str(link.port)) as replica, Proxy(master.port) as front:
             assert wait_until(lambda: is_linked(replica))
             yield Site(master, at(front.port), replica=replica, front=front, link=link)
@@ -89,7 +91,7 @@ def with_replica():
 @contextmanager
 def sentinel():
     """A master, its replica and a Sentinel, which the load asks for the master."""
-    with servers.running() as master, servers.running("--replicaof", "127.0.0.1", str(master.port)) as replica:
+    with servers.running(*AT_ONCE) as master, servers.running("--replicaof", "127.0.0.1", str(master.port)) as replica:
         assert wait_until(lambda: is_linked(replica))
         with tempfile.TemporaryDirectory() as folder, servers.sentinel(Path(folder), master) as options:
             settings = {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": options}
@@ -99,7 +101,7 @@ def sentinel():
 @contextmanager
 def cluster_of_three(replicas=0):
     """A Redis Cluster with three masters."""
-    with cluster.running(replicas=replicas, node_timeout=1.0) as nodes:
+    with cluster.running(*AT_ONCE, replicas=replicas, node_timeout=1.0) as nodes:
         yield Site(None, {"CACHEOPS_REDIS": nodes.url}, cluster=nodes)
 
 
