@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint fuzz django-suite third-party docs bench bench-growth clean
+.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint fuzz django-suite third-party docs bench bench-growth bench-cluster clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -23,6 +23,7 @@ help:
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make bench  beside django-cacheops and django-cachalot: make bench ARGS='--database postgresql'"
 	@echo "make bench-growth  how cost grows, beside django-cacheops"
+	@echo "make bench-cluster  hits on a Redis Cluster of three nodes, beside a single node"
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
@@ -107,6 +108,9 @@ bench: $(VENV)/.bench
 
 bench-growth: $(VENV)/.bench
 	@$(BIN)/python -m bench.growth --out docs/_static $(ARGS)
+
+bench-cluster: $(VENV)/.bench $(VENV)/.test
+	@$(BIN)/python -m bench.cluster $(ARGS)
 
 clean:
 	rm -rf $(VENV) .versions .servers build dist docs/_build example/var .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

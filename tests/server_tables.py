@@ -14,6 +14,7 @@ WAYS_FILE = "test_ways_to_connect"
 OTHER_WAYS = {
     ("test_failover", "redis-py"): "Sentinel, forced failover",
     ("test_failover", "valkey-py"): "valkey-py, Sentinel, forced failover",
+    ("test_cluster", None): "cluster of three nodes",
 }
 WAYS_BY_LENGTH = sorted(WAYS, key=len, reverse=True)
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -33,8 +34,9 @@ def way_of(test: str) -> str | None:
     """Return the way to connect that a test is about."""
     file, _, name = test.partition("::")
     file, parameters = file.rpartition(".")[2], name.partition("[")[2].rstrip("]")
-    if (file, parameters) in OTHER_WAYS:
-        return OTHER_WAYS[file, parameters]
+    for key in ((file, parameters), (file, None)):
+        if key in OTHER_WAYS:
+            return OTHER_WAYS[key]
     if file != WAYS_FILE:
         return None
     return next((way for way in WAYS_BY_LENGTH if f"-{parameters}-".endswith(f"-{way}-")), None)

