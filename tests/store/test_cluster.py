@@ -278,6 +278,41 @@ def test_a_node_that_hangs_keeps_no_one_waiting_for_long(cluster, rows, is_hit, 
     assert wait_until(lambda: is_hit(names))
 
 
+def test_connections_that_the_nodes_have_closed_cost_no_error(cluster, rows):
+    """Also those with replies that are still to come."""
+    for n in range(3):
+        read_all()
+        rename(f"o{n}")
+        for client in server_clients().values():
+            client.client_kill_filter(_type="normal", skipme=True)
+        assert read_all() == expected()
+
+
+@pytest.mark.parametrize("step", ["start", "finish"])
+def test_an_interrupted_read_leaves_no_reply_to_the_next_one(cluster, rows, monkeypatch, step):
+    """A connection with an unread reply is closed."""
+    read_all()
+    direct_client, calls = type(cacheops_redis._direct()._node_of("{shop_label}").direct), []
+    method = getattr(direct_client, step)
+
+    def interrupted(self, *args):
+        calls.append(step)
+        if len(calls) == 2:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return method(self, *args)
+
+    monkeypatch.setattr(direct_client, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cacheops_redis.execute_many([(("MGET", name), None) for name in ("{0}", "{1}", "{2}", "{3}", "{4}", "{5}")])
+    kept = [each for node in cacheops_redis._direct()._nodes.values() for each in node.direct._idle]
+    assert kept
+    # Those with pending replies know of them.
+    unread = [each for each in kept if each.connection.is_connected and each.connection.can_read()]
+    assert all(each.pending for each in unread)
+    assert read_all() == expected()
+
+
 @pytest.mark.parametrize(
     "address",
     [
