@@ -24,22 +24,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def running():
-    """A cluster of three nodes; a test that changes it restores it."""
-    with clusters.running() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running):
-    """That cluster, empty, which the settings name."""
-    with override_settings(CACHEOPS_REDIS=running.url, CACHEOPS_CLIENT_CLASS=None):
-        invalidate_all()
-        yield running
-        invalidate_all()
-
-
 @pytest.fixture
 def rows():
     old = Category.objects.create(name="old")
@@ -324,8 +308,8 @@ def test_an_interrupted_read_leaves_no_reply_to_the_next_one(cluster, rows, monk
         {"startup_nodes": [{"host": "127.0.0.1", "port": 0}, ("127.0.0.1", 1)]},
     ],
 )
-def test_nodes_are_named_in_several_ways(running, rows, is_hit, address):
-    ports = [node.port for node in running.nodes]
+def test_nodes_are_named_in_several_ways(three_nodes, rows, is_hit, address):
+    ports = [node.port for node in three_nodes.nodes]
 
     def filled(value):
         if isinstance(value, str):
