@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from cacheops_lite import cache, cached_as, invalidate_all
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import keys, server_clients
+from cacheops_lite.store import commands, keys, server_clients
 from cacheops_lite.store.cluster_client import ClusterClient
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
@@ -263,6 +263,32 @@ def test_a_node_that_hangs_keeps_no_one_waiting_for_long(cluster, rows, is_hit, 
     finally:
         hanging.process.send_signal(18)
     assert wait_until(lambda: is_hit(names))
+
+
+def test_the_commands_that_are_listed_suffice(three_nodes, rows, is_hit, settings):
+    """For a user who may run only these, on keys with the prefix; also while a slot moves."""
+    names = [*commands.required(is_cluster=True), *commands.OPTIONAL]
+    rules = ["on", ">secret", "-@all", *(f"+{name.lower()}" for name in names), "resetkeys", "~shop:*"]
+    for node in three_nodes.nodes:
+        node.client().execute_command("ACL", "SETUSER", "shop", *rules)
+    settings.CACHEOPS_PREFIX = "shop:"
+    settings.CACHEOPS_REDIS = f"redis+cluster://shop:secret@127.0.0.1:{three_nodes.port}"
+    settings.CACHEOPS_CLIENT_CLASS = None
+    read_all()
+    assert is_hit(read_all)
+    slot = slot_of_table("shop_category")
+    target = another_master(three_nodes, three_nodes.node_of(slot))
+    source = three_nodes.begin_move(slot, target)
+    three_nodes.move_keys(slot, source, target, limit=2)
+    rename("older")
+    assert read_all() == expected()
+    three_nodes.move_keys(slot, source, target)
+    three_nodes.end_move(slot, source, target)
+    cache.set("key", 1)
+    assert cache.incr("key") == 2
+    assert read_all() == expected()
+    assert wait_until(lambda: is_hit(read_all))
+    invalidate_all()
 
 
 def test_connections_that_the_nodes_have_closed_cost_no_error(cluster, rows):
