@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test coverage e2e matrix versions servers lint fuzz django-suite third-party docs bench bench-growth bench-cluster soak clean
+.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint fuzz django-suite third-party docs bench bench-growth bench-cluster soak clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -14,6 +14,7 @@ help:
 	@echo "make matrix  every test on each database with each kind of store, which takes an hour"
 	@echo "make versions  a part of the tests on each Python and Django that is found: make versions DEBIAN=forky"
 	@echo "make servers  a part of the tests on each version of Redis and Valkey, and in each way to connect"
+	@echo "make reliability  each fault of Redis under load, with real processes, which takes a quarter of an hour"
 	@echo "make e2e    a browser (Debian's package chromium) drives the example, the toolbar and the admin page"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
@@ -75,6 +76,9 @@ versions: $(BIN)/python
 
 servers: $(VENV)/.test
 	@$(BIN)/python -m tests.servers $(ARGS)
+
+reliability: $(VENV)/.test
+	@$(BIN)/python -m tests.reliability $(ARGS)
 
 e2e: $(VENV)/.test
 	@E2E_SCREENSHOTS=$${E2E_SCREENSHOTS-docs/_static/screenshots} TEST_DATABASE=sqlite \

@@ -134,9 +134,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], list[Verdict]]:
         _say(f"Creating {options.objects:,} books on {source.title} ...")
         fill(population)
         with soak_server(options.redis_memory, MAX_SCRIPT_MS) as server:
-            described = about([OURS], options.database, _in_words(options), source.title, server.url)
             priority = "real-time" if server.has_priority else "normal"
-            described["redis"] += f" with maxmemory {options.redis_memory} and {priority} priority"
+            words = f"maxmemory {options.redis_memory}, {priority} priority\n{_in_words(options)}"
+            described = about([OURS], options.database, words, source.title, server.url)
             with _workers(options, source.settings(None), server.url, population) as workers:
                 try:
                     for record in _records(options, workers, server):

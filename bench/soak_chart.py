@@ -34,8 +34,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
     of_processes = {f"process {i + 1}": [_mib(each["rss"][i]) for each in records] for i in numbers}
     _lines(resident, minutes, of_processes, "memory of each process, MiB", GREY)
     largest = [max(each["redis"]["scripts"].values(), default=0.0) for each in records]
-    _lines(scripts, minutes, {"": largest}, "largest time of a script, ms", BLACK)
+    _lines(scripts, minutes, {"": largest}, "largest time of a script, ms; dotted: the bound", BLACK)
     scripts.axhline(MAX_SCRIPT_MS, color=ORANGE, linewidth=1, linestyle=":")
+    scripts.set_ylim(0, 1.1 * max([MAX_SCRIPT_MS, *largest]))
     save(drawing, results, path)
 
 
@@ -48,7 +49,7 @@ def _lines(axes: Any, minutes: list[float], lines: dict[str, list[Any]], title: 
     for figures in lines.values():
         axes.plot(minutes, [float("nan") if each is None else each for each in figures], color=colour, linewidth=1.2)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
 
 
 def _draw_latencies(axes: Any, minutes: list[float], records: list[dict[str, Any]]) -> None:

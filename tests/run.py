@@ -53,6 +53,8 @@ OF_THE_STORE = [
 ]
 # Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
 CONCURRENCY = "tests/concurrency"
+# Faults of servers under load: once, on the database that `make reliability` uses.
+RELIABILITY = "tests/reliability"
 # ``make coverage``: it slows tests down, so it is measured by itself.
 MEASURES = bool(os.environ.get("TEST_COVERAGE"))
 # What takes many times longer while coverage is measured, and covers hardly a line that other tests do not.
@@ -145,12 +147,13 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         usual = {"sqlite": "redis-sets embedded-insideout", "postgresql": "redis-insideout", "mariadb": "redis-sets"}
         return [Leg(database, stores or usual[database], arguments) for database in databases]
     if os.environ.get("TEST_MATRIX"):
-        return [Leg(database, stores, ["tests", *ignoring(*ONCE)]) for database in databases for stores in STORES]
+        tests = ["tests", *ignoring(*ONCE, RELIABILITY)]
+        return [Leg(database, stores, tests) for database in databases for stores in STORES]
     everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE)]
     legs = [
         Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
-        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),
-        Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, *UNMEASURED)], is_measured=MEASURES),
+        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER, RELIABILITY)], FEWER_HISTORIES),
+        Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, RELIABILITY, *UNMEASURED)], is_measured=MEASURES),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
         Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=MEASURES),
         Leg("sqlite", "embedded-insideout", CONTRACTS, is_measured=MEASURES),

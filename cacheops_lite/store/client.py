@@ -84,7 +84,9 @@ def execute_many(requests: Sequence[Request]) -> list[Any]:
     if isinstance(direct, ClusterClient):
         return direct.execute_many(requests)
     opened = direct.start(requests) if len(requests) > 1 else None
-    replies = None if opened is None else direct.finish(opened, requests)
+    replies = None
+    if opened is not None and (replies := direct.finish(opened, requests)) is not None:
+        direct.put_back(opened)
     return [_reply_or_error(direct, *request) for request in requests] if replies is None else replies
 
 

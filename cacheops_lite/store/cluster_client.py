@@ -87,8 +87,12 @@ class ClusterClient:
                     if opened is not None:
                         started.append((node, positions, opened))
             while started:
-                node, positions, opened = started.pop()
+                node, positions, opened = started[-1]
                 found = node.direct.finish(opened, [requests[i] for i in positions])
+                # Only now: an interrupt before would leave the connection with an unread reply.
+                started.pop()
+                if found is not None:
+                    node.direct.put_back(opened)
                 for position, reply in zip(positions, found or (), strict=False):
                     if not isinstance(reply, exceptions.AskError):
                         replies[position] = reply

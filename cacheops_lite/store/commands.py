@@ -42,6 +42,7 @@ REQUIRED: dict[str, tuple[object, ...]] = {
 OF_CLUSTER: dict[str, tuple[object, ...]] = {
     "CLUSTER": ("SLOTS",),
     "ASKING": (),
+    "COMMAND": (),
 }
 # To change values of the simple cache in place, which locks of templates and Django's cache API do.
 OPTIONAL: dict[str, tuple[object, ...]] = {

@@ -1,7 +1,8 @@
 """Locks and fences that this process still has to release.
 
-A release is recorded before it is sent.  If it is interrupted, a background thread repeats it until it succeeds or the
-lock or fence has expired.
+A release is recorded before it is sent.  If it is interrupted, a background thread repeats it until it succeeds.
+Expired ones are forgotten only where they are many: a server that hangs sets a lock or fence when it resumes, which may
+be long after the request for it timed out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from .client import run_script
 from .redis_errors import STORE_ERRORS
 from .time_limit import Budget
 
+# Of the releases that are recorded although they have expired.
+MAX_PENDING = 1000
 # {(key, token of its owner): when it expires, on the monotonic clock}
 _pending: dict[tuple[str, str], float] = {}
 
@@ -41,13 +44,16 @@ def _record(keys: Iterable[str], token: str, seconds: float) -> None:
     expires_at = time.monotonic() + seconds
     for key in keys:
         _pending[key, token] = expires_at
+    if len(_pending) > MAX_PENDING:
+        for owned, expires_at in list(_pending.items())[:-MAX_PENDING]:
+            if expires_at < time.monotonic():
+                _pending.pop(owned, None)
 
 
 def release_all() -> None:
     """Release all that is recorded.  Raises errors of Redis."""
-    for (key, token), expires_at in list(_pending.items()):
-        if time.monotonic() < expires_at:
-            run_script("release", [key], [token])
+    for key, token in list(_pending):
+        run_script("release", [key], [token])
         _pending.pop((key, token), None)
 
 

@@ -49,7 +49,12 @@ def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
     cached; they live at least that long.
     """
     while True:
-        _deliver_overdue_before(version_set)
+        try:
+            deliver_overdue()
+        except redis.RedisError as error:
+            # What one node of a cluster does not take concerns only reads of its tables.
+            if not is_of_one_node(error) or owes(version_set.tables):
+                raise
         try:
             # Not by `call_in_epoch`, which costs a hit two more calls.
             lookup = _read(key, version_set, timeout, current_epoch(key))
@@ -60,15 +65,6 @@ def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
         # While this waited for the reply, it may have read that an invalidation sent earlier on the connection failed.
         if not is_overdue() or (uses_cluster() and not owes(version_set.tables)):
             return lookup
-
-
-def _deliver_overdue_before(version_set: VersionSet) -> None:
-    """Deliver overdue invalidations; of a cluster, those that a node does not take concern only reads of its tables."""
-    try:
-        deliver_overdue()
-    except redis.RedisError as error:
-        if not is_of_one_node(error) or owes(version_set.tables):
-            raise
 
 
 def _missed_while_moving(key: str, version_set: VersionSet) -> Lookup:

@@ -105,7 +105,7 @@ class DirectClient:
         except (redis.ResponseError, EpochChanged):
             # An error reply is a complete reply: the connection is still usable.
             if opened is not None:
-                self._put_back(opened)
+                self.put_back(opened)
             raise
         except BaseException as error:
             if opened is None:
@@ -115,7 +115,7 @@ class DirectClient:
             if not is_retryable(opened.connection, error):
                 raise
         else:
-            self._put_back(opened)
+            self.put_back(opened)
             return reply
         return self._run_through_client(command, epoch)
 
@@ -151,7 +151,7 @@ class DirectClient:
             opened.connection.send_packed_command(packed)
         except (redis.ResponseError, EpochChanged):
             if opened is not None:
-                self._put_back(opened)
+                self.put_back(opened)
             raise
         except BaseException as error:
             if opened is not None:
@@ -164,7 +164,7 @@ class DirectClient:
     def finish(self, opened: _OpenConnection, requests: Sequence[Request]) -> list[Any] | None:
         """Return the replies to the commands that `start` has sent, errors among them; None if the connection is lost.
 
-        Raises EpochChanged.
+        Call `put_back` afterwards, unless it is lost.  Raises EpochChanged.
         """
         connection, replies = opened.connection, []
         try:
@@ -179,9 +179,8 @@ class DirectClient:
             if not isinstance(error, (redis.RedisError, OSError)):
                 raise
             return None
-        epoch_now = connection.cacheops_epoch
-        self._put_back(opened)
-        if any(epoch is not None and epoch != epoch_now for _, epoch in requests):
+        if any(epoch is not None and epoch != connection.cacheops_epoch for _, epoch in requests):
+            self.discard(opened)
             raise EpochChanged
         return replies
 
@@ -302,7 +301,8 @@ class DirectClient:
             raise
         return _OpenConnection(connection)
 
-    def _put_back(self, opened: _OpenConnection) -> None:
+    def put_back(self, opened: _OpenConnection) -> None:
+        """Keep a connection all of whose replies were read or are noted as pending."""
         pool = self.client.connection_pool
         # A server that is about to move asks its clients to reconnect.
         is_leaving = getattr(opened.connection, "should_reconnect", bool)()

@@ -70,10 +70,22 @@ def client(url):
 SENTINEL = {"locations": [("h", 1)], "service_name": "m"}
 
 
+CLUSTER = {"CACHEOPS_CLIENT_CLASS": None, "CACHEOPS_INSIDEOUT": True}
 WRONG_SETTINGS = [
     ({"CACHEOPS_REDIS": "redis://h", "CACHEOPS_SENTINEL": {"locations": [("h", 1)], "service_name": "m"}}, "E001"),
     ({"CACHEOPS_REDIS": 6379}, "E002", "should be a dict or a URL, not 6379", ""),
     ({"CACHEOPS_REDIS": "localhost:6379"}, "E002", "not a URL of a Redis", ""),
+    ({"CACHEOPS_REDIS": "redis+cluster://h:1/3", **CLUSTER}, "E002", "one database only", "redis[+]cluster://10"),
+    ({"CACHEOPS_REDIS": "redis+cluster://h:x", **CLUSTER}, "E002", "names the node 'h:x'", ""),
+    ({"CACHEOPS_REDIS": "redis+cluster://h", "CACHEOPS_CLIENT_CLASS": "redis.Redis"}, "E002", "CLASS is Redis", ""),
+    ({"CACHEOPS_REDIS": {}, "CACHEOPS_CLIENT_CLASS": "redis.RedisCluster"}, "E002", "names no node", ""),
+    ({"CACHEOPS_REDIS": {"host": "h", "db": 2}, "CACHEOPS_CLIENT_CLASS": "redis.RedisCluster"}, "E002", "has db", ""),
+    (
+        {"CACHEOPS_REDIS": {"host": "h", "read_from_replicas": True}, "CACHEOPS_CLIENT_CLASS": "redis.RedisCluster"},
+        "E002",
+        "replicas lag",
+        "",
+    ),
     ({"CACHEOPS_REDIS": {"hots": "h"}}, "E002", "Redis does not accept: .*'hots'", ""),
     ({"CACHEOPS_REDIS": {"decode_responses": True}}, "E002", "Leave decode_responses out of", ""),
     (
@@ -152,7 +164,9 @@ VALID_SETTINGS = [
     {"CACHEOPS_REDIS": "unix:///socket?db=1", "CACHEOPS_CLIENT_CLASS": "redis.Redis"},
     {"CACHEOPS_REDIS": "redis://h/1?protocol=3", "CACHEOPS_CLIENT_CLASS": "tests.support.clients.BlockingRedis"},
     {"CACHEOPS_REDIS": {"cache_config": None, "protocol": 3}, "CACHEOPS_CLIENT_CLASS": None},
-    {"CACHEOPS_CLIENT_CLASS": "redis.RedisCluster", "CACHEOPS_REDIS": {"host": "h"}},
+    {"CACHEOPS_CLIENT_CLASS": "redis.RedisCluster", "CACHEOPS_REDIS": {"host": "h"}, "CACHEOPS_INSIDEOUT": True},
+    {"CACHEOPS_REDIS": "redis+cluster://u:p@h:1,[::1]:2,i", **CLUSTER},
+    {"CACHEOPS_REDIS": "valkeys+cluster://h:1/0", **CLUSTER},
     {"CACHEOPS_REDIS": "other://h", "CACHEOPS_CLIENT_CLASS": client},
     {"CACHEOPS_REDIS": {}, "CACHEOPS_SENTINEL": {"locations": [("h", 1)], "service_name": "m", "db": 2}},
     {"CACHEOPS_SERIALIZER": "marshal"},
@@ -161,6 +175,13 @@ VALID_SETTINGS = [
     {"CACHEOPS_LONG_DISJUNCTION": 0},
     {"CACHEOPS_SKIP_FIELDS": ("FileField", TextField)},
 ]
+
+
+def test_that_a_cluster_has_no_conjunction_sets_is_named():
+    with override_settings(CACHEOPS_REDIS="redis+cluster://h", CACHEOPS_CLIENT_CLASS=None):
+        (message,) = [each for each in run_checks(tags=[checks.TAG]) if "cluster" in each.msg]
+    assert message.id == "cacheops_lite.I004"
+    assert "CACHEOPS_INSIDEOUT = True" in message.hint
 
 
 @pytest.mark.parametrize("overrides", VALID_SETTINGS)

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from django.db import connection
 from django.test import override_settings
 
-from tests.concurrency import reads, rows
-from tests.concurrency.oracle import Bounds
+from tests.concurrency import rows
+from tests.concurrency.audit import audit
 from tests.concurrency.worker_pool import running_pool
-from tests.property.differential import uncached
 from tests.support import servers
 from tests.support.proxy import Proxy
 
@@ -79,19 +78,6 @@ def run(plan, fault=None, enough=lambda pool, cache: True):
 def evicted(cache):
     """Return how many keys the server evicted because its memory was full."""
     return cache.client().info("stats")["evicted_keys"]
-
-
-def audit(oracle, wide):
-    """Return what is wrong after the last write: cached reads must equal the database, with all acknowledged writes."""
-    bounds = Bounds(oracle.acknowledged(), oracle.begun())
-    problems = []
-    for read in [each for shape in reads.SHAPES + [reads.wide] * wide for each in shape()]:
-        found, true = read.read(), uncached(read.read)
-        if found != true:
-            problems.append(f"{read.name} is {found}, in the database {true}")
-        if problem := read.check(true, bounds):
-            problems.append(f"{read.name} lost what was acknowledged: {problem}")
-    return problems
 
 
 def report(plan, figures):

@@ -8,7 +8,6 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from django.db import connection
 
 from tests.concurrency.oracle import Oracle
+from tests.support.waiting import wait_until
 
 TIMEOUT_SECONDS = 60
 ROOT = Path(__file__).parents[2]
@@ -57,10 +57,7 @@ class Worker:
         """Kill the process and wait until the database has closed its session, whose last statement may still run."""
         self.process.kill()
         self.process.communicate(timeout=TIMEOUT_SECONDS)
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while self.session is not None and _is_open(self.session):
-            assert time.monotonic() < deadline, "a killed writer's session does not end"
-            time.sleep(0.005)
+        wait_until_closed(self.session)
 
     def errors(self):
         self._errors.seek(0)
@@ -71,6 +68,11 @@ class Worker:
             self.process.kill()
         self.process.communicate()
         self._errors.close()
+
+
+def wait_until_closed(session):
+    """Wait until the database has closed a session of a killed process; None has none."""
+    assert session is None or wait_until(lambda: not _is_open(session), TIMEOUT_SECONDS), "the session does not end"
 
 
 def _is_open(session):

@@ -6,9 +6,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.test import override_settings
-
 from tests.conftest import counted_reads
+from tests.support.uncached import uncached
 
 
 @dataclass
@@ -33,12 +32,6 @@ class Figures:
             f"{seed}{self.writes} writes, {self.reads} reads, {self.hits} hits, "
             f"{share} kept of {self.unchanged} unchanged, stale = {self.stale}"
         )
-
-
-def uncached(read: Callable[[], object]) -> object:
-    """Return the result of `read` with the cache disabled."""
-    with override_settings(CACHEOPS_ENABLED=False):
-        return read()
 
 
 @dataclass

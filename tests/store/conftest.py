@@ -1,8 +1,27 @@
 """Fixtures for tests of the store."""
 
 import pytest
+from django.test import override_settings
 
+from cacheops_lite import invalidate_all
 from cacheops_lite.writes import write_barrier
+from tests.support import cluster as clusters
+
+
+@pytest.fixture(scope="module")
+def three_nodes():
+    """A cluster of three nodes; a test that changes it restores it."""
+    with clusters.running() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(three_nodes):
+    """That cluster, empty, which the settings name."""
+    with override_settings(CACHEOPS_REDIS=three_nodes.url, CACHEOPS_CLIENT_CLASS=None):
+        invalidate_all()
+        yield three_nodes
+        invalidate_all()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from cacheops_lite import cache, cached_as, invalidate_all
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import keys, server_clients
+from cacheops_lite.store import commands, keys, server_clients
 from cacheops_lite.store.cluster_client import ClusterClient
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
@@ -22,22 +22,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(services.DATABASE != "sqlite", reason="a cluster does not depend on the database"),
 ]
-
-
-@pytest.fixture(scope="module")
-def running():
-    """A cluster of three nodes; a test that changes it restores it."""
-    with clusters.running() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running):
-    """That cluster, empty, which the settings name."""
-    with override_settings(CACHEOPS_REDIS=running.url, CACHEOPS_CLIENT_CLASS=None):
-        invalidate_all()
-        yield running
-        invalidate_all()
 
 
 @pytest.fixture
@@ -151,9 +135,7 @@ def test_values_are_spread_and_tables_are_not(cluster, rows):
 
 
 def test_requests_for_several_nodes_are_sent_before_the_first_reply_is_read(cluster, rows, is_hit, monkeypatch):
-    nodes = {cluster.node_of(slot_of_table(table)) for table in ("shop_category", "shop_product")}
-    if len(nodes) == 1:
-        cluster.move_slot(slot_of_table("shop_product"), another_master(cluster, nodes.pop()))
+    apart(cluster, "shop_category", "shop_product")
     read_all()
     assert wait_until(lambda: is_hit(joined))
     steps = []
@@ -192,6 +174,15 @@ def test_the_simple_cache_works_on_all_nodes(cluster):
 
 def slot_of_table(table):
     return clusters.slot_of(f"{{{table}}}")
+
+
+def apart(cluster, *tables):
+    """Let two tables be on different nodes, and return these."""
+    first, second = (cluster.node_of(slot_of_table(table)) for table in tables)
+    if first is second:
+        second = another_master(cluster, first)
+        cluster.move_slot(slot_of_table(tables[1]), second)
+    return first, second
 
 
 def another_master(cluster, node):
@@ -233,13 +224,11 @@ def test_a_client_with_an_old_map_of_slots_follows(cluster, rows, is_hit):
 def test_a_lost_node_takes_only_its_own_results_along(cluster, rows, is_hit, settings, degrade):
     """Without a replica, its tables are read from the database until it is back, or reads of them raise."""
     settings.CACHEOPS_DEGRADE_ON_FAILURE = degrade
+    lost, _ = apart(cluster, "shop_category", "shop_label")
     read_all()
-    lost = cluster.node_of(slot_of_table("shop_category"))
-    models = Label, Product
-    of_another = next(each for each in models if cluster.node_of(slot_of_table(each._meta.db_table)) is not lost)
 
     def other():
-        return list(of_another.objects.all())
+        return list(Label.objects.all())
 
     other()
     cluster.kill(lost)
@@ -263,19 +252,78 @@ def test_a_node_that_hangs_keeps_no_one_waiting_for_long(cluster, rows, is_hit, 
     """After the first timeout its tables are read from the database at once; others are read from the cache."""
     settings.CACHEOPS_DEGRADE_ON_FAILURE = True
     settings.CACHEOPS_REDIS_TIMEOUT = 0.3
+    hanging, _ = apart(cluster, "shop_category", "shop_label")
     read_all()
-    hanging = cluster.node_of(slot_of_table("shop_category"))
     node = cacheops_redis._direct()._node_of(keys.table_version_key("", "shop_category"))
     hanging.process.send_signal(19)
     try:
         assert names() == ["b", "old"]
         assert node.is_left_alone
-        assert not cacheops_redis._direct()._node_of("{shop_label}").is_left_alone or hanging is cluster.node_of(
-            slot_of_table("shop_label")
-        )
+        assert not cacheops_redis._direct()._node_of("{shop_label}").is_left_alone
     finally:
         hanging.process.send_signal(18)
     assert wait_until(lambda: is_hit(names))
+
+
+def test_the_commands_that_are_listed_suffice(three_nodes, rows, is_hit, settings):
+    """For a user who may run only these, on keys with the prefix; also while a slot moves."""
+    names = [*commands.required(is_cluster=True), *commands.OPTIONAL]
+    rules = ["on", ">secret", "-@all", *(f"+{name.lower()}" for name in names), "resetkeys", "~shop:*"]
+    for node in three_nodes.nodes:
+        node.client().execute_command("ACL", "SETUSER", "shop", *rules)
+    settings.CACHEOPS_PREFIX = "shop:"
+    settings.CACHEOPS_REDIS = f"redis+cluster://shop:secret@127.0.0.1:{three_nodes.port}"
+    settings.CACHEOPS_CLIENT_CLASS = None
+    read_all()
+    assert is_hit(read_all)
+    slot = slot_of_table("shop_category")
+    target = another_master(three_nodes, three_nodes.node_of(slot))
+    source = three_nodes.begin_move(slot, target)
+    three_nodes.move_keys(slot, source, target, limit=2)
+    rename("older")
+    assert read_all() == expected()
+    three_nodes.move_keys(slot, source, target)
+    three_nodes.end_move(slot, source, target)
+    cache.set("key", 1)
+    assert cache.incr("key") == 2
+    assert read_all() == expected()
+    assert wait_until(lambda: is_hit(read_all))
+    invalidate_all()
+
+
+def test_connections_that_the_nodes_have_closed_cost_no_error(cluster, rows):
+    """Also those with replies that are still to come."""
+    for n in range(3):
+        read_all()
+        rename(f"o{n}")
+        for client in server_clients().values():
+            client.client_kill_filter(_type="normal", skipme=True)
+        assert read_all() == expected()
+
+
+@pytest.mark.parametrize("step", ["start", "finish"])
+def test_an_interrupted_read_leaves_no_reply_to_the_next_one(cluster, rows, monkeypatch, step):
+    """A connection with an unread reply is closed."""
+    read_all()
+    direct_client, calls = type(cacheops_redis._direct()._node_of("{shop_label}").direct), []
+    method = getattr(direct_client, step)
+
+    def interrupted(self, *args):
+        calls.append(step)
+        if len(calls) == 2:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return method(self, *args)
+
+    monkeypatch.setattr(direct_client, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cacheops_redis.execute_many([(("MGET", name), None) for name in ("{0}", "{1}", "{2}", "{3}", "{4}", "{5}")])
+    kept = [each for node in cacheops_redis._direct()._nodes.values() for each in node.direct._idle]
+    assert kept
+    # Those with pending replies know of them.
+    unread = [each for each in kept if each.connection.is_connected and each.connection.can_read()]
+    assert all(each.pending for each in unread)
+    assert read_all() == expected()
 
 
 @pytest.mark.parametrize(
@@ -286,8 +334,8 @@ def test_a_node_that_hangs_keeps_no_one_waiting_for_long(cluster, rows, is_hit, 
         {"startup_nodes": [{"host": "127.0.0.1", "port": 0}, ("127.0.0.1", 1)]},
     ],
 )
-def test_nodes_are_named_in_several_ways(running, rows, is_hit, address):
-    ports = [node.port for node in running.nodes]
+def test_nodes_are_named_in_several_ways(three_nodes, rows, is_hit, address):
+    ports = [node.port for node in three_nodes.nodes]
 
     def filled(value):
         if isinstance(value, str):

@@ -1,37 +1,21 @@
 """On a Redis Cluster, a fence counts although its slot moves to another node while a writer is about to commit."""
 
 import pytest
-from django.db import connection
-from django.test import override_settings
 
-from cacheops_lite import invalidate_all
 from cacheops_lite.store import server_clients
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
 from tests.support import cluster as clusters
+from tests.support import services
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(services.DATABASE == "sqlite", reason="a writer blocks readers on SQLite"),
+]
 
 SLOT = clusters.slot_of("{shop_label}")
-
-
-@pytest.fixture(scope="module")
-def running():
-    """A cluster of three nodes."""
-    if connection.vendor == "sqlite":
-        pytest.skip("a writer blocks readers on SQLite")
-    with clusters.running() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running):
-    """That cluster, empty, which the settings name."""
-    with override_settings(CACHEOPS_REDIS=running.url, CACHEOPS_CLIENT_CLASS=None):
-        invalidate_all()
-        yield running
-        invalidate_all()
 
 
 @pytest.fixture

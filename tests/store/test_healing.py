@@ -2,12 +2,15 @@
 
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from django.test import override_settings
 
+from cacheops_lite.store import pending_releases
 from tests.shop.models import Product
 from tests.support import failures, processes
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 ROWS = 20
@@ -108,3 +111,32 @@ def test_nothing_is_stale_half_a_second_after_connections_were_reset(server, pro
             write(str(number), reset)
             time.sleep(HEALED_SECONDS)
             assert count_stale(str(number)) == 0
+
+
+def test_a_fence_that_a_server_places_only_when_it_resumes_is_released(server, is_hit, monkeypatch):
+    """Also if the request has waited in the server for longer than a fence lasts."""
+    Product.objects.create(sku="s", name="old")
+    product = Product.objects.nocache().get()
+    with using(server.port, degrades=True):
+        # From now on Redis knows the script.
+        product.name = "older"
+        product.save()
+        Product.objects.get()
+        with failures.hanging(server):
+            product.name = "new"
+            product.save()
+            monkeypatch.setattr(pending_releases, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 60))
+            # Attempts while the server hangs might forget the fence.
+            wait_until(lambda: not pending_releases._pending, seconds=1)
+        assert wait_until(lambda: is_hit(Product.objects.get), seconds=10)
+        assert Product.objects.get().name == "new"
+
+
+def test_of_releases_that_expired_in_an_outage_only_some_are_kept(monkeypatch):
+    """A long outage must not fill the memory of a process that writes; what has not expired is kept in any case."""
+    monkeypatch.setattr(pending_releases, "MAX_PENDING", 3)
+    monkeypatch.setattr(pending_releases, "_pending", {})
+    monkeypatch.setattr(pending_releases._retry, "start", lambda: None)
+    pending_releases.schedule(["lasting"], "token", 60)
+    pending_releases.schedule([f"expired {number}" for number in range(9)], "token", -1)
+    assert [key for key, _ in pending_releases._pending] == ["lasting", "expired 6", "expired 7", "expired 8"]

@@ -176,7 +176,7 @@ def test_connections_of_a_small_pool_remain_for_other_callers():
     taken = [direct_client._acquire(), direct_client._acquire()]
     for kept in taken:
         direct_client._send(ignore, False, kept, ["ECHO", "the reply is not awaited"], None)
-        direct_client._put_back(kept)
+        direct_client.put_back(kept)
     assert len(connections(direct_client)) == 1
     # This uses the other connection.
     assert client.ping() is True

@@ -204,7 +204,8 @@ def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch)
     if not fast_paths.is_on("kept connections"):
         pytest.skip("the package takes no connection from the pool")
     leave_unread(client, ("PING",))
-    (connection,) = client.connection_pool._available_connections
+    # A thread that works in the background may have made another one.
+    connection = client.connection_pool._available_connections[-1]
 
     def interrupted(*args):
         monkeypatch.undo()
@@ -215,7 +216,7 @@ def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         direct_client.execute("GET", "wire")
     assert not connection.is_connected
-    assert not client.connection_pool._in_use_connections
+    assert connection not in client.connection_pool._in_use_connections
     invalidate_all()
 
 

@@ -21,6 +21,9 @@ class Proxy:
         self._is_cut = False
         # Requests arrive, but no reply comes back: the connection is closed instead.
         self.loses_replies = False
+        # How often replies were cut; each connection observes one that comes after its beginning.
+        self._cuts = 0
+        self.replies_cut = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):
@@ -38,6 +41,10 @@ class Proxy:
         for each in sockets:
             _close(each)
 
+    def cut_next_replies(self):
+        """Close each connection that exists now after the first half of its next reply."""
+        self._cuts += 1
+
     def restore(self):
         self._is_cut = self.loses_replies = False
 
@@ -48,16 +55,25 @@ class Proxy:
                 if self._is_cut:
                     _close(client)
                     continue
-                server = socket.create_connection(("127.0.0.1", self.target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:
+                    _close(client)
+                    continue
                 with self._lock:
                     self._sockets |= {client, server}
                 for source, target, is_reply in ((client, server, False), (server, client, True)):
                     threading.Thread(target=self._pump, args=(source, target, is_reply), daemon=True).start()
 
     def _pump(self, source, target, is_reply):
+        cuts = self._cuts
         with suppress(OSError):
             while data := source.recv(CHUNK):
                 if is_reply and self.loses_replies:
+                    break
+                if is_reply and self._cuts != cuts:
+                    self.replies_cut += 1
+                    target.sendall(data[: len(data) // 2])
                     break
                 target.sendall(data)
         for each in (source, target):

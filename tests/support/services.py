@@ -38,7 +38,7 @@ def redis_answers() -> bool:
 
     if IS_CLUSTER:
         place = urlsplit(REDIS_URL)
-        return answers(place.hostname, place.port)
+        return answers(place.hostname or "127.0.0.1", place.port or 6379)
     try:
         return bool(redis.Redis.from_url(REDIS_URL, socket_connect_timeout=1).ping())
     except redis.RedisError:

@@ -1,0 +1,1 @@
+"""Each fault of Redis under load, with real processes and servers: ``make reliability`` writes the page about it."""

@@ -1,0 +1,14 @@
+"""What the process has imported from which the processes of the load are forked."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+sys.path.insert(0, str(Path(__file__).parents[2] / "example"))
+
+import django
+
+django.setup()
+
+import tests.reliability.worker  # noqa: E402, F401
