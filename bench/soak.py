@@ -184,15 +184,15 @@ def _workers(
 
 
 def _records(options: argparse.Namespace, workers: list[WorkerHandle], server: SoakServer) -> Iterator[Record]:
-    """Yield a record of each interval, until the time is over or Ctrl-C was pressed.  Raises WorkerFailed."""
+    """Yield a record of each interval, until the time is over or the end is requested.  Raises WorkerFailed."""
     # The first request waits until the process has started.
     _request(workers, 0.0, False)
     server.observe(TABLES)
     began = time.monotonic()
-    with _ctrl_c() as pressed:
+    with _end_requests() as requests:
         for phase, minutes in ((STEADY, options.minutes), (AD_HOC, options.ad_hoc_minutes)):
             until = time.monotonic() + 60 * minutes
-            while not pressed and (left := until - time.monotonic()) > 0.1 * options.interval:
+            while not requests and (left := until - time.monotonic()) > 0.1 * options.interval:
                 started = time.monotonic()
                 parts = _request(workers, min(left, options.interval), phase == AD_HOC)
                 ended = time.monotonic()
@@ -206,20 +206,21 @@ def _request(workers: list[WorkerHandle], seconds: float, with_ad_hoc: bool) -> 
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[list[int]]:
-    """Yield a list that gets an element when Ctrl-C is pressed; pressed again, it interrupts."""
-    pressed: list[int] = []
+def _end_requests() -> Iterator[list[int]]:
+    """Yield a list that gets an element when Ctrl-C is pressed or SIGTERM comes; the second one interrupts."""
+    requests: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        pressed.append(number)
-        signal.signal(signal.SIGINT, before)
+        requests.append(number)
+        signal.signal(number, before[number])
         _say("Ending after this interval ...")
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield pressed
+        yield requests
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

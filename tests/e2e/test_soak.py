@@ -76,14 +76,15 @@ def test_a_cache_that_loses_invalidations_fails(command, tmp_path):
     assert f"NOT MET: {STALE}" in (tmp_path / "soak.txt").read_text()
 
 
-def test_ctrl_c_ends_a_soak_with_its_summary(command, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_soak_with_its_summary(command, tmp_path, number):
     """It ends after the present interval."""
     process = subprocess.Popen([*command, "--minutes", "10"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         for line in process.stdout:
             if "hit rate" in line:
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
     finally:
         process.kill()
