@@ -19,12 +19,17 @@ from .peers import REDIS, Peer
 ROOT = Path(__file__).parents[1]
 
 
-def about(peers: list[Peer], database: str, rounds: str) -> dict[str, Any]:
-    """Return the versions and the machine, for the header of a report."""
-    server: Any = redis.Redis.from_url(REDIS).info("server")
+def about(
+    peers: list[Peer], database: str, rounds: str, title: str | None = None, redis_url: str = REDIS
+) -> dict[str, Any]:
+    """Return the versions and the machine, for the header of a report.
+
+    `title` is that of the database, by default the one in DATABASES; `rounds` says in words what was run.
+    """
+    server: Any = redis.Redis.from_url(redis_url).info("server")
     others = sorted({f"{peer.distribution} {version(peer.distribution)}" for peer in peers if peer.distribution})
     return {
-        "database": f"{DATABASES[database].title} {_database_version(database)}",
+        "database": f"{title or DATABASES[database].title} {_database_version(database)}",
         "redis": f"Redis {server['redis_version']}",
         "rounds": rounds,
         "machine": f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.machine()}",

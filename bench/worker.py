@@ -7,6 +7,7 @@ import hashlib
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,24 +15,24 @@ from .databases import DATABASES
 from .peers import PEERS, Peer
 
 
-def serve(pipe: Connection, peer_name: str, database: str, run: str, scale: Any) -> None:
-    """Answer requests of the parent until it sends None."""
+def serve(pipe: Connection, make_worker: Callable[..., Any], *arguments: Any) -> None:
+    """Answer requests of the parent, the method of a worker and its arguments, until it sends None."""
     # Ctrl-C interrupts the parent, which stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = None
     while (message := pipe.recv()) is not None:
         try:
             if worker is None:
-                worker = Worker(PEERS[peer_name], database, run, scale)
-            method, *arguments = message
-            pipe.send((True, getattr(worker, method)(*arguments)))
+                worker = make_worker(*arguments)
+            method, *given = message
+            pipe.send((True, getattr(worker, method)(*given)))
         except Exception:
             pipe.send((False, traceback.format_exc()))
     pipe.close()
 
 
-def configure(peer: Peer, database: dict[str, Any]) -> None:
-    """Configure Django with the settings of `peer`."""
+def configure(peer: Peer, database: dict[str, Any], **further: Any) -> None:
+    """Configure Django with the settings of `peer`; `further` settings prevail."""
     import django
     from django.conf import settings
 
@@ -43,7 +44,7 @@ def configure(peer: Peer, database: dict[str, Any]) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SECRET_KEY="benchmark",
         USE_TZ=True,
-        **peer.settings(peer.redis_url),
+        **{**peer.settings(peer.redis_url), **further},
     )
     django.setup()
 
@@ -51,7 +52,8 @@ def configure(peer: Peer, database: dict[str, Any]) -> None:
 class Worker:
     """The public methods are the requests of the parent."""
 
-    def __init__(self, peer: Peer, database: str, run: str, scale: Any):
+    def __init__(self, peer_name: str, database: str, run: str, scale: Any):
+        peer = PEERS[peer_name]
         source = DATABASES[database](run)
         configure(peer, source.settings(peer.name))
         source.connected()

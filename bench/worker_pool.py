@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,7 +12,7 @@ from . import redisdbs
 from .databases import DATABASES
 from .operations import Scale
 from .peers import BARE, Peer
-from .worker import configure, serve
+from .worker import Worker, configure, serve
 
 
 class WorkerFailed(Exception):
@@ -22,11 +22,11 @@ class WorkerFailed(Exception):
 class WorkerHandle:
     """One worker process, as seen by the parent."""
 
-    def __init__(self, peer: Peer, *arguments: Any):
+    def __init__(self, peer: Peer, make_worker: Callable[..., Any], *arguments: Any):
         context = multiprocessing.get_context("spawn")
         self.peer = peer
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, peer.name, *arguments), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, make_worker, *arguments), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -74,7 +74,7 @@ def worker_pool(peers: Iterable[Peer], database: str, scale: Scale) -> Iterator[
         _fill(scale)
         for peer in peers:
             source.copy(peer.name)
-            workers.append(WorkerHandle(peer, database, run, scale))
+            workers.append(WorkerHandle(peer, Worker, peer.name, database, run, scale))
         yield workers
     finally:
         for worker in workers:

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from .library.data import SHELF, book
+from .library.amounts import SHELF
+from .library.data import book
 from .library.models import Book
 from .operations import Operation
 

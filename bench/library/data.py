@@ -6,14 +6,10 @@ import random
 from datetime import date, timedelta
 from decimal import Decimal
 
+from .amounts import AUTHORS, COUNTRIES, GENRES, PUBLISHERS, SHELF, TAGGED, TAGS
 from .models import Author, Book, Country, Note, Publisher, Tag
 
 SEED = 7
-COUNTRIES, AUTHORS, PUBLISHERS, TAGS = 20, 500, 50, 200
-# Lists are read by genre; bulk updates change one shelf of so many books.
-GENRES, SHELF = 4, 100
-# The first books of each genre have tags.
-TAGGED = 200
 
 
 def load(books: int) -> None:

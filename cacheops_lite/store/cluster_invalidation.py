@@ -1,4 +1,4 @@
-"""Call ``invalidate.lua`` on a Redis Cluster: once for each table, as its keys share a slot, at the same time.
+"""Call ``invalidate.lua`` on a Redis Cluster: for each table by itself, as its keys share a slot, at the same time.
 
 While a slot moves to another node, key by key, no command can use several of its keys unless all of them exist, and a
 fence usually does not.  Then the table is invalidated as a whole by commands with one key each, which always reach it:
@@ -9,7 +9,7 @@ docs/model/protocol.py walks this (``--moves``).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -30,22 +30,21 @@ def new_nonce() -> str:
     return f"{_NONCE_PREFIX}{next(_nonces)}"
 
 
-def run(
-    prefix: str, fence: Sequence[Any], max_names: int, arguments_by_table: Mapping[str, Sequence[Any]]
-) -> list[list[Any]]:
-    """Run invalidate.lua for each table and return the replies without nonces.  Raises errors of Redis."""
+def run(prefix: str, fence: Sequence[Any], max_names: int, parts: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Run invalidate.lua for each part and return the replies without nonces.  Raises errors of Redis.
+
+    A part has the arguments that describe one table; several may describe the same one.
+    """
     root_length = len((prefix + keys.NAMESPACE).encode())
     calls, nonces = [], []
-    for table, own in arguments_by_table.items():
+    for part in parts:
         nonces.append(new_nonce())
-        args = [nonces[-1], *fence, max_names, root_length, *own]
-        calls.append((_keys_of(prefix, table, own), args, None))
+        args = [nonces[-1], *fence, max_names, root_length, *part]
+        calls.append((_keys_of(prefix, part), args, None))
     found = []
-    for table, call, nonce, reply in zip(
-        arguments_by_table, calls, nonces, run_scripts("invalidate", calls), strict=True
-    ):
+    for part, call, nonce, reply in zip(parts, calls, nonces, run_scripts("invalidate", calls), strict=True):
         if isinstance(reply, TryAgainError):
-            found.append(_invalidate_moving(prefix, table, fence))
+            found.append(_invalidate_moving(prefix, part[0], fence))
         elif _is_own(raise_error(reply), nonce):
             found.append(reply[1:])
         else:
@@ -53,10 +52,11 @@ def run(
     return found
 
 
-def _keys_of(prefix: str, table: str, arguments: Sequence[Any]) -> list[str]:
+def _keys_of(prefix: str, part: Sequence[Any]) -> list[str]:
     """Return all keys that the script uses.  The first one has to begin like all others."""
+    table = part[0]
     own = [key(prefix, table) for key in (keys.table_version_key, keys.index_key, keys.fence_key)]
-    return own + [keys.version_key(prefix, f"{table}:{dependency}") for dependency in arguments[4:]]
+    return own + [keys.version_key(prefix, f"{table}:{dependency}") for dependency in part[4:]]
 
 
 def _is_own(reply: Any, nonce: str) -> bool:

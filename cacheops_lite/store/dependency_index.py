@@ -15,8 +15,7 @@ from .server_address import CLIENT_SETTINGS
 from .time_limit import run_command
 from .write_set import AnyChange
 
-# If one call would drop more versions of a table, the table version is dropped instead: Redis serves no other client
-# while a script runs.
+# If changes meet more dependencies of a table, the table version is dropped instead: that takes the writer less time.
 MAX_DEPENDENCIES = 5000
 
 

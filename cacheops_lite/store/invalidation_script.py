@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import redis
@@ -21,6 +23,11 @@ MAX_ATTEMPTS = 3
 INDEX_UNKNOWN, WHOLE_TABLE = 0, -1
 # ... and instead of the number of dependencies.
 DEPENDENCIES_UNKNOWN = -1
+# How many dependencies one call names, except those on any row.  Redis serves no other client while a script runs: so
+# many take it 1 to 2 milliseconds if all exist.  What changes meet beyond them takes further calls.
+MAX_DEPENDENCIES_PER_CALL = 250
+# Names of dependencies without conditions begin so.
+ANY_ROW = "|"
 # How many names of dropped versions invalidate.lua returns at most, if they are asked for.
 MAX_NAMES = 1000
 # What invalidate.lua takes instead of a fence's token and seconds.
@@ -62,11 +69,14 @@ def _run(
 ) -> list[Any]:
     """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
     max_names = 0 if dropped is None else MAX_NAMES
-    if uses_cluster():
-        replies = cluster_invalidation.run(prefix, fence, max_names, _arguments(prefix, changes_by_table))
-    else:
-        arguments = [each for own in _arguments(prefix, changes_by_table).values() for each in own]
-        replies = [_run_once(prefix, epoch, [*fence, max_names], arguments)]
+    split = [_split(own) for own in _arguments(prefix, changes_by_table)]
+    parts = [first for first, _ in split]
+    replies = _run_parts(prefix, epoch, [*fence, max_names], parts)
+    if rest := [part for _, others in split for part in others]:
+        # Without the fence: if that is lost, readers may have created what the first call dropped, which the release of
+        # the fence would not find if it were set again.
+        replies += _run_parts(prefix, epoch, [*NO_FENCE, max_names], rest)
+        parts += rest
     numbers: list[int] = []
     differing: list[Any] = []
     for each_numbers, names, *more in replies:
@@ -75,7 +85,7 @@ def _run(
         if dropped is not None:
             dropped.update(name.decode() for name in names)
     if counters.is_on:
-        _count(changes_by_table, numbers, is_first)
+        _count([part[0] for part in parts], numbers, is_first)
     return differing
 
 
@@ -94,9 +104,53 @@ def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], argument
     raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
 
+def _run_parts(prefix: str, epoch: bytes | None, options: Sequence[Any], parts: Sequence[list[Any]]) -> list[list[Any]]:
+    """Run invalidate.lua for all parts, and return the replies, which have them in this order."""
+    if uses_cluster():
+        *fence, max_names = options
+        return cluster_invalidation.run(prefix, fence, max_names, parts)
+    return [_run_once(prefix, epoch, options, call) for call in _calls(parts)]
+
+
+def _split(arguments: list[Any]) -> tuple[list[Any], list[list[Any]]]:
+    """Return the arguments that describe a table in parts with few dependencies: the first part, and the others.
+
+    The first one has all dependencies on any row of the table: while their versions are unchanged, fills create
+    versions of single rows, whether there is a fence or not.  docs/model/protocol.py walks it (``--variant parts``).
+    """
+    table, incarnation, size, count, *dependencies = arguments
+    if count <= MAX_DEPENDENCIES_PER_CALL:
+        return arguments, []
+    dependencies.sort(key=lambda name: not name.startswith(ANY_ROW))
+    starts = range(MAX_DEPENDENCIES_PER_CALL, count, MAX_DEPENDENCIES_PER_CALL)
+    first, *others = [dependencies[start : start + MAX_DEPENDENCIES_PER_CALL] for start in (0, *starts)]
+    while others and others[0][0].startswith(ANY_ROW):
+        first += others.pop(0)
+    return (
+        [table, incarnation, size, len(first), *first],
+        [[table, incarnation, size, len(each), *each] for each in others],
+    )
+
+
+def _calls(parts: Iterable[list[Any]]) -> Iterator[list[Any]]:
+    """Yield the arguments of calls, each with as many parts as have few dependencies together, in the same order."""
+    call: list[list[Any]] = []
+    number = 0
+    for part in parts:
+        number += max(part[3], 0)
+        if call and number > MAX_DEPENDENCIES_PER_CALL:
+            yield [*chain.from_iterable(call)]
+            call, number = [], max(part[3], 0)
+        call.append(part)
+    yield [*chain.from_iterable(call)]
+
+
 def _count(tables: Iterable[str], numbers: Iterable[int], is_first: bool) -> None:
-    """Count for each table the write, and how many versions it dropped."""
+    """Count for each table the write, and how many versions it dropped; several numbers of a table are added."""
+    sums: Counter[str] = Counter()
     for table, number in zip(tables, numbers, strict=False):
+        sums[table] += number
+    for table, number in sums.items():
         if is_first:
             counters.add(Counted(table, "write", "writes"))
         if number:
@@ -118,18 +172,18 @@ def met_by(
     return sorted(found)
 
 
-def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> dict[str, list[Any]]:
+def _arguments(prefix: str, changes_by_table: Mapping[str, list[AnyChange] | None]) -> list[list[Any]]:
     """Return the arguments of invalidate.lua that describe each table."""
-    arguments: dict[str, list[Any]] = {}
+    arguments: list[list[Any]] = []
     for table, changes in changes_by_table.items():
         index = dependency_index.known(prefix, table)
         if changes is not None and (index is None or not index.size):
-            arguments[table] = [table, "", INDEX_UNKNOWN, 0]
+            arguments.append([table, "", INDEX_UNKNOWN, 0])
         elif changes is None or index is None or index.incarnation is None:
-            arguments[table] = [table, "", WHOLE_TABLE, 0]
+            arguments.append([table, "", WHOLE_TABLE, 0])
         else:
             what = "Changes can't be analysed, so their table is invalidated as a whole"
             dependencies = error_boundary.call_or_default(what, partial(index.dependencies_of, changes), None)
             count = DEPENDENCIES_UNKNOWN if dependencies is None else len(dependencies)
-            arguments[table] = [table, index.incarnation, index.size, count, *(dependencies or ())]
+            arguments.append([table, index.incarnation, index.size, count, *(dependencies or ())])
     return arguments

@@ -52,7 +52,7 @@ _delivery_lock = RLock()
 
 
 def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
-    """Invalidate what the write sets meet and fence their tables, in one script call per prefix.
+    """Invalidate what the write sets meet and fence their tables, in one script call per prefix or a few.
 
     Call it right before the commit.  `fence` records what was sent.  Raises errors of Redis.
     """
@@ -118,7 +118,7 @@ def release(fence: Fence, in_background: bool = False) -> None:
 
 
 def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dropped: set[str] | None = None) -> None:
-    """Invalidate what the write sets meet, in one script call per prefix, and release `fence`.
+    """Invalidate what the write sets meet, in one script call per prefix or a few, and release `fence`.
 
     Where `fence` is confirmed, the invalidation has been done before the commit: it is only released.  The names of
     what is invalidated now are added to `dropped`.  If Redis cannot be reached, its error is raised, and the

@@ -18,6 +18,10 @@ The server may be restored: a snapshot of Redis is taken at some moment, and lat
 replica that has seen no more is promoted.  That begins another epoch.  Table versions, the index and fences of an
 earlier epoch count as missing, and a reader that creates versions removes such fences.
 
+A write that meets many dependencies invalidates them by two calls.  Only the first one fences: if its fence is lost
+before the second one, the release finds that.  The first one also drops the version of "any row": under that of before,
+a reader of J creates a version at its fill, whether there is a fence or not.
+
 On a cluster, the keys of the table share a slot, and values may lie elsewhere.  The slot may move to another node, key
 by key.  Meanwhile a command runs where its keys are: with one key it always does, with several only if all of them
 exist on one side, else it is refused (TRYAGAIN).  So readers read past the cache, and a writer fences the table and then
@@ -43,6 +47,7 @@ Redis contains
     protocol.py --evictions 0 --kills 1                # a writer that is killed at any step; no writer is excused
     protocol.py --writers 2,3,2                        # some minutes
     protocol.py --variant cluster                      # values lie elsewhere than versions: no atomicity across them
+    protocol.py --variant parts                        # the images are invalidated by two calls before the commit
     protocol.py --variant cluster --evictions 0 --moves 1
                                                        # the slot of the table moves to another node
     protocol.py --writers 2 --coarse 3                 # one writer with before images, one without
@@ -65,6 +70,11 @@ Each simplification must end in STALE
                                                        # what a snapshot brings back counts
     protocol.py --evictions 0 --restores 1 --break old-fence-kept
                                                        # fences of an earlier epoch are ignored, but not removed
+    protocol.py --variant parts --break fence-again    # the second call fences, too
+    protocol.py --variant parts --evictions 0 --break unfenced-part
+                                                       # the call that does not fence comes first
+    protocol.py --variant parts --evictions 0 --joined 2 --break coarse-last
+                                                       # the second call drops the version of "any row"
     protocol.py --variant cluster --evictions 0 --moves 1 --break moved-fence-removed
                                                        # a fence that came from another node does not count
     protocol.py --variant cluster --evictions 0 --moves 1 --break fence-last
@@ -82,13 +92,14 @@ from collections import deque
 BREAKS = (
     "no-lock", "same-table-version", "late-versions", "early-drop", "no-fence", "late-row-level", "assume-invalidated",
     "release-only", "no-epoch", "old-fence-kept", "moved-fence-removed", "fence-last", "undeclared-keys",
+    "fence-again", "unfenced-part", "coarse-last",
 )
 DONE = "done"
 ANY_ROW = 3
 # Steps between a writer's commit and its release.
 AFTER_COMMIT = {"finish"}
 # Steps at which a writer has the row's lock.
-LOCKING = {"fence", "drop-whole", "fence-late", "commit", "commit-unconfirmed"}
+LOCKING = {"fence", "second-part", "drop-whole", "fence-late", "commit", "commit-unconfirmed"}
 # The step after the commit of a writer whose reply was lost: it does not know whether it has a fence.
 UNCONFIRMED = {"finish-unconfirmed"}
 
@@ -335,8 +346,16 @@ class Successors:
             elif self.index is None:
                 kept = self.table_version if self.broken == "same-table-version" else None
                 self.fence_and({"table_version": kept})
+            elif self.variant == "parts":
+                coarse = new if self.broken == "coarse-last" else ANY_ROW
+                first = {"versions": put(put(self.versions, old, None), coarse, None)}
+                self.fence_and(first, "second-part", self.broken != "unfenced-part")
             else:
                 self.fence_and({"versions": self.dropped(old, new)})
+        elif self.step == "second-part":
+            rest = {"versions": put(put(self.versions, new, None), ANY_ROW, None)}
+            fences = self.broken in ("fence-again", "unfenced-part")
+            self.fence_and({"table_version": None} if self.index is None else rest, is_fencing=fences)
         elif self.step == "finish":
             if self.is_refused("t", "f"):
                 self.go("release", self.known, table_version=None)
@@ -355,15 +374,16 @@ class Successors:
             moved = self.moved if "f" in self.existing else self.moved | {"f"}
             self.go("drop-whole", self.known, fences=self.fenced(), moved=moved)
 
-    def fence_and(self, dropped):
+    def fence_and(self, dropped, to="commit", is_fencing=True):
         """Fence the table and invalidate, in one call before the commit; or it is interrupted, or its reply is lost."""
-        self.go("commit", self.known, fences=self.fenced(self.broken != "early-drop"), **dropped)
+        fences = self.fenced(self.broken != "early-drop") if is_fencing else self.fences
+        self.go(to, self.known, fences=fences, **dropped)
         if not self.lost:
             return
-        executed = {"fences": self.fenced(), **dropped}
-        for changes in ({}, executed, {"fences": self.fenced()}):
-            for to in ("commit-unconfirmed", "roll-back"):
-                processes = put(self.processes, self.n, (self.kind, to, self.arg, self.known))
+        executed = {"fences": fences, **dropped}
+        for changes in ({}, executed, {"fences": fences}):
+            for after in ("commit-unconfirmed", "roll-back"):
+                processes = put(self.processes, self.n, (self.kind, after, self.arg, self.known))
                 self.add(self.changed(changes), processes, lost=self.lost - 1)
         processes = put(self.processes, self.n, (self.kind, "commit-unconfirmed", self.arg, self.known))
         processes += (("late", "pending", self.arg, (self.n, *self.known)),)
@@ -488,7 +508,7 @@ def parse():
                         help="number of calls before a commit that are interrupted or lose their reply")
     parser.add_argument("--restores", type=int, default=0, help="how often the server restarts from a snapshot")
     parser.add_argument("--moves", type=int, default=0, help="how often the table's slot moves to another node")
-    parser.add_argument("--variant", choices=("scripts", "cluster"), default="scripts")
+    parser.add_argument("--variant", choices=("scripts", "cluster", "parts"), default="scripts")
     parser.add_argument("--break", dest="broken", default="", choices=("", *BREAKS), metavar="SIMPLIFICATION")
     return parser.parse_args()
 

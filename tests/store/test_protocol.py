@@ -5,7 +5,15 @@ import time
 import pytest
 
 from cacheops_lite.schema.predicates import Dependency
-from cacheops_lite.store import dependency_index, invalidation_script, invalidator, keys, protocol, stored_value
+from cacheops_lite.store import (
+    cluster_invalidation,
+    dependency_index,
+    invalidation_script,
+    invalidator,
+    keys,
+    protocol,
+    stored_value,
+)
 from cacheops_lite.store.fill_lock import acquire_lock, deadline, new_token, release_lock, wait_for_value
 from cacheops_lite.store.stored_value import MISS
 from cacheops_lite.store.version_set import VersionSet
@@ -333,6 +341,114 @@ def test_changes_that_meet_too_many_dependencies_invalidate_the_table(store, mon
         changes = [Change("t", None, {"a": str(10 + i)}) for i in range(count)]
         invalidator.invalidate({"": WriteSet(changes=changes)})
         assert (load_value("one", ONE) is not MISS) == is_valid
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Return a list that gets the arguments of each call of the script that invalidates, after it was executed.
+
+    A function in its attribute `between` is called once with the arguments of the next call, after that.
+    """
+    run_script, run_scripts = invalidation_script.run_script, cluster_invalidation.run_scripts
+    calls = Calls()
+
+    def run_one(name, names, args, epoch=None):
+        reply = run_script(name, names, args, epoch)
+        calls.add(args)
+        return reply
+
+    def run_all(name, requests):
+        replies = run_scripts(name, requests)
+        for _, args, _ in requests:
+            calls.add(args)
+        return replies
+
+    monkeypatch.setattr(invalidation_script, "run_script", run_one)
+    monkeypatch.setattr(cluster_invalidation, "run_scripts", run_all)
+    return calls
+
+
+class Calls(list):
+    def __init__(self):
+        self.between = []
+
+    def add(self, args):
+        self.append(args)
+        while self.between:
+            self.between.pop()(args)
+
+
+def many_changes(store):
+    """Return changes that meet more dependencies than one call takes, but not too many, with the index known."""
+    store_value("any", ANY)
+    store_value("one", ONE)
+    # Without a known index, the first call asks for it.
+    invalidate_change(new={"a": "0"})
+    # More changes than MAX_CHANGES_PER_TABLE invalidate the table.
+    return [Change("t", None, {"a": str(i)}) for i in range(MAX_CHANGES_PER_TABLE - 10)]
+
+
+def test_changes_that_meet_many_dependencies_take_several_short_calls(store, calls):
+    """A script holds up every other client of Redis.  The calls together invalidate all, and no more."""
+    changes = many_changes(store)
+    met = {i: Dependency("t", (("a", str(i)),), None) for i in (0, len(changes) // 2, len(changes) - 1)}
+    for i, dependency in met.items():
+        store_value(f"met {i}", dependency)
+    store_value("not met", Dependency("t", (("a", "none"),), None))
+    store_value("other", OTHER)
+    calls.clear()
+    dropped = set()
+    invalidator.invalidate({"": WriteSet(changes=[*changes, Change("u", None, {"a": "1"})])}, dropped=dropped)
+    # That many take Redis at most 2 milliseconds.
+    assert max(map(len, calls)) < 350
+    assert all(load_value(f"met {i}", dependency) is MISS for i, dependency in met.items())
+    assert load_value("other", OTHER) is MISS
+    assert load_value("not met", Dependency("t", (("a", "none"),), None)) == b"value"
+    assert {f"t:a={i}|*" for i in met} <= dropped
+
+
+def test_the_first_of_several_calls_drops_the_versions_of_any_row(store, calls):
+    """Under such a version, fills would create those of single rows before the next call."""
+    # Dependencies are a set: some of so many would come later by chance.
+    of_any_row = [Dependency("t", (), (f"x{i}",)) for i in range(8)]
+    for each in of_any_row:
+        store_value(each.columns[0], each)
+    changes = many_changes(store)
+    for each in of_any_row:
+        store_value(each.columns[0], each)
+    calls.clear()
+    found = []
+    calls.between.append(lambda args: found.extend(load_value(each.columns[0], each) for each in of_any_row))
+    invalidator.invalidate({"": WriteSet(changes=changes)})
+    assert found == [MISS] * len(of_any_row)
+    assert len(calls) > 1
+
+
+def test_a_fence_that_is_lost_between_two_calls_keeps_nothing_valid_that_was_read_meanwhile(store, calls):
+    """Before the commit, such a read finds the old rows.  A second call that fenced again would hide the loss."""
+    changes = many_changes(store)
+    calls.clear()
+
+    read = []
+
+    def lose_fence_and_read(args):
+        store.delete(keys.fence_key("", "t"))
+        read.append(first_dependency(args))
+        store_value("meanwhile", *read)
+
+    fence, write_sets = invalidator.Fence(), {"": WriteSet(changes=changes)}
+    calls.between.append(lose_fence_and_read)
+    invalidator.invalidate_and_fence(write_sets, fence)
+    assert len(calls) > 1
+    assert load_value("meanwhile", *read) == b"value"
+    invalidator.invalidate(write_sets, fence)
+    assert load_value("meanwhile", *read) is MISS
+
+
+def first_dependency(args):
+    """Return the first dependency with a condition that a call of the script names."""
+    name = next(each for each in args if str(each).startswith("a="))
+    return Dependency("t", (("a", name.removeprefix("a=").removesuffix("|*")),), None)
 
 
 def test_too_many_changes_invalidate_the_table(store):

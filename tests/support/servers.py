@@ -41,7 +41,8 @@ class Server:
     def spawn(self):
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         command += ["--dir", self.folder, *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        # Ctrl-C in a terminal is for the program that started the server, which still needs it to clean up.
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         return self.process
 
     def start(self):
