@@ -7,6 +7,7 @@ from tests.reliability.scenarios import SCENARIOS
 from tests.support import services
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+MAX_RUNS = 4
 # For each defect a scenario, and what is said about it.
 REPORTED = {
     "believing_versions_of_other_servers": ("restarted from an old snapshot", "were stale outside of the fault"),
@@ -24,5 +25,9 @@ def test_a_deliberate_defect_is_reported(breakage):
     name, sentence = REPORTED[breakage]
     scenario = next(each for each in SCENARIOS if each.name.startswith(name))
     is_strict = breakage == "committing_although_redis_is_away"
-    row = run.run(scenario, run.Lengths(0.2, 1, 1, fence=2), is_strict, breakage)
-    assert any(sentence in each for each in outcome.broken_promises(scenario, row)), row
+    found = []
+    # Whether a process is killed just when a defect would show depends on chance.
+    while not any(sentence in each for each in found):
+        assert len(found) < MAX_RUNS, found
+        row = run.run(scenario, run.Lengths(0.2, 1, 1, fence=2), is_strict, breakage)
+        found.append(" ".join(outcome.broken_promises(scenario, row)))
