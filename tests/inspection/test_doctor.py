@@ -503,4 +503,5 @@ def test_every_id_is_documented():
 def test_every_command_is_documented():
     """The page lists them as an ACL takes them."""
     text = (ROOT / "docs/doctor.rst").read_text()
-    assert {name.lower() for name in (*commands.required(is_cluster=True), *commands.OPTIONAL)} == set(re.findall(r" \+(\w+)", text))
+    needed = {*commands.required(is_cluster=True), *commands.OPTIONAL}
+    assert {name.lower() for name in needed} == set(re.findall(r" \+(\w+)", text))
