@@ -12,11 +12,21 @@ from django.test import override_settings
 from redis import exceptions
 
 from cacheops_lite import cache, invalidate_all
-from cacheops_lite.store import circuit_breaker, client, execute, invalidator, outage_log, redis_errors, server_address
+from cacheops_lite.store import (
+    circuit_breaker,
+    client,
+    execute,
+    invalidator,
+    outage_log,
+    pending_releases,
+    redis_errors,
+    server_address,
+)
 from cacheops_lite.store.failure_kinds import kind_of
 from cacheops_lite.store.outage_log import OutageLog, outages
 from tests.shop.models import Label, Product
 from tests.support import servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -201,6 +211,8 @@ def test_many_failed_writes_log_one_line_without_a_traceback(caplog):
         messages = [each.getMessage() for each in caplog.records]
         assert len(messages) == 2
         assert messages[1].startswith(f"Redis at localhost:{server.port}/0 is back, after ")
+        # A background thread that is still releasing fences would report another success.
+        assert wait_until(lambda: not (invalidator.is_overdue() or pending_releases._pending))
         server.stop()
         Label.objects.create(text="again")
         assert len(caplog.records) == 3, "another outage is logged again"
