@@ -51,6 +51,8 @@ OF_THE_STORE = [
     *(f"tests/adapters/test_{name}.py" for name in ("jinja2", "templatetags", "reaper")),
     "tests/functions/test_view_cache.py",
 ]
+# They take long because they start many servers; a leg of their own keeps the others short.
+OWN_SERVERS = [f"tests/store/test_{name}.py" for name in ("ways_to_connect", "cluster", "failover", "failures")]
 # Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
 CONCURRENCY = "tests/concurrency"
 # Faults of servers under load: once, on the database that `make reliability` uses.
@@ -153,7 +155,13 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
     legs = [
         Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
         Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER, RELIABILITY)], FEWER_HISTORIES),
-        Leg("sqlite", "redis-sets", ["tests", *ignoring(CONCURRENCY, RELIABILITY, *UNMEASURED)], is_measured=MEASURES),
+        Leg(
+            "sqlite",
+            "redis-sets",
+            ["tests", *ignoring(CONCURRENCY, *OWN_SERVERS, RELIABILITY, *UNMEASURED)],
+            is_measured=MEASURES,
+        ),
+        Leg("sqlite", "redis-sets", OWN_SERVERS, is_measured=MEASURES),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
         Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=MEASURES),
         Leg("sqlite", "embedded-insideout", CONTRACTS, is_measured=MEASURES),

@@ -7,8 +7,7 @@ from tests.reliability.scenarios import SCENARIOS
 from tests.support import services
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
-# For each defect a scenario, and what is said about it.  Without a spool, only some runs show a stale read, so that defect
-# is not here.
+# For each defect a scenario, and what is said about it.  A missing spool shows in some runs only, so it is not here.
 REPORTED = {
     "believing_versions_of_other_servers": ("restarted from an old snapshot", "were stale outside of the fault"),
     "pausing_for_long": ("killed", "results were not cached for"),
