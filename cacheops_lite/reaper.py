@@ -25,10 +25,9 @@ def reap_conjs(
     """Remove dead members from conjunction sets, and return how many: keys of results that are no longer cached.
 
     You do not need to call this: each write to a set removes a few dead members, and sets expire; on a Redis Cluster
-    there are none.  It is kept for
-    projects that schedule it.  It checks sets of `min_conj_set_size` members or more, under the prefixes of tables on
-    the database `using`, about `chunk_size` keys at a time, so that it never blocks Redis for long.  With `dry_run` it
-    removes nothing, and returns how many members it would remove.
+    there are none.  It is kept for projects that schedule it.  It checks sets of `min_conj_set_size` members or more,
+    under the prefixes of tables on the database `using`, about `chunk_size` keys at a time, so that it never blocks
+    Redis for long.  With `dry_run` it removes nothing, and returns how many members it would remove.
 
     A result may be cached again between the check and the removal of its key from a set.  That is harmless, as sets are
     only bookkeeping: the result is still invalidated by its versions, and its memory is freed at its timeout.

@@ -1,1 +1,1 @@
-"""The workload of the soak: reads and writes as an application makes them, of which few objects get most."""
+"""The workload of the soak: the reads and writes of an application.  A few objects get most of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any, TypeVar
 
 import redis
@@ -73,8 +74,9 @@ class RedisCache(BaseCache):
             for found in scan(pattern, KEYS_PER_BATCH):
                 unlink(found)
         else:
-            for key in self._client.scan_iter(match=pattern, count=KEYS_PER_BATCH):
-                self._client.unlink(key)
+            keys = iter(self._client.scan_iter(match=pattern, count=KEYS_PER_BATCH))
+            while batch := list(islice(keys, KEYS_PER_BATCH)):
+                self._client.unlink(*batch)
 
     def close(self, **kwargs: Any) -> None:
         for client in server_clients().values() if self._own_client is None else [self._own_client]:

@@ -154,7 +154,7 @@ def client_for(key: Any) -> Any:
 
 
 def scan(pattern: str, count: int, kind: str | None = None) -> Iterator[list[bytes]]:
-    """Yield the keys that match a pattern, in parts, each of which Redis finds among about `count` keys.
+    """Yield the keys that match a pattern, in lists: Redis examines about `count` keys for each list.
 
     `kind` limits them to one type.  Raises errors of Redis.
     """
