@@ -16,7 +16,7 @@ from fakeredis import FakeRedis
 
 from cacheops_lite.functions import redis_cache
 from cacheops_lite.functions.filesystem_cache import FileCache
-from cacheops_lite.signals import cache_read
+from cacheops_lite.signals import cache_decision, cache_read
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import compression, counter_flush, database_names, server_epoch
 from cacheops_lite.store.client import get_client
@@ -203,6 +203,21 @@ def reads():
         yield counted
 
 
+def decided(read):
+    """Return what was decided about each read of a callable, for messages."""
+    found = []
+
+    def note(sender, decision, **kwargs):
+        found.append(f"{decision.reason} {decision.detail}")
+
+    cache_decision.connect(note)
+    try:
+        read()
+    finally:
+        cache_decision.disconnect(note)
+    return found
+
+
 @pytest.fixture
 def is_hit():
     """Return a function that returns whether all reads of a callable are hits."""
@@ -210,7 +225,7 @@ def is_hit():
     def check(read):
         with counted_reads() as counted:
             read()
-        assert counted.hits + counted.misses, "it does not read through the cache at all"
+        assert counted.hits + counted.misses, f"it does not read through the cache at all: {decided(read)}"
         return not counted.misses
 
     return check

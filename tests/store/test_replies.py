@@ -199,24 +199,32 @@ def test_a_value_is_only_valid_under_its_own_key_and_versions(client, rows):
     assert protocol.read("cacheops:v:b", version_set).payload is stored_value.MISS
 
 
-def test_a_connection_is_closed_if_its_check_is_interrupted(client, monkeypatch):
+def test_a_connection_is_closed_if_its_check_is_interrupted(direct_connections, monkeypatch):
     """The check happens between leaving the pool and the first command."""
     if not fast_paths.is_on("kept connections"):
         pytest.skip("the package takes no connection from the pool")
-    leave_unread(client, ("PING",))
-    # A thread that works in the background may have made another one.
-    connection = client.connection_pool._available_connections[-1]
+    # A client of its own: a thread that works in the background uses the other one.
+    pool = redis.ConnectionPool.from_url(services.REDIS_URL)
+    [connection] = connections = [pool.get_connection()]
+    connection.send_command("PING")
+    pool.release(connection)
 
-    def interrupted(*args):
-        monkeypatch.undo()
+    def interrupted(asked, *args):
+        if asked not in connections:
+            return has_unread(asked, *args)
+        connections.clear()
         raise KeyboardInterrupt
 
+    has_unread = redis_connection.has_unread
     monkeypatch.setattr(redis_connection, "has_unread", interrupted)
-    direct_client = redis_connection.DirectClient(client)
+    direct_client = redis_connection.DirectClient(redis.Redis(connection_pool=pool))
     with pytest.raises(KeyboardInterrupt):
         direct_client.execute("GET", "wire")
+    assert not connections
     assert not connection.is_connected
-    assert connection not in client.connection_pool._in_use_connections
+    assert connection not in pool._in_use_connections
+    direct_client.close()
+    pool.disconnect()
     invalidate_all()
 
 
