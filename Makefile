@@ -91,6 +91,9 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 SECONDS ?= 600
+models: $(VENV)/.test
+	@TEST_MODELS=1 $(BIN)/python -m pytest -q tests/house/test_near_model.py tests/house/test_protocol_model.py
+
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 

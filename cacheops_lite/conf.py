@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Operation: TypeAlias = Literal["get", "fetch", "count", "aggregate", "exists"]
 # What `cache` takes.
 Ops: TypeAlias = Operation | Literal["all"] | Iterable[Operation]
+Near: TypeAlias = Literal[False, True, "relaxed"]
 ALL_OPS = frozenset({"get", "fetch", "count", "aggregate", "exists"})
 
 DEFAULTS: dict[str, Any] = {
@@ -36,6 +37,10 @@ DEFAULTS: dict[str, Any] = {
     # By alias: what keys call its database, see docs/settings.rst.
     "CACHEOPS_DATABASE_NAMES": {},
     "CACHEOPS_INSIDEOUT": False,
+    # In seconds: how long a process may answer from its near cache without asking Redis.
+    "CACHEOPS_NEAR_LEASE": 0.02,
+    # In bytes, of the near cache of a process.
+    "CACHEOPS_NEAR_SIZE": 32 * 2**20,
     # Whether values are signed, and with which keys: by default SECRET_KEY and SECRET_KEY_FALLBACKS.
     "CACHEOPS_SIGNING": True,
     "CACHEOPS_SIGNING_KEYS": [],
@@ -64,6 +69,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+# Of a near cache, in seconds.  A shorter lease ends before it is renewed; a longer one delays writers too much.
+MIN_LEASE, MAX_LEASE = 0.002, 1.0
+
+
 class Settings:
     """The package's settings as attributes, with their defaults; cached until Django signals a change."""
 
@@ -79,6 +88,8 @@ class Settings:
             value = _share(value)
         if name == "CACHEOPS_REDIS_TIMEOUT":
             value = _seconds(value)
+        if name == "CACHEOPS_NEAR_LEASE":
+            value = parse_lease(value, name)
         self.__dict__[name] = value
         return value
 
@@ -109,6 +120,16 @@ def _seconds(value: Any) -> float | None:
         raise ImproperlyConfigured(
             f"CACHEOPS_REDIS_TIMEOUT is {value!r}; it should be the seconds that an operation of the cache may wait "
             "for Redis, such as 0.5, or None for the time limits and retries of redis-py"
+        )
+    return float(value)
+
+
+def parse_lease(value: Any, where: str) -> float:
+    """Return the lease of a near cache in seconds.  Raises ImproperlyConfigured, naming `where`, for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not MIN_LEASE <= value <= MAX_LEASE:
+        raise ImproperlyConfigured(
+            f"{where} is {value!r}; it should be the lease of near caches in seconds, from {MIN_LEASE} to {MAX_LEASE}, "
+            "such as 0.02"
         )
     return float(value)
 
@@ -173,6 +194,9 @@ class Profile:
     local_get: bool = False
     cache_on_save: bool | str = False
     db_agnostic: bool = True
+    near: Near = False
+    # In seconds.
+    near_lease: float = 0.02
 
 
 def model_profile(model: type[Model]) -> Profile | None:
@@ -201,6 +225,7 @@ def check_profiles() -> None:
     Raises ImproperlyConfigured when ``CACHEOPS``, ``CACHEOPS_VERIFY`` or ``CACHEOPS_REDIS_TIMEOUT`` is invalid.
     """
     _profiles()
+    parse_lease(settings.CACHEOPS_NEAR_LEASE, "CACHEOPS_NEAR_LEASE")
     _share(settings.CACHEOPS_VERIFY)
     _seconds(settings.CACHEOPS_REDIS_TIMEOUT)
 
@@ -238,7 +263,26 @@ def _profile(name: str, entry: Any, defaults: dict[str, Any]) -> Profile:
         local_get=bool(options.get("local_get", False)),
         cache_on_save=options.get("cache_on_save") or False,
         db_agnostic=bool(options.get("db_agnostic", True)),
+        near=parse_near(options.get("near"), f"CACHEOPS entry '{name}'"),
+        near_lease=parse_lease(
+            options.get("near_lease", settings.CACHEOPS_NEAR_LEASE), f"near_lease in CACHEOPS entry '{name}'"
+        ),
     )
+
+
+def near_leases_of_profiles() -> list[float]:
+    """Return the leases, in seconds, of the profiles whose writers wait for near caches."""
+    profiles = [profile for profile in _profiles().values() if profile is not None]
+    return [each.near_lease for each in profiles if each.near is True or each.local_get]
+
+
+def parse_near(near: Any, where: str) -> Near:
+    """Return the option ``near``.  Raises ImproperlyConfigured, naming `where`, for a value that it can't have."""
+    if near is None or near is False:
+        return False
+    if near is True or near == "relaxed":
+        return near
+    raise ImproperlyConfigured(f"{where} has near {near!r}; it should be True, False or 'relaxed'")
 
 
 def parse_ops(ops: Any, where: str) -> frozenset[str]:

@@ -32,6 +32,7 @@ def check_profiles(app_configs: Any, **kwargs: Any) -> Messages:
         *(message for name, entry in entries.items() for message in _matched_models(name, entry is not None)),
         *(message for model in apps.get_models() for message in _wrong_cache_on_save(model)),
         *(message for model in apps.get_models() for message in _relations_without_profile(model)),
+        *_local_get(entries),
     ]
 
 
@@ -42,6 +43,21 @@ def _no_profiles(entries: dict[str, Any]) -> Iterator[CheckMessage]:
             "CACHEOPS is not set or is empty, so no model has a profile: no queryset is cached, not even by .cache(), "
             "and writes are not followed.",
             "Write profiles, such as CACHEOPS = {'blog.*': {'ops': 'all', 'timeout': 3600}}.",
+        )
+
+
+def _local_get(entries: dict[str, Any]) -> Iterator[CheckMessage]:
+    """Report what django-cacheops' option costs here: there it costs writers nothing, and rows may be stale."""
+    defaults = settings.CACHEOPS_DEFAULTS or {}
+    options = {name: {**defaults, **entry} for name, entry in entries.items() if entry is not None}
+    names = [repr(name) for name, each in options.items() if each.get("local_get") and not each.get("near")]
+    if names:
+        yield info(
+            5,
+            f"Profiles with 'local_get': {', '.join(names)}. What get() finds is kept in each process and is never "
+            "stale. For that, each transaction that writes them waits for a lease before its commit, by default "
+            f"{settings.CACHEOPS_NEAR_LEASE * 1000:g} milliseconds.",
+            "Write 'near': True, or 'near': 'relaxed' for writers that don't wait, instead of 'local_get'.",
         )
 
 

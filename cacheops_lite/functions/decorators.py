@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from ..conf import Near
 from ..reads import CacheEntry, CacheReport, KeyedValue, aread_through, origin, read_through
 from ..store import MISS
 from .call_key import CallIdentifier, Function
@@ -24,6 +25,7 @@ def cached_as(
     extra: Any = None,
     lock: bool | None = None,
     keep_fresh: bool = False,
+    near: Near | None = None,
 ) -> CachedAsDecorator:
     """Cache results of a function, or coroutine function, and invalidate them like the `samples`.
 
@@ -33,7 +35,8 @@ def cached_as(
     on besides the samples and the arguments: a value, or a callable that gets the arguments.  `lock` prevents cache
     stampedes: of several concurrent misses, one computes and the others wait for its result.  By default `lock` is on
     if one of the profiles says so.  `keep_fresh` is accepted for compatibility and always on: a result that is
-    invalidated while the function runs is never cached.
+    invalidated while the function runs is never cached.  `near` is as in a profile: whether results are also
+    kept in the near cache of each process; by default they are if the profiles of all samples say so.
 
     The decorated function has ``explain_cache(*args, **kwargs)``, which returns a `CacheReport` on that call.
 
@@ -42,7 +45,7 @@ def cached_as(
     # An empty page of a Django paginator is a list, not a queryset.
     if len(samples) == 1 and isinstance(samples[0], list):
         return _unchanged
-    checked_samples = Samples.checked(samples, timeout, lock, "cached_as()")
+    checked_samples = Samples.checked(samples, timeout, lock, "cached_as()", near)
 
     def decorate(func: Function) -> Any:
         identifier = CallIdentifier(func)
@@ -74,11 +77,13 @@ def cached_view_as(
     extra: Any = None,
     lock: bool | None = None,
     keep_fresh: bool = False,
+    near: Near | None = None,
 ) -> CachedAsViewDecorator:
     """Cache GETs and HEADs of a view, sync or async, and invalidate them like the `samples`.
 
-    Samples, `timeout`, `lock` and `keep_fresh` are as for `cached_as`.  `extra` is what a page depends on besides its
-    URL, the view's arguments and the headers that it varies by: a value, or a callable that gets the view's arguments.
+    Samples, `timeout`, `lock`, `keep_fresh` and `near` are as for `cached_as`.  `extra` is what a page depends on
+    besides its URL, the view's arguments and the headers that it varies by: a value, or a callable that gets the view's
+    arguments.
     Responses that Django's cache middleware would not cache are not cached.  The decorated view has
     ``invalidate(request or absolute URI)`` and ``ainvalidate(...)``, which invalidate all pages of a URL.
 
@@ -86,7 +91,7 @@ def cached_view_as(
     """
     if len(samples) == 1 and isinstance(samples[0], list):
         return _unchanged
-    checked_samples = Samples.checked(samples, timeout, lock, "cached_view_as()")
+    checked_samples = Samples.checked(samples, timeout, lock, "cached_view_as()", near)
     return view_decorator(_SamplePageCache(checked_samples), extra)
 
 

@@ -11,17 +11,19 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
-from ..conf import parse_timeout, settings, settings_version
+from ..conf import Near, parse_near, parse_timeout, settings, settings_version
 from ..observe import Bypass, Reason, counters, decisions
 from ..query import Uncacheable, compiler
-from ..reads import CacheEntry, CacheReport, explain_call, origin, require_policy
+from ..reads import CacheEntry, CachePolicy, CacheReport, explain_call, origin, require_policy
 from ..schema import Dependency, name_in_keys
 from ..store import (
+    NearOptions,
     VersionSet,
     bypass_of_database,
     database_name,
     digest,
     function_serializer,
+    near_leases,
     prefix_of,
     prefix_of_table,
     value_key,
@@ -39,6 +41,7 @@ class Options:
     timeout: int
     lock: bool
     db_agnostic: bool
+    near: NearOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,13 @@ class Samples:
         self._version_set = lru_cache(maxsize=16)(self._make_version_set)
 
     @classmethod
-    def checked(cls, samples: Sequence[Any], timeout: int | None, lock: bool | None, where: str) -> Samples:
+    def checked(
+        cls, samples: Sequence[Any], timeout: int | None, lock: bool | None, where: str, near: Near | None = None
+    ) -> Samples:
         """Return the samples of the decorator `where`, with the options that it passes or else their profiles'.
 
-        Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile.
+        Raises TypeError for no sample or an invalid one, ImproperlyConfigured for a model without a profile or an
+        invalid option.
         """
         if not samples:
             raise TypeError(
@@ -83,6 +89,7 @@ class Samples:
             timeout=min(profile.timeout for profile in profiles) if timeout is None else timeout,
             lock=any(profile.lock for profile in profiles) if lock is None else lock,
             db_agnostic=all(profile.db_agnostic for profile in profiles),
+            near=_near_options(profiles, near, where),
         )
         return cls(querysets, options)
 
@@ -138,6 +145,7 @@ class Samples:
             origin=partial(origin.of_call, func, (), {}),
             dumps=serializer.dumps,
             loads=serializer.loads,
+            near=self.options.near,
         )
 
     def explain(self, func: Function, identity: Callable[[], str]) -> CacheReport:
@@ -174,6 +182,20 @@ class Samples:
         assert isinstance(analysis, _Analysis)
         by_table = dict(zip(map(name_in_keys, analysis.tables), prefixes, strict=True))
         return VersionSet(by_table.__getitem__, analysis.dependencies)
+
+
+def _near_options(profiles: Sequence[CachePolicy], near: Near | None, where: str) -> NearOptions | None:
+    """Return how results are kept: as told, else if the profiles of all samples keep theirs."""
+    lease = min(profile.near_lease for profile in profiles)
+    if near is None:
+        if not all(profile.near for profile in profiles):
+            return None
+        near = "relaxed" if any(profile.near == "relaxed" for profile in profiles) else True
+    elif not parse_near(near, where):
+        return None
+    elif near is True:
+        near_leases.declare(lease)
+    return NearOptions(lease, is_strict=near is True)
 
 
 def _queryset(sample: Any, where: str) -> QuerySet[Any]:

@@ -17,7 +17,7 @@ from ..store import (
     execute,
     execute_many,
     keys,
-    local_cache,
+    near,
     protocol,
     raise_error,
     scan,
@@ -161,7 +161,7 @@ def remove(key: str) -> bool:
     if not any(key.startswith(keys.value_key(prefix, "")) for prefix in all_prefixes()):
         raise ValueError(f"{key!r} is not the key of a cached value: only keys of cached values can be removed")
     removed = bool(call(lambda: execute("DEL", key)))
-    local_cache.invalidate()
+    near.forget_lease()
     return removed
 
 

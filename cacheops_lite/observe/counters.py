@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..conf import on_change, settings
 from ..utils import after_fork_in_child
-from .reasons import Reason
+from .reasons import Outcome, Reason
 
 # More kinds of reads than this are not counted until the next flush.
 MAX_CELLS = 10_000
@@ -98,7 +98,7 @@ def take() -> Counter[Counted]:
         detail = detail if reason is Reason.TABLE_WITHOUT_PROFILE else ""
         taken[Counted(label, operation, reason.value, detail)] += int(number)
         if seconds:
-            kind = "saved" if reason is Reason.HIT else "computed"
+            kind = "saved" if reason.outcome is Outcome.HIT else "computed"
             taken[Counted(label, operation, kind)] += round(seconds * 1e6)
     return taken
 

@@ -38,6 +38,8 @@ class Reason(Enum):
 
     HIT = "hit", _Entry(Outcome.HIT, "a valid result is in the cache", "")
 
+    NEAR_HIT = "near-hit", _Entry(Outcome.HIT, "a valid result is in the near cache of this process", "")
+
     NOT_STORED = (
         "not-stored",
         _Entry(

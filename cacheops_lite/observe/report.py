@@ -14,7 +14,8 @@ class CacheReport:
 
     `profile` is the profile in words.  `seconds_left` is the time that the stored value has to live, None if none is
     stored.  `dependencies` says in words which rows the result depends on: a write that changes one of them
-    invalidates it.  `hint` says what to do.
+    invalidates it.  `near` says whether the near cache of this process answers, empty where results are not kept there.
+    `hint` says what to do.
     """
 
     operation: str
@@ -25,6 +26,7 @@ class CacheReport:
     key: str = ""
     seconds_left: int | None = None
     dependencies: list[str] = field(default_factory=list)
+    near: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -46,6 +48,7 @@ class CacheReport:
             "detail": self.detail,
             "key": self.key,
             "seconds_left": self.seconds_left,
+            "near": self.near,
             "dependencies": self.dependencies,
             "hint": self.hint,
         }
@@ -60,6 +63,8 @@ class CacheReport:
             lines.append(f"key: {self.key}")
         if self.seconds_left is not None:
             lines.append(f"expires in: {self.seconds_left} s")
+        if self.near:
+            lines.append(f"near: {self.near}")
         if self.dependencies:
             lines += ["invalidated by changes of:", *(f"  {each}" for each in self.dependencies)]
         if self.hint:

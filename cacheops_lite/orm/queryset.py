@@ -68,6 +68,8 @@ class QuerySetMixin(QuerySet[Any]):
             lock=policy.lock if lock is None else lock,
             db_agnostic=policy.db_agnostic,
             local_get=policy.local_get,
+            near=policy.near,
+            near_lease=policy.near_lease,
             is_explicit=True,
         )
         return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schema import RowsByDependency
-from ..store import VersionSet, dumps_rows, loads_rows
+from ..store import NearOptions, VersionSet, dumps_rows, loads_rows
 
 
 @dataclass(slots=True)
@@ -33,6 +33,8 @@ class CacheEntry:
     origin: Callable[[], bytes] | None = None
     # Returns whether two results of this read mean the same, see `comparison`; None if they can't be compared.
     is_same: Callable[[Any, Any], bool] | None = None
+    # How the result is kept in the near cache, None if it is not.
+    near: NearOptions | None = None
 
     @property
     def label(self) -> str:

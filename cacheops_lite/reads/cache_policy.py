@@ -13,8 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.models import Model, QuerySet
 
-from ..conf import model_profile, on_change, settings
+from ..conf import Near, model_profile, on_change, settings
 from ..observe import Bypass, Reason, counters, decisions
+from ..store import NearOptions
 from ..writes import unit_of_work_for
 
 
@@ -30,10 +31,23 @@ class CachePolicy:
     lock: bool
     db_agnostic: bool
     local_get: bool = False
+    near: Near = False
+    # In seconds.
+    near_lease: float = 0.0
     # The application called cache(), so that non-deterministic queries are cached as well.
     is_explicit: bool = False
     # Why no operation is cached, if it is not the profile's choice.
     bypass_reason: Reason | None = None
+
+    def near_options(self, operation: str, is_rows: bool) -> NearOptions | None:
+        """Return how results of an operation are kept in the near cache, None if they are not."""
+        near = self.near or (self.local_get and operation == "get")
+        return _near_options(self.near_lease, near is True, is_rows) if near else None
+
+
+@lru_cache(maxsize=64)
+def _near_options(lease: float, is_strict: bool, is_rows: bool) -> NearOptions:
+    return NearOptions(lease, is_strict, is_rows)
 
 
 def policy_of(queryset: Any) -> CachePolicy | None:
@@ -48,7 +62,10 @@ def policy_of_model(model: type[Model]) -> CachePolicy | None:
     profile = model_profile(model)
     if profile is None:
         return None
-    return CachePolicy(profile.ops, profile.timeout, profile.lock, profile.db_agnostic, profile.local_get)
+    return CachePolicy(
+        *(profile.ops, profile.timeout, profile.lock, profile.db_agnostic, profile.local_get),
+        *(profile.near, profile.near_lease),
+    )
 
 
 @on_change

@@ -21,6 +21,7 @@ from ..store import (
     call_or_default,
     fill_lock,
     invalidator,
+    near,
     protocol,
     run_script,
     send_script,
@@ -36,7 +37,7 @@ logger = logging.getLogger("cacheops_lite")
 
 
 # Members of an enum are slow to look up before Python 3.12.
-HIT = Reason.HIT
+HIT, NEAR_HIT = Reason.HIT, Reason.NEAR_HIT
 
 
 class CachedRead:
@@ -55,12 +56,27 @@ class CachedRead:
         self._fill_seconds = 0.0
         self._row_level: RowsByDependency | None = None
         self.compute_seconds = 0.0
+        self.is_near = False
 
     def look_up(self) -> bool:
-        """Look the entry up in the cache; True if its `value` was found."""
+        """Look the entry up in the near cache, then in Redis; True if its `value` was found."""
         entry = self.entry
+        if entry.near is not None and self._look_up_near():
+            return True
         read = partial(protocol.read, entry.key, entry.version_set, entry.timeout)
-        return self.accept(call_or_default(read, None, self._budget))
+        is_found = self.accept(call_or_default(read, None, self._budget))
+        if is_found and entry.near is not None:
+            near.keep(self.lookup, self.value, entry.near)
+        return is_found
+
+    def _look_up_near(self) -> bool:
+        found = near.look_up(self.entry.key)
+        if found is None:
+            return False
+        self.value = self._decoded(found.value) if found.is_encoded else found.value
+        self.is_near = self.value is not MISS
+        self.compute_seconds = found.compute_seconds
+        return self.is_near
 
     def accept(self, lookup: Lookup | None) -> bool:
         """Take the result of a lookup, None if Redis is unreachable; True if it has a valid value.
@@ -69,7 +85,7 @@ class CachedRead:
         """
         lookup = None if invalidator.is_refused() else lookup
         self._lookup = lookup
-        self.value = MISS if lookup is None else self._decoded(lookup)
+        self.value = MISS if lookup is None else self._decoded(lookup.payload)
         return self.value is not MISS
 
     def acquire_lock(self) -> bool:
@@ -95,7 +111,7 @@ class CachedRead:
 
     def reject(self) -> None:
         """Treat the value that was found as undecodable."""
-        self.value, self._reason = MISS, Reason.UNDECODABLE
+        self.value, self._reason, self.is_near = MISS, Reason.UNDECODABLE, False
 
     def take_versions(self) -> None:
         """Create missing versions, before the source is read.
@@ -152,7 +168,9 @@ class CachedRead:
         """Count and publish what became of the read, which began at `started` (performance counter)."""
         entry, lookup = self.entry, self._lookup
         seconds = time.perf_counter() - started
-        if self.value is not MISS:
+        if self.is_near:
+            reason = NEAR_HIT
+        elif self.value is not MISS:
             reason = HIT
             assert lookup is not None
             self.compute_seconds = lookup.compute_seconds
@@ -161,7 +179,7 @@ class CachedRead:
         else:
             reason = self._reason or _reason_of(lookup)
         if counters.is_on:
-            saved = self.compute_seconds - seconds if reason is HIT else self.compute_seconds
+            saved = self.compute_seconds - seconds if self.value is not MISS else self.compute_seconds
             counters.note(entry.sender or counters.label_of(entry.func), entry.operation, reason, "", saved)
         if decisions.is_observed():
             self._publish(reason, seconds)
@@ -192,15 +210,21 @@ class CachedRead:
         """Send ``cache_read``."""
         cache_read.send_robust(sender=self.entry.sender, func=self.entry.func, hit=self.value is not MISS)
 
-    def _decoded(self, lookup: Lookup) -> Any:
-        if isinstance(lookup.payload, bytes):
+    def _decoded(self, payload: Any) -> Any:
+        if isinstance(payload, bytes):
             try:
-                return self.entry.loads(lookup.payload)
+                return self.entry.loads(payload)
             except Exception as error:
                 # Another release stored it, or its class no longer exists: this counts as a miss.
                 logger.warning("Can't decode the cached value of %s: %r", self.entry.label, error)
                 self._reason = Reason.UNDECODABLE
         return MISS
+
+    def stored_payload(self) -> Any:
+        """Return what Redis has for the value that was found; MISS or None if nothing."""
+        if self._lookup is not None:
+            return self._lookup.payload
+        return call_or_default(lambda: protocol.peek(self.entry.key, self.entry.version_set)[0].payload, None)
 
     @property
     def lookup(self) -> Lookup:
@@ -230,7 +254,7 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
         read.send_signal()
         if read.value is not MISS:
             if settings.CACHEOPS_VERIFY:
-                verify_some(entry, read.lookup, read.value, compute)
+                verify_some(entry, read.stored_payload, read.value, compute)
             try:
                 return revive(read.value)
             except Exception as error:

@@ -11,7 +11,7 @@ from ..conf import ALL_OPS
 from ..observe import Bypass, CacheReport, Reason, counters
 from ..query import compiler
 from ..schema import Dependency
-from ..store import call_or_default, dependency_in_words, invalidator, protocol
+from ..store import call_or_default, dependency_in_words, invalidator, near, protocol
 from ..writes import unit_of_work_for
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
@@ -107,6 +107,8 @@ def _read(queryset: QuerySet[Any], policy: CachePolicy, operation: str, aggregat
 
 def _look_up(report: CacheReport, entry: CacheEntry) -> None:
     report.key = entry.key
+    if entry.near is not None:
+        report.near = near.describe(entry.key)
     if invalidator.is_refused():
         report.reason = Reason.REDIS_AWAY
         return
@@ -129,7 +131,9 @@ def _profile_in_words(policy: CachePolicy | None) -> str:
     if policy is None:
         return "none"
     ops = ", ".join(sorted(policy.ops)) or "no operations"
-    options = [f"{name}" for name in ("lock", "local_get") if getattr(policy, name)]
+    options = [name for name in ("lock", "local_get") if getattr(policy, name)]
+    if policy.near:
+        options.append("near" if policy.near is True else "near (relaxed)")
     return ", ".join([ops, f"timeout {policy.timeout} s", *options])
 
 

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 
 from ..conf import settings
 from ..observe import Counted, counters
-from ..store import MISS, Lookup, call_or_default, protocol
+from ..store import MISS, call_or_default, protocol
 from ..utils import error_boundary
 from ..writes import unit_of_work_for
 from .cache_entry import CacheEntry
@@ -19,25 +19,31 @@ from .cache_entry import CacheEntry
 logger = logging.getLogger("cacheops_lite")
 
 
-def verify_some(entry: CacheEntry, lookup: Lookup, value: Any, compute: Callable[[], tuple[Any, Any]]) -> None:
+def verify_some(
+    entry: CacheEntry, stored_payload: Callable[[], Any], value: Any, compute: Callable[[], tuple[Any, Any]]
+) -> None:
     """Compare a share of all hits, ``CACHEOPS_VERIFY``, with the database; count and log differences.
 
-    `value` is what `lookup` found; `compute` returns, as its second result, the same of the database.  Nothing is
-    compared in a transaction, which may see older data.  If it can't be done, the hit is used nevertheless.
+    `value` is what was found, `stored_payload` returns what Redis has of it; `compute` returns, as its second result,
+    the same of the database.  Nothing is compared in a transaction, which may see older data.  If it can't be done, the
+    hit is used nevertheless.
     """
     try:
-        _verify_some(entry, lookup, value, compute)
+        _verify_some(entry, stored_payload, value, compute)
     except DatabaseError as error:
         logger.warning("A hit of %s can't be compared with the database: %s", entry.label, error)
     except Exception as error:
         error_boundary.log_failure(f"A hit of {entry.label} can't be compared with the database", error)
 
 
-def _verify_some(entry: CacheEntry, lookup: Lookup, value: Any, compute: Callable[[], tuple[Any, Any]]) -> None:
+def _verify_some(
+    entry: CacheEntry, stored_payload: Callable[[], Any], value: Any, compute: Callable[[], tuple[Any, Any]]
+) -> None:
     if entry.is_same is None or random.random() >= settings.CACHEOPS_VERIFY:
         return
     if any(unit_of_work_for(using).in_transaction for using in entry.databases):
         return
+    found = stored_payload()
     _, fresh = compute()
     label = counters.label_of(entry.sender)
     counters.add(Counted(label, entry.operation, "verified"))
@@ -45,6 +51,6 @@ def _verify_some(entry: CacheEntry, lookup: Lookup, value: Any, compute: Callabl
         return
     # A write that came between invalidates the value before it commits.
     again = call_or_default(lambda: protocol.peek(entry.key, entry.version_set)[0].payload, None)
-    if again is not None and again == lookup.payload:
+    if again is not None and again == found:
         counters.add(Counted(label, entry.operation, "differing"))
         logger.error("The cached %s() of %s differs from the database (key %s)", entry.operation, label, entry.key)

@@ -16,11 +16,10 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
-from ..observe import Decision, Reason, counters, decisions
 from ..query import Capture, defensive_copy, fast_model
 from ..schema import Dependency, is_table
 from ..sql import KEY_TYPES, NotPreparable, select_rows
-from ..store import MISS, bypass_of_database, local_cache
+from ..store import MISS, bypass_of_database
 from . import comparison, origin
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy
@@ -28,8 +27,6 @@ from .cached_read import read_through
 from .queryset_read import stored_rows
 from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
 from .unstorable import bypass_of, note_unstorable
-
-HIT = Reason.HIT
 
 # Methods of QuerySet that decide what get() finds; a subclass may override them.
 GET_METHODS = (
@@ -107,12 +104,9 @@ def _lookup_of(queryset: QuerySet[Any], policy: CachePolicy, condition: tuple[st
 
 
 class PointLookup:
-    """One ``get()`` of a row: from this process's memory (``local_get``), else from Redis, else from the database."""
+    """One ``get()`` of a row: from the cache, else from the database."""
 
-    __slots__ = (
-        *("entry", "_field", "_from_db", "_lookup_model"),
-        *("_queryset", "_row", "_uses_local_cache", "_using", "_value"),
-    )
+    __slots__ = ("_field", "_from_db", "_lookup_model", "_queryset", "_using", "_value", "entry")
 
     def __init__(
         self,
@@ -126,10 +120,7 @@ class PointLookup:
     ):
         self._queryset, self._lookup_model, self._field, self._value = queryset, lookup_model, field, value
         self._using = using
-        self._uses_local_cache = policy.local_get and "get" in policy.ops
         self._from_db = _from_db_of(queryset.model, queryset)
-        # The row for the local cache: a list that is empty if the row does not exist.
-        self._row: Any = MISS
         self.entry = CacheEntry(
             key=key_and_versions[0],
             version_set=key_and_versions[1],
@@ -141,6 +132,7 @@ class PointLookup:
             operation="get",
             origin=partial(origin.of_row, lookup_model.model, field.attname, value, using),
             is_same=comparison.are_equal,
+            near=policy.near_options("get", is_rows=True),
         )
 
     @property
@@ -149,58 +141,24 @@ class PointLookup:
 
     def run(self, django_get: Callable[[QuerySet[Any]], Any]) -> Any:
         """Return the instance, None if there is none.  `django_get` is Django's own ``get()`` of a queryset."""
-        if not self._uses_local_cache:
-            return read_through(self.entry, lambda: self._compute(django_get), self._instance)
-        key, since = self.entry.key, local_cache.invalidation_count()
-        remembered = local_cache.get(key)
-        row = MISS if remembered is MISS else self._copied(remembered)
-        if row is not MISS:
-            if decisions.are_recorded():
-                self._record_local_hit()
-            return self._instance(row)
-        found = read_through(self.entry, lambda: self._compute(django_get), self._instance_of_copy)
-        # Another process may insert a missing row at any time, so its absence is not remembered.
-        if self._row is not MISS and self._row:
-            tables = [self._lookup_model.table_in_keys]
-            local_cache.put(key, self._row, tables, self.entry.timeout, since)
-        return found
-
-    def _record_local_hit(self) -> None:
-        model = self._lookup_model.model
-        if counters.is_on:
-            counters.note(model, "get", HIT)
-        if decisions.is_observed():
-            decisions.publish(
-                Decision(
-                    *("get", model, HIT, "in the memory of this process, local_get"),
-                    key=self.entry.key,
-                    using=self._using,
-                    dependencies=self.entry.version_set.carried_names,
-                )
-            )
+        return read_through(self.entry, lambda: self._compute(django_get), self._instance)
 
     def _compute(self, django_get: Callable[[QuerySet[Any]], Any]) -> tuple[Any, Any]:
         with suppress(NotPreparable):
             rows = select_rows(self._queryset.model, self._field, self._value, self._using)
             if len(rows) <= 1:
-                self._row = self._copied(rows)
-                return self._instance(rows), self._row
+                copied = self._copied(rows)
+                return self._instance(rows), copied
         clone: Any = self._queryset.all()
         capture = clone._cacheops_capture = Capture()
         try:
             found = django_get(clone)
         except self._queryset.model.DoesNotExist:
             found = None
-        self._row = stored_rows(self.entry, capture)
-        return found, self._row
+        return found, stored_rows(self.entry, capture)
 
     def _instance(self, rows: Any) -> Any:
         return self._from_db(self._using, self._lookup_model.attnames, rows[0]) if rows else None
-
-    def _instance_of_copy(self, rows: Any) -> Any:
-        """Make an instance of stored rows, and keep a copy of them that the application can't change."""
-        self._row = self._copied(rows)
-        return self._instance(rows)
 
     def _copied(self, rows: Sequence[Any]) -> Any:
         """Return copies of rows, MISS if a value can't be copied."""

@@ -227,6 +227,7 @@ def entry_of(
         operation=op,
         origin=partial(origin.of_query, queryset, op, arguments, version_set, prefix, policy.timeout),
         is_same=None if read.is_non_deterministic else partial(comparison.is_same, queryset),
+        near=policy.near_options(op, is_rows=op in ("fetch", "get")),
     )
 
 

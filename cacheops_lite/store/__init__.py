@@ -14,7 +14,7 @@ from . import (
     fill_lock,
     invalidator,
     keys,
-    local_cache,
+    near_leases,
     protocol,
     rollback,
     signatures,
@@ -56,6 +56,7 @@ from .namespaces import (
     prefixes_of_table,
     split_by_prefix,
 )
+from .near_cache import NearOptions, near
 from .outage_log import outages
 from .redis_errors import STORE_ERRORS, explain_error
 from .replies import checked_reply
@@ -80,6 +81,7 @@ __all__ = [
     "Fence",
     "InsertedRows",
     "Lookup",
+    "NearOptions",
     "RequiredColumns",
     "ServerAddress",
     "ValueStore",
@@ -127,8 +129,9 @@ __all__ = [
     "keys",
     "library_of",
     "loads_rows",
-    "local_cache",
     "met_by",
+    "near",
+    "near_leases",
     "outages",
     "parse_address",
     "postpone",

@@ -30,21 +30,22 @@ def new_nonce() -> str:
     return f"{_NONCE_PREFIX}{next(_nonces)}"
 
 
-def run(prefix: str, fence: Sequence[Any], max_names: int, parts: Sequence[Sequence[Any]]) -> list[list[Any]]:
+def run(prefix: str, options: Sequence[Any], parts: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Run invalidate.lua for each part and return the replies without nonces.  Raises errors of Redis.
 
-    A part has the arguments that describe one table; several may describe the same one.
+    `options` are the arguments from the token of the fence on.  A part has the arguments that describe one table;
+    several may describe the same one.
     """
     root_length = len((prefix + keys.NAMESPACE).encode())
     calls, nonces = [], []
     for part in parts:
         nonces.append(new_nonce())
-        args = [nonces[-1], *fence, max_names, root_length, *part]
+        args = [nonces[-1], *options, root_length, *part]
         calls.append((_keys_of(prefix, part), args, None))
     found = []
     for part, call, nonce, reply in zip(parts, calls, nonces, run_scripts("invalidate", calls), strict=True):
         if isinstance(reply, TryAgainError):
-            found.append(_invalidate_moving(prefix, part[0], fence))
+            found.append(_invalidate_moving(prefix, part[0], options[:2]))
         elif _is_own(raise_error(reply), nonce):
             found.append(reply[1:])
         else:
@@ -55,7 +56,9 @@ def run(prefix: str, fence: Sequence[Any], max_names: int, parts: Sequence[Seque
 def _keys_of(prefix: str, part: Sequence[Any]) -> list[str]:
     """Return all keys that the script uses.  The first one has to begin like all others."""
     table = part[0]
-    own = [key(prefix, table) for key in (keys.table_version_key, keys.index_key, keys.fence_key)]
+    own = [
+        key(prefix, table) for key in (keys.table_version_key, keys.index_key, keys.fence_key, keys.registration_key)
+    ]
     return own + [keys.version_key(prefix, f"{table}:{dependency}") for dependency in part[4:]]
 
 
@@ -89,4 +92,4 @@ def _invalidate_moving(prefix: str, table: str, fence: Sequence[Any]) -> list[An
     number = execute("UNLINK", keys.table_version_key(prefix, table))
     if fence_error is not None:
         raise fence_error
-    return [[number], [table.encode()] if number else []]
+    return [[number], [table.encode()] if number else [], [b"0"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from . import keys
+from .near_leases import LeaseWait
 from .time_limit import Budget
 
 
@@ -14,9 +15,9 @@ class Fence:
     is left for its calls to Redis.
 
     Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
-    reply came: their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of
-    what was invalidated, if the write set has causes.  `is_noted` tells that the spool has what is committed without
-    the fence.
+    reply came: their tables are fenced, and all that the write set meets is invalidated.  `lease_wait` is
+    how long to wait for near caches before the commit.  `dropped` are the names of what was invalidated, if the write
+    set has causes.  `is_noted` tells that the spool has what is committed without the fence.
     """
 
     token: str = field(default_factory=keys.fresh_token)
@@ -24,6 +25,7 @@ class Fence:
     tables: dict[str, list[str]] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
+    lease_wait: LeaseWait = field(default_factory=LeaseWait)
     budget: Budget = field(default_factory=Budget)
     is_noted: bool = False
 

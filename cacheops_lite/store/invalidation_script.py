@@ -15,6 +15,7 @@ from ..utils import error_boundary
 from . import cluster_invalidation, dependency_index, keys
 from .client import reset_connections, run_script
 from .cluster_settings import uses_cluster
+from .near_leases import LeaseWait, longest_lease
 from .write_set import AnyChange
 
 # After so many calls that found another dependency index, whole tables are invalidated instead.
@@ -40,15 +41,18 @@ def invalidate_changes(
     fence: Sequence[Any],
     dropped: set[str] | None,
     epoch: bytes | None,
+    lease_wait: LeaseWait,
 ) -> None:
     """Invalidate the dependencies that changes meet, found by the known indexes, and add their names to `dropped`.
+
+    What the writer has to wait for is added to `lease_wait`.
 
     Raises EpochChanged if the server is not that of `epoch`: the call is then to be repeated, as by `call_in_epoch`.
     On a cluster `epoch` is not used.
     Redis reports the tables whose index differs from the known one: for those the call is repeated with the new index.
     """
     for attempt in range(MAX_ATTEMPTS):
-        differing = _run(prefix, epoch, fence, changes_by_table, dropped, is_first=not attempt)
+        differing = _run(prefix, epoch, fence, changes_by_table, dropped, lease_wait, is_first=not attempt)
         members_by_table = {table.decode(): members[0] if members else [] for table, *members in differing}
         for table, members in members_by_table.items():
             dependency_index.remember(prefix, table, members)
@@ -56,7 +60,7 @@ def invalidate_changes(
         if not changes_by_table:
             return
     # Readers register new shapes faster than this process reads them.
-    _run(prefix, epoch, fence, dict.fromkeys(changes_by_table), dropped, is_first=False)
+    _run(prefix, epoch, fence, dict.fromkeys(changes_by_table), dropped, lease_wait, is_first=False)
 
 
 def _run(
@@ -65,22 +69,26 @@ def _run(
     fence: Sequence[Any],
     changes_by_table: Mapping[str, list[AnyChange] | None],
     dropped: set[str] | None,
+    lease_wait: LeaseWait,
     is_first: bool,
 ) -> list[Any]:
     """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
-    max_names = 0 if dropped is None else MAX_NAMES
+    # There are no near caches on a cluster.
+    longest_ms = 0.0 if uses_cluster() else longest_lease() * 1000
+    options = [0 if dropped is None else MAX_NAMES, longest_ms, (epoch or b"").decode()]
     split = [_split(own) for own in _arguments(prefix, changes_by_table)]
     parts = [first for first, _ in split]
-    replies = _run_parts(prefix, epoch, [*fence, max_names], parts)
+    replies = _run_parts(prefix, epoch, [*fence, *options], parts)
     if rest := [part for _, others in split for part in others]:
         # Without the fence: if that is lost, readers may have created what the first call dropped, which the release of
         # the fence would not find if it were set again.
-        replies += _run_parts(prefix, epoch, [*NO_FENCE, max_names], rest)
+        replies += _run_parts(prefix, epoch, [*NO_FENCE, *options], rest)
         parts += rest
     numbers: list[int] = []
     differing: list[Any] = []
-    for each_numbers, names, *more in replies:
+    for each_numbers, names, leases, *more in replies:
         numbers += each_numbers
+        lease_wait.add(prefix, leases)
         differing += more
         if dropped is not None:
             dropped.update(name.decode() for name in names)
@@ -107,8 +115,7 @@ def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], argument
 def _run_parts(prefix: str, epoch: bytes | None, options: Sequence[Any], parts: Sequence[list[Any]]) -> list[list[Any]]:
     """Run invalidate.lua for all parts, and return the replies, which have them in this order."""
     if uses_cluster():
-        *fence, max_names = options
-        return cluster_invalidation.run(prefix, fence, max_names, parts)
+        return cluster_invalidation.run(prefix, options, parts)
     return [_run_once(prefix, epoch, options, call) for call in _calls(parts)]
 
 

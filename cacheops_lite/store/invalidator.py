@@ -24,12 +24,13 @@ from . import keys, pending_releases, spool
 from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
 from .circuit_breaker import call_for_write, call_in_background
 from .clearing import clear
-from .client import execute, send_script, unlink
-from .cluster_settings import uses_cluster
+from .client import execute, unlink
 from .epoch_calls import call_for_tables
 from .failure_kinds import DeliveryInProgressError, FailureKind, is_temporary, kind_of
 from .fence import Fence
+from .fence_release import release_after_commit
 from .invalidation_script import NO_FENCE, invalidate_changes
+from .near_leases import LeaseWait, longest_lease
 from .outage_log import outages
 from .time_limit import Budget, run_without_limit, seconds_left
 from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
@@ -54,7 +55,7 @@ _delivery_lock = RLock()
 def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
     """Invalidate what the write sets meet and fence their tables, in one script call per prefix or a few.
 
-    Call it right before the commit.  `fence` records what was sent.  Raises errors of Redis.
+    Call it right before the commit.  `fence` records what was sent.  Waits for near caches.  Raises errors of Redis.
     """
     for prefix, write_set in write_sets.items():
         if write_set.changes or write_set.tables:
@@ -65,6 +66,7 @@ def invalidate_and_fence(write_sets: Mapping[str, WriteSet], fence: Fence) -> No
             key = keys.fence_key(prefix, fence.tables[prefix][0])
             call_for_write(partial(call_for_tables, run, key), fence.budget)
             fence.confirmed.add(prefix)
+    fence.lease_wait.wait()
 
 
 def _invalidate_with_fence(
@@ -77,7 +79,7 @@ def _invalidate_with_fence(
     if epoch is not None and fence.epoch != epoch:
         # Fences of another epoch do not count: what was fenced on that server is invalidated again at the release.
         fence.epoch, fence.token = epoch, keys.fresh_token() + epoch.decode()
-    invalidate_changes(prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped, epoch)
+    invalidate_changes(prefix, changes_by_table, [fence.token, FENCE_SECONDS], dropped, epoch, fence.lease_wait)
 
 
 def note_unfenced(write_sets: Mapping[str, WriteSet], fence: Fence) -> None:
@@ -128,8 +130,10 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, d
     if not pending:
         return
     budget = Budget() if fence is None else fence.budget
+    lease_wait = LeaseWait()
     try:
-        call_for_write(partial(_deliver, pending, fence, dropped), budget)
+        call_for_write(partial(_deliver, pending, fence, dropped, lease_wait), budget)
+        lease_wait.wait()
     except BaseException as error:
         postpone(pending, fence)
         if not (isinstance(error, redis.RedisError) and kind_of(error) is FailureKind.DEFECT):
@@ -247,30 +251,27 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
             _refused_retry.start()
 
 
-def _deliver(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, dropped: set[str] | None = None) -> None:
+def _deliver(
+    write_sets: Mapping[str, WriteSet],
+    fence: Fence | None = None,
+    dropped: set[str] | None = None,
+    lease_wait: LeaseWait | None = None,
+) -> None:
+    lease_wait = lease_wait or LeaseWait()
     for prefix, write_set in write_sets.items():
         if write_set.everything:
             run_without_limit(partial(clear, prefix))
+            lease_wait.seconds = longest_lease()
         if write_set.keys:
             unlink(list(write_set.keys))
         if fence is not None and prefix in fence.confirmed:
-            _release_after_commit(prefix, write_set, fence)
+            release_after_commit(prefix, fence, partial(postpone, {prefix: write_set}, fence))
         elif write_set.changes or write_set.tables:
             changes_by_table = write_set.by_table()
-            run = partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped)
+            run = partial(invalidate_changes, prefix, changes_by_table, NO_FENCE, dropped, lease_wait=lease_wait)
             call_for_tables(run, keys.fence_key(prefix, next(iter(changes_by_table))))
             if fence is not None and prefix in fence.tables:
                 pending_releases.release(fence.keys_under(prefix), fence.token, FENCE_SECONDS, fence.budget)
-
-
-def _release_after_commit(prefix: str, write_set: WriteSet, fence: Fence) -> None:
-    """Release the fence without waiting for the reply: while it exists, readers cannot create versions."""
-    tables = fence.tables[prefix]
-    # On a cluster, the keys of each table have a slot of their own.
-    for each in [[table] for table in tables] if uses_cluster() else [tables]:
-        names = [key(prefix, table) for key in (keys.fence_key, keys.table_version_key) for table in each]
-        # If this fails, it is unknown whether the fence lasted until now, so everything is invalidated again.
-        send_script("release_fences", names, [fence.token], partial(postpone, {prefix: write_set}, fence))
 
 
 def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:

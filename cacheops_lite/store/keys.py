@@ -12,6 +12,9 @@
     <prefix>cacheops:f:{table}           the table's fence: a sorted set of tokens of the writers that are about to
                                          commit, scored by the time at which each token expires; while it has a
                                          member, no version of the table is created
+    <prefix>cacheops:r:{table}           the registration of the table's near caches: their longest lease in
+                                         milliseconds, 0 for none, and the epoch of the server; or "?" and the token of
+                                         a writer that found none, see `near_leases`
     <prefix>cacheops:l:{table}hash       a lock: another process computes the value
     <prefix>cacheops:s:name              a value of the simple cache, see `functions`
     <prefix>cacheops:n:minute            the counters of a minute since 1970, a hash, see `counter_flush`
@@ -39,12 +42,12 @@ from typing import NamedTuple
 from ..schema import Dependency, name_in_keys
 
 # Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
-KINDS = "bcdfilnqstv"
+KINDS = "bcdfilnqrstv"
 KIND_PATTERN = f"[{KINDS}]:"
-# ... and in those that `clear` removes, which are all but counters and notes about databases.
+# ... and in those that `clear` removes, which are all but counters, registrations and notes about databases.
 CACHED_KIND_PATTERN = "[cdfilqstv]:"
 MAX_ID_LENGTH = 40
 TOKEN_LENGTH = 8
@@ -155,6 +158,10 @@ def index_key(prefix: str, table: str) -> str:
 
 def fence_key(prefix: str, table: str) -> str:
     return f"{prefix}{NAMESPACE}f:{{{table}}}"
+
+
+def registration_key(prefix: str, table: str) -> str:
+    return f"{prefix}{NAMESPACE}r:{{{table}}}"
 
 
 def version_key(prefix: str, dependency: str) -> str:

@@ -19,7 +19,7 @@ from ..utils import LruMap
 from . import keys, shape_limit
 from .client import current_epoch, execute_many, raise_error, run_scripts, send
 from .replies import checked_reply
-from .stored_value import INDEX_FULL, MISS, SEAL_LENGTH, SIZE_LENGTH, Lookup, checked
+from .stored_value import INDEX_FULL, MISS, SEAL_LENGTH, Lookup, checked, expected_rows, split_header
 from .time_limit import run_command
 from .version_set import VersionSet
 
@@ -78,13 +78,13 @@ def _checked_with_rows(
 ) -> Lookup:
     """Do what `checked` does for a value with a header; `row_versions` are those that were read with it."""
     version_set = lookup.version_set
-    names, tokens, body = _split(value)
+    names, tokens, body = split_header(value)
     carried = [found[i] or b"" for i in version_set.carried]
     checked(lookup, value[:SEAL_LENGTH], names, body, carried)
     if lookup.payload is MISS:
         return lookup
     # The names are signed, so they are what a fill wrote.
-    expected = _expected_rows(json.loads(names), tokens, found)
+    expected = expected_rows(json.loads(names), tokens, found)
     if expected is not None:
         _row_keys.put(lookup.key, list(expected))
         missing = [key for key in expected if key not in row_versions]
@@ -93,34 +93,6 @@ def _checked_with_rows(
     if expected is None or any(row_versions[key] != version for key, version in expected.items()):
         lookup.payload, lookup.is_outdated = MISS, True
     return lookup
-
-
-def _split(value: bytes) -> tuple[bytes, bytes, memoryview]:
-    """Return the names and the tokens in the header of a value, and what follows it; all empty if it is damaged."""
-    start = SEAL_LENGTH + 2 * SIZE_LENGTH
-    sizes = value[SEAL_LENGTH : SEAL_LENGTH + SIZE_LENGTH], value[SEAL_LENGTH + SIZE_LENGTH : start]
-    if not all(len(size) == SIZE_LENGTH and size.isdigit() for size in sizes):
-        return b"", b"", memoryview(b"")
-    middle = start + int(sizes[0])
-    end = middle + int(sizes[1])
-    return value[start:middle], value[middle:end], memoryview(value)[end:]
-
-
-def _expected_rows(groups: list[dict[str, Any]], tokens: bytes, found: list[bytes | None]) -> dict[str, bytes] | None:
-    """Return the version that each row-level dependency should have, by its key; None if it can't have any."""
-    expected: dict[str, bytes] = {}
-    try:
-        tokens_by_group = json.loads(tokens)
-        for group, own_tokens in zip(groups, tokens_by_group, strict=True):
-            table_version = found[group["owner"] - 1]
-            if table_version is None:
-                return None
-            for value, token in zip(group["values"], own_tokens, strict=True):
-                expected[group["version"] + value + group["tail"]] = table_version[: keys.TOKEN_LENGTH] + token.encode()
-    except (ValueError, TypeError, AttributeError):
-        # The tokens are not signed.
-        return None
-    return expected
 
 
 def create_versions(key: str, version_set: VersionSet, timeout: int) -> Lookup:

@@ -183,6 +183,11 @@ class ServerWatch:
         return self.epoch
 
 
+def role_of(reply: Any) -> tuple[str, str]:
+    """Return the role and the replication ID in a reply to ``INFO replication``, as text; empty if it is none."""
+    return _field(reply, "role"), _field(reply, "master_replid")
+
+
 def _request(connection: Any, command: Sequence[Any]) -> Any:
     connection.send_command(*command, check_health=False)
     return connection.read_response()

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..schema import RowsByDependency
 from ..utils import LruMap
+from .keys import TOKEN_LENGTH
 from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 from .version_set import VersionSet
 
@@ -54,6 +55,10 @@ class Lookup:
     is_unsigned: bool = False
     compute_seconds: float = 0.0
     origin: bytes = b""
+    # The groups of row-level dependencies that the value names, as JSON.
+    names: bytes = b""
+    # The versions that the value carries besides those.
+    carried: Sequence[bytes] = ()
 
 
 def checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, versions: Sequence[bytes]) -> Lookup:
@@ -71,6 +76,7 @@ def checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, version
         microseconds, length = _ORIGIN_HEADER.unpack_from(body)
         start = _ORIGIN_HEADER.size + SIGNATURE_LENGTH if length else _ORIGIN_HEADER.size
         lookup.compute_seconds = microseconds / 1e6
+        lookup.names, lookup.carried = names, versions
         lookup.origin, lookup.payload = bytes(body[start : start + length]), bytes(body[start + length :])
     return lookup
 
@@ -95,6 +101,37 @@ def digest_of(key: str, versions: Sequence[bytes]) -> bytes:
     # It proves that a value belongs to its key, because a reply may belong to another request.  All versions of a kind
     # have the same length, so joining them is unambiguous.
     return hashlib.blake2b(b"".join([*versions, key.encode()]), digest_size=DIGEST_LENGTH).digest()
+
+
+def split_header(value: bytes) -> tuple[bytes, bytes, memoryview]:
+    """Return the names and the tokens in the header of a value, and what follows it; all empty if it is damaged."""
+    start = SEAL_LENGTH + 2 * SIZE_LENGTH
+    sizes = value[SEAL_LENGTH : SEAL_LENGTH + SIZE_LENGTH], value[SEAL_LENGTH + SIZE_LENGTH : start]
+    if not all(len(size) == SIZE_LENGTH and size.isdigit() for size in sizes):
+        return b"", b"", memoryview(b"")
+    middle = start + int(sizes[0])
+    end = middle + int(sizes[1])
+    return value[start:middle], value[middle:end], memoryview(value)[end:]
+
+
+def expected_rows(groups: list[dict[str, Any]], tokens: bytes, found: list[bytes | None]) -> dict[str, bytes] | None:
+    """Return the version that each row-level dependency should have, by its key; None if it can't have any.
+
+    `groups` and `tokens` are what the header says, `found` begins with the table versions.
+    """
+    expected: dict[str, bytes] = {}
+    try:
+        tokens_by_group = json.loads(tokens)
+        for group, own_tokens in zip(groups, tokens_by_group, strict=True):
+            table_version = found[group["owner"] - 1]
+            if table_version is None:
+                return None
+            for value, token in zip(group["values"], own_tokens, strict=True):
+                expected[group["version"] + value + group["tail"]] = table_version[:TOKEN_LENGTH] + token.encode()
+    except (ValueError, TypeError, AttributeError):
+        # The tokens are not signed.
+        return None
+    return expected
 
 
 # What the signature of a value covers of its row-level dependencies.

@@ -116,6 +116,11 @@ class VersionSet:
         ]
 
     @cached_property
+    def registration_keys(self) -> list[str]:
+        """The keys of the tables' registrations of near caches."""
+        return list(map(keys.registration_key, self.prefixes, self.tables))
+
+    @cached_property
     def registration(self) -> str:
         """The shapes that ``read.lua`` adds to the dependency indexes, and `owners` counted from 1, as JSON."""
         members = [sorted({each.shape for each in self._named if each.table == table}) for table in self.tables]

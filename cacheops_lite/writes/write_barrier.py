@@ -14,8 +14,8 @@ from ..store import (
     WriteSet,
     explain_error,
     invalidator,
-    local_cache,
     met_by,
+    near,
     outages,
 )
 from .invalidation_error import refused_commit
@@ -37,6 +37,7 @@ def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
         message = "Can't invalidate and fence what is about to be committed; it is invalidated after the commit"
         outages.report_failure(logging.ERROR, message, error)
         invalidator.note_unfenced(write_sets, fence)
+        fence.lease_wait.wait_longest()
 
 
 def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:
@@ -50,9 +51,8 @@ def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None
     try:
         invalidator.invalidate(write_sets, fence, dropped)
     finally:
-        # Only now: a reader in between would copy into its local cache what it still found in Redis.
-        for write_set in write_sets.values():
-            local_cache.invalidate(None if write_set.everything else write_set.all_tables())
+        # Whatever became of it, this process sees its own writes.
+        near.forget_lease()
         for cause in causes:
             cause.seconds = time.perf_counter() - started
             _publish(cause, write_sets, dropped or set())

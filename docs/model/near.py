@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An executable specification of the near cache (`cacheops_lite.near`): its leases, registrations and writers' wait.
+"""An executable specification of the near cache (`cacheops_lite.store.near_cache`): its leases, registrations and writers' wait.
 
 It walks every interleaving of the steps of a reader, two writers and an adversary; time passes in ticks.
 
@@ -13,7 +13,7 @@ the reader has seen all changes before the request was sent, and may answer from
 that.  Until it has registered the table, it keeps the lease for other tables.  A writer drops the version and fences the table; the registration that it finds tells how long it waits before
 it commits.  If it finds none, it is unknown who reads: the writer waits for the longest lease.  It also puts a token of
 its own there, with the fence, and after its commit replaces that by "none": a token that is still there proves that
-nobody has registered since.  A writer that finds the token of another one waits as well.  The two writers change
+no process has registered since.  A writer that finds the token of another one waits as well.  The two writers change
 different rows, so neither waits for the other.
 
 The adversary evicts the registration or the version, refreshes a time to live, which ends the tracking, and breaks the

@@ -155,7 +155,7 @@ VALID_SETTINGS = [
     {},
     {"CACHEOPS": {}, "CACHEOPS_DEFAULTS": {}},
     {"CACHEOPS": {"*.*": {"timeout": 5}, "Shop.Product": None, "shop.product_labels": {"timeout": 5}}},
-    profile_setting(ops="all", lock=True, local_get=True, cache_on_save=True, db_agnostic=False),
+    profile_setting(ops="all", lock=True, local_get=True, near=True, cache_on_save=True, db_agnostic=False),
     profile_setting(cache_on_save="sku"),
     profile_setting(cache_on_save="pk"),
     profile_setting(cache_on_save="category"),
@@ -492,3 +492,9 @@ def test_what_can_not_sign_values_is_named(overrides):
     """Without signing it does not matter."""
     assert "SIGNING_KEYS" in ids_with(**overrides)["E012"].msg
     assert "E012" not in ids_with(CACHEOPS_SIGNING=False, **overrides)
+
+
+@pytest.mark.parametrize("options", [{"local_get": True}, {"local_get": True, "near": True}, {"near": "relaxed"}])
+def test_what_local_get_costs_writers_is_named(options):
+    found = [each.id for each in run_checks_and_hints_with(**profile_setting(**options)) if "local_get" in each.msg]
+    assert found == (["cacheops_lite.I005"] if options == {"local_get": True} else [])

@@ -10,28 +10,39 @@ from dataclasses import replace
 from django.db import DatabaseError
 
 from cacheops_lite.reads import cached_read
-from cacheops_lite.store import invalidation_script, invalidator, protocol, signatures, stored_value, write_set
+from cacheops_lite.store import (
+    client,
+    fence_release,
+    invalidation_script,
+    near_cache,
+    near_leases,
+    protocol,
+    signatures,
+    stored_value,
+    value_versions,
+    write_set,
+)
 from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import before_image, row_locks, unit_of_work
 
 
 def losing_invalidations():
     """Lose a fifth of the invalidations, with the release of their fences."""
-    run_script, send_script = invalidation_script.run_script, invalidator.send_script
+    run_script, send_script = invalidation_script.run_script, fence_release.send_script
     rng, lost = random.Random(0), set()
 
     def run(name, keys, args, epoch=None):
         if rng.random() < 0.2:
             nonce, token = args[:2]
             lost.add(token)
-            return [nonce.encode(), [], []]
+            return [nonce.encode(), [], [], [b"0"]]
         return run_script(name, keys, args, epoch)
 
-    def send(name, keys, args, on_error):
+    def send(name, keys, args, on_error=None):
         if args[0] not in lost:
             send_script(name, keys, args, on_error)
 
-    invalidation_script.run_script, invalidator.send_script = run, send
+    invalidation_script.run_script, fence_release.send_script = run, send
 
 
 def forgetting_before_images():
@@ -108,6 +119,54 @@ def filling_from_snapshots():
     cached_read.may_fill = lambda databases: True
 
 
+def committing_without_waiting_for_leases():
+    """Commit although near caches may still answer."""
+    near_leases.LeaseWait.wait = lambda self: None
+
+
+def waiting_for_a_tenth_of_the_lease():
+    """Commit while near caches may still answer."""
+    wait = near_leases.LeaseWait.wait
+
+    def wait_shortly(self):
+        self.seconds /= 10
+        wait(self)
+
+    near_leases.LeaseWait.wait = wait_shortly
+
+
+def registering_no_near_cache():
+    """Let writers believe that there are none."""
+    near_cache.stripped_source = lambda name: "return 1" if name == "register_near" else client.stripped_source(name)
+    near_cache.NearCache._registered_lease = lambda self, found: 1.0
+    near_leases.longest_lease = invalidation_script.longest_lease = lambda: 0.0
+
+
+def hearing_of_no_change():
+    """Let near caches keep what has changed."""
+    near_cache.NearCache._on_change = lambda self, keys: None
+
+
+def keeping_values_unasked():
+    """Keep values near without comparing their versions on the connection that tracks them."""
+    value_versions.ValueVersions.are_unchanged = lambda self, found: True
+    keep = near_cache.NearCache.keep
+
+    def keep_late(self, lookup, value, options):
+        # As if the process was suspended here.
+        time.sleep(random.choice([0, 0.03]))
+        keep(self, lookup, value, options)
+
+    near_cache.NearCache.keep = keep_late
+
+
+OF_NEAR_CACHES = [
+    committing_without_waiting_for_leases,
+    waiting_for_a_tenth_of_the_lease,
+    registering_no_near_cache,
+    hearing_of_no_change,
+    keeping_values_unasked,
+]
 BREAKAGES = [
     losing_invalidations,
     forgetting_before_images,
@@ -122,4 +181,4 @@ BREAKAGES = [
 
 
 def install(name):
-    next(each for each in BREAKAGES if each.__name__ == name)()
+    next(each for each in [*BREAKAGES, *OF_NEAR_CACHES] if each.__name__ == name)()

@@ -9,7 +9,7 @@ from collections import Counter
 from django.db import connection, transaction
 
 from cacheops_lite.signals import cache_read
-from cacheops_lite.store import protocol
+from cacheops_lite.store import near, protocol
 from tests.concurrency import reads
 from tests.concurrency.oracle import Bounds
 from tests.shop.models import Category
@@ -34,6 +34,14 @@ class Reader:
         self._last = {}
         self._misses = 0
         cache_read.connect(self._count_miss)
+        look_up = near.look_up
+
+        def counted(key):
+            found = look_up(key)
+            self.figures["near hits"] += found is not None
+            return found
+
+        near.look_up = counted
 
     def _count_miss(self, hit, **kwargs):
         self._misses += not hit

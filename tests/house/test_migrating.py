@@ -94,6 +94,7 @@ SETTINGS = [
 ]
 FILE_CACHE_SETTINGS = ["FILE_CACHE_DIR", "FILE_CACHE_TIMEOUT"]
 PROFILE_OPTIONS = ["ops", "timeout", "lock", "local_get", "cache_on_save", "db_agnostic"]
+OWN_PROFILE_OPTIONS = {"near", "near_lease"}
 COMMANDS = [
     ("invalidate", ["all"], {}),
     ("invalidate", ["shop", "shop.Label", "shop.Label.1"], {}),
@@ -202,7 +203,7 @@ def test_commands_take_what_they_took(name, arguments, options):
 def test_settings_have_their_names():
     """Settings and profile options have the names of django-cacheops."""
     assert set(SETTINGS) <= set(conf.DEFAULTS)
-    assert {field.name for field in fields(conf.Profile)} == set(PROFILE_OPTIONS)
+    assert {field.name for field in fields(conf.Profile)} == {*PROFILE_OPTIONS, *OWN_PROFILE_OPTIONS}
 
 
 @pytest.mark.parametrize(

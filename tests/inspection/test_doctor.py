@@ -220,7 +220,7 @@ def test_forbidden_keys_are_named(can_ask):
         with using(server, CACHEOPS_REDIS=address, CACHEOPS_PREFIX="shop:"):
             found = findings()
             assert found["keys"]["level"] == "error"
-            assert "9 of 11 kinds of keys" in found["keys"]["found"]
+            assert "10 of 12 kinds of keys" in found["keys"]["found"]
             assert "~shop:cacheops:*" in found["keys"]["advice"]
             assert found["permissions"]["level"] == "ok"
         address = allow(server, "+@all", rule, keys=("shop:cacheops:*",))

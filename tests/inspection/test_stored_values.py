@@ -150,13 +150,6 @@ def test_a_single_value_can_be_removed(prefix, is_hit):
         assert not is_hit(READS["fetch"])
 
 
-def test_a_removed_row_is_removed_from_this_process_too(is_hit):
-    with override_settings(CACHEOPS={"shop.*": {"ops": "all", "local_get": True}}):
-        READS["get"]()
-        assert remove(only_key())
-        assert not is_hit(READS["get"])
-
-
 def test_only_values_of_this_package_can_be_removed(store):
     """Neither versions of tables nor keys of other programs."""
     READS["fetch"]()

@@ -136,16 +136,6 @@ def test_each_operation_explains_itself(published, operation):
     assert Label.objects.explain_cache(operation, **arguments).reason is Reason.HIT
 
 
-def test_a_hit_in_the_memory_of_the_process_says_so(published):
-    with override_settings(CACHEOPS={"shop.*": {"ops": "all", "timeout": 60, "local_get": True}}):
-        label = Label.objects.create(text="a")
-        for _ in range(2):
-            Label.objects.get(pk=label.pk)
-    assert [(each.operation, each.reason) for each in published] == [("get", Reason.NOT_STORED), ("get", Reason.HIT)]
-    assert "memory of this process" in published[-1].detail
-    assert published[-1].key == published[0].key
-
-
 def test_select_for_update_and_writes_of_the_transaction_bypass(published):
     Label.objects.create(text="a")
     published.clear()

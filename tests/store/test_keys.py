@@ -15,12 +15,13 @@ LONG = tuple(f"column{i}" for i in range(10))
 
 def test_the_names_of_keys_are_pinned():
     """Old and new processes that share a Redis agree on them, or the change raises FORMAT_VERSION."""
-    assert keys.FORMAT_VERSION == 9
+    assert keys.FORMAT_VERSION == 10
     assert keys.value_key("p:", "x") == "p:cacheops:v:x"
     assert keys.value_key("p:", "x", ["t", "u"]) == "p:cacheops:v:{t}x"
     assert keys.table_version_key("", "t") == "cacheops:t:{t}"
     assert keys.index_key("", "t") == "cacheops:i:{t}"
     assert keys.fence_key("", "t") == "cacheops:f:{t}"
+    assert keys.registration_key("", "t") == "cacheops:r:{t}"
     assert keys.version_key("", "t:a=1|*") == "cacheops:d:{t}:a=1|*"
     assert keys.conjunction_set_key("", "t:a=1|*") == "cacheops:c:{t}:a=1|*"
     assert keys.counters_key("p:", 5) == "p:cacheops:n:5"

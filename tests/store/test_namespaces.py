@@ -210,18 +210,6 @@ def test_tenants_share_no_results(store, tmp_path):
             assert func() > 7
 
 
-@override_settings(CACHEOPS={"shop.label": {"ops": "get", "timeout": 60, "local_get": True}})
-def test_tenants_share_no_entries_of_the_local_cache(store):
-    label = Label.objects.create(text="new")
-    tenant = ["a"]
-    with override_settings(CACHEOPS_PREFIX=lambda query: tenant[0]):
-        assert Label.objects.get(pk=label.pk).text == "new"
-        Label.objects.using("default").filter(pk=label.pk)._raw_delete("default")
-        tenant[0] = "b"
-        with pytest.raises(Label.DoesNotExist):
-            Label.objects.get(pk=label.pk)
-
-
 def test_a_write_uses_the_prefix_of_the_moment_of_the_write(store):
     """It does not use that of the commit, which may happen when another host is served."""
     tenant = ["a"]

@@ -16,10 +16,9 @@ from redis import exceptions
 
 from cacheops_lite import CacheMiss, cache, cached, cached_as, invalidate_all, invalidate_model, invalidate_obj
 from cacheops_lite.observe import Invalidation
-from cacheops_lite.store import all_prefixes, background_retry, circuit_breaker, invalidator, local_cache
+from cacheops_lite.store import all_prefixes, background_retry, circuit_breaker, invalidator, near
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client, run_script
-from cacheops_lite.store.stored_value import MISS
 from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, WriteSet
 from tests.conftest import run_async
 from tests.shop.models import Label, Product
@@ -361,7 +360,7 @@ def test_a_forked_child_does_not_wait_for_locks_of_its_parent_s_threads(server, 
     locks = [
         invalidator._delivery_lock,
         invalidator._state_lock,
-        local_cache._lock,
+        near._lock,
         circuit_breaker.breaker.lock,
         cacheops_redis._lock,
     ]
@@ -370,7 +369,7 @@ def test_a_forked_child_does_not_wait_for_locks_of_its_parent_s_threads(server, 
             child = os.fork()
             if not child:
                 with exit_child():
-                    assert local_cache.get("nothing") is MISS
+                    assert near.look_up("nothing") is None
                     assert run_script("release_fences", [], [""]) == 0
                     circuit_breaker.breaker.record_failure(redis.ConnectionError())
                     assert not circuit_breaker.breaker.allows_call()

@@ -58,7 +58,7 @@ def scripts_run(monkeypatch):
 
     for module in ("protocol", "invalidation_script", "fill_lock"):
         monkeypatch.setattr(f"cacheops_lite.store.{module}.run_script", noting(cacheops_redis.run_script))
-    monkeypatch.setattr("cacheops_lite.store.invalidator.send_script", noting(cacheops_redis.send_script))
+    monkeypatch.setattr("cacheops_lite.store.fence_release.send_script", noting(cacheops_redis.send_script))
     return names
 
 

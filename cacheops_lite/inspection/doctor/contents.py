@@ -25,6 +25,7 @@ KINDS = {
     "n": "counters",
     "q": "queries",
     "b": "notes about databases",
+    "r": "registrations of near caches",
 }
 _OWN = re.compile(f"(.*?){keys.NAMESPACE}({keys.KIND_PATTERN})", re.DOTALL)
 # Programs that are known by their keys, and whether they lose messages by an eviction.

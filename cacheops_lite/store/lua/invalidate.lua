@@ -4,7 +4,8 @@
 -- KEYS   [1] the beginning of all keys (prefix and namespace); on a cluster, for its one table, all keys that are used
 --        instead: the slot may be moving to another node
 -- ARGV   [1] a nonce, [2] the token of the fence, empty for none, [3] seconds after which the fence expires, [4] how many
---        names of dropped versions to return at most, [5] the length of the beginning of all keys; then for each table
+--        names of dropped versions to return at most, [5] the longest lease of a near cache that the caller knows of, in
+--        milliseconds, [6] the epoch of the server, [7] the length of the beginning of all keys; then for each table
 --        in turn:
 --            its name
 --            the incarnation and the size of the dependency index that the caller used; size 0 if the caller knows
@@ -13,7 +14,8 @@
 --            cannot tell them
 -- Reply  the error of Redis if a table cannot be fenced; its versions are dropped nevertheless. Otherwise
 --        the nonce, which proves that this is the reply to this call; for each table the number of versions dropped;
---        names of dropped versions, as they follow "d:" or "t:" in keys; then for each table whose dependency index is
+--        names of dropped versions, as they follow "d:" or "t:" in keys; the longest lease in milliseconds that near
+--        caches of these tables may have, and the tables whose registration was missing; then for each table whose dependency index is
 --        missing: {name}; for each table whose index differs from the caller's:
 --        {name, members}: nothing of that table was dropped, and the caller has to repeat the call with this index
 --
@@ -26,10 +28,16 @@ local MAX_FREED_RESULTS = 32
 -- Arguments of one redis.call: Lua's stack has room for some thousands.
 local MAX_ARGUMENTS = 4000
 
-local root = string.sub(KEYS[1], 1, tonumber(ARGV[5]))
+local FIRST_TABLE = 8
+-- How long the token of a writer stands for a missing registration at most, if it dies before it replaces that.
+local TOKEN_SECONDS = 60
+
+local root = string.sub(KEYS[1], 1, tonumber(ARGV[7]))
 local budget = MAX_FREED_RESULTS
 local numbers, names, max_names = {}, {}, tonumber(ARGV[4])
-local reply = {ARGV[1], numbers, names}
+local longest, epoch = tonumber(ARGV[5]), ARGV[6]
+local leases = {0}
+local reply = {ARGV[1], numbers, names, leases}
 
 local function note_name(name)
     if #names < max_names then
@@ -110,12 +118,30 @@ local function fence(name)
     end
 end
 
-local i = 6
+-- Note how long the writer has to wait for near caches of a table.  Without a registration of this epoch that is unknown:
+-- it was evicted, or comes from an earlier life of the server.
+local function note_lease(name)
+    local key = root .. 'r:{' .. name .. '}'
+    local found = redis.pcall('get', key)
+    local lease, found_epoch = string.match(type(found) == 'string' and found or '', '^([0-9.]+)|(.*)$')
+    if lease and found_epoch == epoch then
+        leases[1] = math.max(leases[1], tonumber(lease))
+    elseif longest > 0 then
+        leases[1] = math.max(leases[1], longest)
+        if token ~= '' and (lease or type(found) ~= 'string') then
+            redis.pcall('set', key, '?' .. token, 'EX', TOKEN_SECONDS)
+            leases[#leases + 1] = name
+        end
+    end
+end
+
+local i = FIRST_TABLE
 while ARGV[i] do
     local name, incarnation, size, count = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if token ~= '' then
         fence(name)
     end
+    note_lease(name)
     local index = root .. 'i:{' .. name .. '}'
     local found = size >= 0 and redis.pcall('scard', index) or 0
     if type(found) == 'table' then
@@ -141,4 +167,5 @@ while ARGV[i] do
     i = i + 4 + math.max(count, 0)
 end
 
+leases[1] = tostring(leases[1])
 return fence_error or reply
