@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint fuzz django-suite third-party docs bench bench-growth bench-cluster soak clean
+.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz django-suite third-party docs bench bench-growth bench-cluster soak clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"

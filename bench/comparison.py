@@ -6,11 +6,12 @@ import statistics
 from typing import Any
 
 from .operations import Operation
-from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CLUSTER, GET, OURS, OURS_INSIDEOUT
+from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CLUSTER, GET, OURS, OURS_INSIDEOUT, OURS_NEAR
 from .rounds import Figures
 
 # The pairs whose ratios are printed.
 PAIRS = (
+    (OURS_NEAR, CACHEOPS),
     (OURS, CACHEOPS),
     (OURS_INSIDEOUT, CACHEOPS),
     (OURS_INSIDEOUT, CACHEOPS_INSIDEOUT),
@@ -50,6 +51,8 @@ def bounds(operation: type[Operation], database: str) -> dict[str, float]:
     if operation.bound is not None:
         found[f"{OURS.name}:{CACHEOPS.name}"] = operation.bound
         found[f"{OURS_INSIDEOUT.name}:{CACHEOPS.name}"] = operation.insideout_bound or operation.bound
+    if operation.near_bound is not None:
+        found[f"{OURS_NEAR.name}:{CACHEOPS.name}"] = operation.near_bound
     if operation.is_hit:
         found[f"{CLUSTER.name}:{OURS_INSIDEOUT.name}"] = CLUSTER_BOUND
     if operation.is_hit and database == BARE_IS_A_BOUND:

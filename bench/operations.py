@@ -33,6 +33,8 @@ class Operation:
     # Upper bounds of our figure: as a ratio to that of django-cacheops, or in units.
     bound: ClassVar[float | None] = None
     insideout_bound: ClassVar[float | None] = None
+    # The same for near hits.
+    near_bound: ClassVar[float | None] = None
     bound_in_units: ClassVar[float | None] = None
     # Whether the figure is the difference to the peer without a cache.
     adds: ClassVar[bool] = False

@@ -64,6 +64,12 @@ def _cacheops(insideout: bool) -> Callable[[str], dict[str, Any]]:
     return settings
 
 
+def _near(url: str) -> dict[str, Any]:
+    settings = _cacheops(False)(url)
+    settings["CACHEOPS"]["library.*"]["near"] = True
+    return settings
+
+
 def _cachalot(url: str) -> dict[str, Any]:
     return {
         "CACHES": {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}},
@@ -83,10 +89,14 @@ CACHEOPS_INSIDEOUT = Peer(
 CACHALOT = Peer("cachalot", "cachalot", "cachalot", _cachalot, slot=4, **_DJANGO_CACHALOT)
 OURS = Peer("ours", "ours", "cacheops_lite", _cacheops(False), slot=2)
 OURS_INSIDEOUT = Peer("ours-insideout", "ours, insideout", "cacheops_lite", _cacheops(True), slot=3)
+OURS_NEAR = Peer("ours-near", "ours, near", "cacheops_lite", _near, slot=1)
 GET = Peer("get", "GET + loads", slot=5, floor="get")
 MEMORY = Peer("memory", "memory", floor="memory")
 
-PEERS = {peer.name: peer for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHALOT, OURS, OURS_INSIDEOUT, GET, MEMORY)}
+PEERS = {
+    peer.name: peer
+    for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHALOT, OURS, OURS_INSIDEOUT, OURS_NEAR, GET, MEMORY)
+}
 # Another version of this library, to measure what a change costs; BENCH_BEFORE is the folder of its checkout.
 if folder := os.environ.get("BENCH_BEFORE"):
     PEERS["before"] = Peer("before", "ours, before", "cacheops_lite", _cacheops(False), slot=0, folder=folder)

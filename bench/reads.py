@@ -19,6 +19,7 @@ class Hit(Operation):
 
 class Get(Hit):
     name, title, bound = "get", "get by pk, hit", 0.30
+    near_bound = 0.08
 
     def call(self) -> Any:
         return Book.objects.get(pk=ONE)
@@ -26,6 +27,7 @@ class Get(Hit):
 
 class ForeignKey(Hit):
     name, title, bound = "fk", "FK access, hit", 0.35
+    near_bound = 0.12
 
     def prepare(self) -> None:
         self.book = Book.objects.get(pk=ONE)
@@ -46,19 +48,23 @@ class Fetch(Hit):
 
 class Fetch20(Fetch):
     name, title, bound, rows = "fetch-20", "fetch 20 of 11 columns, hit", 0.55, 20
+    near_bound = 0.3
 
 
 class Fetch100(Fetch):
     name, title, bound, rows = "fetch-100", "fetch 100, hit", 0.55, 100
+    near_bound = 0.35
 
 
 class Fetch1000(Fetch):
     name, title, bound, rows = "fetch-1000", "fetch 1,000, hit", 0.50, 1000
+    near_bound = 0.4
     calls = 3
 
 
 class SelectRelated(Hit):
     name, title, bound = "select-related", "select_related 2 x 100, hit", 0.60
+    near_bound = 0.4
 
     def call(self) -> Any:
         return list(Book.objects.filter(genre=GENRE).select_related("author", "publisher").order_by("pk")[:100])
@@ -66,6 +72,7 @@ class SelectRelated(Hit):
 
 class Prefetch(Hit):
     name, title, bound = "prefetch", "prefetch m2m over 100, hit", 0.75
+    near_bound = 0.3
     calls = 3
 
     def call(self) -> Any:
@@ -74,6 +81,7 @@ class Prefetch(Hit):
 
 class Values(Hit):
     name, title, bound = "values", "values of 2 columns x 100, hit", 0.80
+    near_bound = 0.35
 
     def call(self) -> Any:
         return list(Book.objects.filter(genre=GENRE).order_by("pk").values("id", "title")[:100])
@@ -81,6 +89,7 @@ class Values(Hit):
 
 class Count(Hit):
     name, title, bound = "count", "count, hit", 0.50
+    near_bound = 0.2
 
     def call(self) -> Any:
         return Book.objects.filter(genre=GENRE).count()
@@ -88,6 +97,7 @@ class Count(Hit):
 
 class Exists(Hit):
     name, title, bound = "exists", "exists, hit", 0.50
+    near_bound = 0.2
 
     def call(self) -> Any:
         return Book.objects.filter(genre=GENRE).exists()
@@ -95,6 +105,7 @@ class Exists(Hit):
 
 class Aggregate(Hit):
     name, title, bound = "aggregate", "aggregate, hit", 0.50
+    near_bound = 0.2
 
     def call(self) -> Any:
         return Book.objects.filter(genre=GENRE).aggregate(Avg("pages"))
@@ -102,6 +113,7 @@ class Aggregate(Hit):
 
 class Join(Hit):
     name, title, bound = "join", "join of three tables, 20 rows, hit", 0.60
+    near_bound = 0.3
 
     def call(self) -> Any:
         return list(Book.objects.filter(author__country__name="Country 3").order_by("pk")[:20])

@@ -13,7 +13,7 @@ from django.db.models.signals import class_prepared
 from ..conf import on_change
 from ..query import active_locale, model_layout, mutable_positions
 from ..schema import INDETERMINATE, Dependency, columns, field_traits, name_in_keys, overrides, text_token
-from ..store import Digest, VersionSet, digest, prefix_of, prefix_of_table, value_key, value_suffix
+from ..store import Digest, VersionSet, digest, prefixes_of_row, value_key, value_suffix
 from ..utils import LruMap, error_boundary
 
 KeyAndVersions = tuple[str, VersionSet]
@@ -61,8 +61,7 @@ def key_and_versions(
 
     The type of `value` is one of `sql.KEYS`.
     """
-    table = lookup_model.table
-    prefixes = prefix_of(dbs=[using], tables=[table]), prefix_of_table(lookup_model.table_in_keys, using)
+    prefixes = prefixes_of_row(lookup_model.table, lookup_model.table_in_keys, using)
     locale = active_locale() if lookup_model.depends_on_locale else ""
     suffix = value_suffix(using)
     identity = lookup_model, field, value, using, db_agnostic, prefixes, locale, suffix

@@ -53,6 +53,7 @@ from .namespaces import (
     prefix_of,
     prefix_of_table,
     prefixes_of_database,
+    prefixes_of_row,
     prefixes_of_table,
     split_by_prefix,
 )
@@ -138,6 +139,7 @@ __all__ = [
     "prefix_of",
     "prefix_of_table",
     "prefixes_of_database",
+    "prefixes_of_row",
     "prefixes_of_table",
     "problem_of_client",
     "problem_of_options",

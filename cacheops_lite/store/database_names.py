@@ -28,6 +28,10 @@ _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
 
 # By alias and NAME.
 _names: dict[tuple[str, Any], str] = {}
+# Stands for the name of a database that each connection has by itself.
+_OF_CONNECTION = "(of the connection)"
+# Replaced whenever names may have changed.
+_era = object()
 # By alias: the NAME when the app was installed.  In tests the alias has another one.
 _configured: dict[str, Any] = {}
 # By alias: names that a test gives to its databases, instead of all others.
@@ -46,10 +50,9 @@ def database_name(alias: str) -> str:
     configured_name = name_in_settings(alias)
     found = _names.get((alias, configured_name))
     if found is None:
-        if _is_private_to_connection(alias, configured_name):
-            return _name_of_connection(connections[alias], configured_name)
-        found = _names[alias, configured_name] = _make(alias, configured_name)
-    return found
+        is_private = _is_private_to_connection(alias, configured_name)
+        found = _names[alias, configured_name] = _OF_CONNECTION if is_private else _make(alias, configured_name)
+    return _name_of_connection(connections[alias], configured_name) if found is _OF_CONNECTION else found
 
 
 def name_in_settings(alias: str) -> Any:
@@ -85,7 +88,7 @@ def remember_configured() -> None:
     """Note which databases ``CACHEOPS_DATABASE_NAMES`` names: those that the aliases have now, not test databases."""
     global _configured
     _configured = {alias: name_in_settings(alias) for alias in connections}
-    _names.clear()
+    _forget_names()
 
 
 @contextmanager
@@ -93,12 +96,12 @@ def replaced_names(names: dict[str, str]) -> Iterator[None]:
     """Let keys call the databases of these aliases so, whichever databases they are."""
     global _replaced
     before, _replaced = _replaced, names
-    _names.clear()
+    _forget_names()
     try:
         yield
     finally:
         _replaced = before
-        _names.clear()
+        _forget_names()
 
 
 def declared_names() -> dict[str, str]:
@@ -111,6 +114,12 @@ def declared_names() -> dict[str, str]:
             "32 letters, digits, dots and underscores, such as {'default': 'live'}"
         )
     return found
+
+
+def _forget_names() -> None:
+    global _era
+    _era = object()
+    _names.clear()
 
 
 def _make(alias: str, name: Any) -> str:
@@ -166,13 +175,17 @@ def _automatic(alias: str, name: Any) -> str:
 
 def _name_of_connection(connection: Any, name: Any) -> str:
     """Return the name of a database in memory that only `connection` has."""
+    era, found = connection.__dict__.get("_cacheops_name", (None, ""))
+    if era is (current := _era):
+        return str(found)
     declared = _declared(connection.alias, name)
     if declared is not None:
-        return _with_colon(declared)
-    process, found = connection.__dict__.get("_cacheops_name", (None, ""))
-    if process is not _process_token:
-        found = f"memory-{_digest(fresh_token())}:"
-        connection._cacheops_name = _process_token, found
+        found = _with_colon(declared)
+    else:
+        process, own = connection.__dict__.get("_cacheops_own_name", (None, ""))
+        found = own if process is _process_token else f"memory-{_digest(fresh_token())}:"
+        connection._cacheops_own_name = _process_token, found
+    connection._cacheops_name = current, found
     return found
 
 
@@ -193,11 +206,11 @@ def _digest(text: str) -> str:
 @on_change
 def _forget(setting: str) -> None:
     if setting == "CACHEOPS_DATABASE_NAMES":
-        _names.clear()
+        _forget_names()
 
 
 @after_fork_in_child
 def _renew_token_in_child() -> None:
     global _process_token
     _process_token = fresh_token()
-    _names.clear()
+    _forget_names()

@@ -81,6 +81,14 @@ def prefix_of_table(table: str, using: str) -> str:
     return prefix_of(dbs=[using], tables=[unquote(table)])
 
 
+def prefixes_of_row(table: str, table_in_keys: str, using: str) -> tuple[str, str]:
+    """Return what `prefix_of` and `prefix_of_table` return for a row of a table."""
+    if _prefix_function() is None:
+        name = database_name(using)
+        return name, name
+    return prefix_of(dbs=[using], tables=[table]), prefix_of_table(table_in_keys, using)
+
+
 def prefixes_of_table(table: str) -> list[str]:
     """Return the prefixes of a table's versions for reads on any database: a write on one may be read on another."""
     function = _prefix_function()

@@ -37,7 +37,7 @@ from .value_versions import ValueVersions, versions_of
 
 NEVER = float("-inf")
 # A renewal is sent when so much of the lease has passed.
-RENEWAL_SHARE = 0.4
+RENEWAL_SHARE = 0.5
 # How long not to try again after the connection was lost, and after it turned out that keys can't be tracked; seconds.
 RETRY_SECONDS = 1.0
 NOT_TRACKABLE_SECONDS = 60.0

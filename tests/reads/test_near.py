@@ -1,6 +1,7 @@
 """Reads of near models: near hits equal the database, each caller gets objects of its own, and every write is seen."""
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 from django.db import connection, transaction
@@ -13,7 +14,7 @@ from django.utils import timezone, translation
 
 from cacheops_lite import cached_as, cached_view_as, conf, invalidate_all, invalidate_model, invalidate_obj
 from cacheops_lite.inspection.stored_values import remove
-from cacheops_lite.observe import Reason
+from cacheops_lite.observe import Reason, counters
 from cacheops_lite.store import near
 from tests.conftest import in_thread
 from tests.shop.models import Category, Document, Label, Page, Product, VisibleProduct
@@ -375,3 +376,33 @@ def test_a_near_hit_is_verified_like_one_in_redis(rows, caplog, settings):
         monkeypatched.undo()
     # Redis has another value: only the near one differs.
     assert "differs from the database" in caplog.text
+
+
+@pytest.mark.parametrize("is_observed", [False, True])
+def test_a_near_get_is_the_same_whether_reads_are_observed_or_not(rows, is_observed, reads):
+    """Without observers it takes a shorter way."""
+    bring_near(READS["get"])
+    reads.hits = reads.misses = 0
+    counters.take()
+    with decided() if is_observed else nullcontext():
+        found = Product.objects.get(sku="a")
+    assert found == rows
+    assert (found._state.db, found._state.adding, found.get_deferred_fields()) == ("default", False, set())
+    assert (reads.hits, reads.misses) == (1, 0)
+    counts = {each.reason: number for each, number in counters.take().items() if each.operation == "get"}
+    assert counts.get("near-hit") == 1
+    assert counts.keys() <= {"near-hit", "saved"}
+
+
+def test_an_error_of_the_application_on_the_shorter_way_surfaces_as_django_raises_it(rows):
+    bring_near(READS["get"])
+
+    def refuse(**kwargs):
+        raise ValueError("no")
+
+    post_init.connect(refuse, sender=Product)
+    try:
+        with pytest.raises(ValueError, match="no"):
+            Product.objects.get(sku="a")
+    finally:
+        post_init.disconnect(refuse, sender=Product)
