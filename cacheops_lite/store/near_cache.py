@@ -306,5 +306,6 @@ def _begin_anew() -> None:
 
 @on_change
 def _forget(setting: str) -> None:
-    if setting.startswith("CACHEOPS"):
+    # Reads don't ask the near cache while that is off.
+    if setting.startswith("CACHEOPS") and setting != "CACHEOPS_ENABLED":
         near.close()

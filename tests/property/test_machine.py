@@ -12,7 +12,8 @@ from cacheops_lite.inspection import Verdict, value_keys, verify
 from cacheops_lite.orm import execute_wrapper
 from cacheops_lite.query import compiler, join_tree, query_walk, read_set, row_dependencies, where_predicates
 from cacheops_lite.schema import database_views
-from cacheops_lite.store import invalidation_script, invalidator
+from cacheops_lite.store import invalidation_script, invalidator, near
+from cacheops_lite.store.near_cache import NearCache
 from cacheops_lite.store.write_set import Change
 from cacheops_lite.writes import instance_writes, queryset_writes, unit_of_work
 from tests.property import machine
@@ -27,6 +28,7 @@ from tests.property.reads import (
     reads_by_frequent_fields,
 )
 from tests.support import fast_paths, services
+from tests.support.near import near_profiles, settle
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", 40))
 STEPS = int(os.environ.get("TEST_HISTORY", 8))
@@ -62,6 +64,46 @@ def test_no_stored_result_of_a_random_history_differs_from_the_database(populate
     machine.run(Figures(), max(EXAMPLES // 4, 5), STEPS)
     assert verdicts[Verdict.SAME] > 10 * verdicts[Verdict.NOT_COMPARABLE], verdicts
     assert not verdicts[Verdict.DIFFERENT]
+
+
+def bring_reads_near(monkeypatch):
+    """Read each result until it is near, and let reads find what was asked for; return a list with the near hits."""
+    look_up, compare, hits = near.look_up, machine.HistoryMachine.compare, []
+
+    def look_up_settled(key):
+        settle()
+        found = look_up(key)
+        hits.extend([found] if found is not None else [])
+        return found
+
+    def compare_thrice(history, text, before=machine.UNKNOWN):
+        for _ in range(3):
+            before = compare(history, text, before)
+        return before
+
+    monkeypatch.setattr(near, "look_up", look_up_settled)
+    monkeypatch.setattr(machine.HistoryMachine, "compare", compare_thrice)
+    return hits
+
+
+def test_no_random_history_leaves_a_stale_near_read(populated, store, monkeypatch, capsys):
+    """The test above has the same reads with the near cache off."""
+    figures = Figures()
+    with near_profiles(monkeypatch, store):
+        hits = bring_reads_near(monkeypatch)
+        machine.run(figures, max(EXAMPLES // 4, 5), STEPS)
+    with capsys.disabled():
+        print(f"\n{figures}, {len(hits)} near hits")
+    assert hits
+
+
+def test_the_machine_finds_stale_near_reads_if_changes_are_not_heard_of(populated, store, monkeypatch):
+    """This shows that the test above can fail."""
+    with near_profiles(monkeypatch, store):
+        bring_reads_near(monkeypatch)
+        monkeypatch.setattr(NearCache, "_on_change", lambda self, keys: None)
+        with pytest.raises(AssertionError):
+            machine.run(Figures(), 500, STEPS, phases=[Phase.generate], derandomize=True)
 
 
 def no_saves_of_items(monkeypatch):
