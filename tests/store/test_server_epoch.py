@@ -292,6 +292,21 @@ def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, checking, is_hit,
     assert "older state" not in caplog.text
 
 
+def test_the_clock_of_one_tenant_says_nothing_about_that_of_another(server, settings, checking, path, is_hit, caplog):
+    """A prefix that depends on the tenant makes a clock for each."""
+    tenant = ["a"]
+    settings.CACHEOPS_PREFIX = lambda query: f"{tenant[-1]}:"
+    Category.objects.create(name="old")
+    for name in ("a", "b"):
+        tenant.append(name)
+        names()
+    for name in ("a", "b", "a", "b"):
+        tenant.append(name)
+        # The clock of this tenant is older than that of the tenant before, but it has not gone back.
+        assert is_hit(names)
+    assert "older state" not in caplog.text
+
+
 def test_a_server_that_refuses_writes_serves_no_hits(server, settings, checking, path, is_hit):
     """Another process may have been refused an invalidation."""
     Category.objects.create(name="old")
