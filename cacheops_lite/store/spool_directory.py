@@ -43,11 +43,11 @@ def directory() -> Path:
     configured = settings.CACHEOPS_SPOOL_DIR
     if configured:
         return Path(configured)
-    return Path(tempfile.gettempdir(), f"cacheops_lite-{os.geteuid()}-{_project()}")
+    return Path(tempfile.gettempdir(), f"cacheops_lite-{os.geteuid()}-{project()}")
 
 
 @cache
-def _project() -> str:
+def project() -> str:
     """Return what tells this project's files from those of others: a digest of where its keys are."""
     prefix = settings.CACHEOPS_PREFIX
     name = prefix if isinstance(prefix, str) else f"{_name(prefix, '__module__')}.{_name(prefix, '__qualname__')}"
@@ -61,7 +61,7 @@ def _name(function: Any, attribute: str) -> str:
 @on_change
 def _forget(setting: str) -> None:
     directory.cache_clear()
-    _project.cache_clear()
+    project.cache_clear()
 
 
 class SpoolFile:
@@ -130,7 +130,7 @@ def create_file() -> SpoolFile:
     make_directory()
     with opened_directory(directory()) as folder:
         for _ in range(MAX_ATTEMPTS):
-            name = f"{_project()}-{os.getpid()}-{fresh_token()}{SUFFIX}"
+            name = f"{project()}-{os.getpid()}-{fresh_token()}{SUFFIX}"
             descriptor = os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
             # Before it is locked, another process may take it for that of a dead one, and remove it.
             if _is_locked_and_there(descriptor):
@@ -147,7 +147,7 @@ def abandoned_files(report: Callable[[OSError], None]) -> Iterator[SpoolFile]:
     try:
         with opened_directory(directory()) as folder:
             for name in sorted(os.listdir(folder)):
-                if name.startswith(f"{_project()}-") and name.endswith(SUFFIX):
+                if name.startswith(f"{project()}-") and name.endswith(SUFFIX):
                     file = None
                     try:
                         file = _opened_if_abandoned(folder, name)
