@@ -54,6 +54,8 @@ class _Signing(Alternating):
 class _Checking(_Signing):
     """With ``CACHEOPS_SIGNING`` on, against the same code that checks nothing."""
 
+    # What is added cannot be turned off: without signing, damaged values are found by the checksum.
+    bound_in_units = None
     turn, turn_warmups = 1, 0
 
     def switch(self, is_on: bool) -> None:
