@@ -20,16 +20,6 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def proxy(redis_with_spool):
-    return redis_with_spool
-
-
-@pytest.fixture
-def label(cached_label):
-    return cached_label
-
-
 @pytest.fixture(autouse=True)
 def _no_watch_is_left():
     """Their threads end by themselves once the settings name another directory."""
@@ -101,42 +91,46 @@ def idle_process(proxy, folder, function=use_once, is_writing=False):
 
 
 @pytest.mark.parametrize("is_writing", [False, True], ids=["read", "wrote"])
-def test_an_idle_process_delivers_what_a_killed_writer_owes(in_others_only, proxy, folder, label, is_writing):
+def test_an_idle_process_delivers_what_a_killed_writer_owes(
+    in_others_only, redis_with_spool, folder, cached_label, is_writing
+):
     """It has used the cache before the outage, and does nothing since."""
-    with idle_process(proxy, folder, is_writing=is_writing), writer(proxy, folder) as process:
+    with idle_process(redis_with_spool, folder, is_writing=is_writing), writer(redis_with_spool, folder) as process:
         kill(process)
-        proxy.restore()
+        redis_with_spool.restore()
         assert wait_until(lambda: files(folder) == [], PATIENCE)
     assert texts() == ["new"]
 
 
 @pytest.mark.parametrize("function", [use_once, use_once_and_leave_a_child])
-def test_the_next_process_looks_if_the_one_that_did_is_killed(in_others_only, proxy, folder, label, function):
+def test_the_next_process_looks_if_the_one_that_did_is_killed(
+    in_others_only, redis_with_spool, folder, cached_label, function
+):
     """Also if the killed one has a child that lives on."""
-    with idle_process(proxy, folder, function) as first:
+    with idle_process(redis_with_spool, folder, function) as first:
         assert wait_until(lambda: is_locked(spool_watch.lock_path()))
-        with idle_process(proxy, folder), writer(proxy, folder) as process:
+        with idle_process(redis_with_spool, folder), writer(redis_with_spool, folder) as process:
             # Joining it would wait for its child.
             first.kill()
             kill(process)
-            proxy.restore()
+            redis_with_spool.restore()
             is_delivered = wait_until(lambda: files(folder) == [], PATIENCE)
             with open(ENDED.format(folder), "w"):
                 pass
             assert is_delivered
 
 
-def test_a_process_that_only_writes_delivers_it(in_others_only, proxy, folder, label):
+def test_a_process_that_only_writes_delivers_it(in_others_only, redis_with_spool, folder, cached_label):
     """Its writes look, as reads do."""
-    with writer(proxy, folder) as process:
+    with writer(redis_with_spool, folder) as process:
         kill(process)
-        proxy.restore()
+        redis_with_spool.restore()
         Product.objects.update(name="written")
         assert wait_until(lambda: files(folder) == [], PATIENCE)
 
 
 def test_a_write_that_can_not_look_is_invalidated_nevertheless(
-    in_others_only, proxy, folder, label, monkeypatch, is_hit
+    in_others_only, redis_with_spool, folder, cached_label, monkeypatch, is_hit
 ):
     """Looking fails if the application's prefix function does."""
     assert Product.objects.get().name == "pen"
@@ -261,7 +255,7 @@ def test_no_thread_is_started_where_it_would_stop_the_application_or_not_run(fol
         assert watches()
 
 
-def test_without_files_there_is_no_thread(proxy, folder, label):
+def test_without_files_there_is_no_thread(redis_with_spool, folder, cached_label):
     """Neither with CACHEOPS_SPOOL_DIR None."""
     with override_settings(CACHEOPS_SPOOL_DIR=None):
         assert spool_watch.lock_path() is None
