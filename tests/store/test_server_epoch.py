@@ -22,7 +22,7 @@ from cacheops_lite.store.client import get_client
 from cacheops_lite.store.write_set import Change
 from tests.shop.models import Category, Product
 from tests.support import servers
-from tests.support.proxies import Proxy
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
