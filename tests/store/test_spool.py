@@ -426,6 +426,32 @@ def test_a_file_that_cannot_be_read_is_kept_for_the_next_look(proxy, folder, lab
     assert files(folder) == []
 
 
+def test_an_empty_directory_is_listed_again_only_after_a_change(folder, monkeypatch):
+    """Looking for files is then one call, which processes make all the time."""
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(spool_directory.os, "listdir", lambda handle: listed.append(1) or listdir(handle))
+
+    def number_found():
+        listed.clear()
+        found = [*spool_directory.abandoned_files(list)]
+        for file in found:
+            file.close()
+        return len(found), len(listed)
+
+    with override_settings(CACHEOPS_SPOOL_DIR=folder):
+        assert number_found() == (0, 0)
+        spool_directory.make_directory()
+        # A file may come in the same tick of the clock.
+        assert [number_found(), number_found()] == [(0, 1), (0, 1)]
+        monkeypatch.setattr(spool_directory, "SETTLED_SECONDS", -1)
+        assert [number_found(), number_found()] == [(0, 1), (0, 0)]
+        with open(os.path.join(folder, "another"), "w"):
+            pass
+        assert [number_found(), number_found()] == [(0, 1), (0, 0)]
+        spool_directory.create_file().close()
+        assert [number_found(), number_found()] == [(1, 1), (1, 1)]
+
+
 def test_none_turns_the_files_off(proxy, folder, label):
     with override_settings(CACHEOPS_SPOOL_DIR=None):
         proxy.cut()
