@@ -41,6 +41,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_NEAR_LEASE": 0.02,
     # In bytes, of the near cache of a process.
     "CACHEOPS_NEAR_SIZE": 32 * 2**20,
+    # In seconds, of what the simple and the file cache keep without a timeout; None leaves it to them.
+    "CACHEOPS_SIMPLE_TIMEOUT": None,
     # Whether values are signed, and with which keys: by default SECRET_KEY and SECRET_KEY_FALLBACKS.
     "CACHEOPS_SIGNING": True,
     "CACHEOPS_SIGNING_KEYS": [],
@@ -86,8 +88,8 @@ class Settings:
             value = _element_names(value)
         if name == "CACHEOPS_VERIFY":
             value = _share(value)
-        if name == "CACHEOPS_REDIS_TIMEOUT":
-            value = _seconds(value)
+        if name in SECONDS_OF:
+            value = _seconds(name, value)
         if name == "CACHEOPS_NEAR_LEASE":
             value = parse_lease(value, name)
         self.__dict__[name] = value
@@ -113,14 +115,20 @@ def _share(value: Any) -> float:
     return float(value)
 
 
-def _seconds(value: Any) -> float | None:
+# What the number of seconds in a setting means.
+SECONDS_OF = {
+    "CACHEOPS_REDIS_TIMEOUT": "the seconds that an operation of the cache may wait for Redis, such as 0.5, or None for "
+    "the time limits and retries of redis-py",
+    "CACHEOPS_SIMPLE_TIMEOUT": "the seconds that the simple cache keeps what is stored without a timeout, such as "
+    "86400, or None to keep it until it is deleted",
+}
+
+
+def _seconds(name: str, value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ImproperlyConfigured(
-            f"CACHEOPS_REDIS_TIMEOUT is {value!r}; it should be the seconds that an operation of the cache may wait "
-            "for Redis, such as 0.5, or None for the time limits and retries of redis-py"
-        )
+        raise ImproperlyConfigured(f"{name} is {value!r}; it should be {SECONDS_OF[name]}")
     return float(value)
 
 
@@ -222,12 +230,11 @@ def _profile_of(model: type[Model]) -> Profile | None:
 def check_profiles() -> None:
     """Resolve all profiles.
 
-    Raises ImproperlyConfigured when ``CACHEOPS``, ``CACHEOPS_VERIFY`` or ``CACHEOPS_REDIS_TIMEOUT`` is invalid.
+    Raises ImproperlyConfigured when ``CACHEOPS``, ``CACHEOPS_VERIFY`` or a number of seconds is invalid.
     """
     _profiles()
-    parse_lease(settings.CACHEOPS_NEAR_LEASE, "CACHEOPS_NEAR_LEASE")
-    _share(settings.CACHEOPS_VERIFY)
-    _seconds(settings.CACHEOPS_REDIS_TIMEOUT)
+    for name in ("CACHEOPS_VERIFY", "CACHEOPS_NEAR_LEASE", *SECONDS_OF):
+        getattr(settings, name)
 
 
 @lru_cache(maxsize=1)

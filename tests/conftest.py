@@ -22,7 +22,7 @@ from cacheops_lite.store import compression, counter_flush, database_names, serv
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
 from tests.support import emptying, fast_paths, servers, services
-from tests.support.proxies import Proxy
+from tests.support.proxy import Proxy
 
 # Projects with tests of their own, which other tests run.
 collect_ignore = ["projects"]

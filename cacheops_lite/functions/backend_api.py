@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 
+from ..conf import settings
 from ..store import MISS, ValueStore, digest, prefix_of, simple_key
 
 # A longer key is replaced by its digest.
@@ -39,7 +40,7 @@ def async_variant(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]
 class LowLevelCache(ValueStore):
     """Django's low-level cache API over a store of bytes.
 
-    Keys are strings.  A timeout is a number of seconds; 0 stores nothing, None is the store's own default.  Methods
+    Keys are strings.  A timeout is a number of seconds; 0 stores nothing, None is that of the settings.  Methods
     raise TypeError for a key of another type, and TypeError or ValueError for an invalid timeout.  A stored value that
     can't be read (foreign, truncated, or of an old format) is logged and counts as absent.
     """
@@ -146,6 +147,12 @@ class LowLevelCache(ValueStore):
     adelete_many, atouch = async_variant(delete_many), async_variant(touch)
     aincr, adecr, ahas_key = async_variant(incr), async_variant(decr), async_variant(has_key)
     aclear, aclose = async_variant(clear), async_variant(close)
+
+
+def timeout_of_settings() -> float | None:
+    """Return ``CACHEOPS_SIMPLE_TIMEOUT``, None if there is no default."""
+    timeout: float | None = settings.CACHEOPS_SIMPLE_TIMEOUT
+    return None if timeout is None else min(timeout, MAX_TIMEOUT_SECONDS)
 
 
 def checked_timeout(timeout: Any, where: str) -> float | None:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from django.conf import settings as django_settings
 
 from ..store import SAME_TIMEOUT
-from .backend_api import MAX_TIMEOUT_SECONDS, checked_timeout
+from .backend_api import MAX_TIMEOUT_SECONDS, checked_timeout, timeout_of_settings
 from .base_cache import BaseCache
 
 try:
@@ -53,8 +53,9 @@ READ_FLAGS = getattr(os, "O_NONBLOCK", 0) | NOFOLLOW
 class FileCache(BaseCache):
     """A cache in the directory `path`, by default ``FILE_CACHE_DIR``.
 
-    `timeout` in seconds replaces a timeout of None; its default is ``FILE_CACHE_TIMEOUT``.  A value that is larger
-    than `max_bytes`, or that can't be written, is logged and not stored.
+    `timeout` in seconds replaces a timeout of None; its default is ``FILE_CACHE_TIMEOUT``, else
+    ``CACHEOPS_SIMPLE_TIMEOUT``, else 30 days.  A value that is larger than `max_bytes`, or that can't be written, is
+    logged and not stored.
     """
 
     def __init__(self, path: Path | None = None, timeout: float | None = None, max_bytes: int = MAX_BYTES):
@@ -102,7 +103,8 @@ class FileCache(BaseCache):
         if timeout is None:
             timeout = self._timeout
         if timeout is None:
-            timeout = getattr(django_settings, "FILE_CACHE_TIMEOUT", DEFAULT_TIMEOUT_SECONDS)
+            default = timeout_of_settings() or DEFAULT_TIMEOUT_SECONDS
+            timeout = getattr(django_settings, "FILE_CACHE_TIMEOUT", default)
             timeout = checked_timeout(timeout, "The setting FILE_CACHE_TIMEOUT")
         return time.time() + (MAX_TIMEOUT_SECONDS if timeout is None else timeout)
 

@@ -34,6 +34,7 @@ from ..store import (
     unlink,
     uses_cluster,
 )
+from .backend_api import timeout_of_settings
 from .base_cache import BaseCache
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class _ForeignReply(Exception):
 class RedisCache(BaseCache):
     """The simple cache in the Redis of the settings, or in that of the client `conn`.
 
-    A timeout of None means that the value does not expire.
+    A timeout of None means ``CACHEOPS_SIMPLE_TIMEOUT``; if that is None as well, the value does not expire.
     """
 
     def __init__(self, conn: Any = None):
@@ -165,6 +166,8 @@ class RedisCache(BaseCache):
 
 
 def _milliseconds(timeout: float | None) -> int | None:
+    if timeout is None:
+        timeout = timeout_of_settings()
     return None if timeout is None else max(1, round(timeout * 1000))
 
 

@@ -23,8 +23,6 @@ from ..store import (
     invalidator,
     near,
     protocol,
-    run_script,
-    send_script,
     suppress_tolerated,
 )
 from ..utils import error_boundary
@@ -153,8 +151,8 @@ class CachedRead:
         lookup.compute_seconds = self.compute_seconds
         lookup.origin = b"" if self.entry.origin is None else self.entry.origin()
         # Readers that wait for the lock must find the value once it is released; without a lock no reply is awaited.
-        run = run_script if self._lock else send_script
-        fill = partial(protocol.fill, lookup, payload, self.entry.timeout, key, rows_by_dependency, run)
+        is_awaited = bool(self._lock)
+        fill = partial(protocol.fill, lookup, payload, self.entry.timeout, key, rows_by_dependency, is_awaited)
         call_or_default(fill, False, self._budget)
         self._fill_seconds = time.perf_counter() - started
 

@@ -32,7 +32,6 @@ from .client import (
     redis_client,
     run_script,
     scan,
-    send_script,
     server_clients,
     unlink,
 )
@@ -153,7 +152,6 @@ __all__ = [
     "run_script",
     "run_without_limit",
     "scan",
-    "send_script",
     "server_clients",
     "signatures",
     "simple_key",

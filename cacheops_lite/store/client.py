@@ -178,17 +178,21 @@ def reset_connections() -> None:
 
 
 def send_script(
-    name: str, keys: Sequence[Any], args: Sequence[Any], on_error: Callable[[], None] | None = None
+    name: str,
+    keys: Sequence[Any],
+    args: Sequence[Any],
+    on_error: Callable[[], None] | None = None,
+    is_handled: Callable[[redis.RedisError], bool] | None = None,
 ) -> None:
     """Run ``lua/{name}.lua`` without waiting for the reply.  The script may run twice or not at all.
 
     Raises errors that occur before it is sent.  Later errors are logged, and `on_error` is called, when the reply is
-    read.  With `on_error` the source is sent instead of the digest: the server may have lost the script, and that error
-    would be noticed too late.
+    read, unless `is_handled` returns True for it.  With `on_error` the source is sent instead of the digest: the server
+    may have lost the script, and that error would be noticed too late.
     """
     direct = _direct()
     if (name, last_epoch(keys[0])) in _loaded_scripts:
-        report_error = partial(_handle_script_error, name, on_error)
+        report_error = partial(_handle_script_error, name, on_error, is_handled)
         # Where the reply has to be awaited, a script that the server lost raises NoScriptError here.
         with suppress(NoScriptError):
             run = ("EVALSHA", script_digest(name)) if on_error is None else ("EVAL", stripped_source(name))
@@ -200,10 +204,17 @@ def send_script(
 
 def send(*command: Any) -> None:
     """Send an idempotent command without waiting for its reply.  Raises errors that occur before it is sent."""
-    _direct().send(partial(_handle_script_error, str(command[0]), None), *command)
+    _direct().send(partial(_handle_script_error, str(command[0]), None, None), *command)
 
 
-def _handle_script_error(name: str, on_error: Callable[[], None] | None, error: redis.RedisError) -> None:
+def _handle_script_error(
+    name: str,
+    on_error: Callable[[], None] | None,
+    is_handled: Callable[[redis.RedisError], bool] | None,
+    error: redis.RedisError,
+) -> None:
+    if is_handled is not None and is_handled(error):
+        return
     if isinstance(error, NoScriptError):
         # The next call waits for the reply and loads the script.
         _loaded_scripts.clear()

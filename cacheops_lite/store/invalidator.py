@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from threading import Lock, RLock
 
@@ -20,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
-from . import keys, pending_releases, spool
+from . import keys, pending_releases, spool, spool_watch
 from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
 from .circuit_breaker import call_for_write, call_in_background
 from .clearing import clear
@@ -33,10 +32,8 @@ from .invalidation_script import NO_FENCE, invalidate_changes
 from .near_leases import LeaseWait, longest_lease
 from .outage_log import outages
 from .time_limit import Budget, run_without_limit, seconds_left
-from .write_set import MAX_CHANGES_PER_TABLE, AnyChange, WriteSet
+from .write_set import AnyChange, WriteSet, merge
 
-# If more keys wait to be removed, all keys under their prefix are removed instead.
-MAX_OVERDUE_KEYS = 1000
 # A fence expires after this time, in case its writer died; a commit takes less.
 FENCE_SECONDS = 30
 # How long a call waits at most for another thread that delivers.
@@ -129,6 +126,9 @@ def invalidate(write_sets: Mapping[str, WriteSet], fence: Fence | None = None, d
     pending = {prefix: write_set for prefix, write_set in write_sets.items() if write_set}
     if not pending:
         return
+    # Not before the commit, while rows are locked.
+    if time.monotonic() >= spool.next_look:
+        error_boundary.call_or_default("A write can't take over what dead processes owe", take_over_spooled, 0)
     budget = Budget() if fence is None else fence.budget
     lease_wait = LeaseWait()
     try:
@@ -187,7 +187,7 @@ def _deliver_all() -> None:
     """Deliver the overdue invalidations; the caller owns `_delivery_lock`."""
     try:
         with _state_lock:
-            _merge(_in_delivery, _overdue)
+            merge(_in_delivery, _overdue)
             _overdue.clear()
         _deliver(_in_delivery)
         _in_delivery.clear()
@@ -202,7 +202,7 @@ def _deliver_all() -> None:
         _in_delivery.clear()
     finally:
         with _state_lock:
-            _merge(_overdue, _in_delivery)
+            merge(_overdue, _in_delivery)
             _in_delivery.clear()
         _forget_delivered()
 
@@ -210,12 +210,13 @@ def _deliver_all() -> None:
 def take_over_spooled() -> int:
     """Owe what dead processes of this host owe, and deliver it in the background unless a read does so before.
 
-    Return how many write sets that are.
+    From now on, look for it while this process is idle as well.  Return how many write sets were found.
     """
+    spool_watch.start(take_over_spooled)
     debts = spool.take_over()
     if debts.files:
         with _state_lock:
-            _merge(_overdue, debts.write_sets)
+            merge(_overdue, debts.write_sets)
             spool.keep(debts)
         _overdue_retry.start()
     return debts.records
@@ -247,7 +248,7 @@ def _drop_tables(write_sets: Mapping[str, WriteSet], reason: Exception) -> None:
             message = "Redis refuses to invalidate tables, so this process reads past the cache"
             outages.report_failure(logging.ERROR, message, error)
             with _state_lock:
-                _merge(_refused, {prefix: write_set})
+                merge(_refused, {prefix: write_set})
             _refused_retry.start()
 
 
@@ -277,7 +278,7 @@ def _deliver(
 def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> None:
     """Deliver invalidations once Redis is available, before this process reads from it; also release `fence`."""
     with _state_lock:
-        _merge(_overdue, write_sets)
+        merge(_overdue, write_sets)
         # Under the lock: what is recorded and not owed yet would be forgotten.
         spool.append(write_sets)
     _end_note(fence)
@@ -285,17 +286,6 @@ def postpone(write_sets: Mapping[str, WriteSet], fence: Fence | None = None) -> 
     if fence is not None:
         for prefix in write_sets.keys() & fence.tables.keys():
             pending_releases.schedule(fence.keys_under(prefix), fence.token, FENCE_SECONDS)
-
-
-def _merge(into: dict[str, WriteSet], write_sets: Mapping[str, WriteSet]) -> None:
-    for prefix, write_set in write_sets.items():
-        merged = into.setdefault(prefix, WriteSet())
-        # The causes were already published.
-        merged.add(replace(write_set, causes=[]))
-        if merged.weight > MAX_CHANGES_PER_TABLE:
-            merged.coarsen()
-        if len(merged.keys) > MAX_OVERDUE_KEYS:
-            merged.everything, merged.keys = True, set()
 
 
 _overdue_retry = BackgroundRetry(
@@ -320,7 +310,7 @@ def _reset_in_child() -> None:
     """Deliver what the parent was delivering again: it is unknown whether the parent finishes."""
     global _delivery_lock, _state_lock
     _state_lock, _delivery_lock = Lock(), RLock()
-    _merge(_overdue, _in_delivery)
+    merge(_overdue, _in_delivery)
     _in_delivery.clear()
 
 

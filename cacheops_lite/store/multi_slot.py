@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 from redis.crc import key_slot
 from redis.exceptions import TryAgainError
 
@@ -160,6 +161,8 @@ def _created_header(version_set: VersionSet, versions: Sequence[bytes], filling:
         calls.append(([*part.version_keys, part.index_key, *names], args, None))
         positions_of_calls.append(positions)
     for positions, reply in zip(positions_of_calls, run_scripts("create_row_versions", calls), strict=True):
+        if isinstance(reply, redis.RedisError) and shape_limit.is_noted(version_set, reply):
+            return None
         if type(raise_error(reply)) is not list or len(reply) != len(positions):
             return None
         for i, found in zip(positions, reply, strict=True):

@@ -8,7 +8,6 @@ database, `fill`.  The other side, the invalidation by writes, is in `invalidato
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from redis.exceptions import TryAgainError
 
 from ..schema import RowsByDependency
 from . import keys, multi_slot, shape_limit
-from .client import current_epoch, execute, run_script
+from .client import current_epoch, execute, run_script, send_script
 from .cluster_settings import keeps_conjunction_sets, uses_cluster
 from .epoch_calls import call_in_epoch
 from .failure_kinds import is_of_one_node
@@ -154,13 +153,13 @@ def fill(
     timeout: int,
     key: str | None = None,
     rows_by_dependency: RowsByDependency | None = None,
-    run: Callable[[str, Sequence[Any], Sequence[Any]], Any] = run_script,
+    is_awaited: bool = True,
 ) -> bool:
     """Store `payload` for `timeout` seconds under `key` (default: that of `lookup`), with what `lookup` says of it.
 
-    `rows_by_dependency` are the row-level dependencies that replace the coarse ones of the version set.  With
-    `send_script` as `run`, the command may still be on its way when this returns.  Return False if nothing is stored,
-    because there are no versions or one of them has changed.
+    `rows_by_dependency` are the row-level dependencies that replace the coarse ones of the version set.  Unless it
+    `is_awaited`, the command may still be on its way when this returns.  Return False if nothing is stored, because
+    there are no versions, one of them has changed, or an index has no room for the shapes of single rows.
     """
     if not timeout or lookup.versions is None:
         return False
@@ -179,9 +178,14 @@ def fill(
     if version_set.coarse:
         further = [{name: group[name] for name in group.keys() - SIGNED_NAMES} for group in groups]
         args += [keys.fresh_token(), names, json.dumps(further)]
+    script_keys = [key, *version_set.version_keys, *conjunction_sets]
+    is_noted = partial(shape_limit.is_noted, version_set) if groups else None
     try:
-        return bool(run("fill", [key, *version_set.version_keys, *conjunction_sets], args))
-    except TryAgainError:
-        if not uses_cluster():
-            raise
-        return False
+        if is_awaited:
+            return bool(run_script("fill", script_keys, args))
+        send_script("fill", script_keys, args, is_handled=is_noted)
+        return True
+    except redis.ResponseError as error:
+        if (is_noted is not None and is_noted(error)) or (isinstance(error, TryAgainError) and uses_cluster()):
+            return False
+        raise

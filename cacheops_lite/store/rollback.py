@@ -30,8 +30,8 @@ def clock_key(tag: str = "") -> str:
         return keys.database_key("", CLOCK + tag)
 
 
-def _command(tag: str, latest_ms: int) -> tuple[object, ...]:
-    return "EVAL", stripped_source("check_server"), 1, clock_key(tag), latest_ms
+def _command(key: str, latest_ms: int) -> tuple[object, ...]:
+    return "EVAL", stripped_source("check_server"), 1, key, latest_ms
 
 
 def _remove_everything() -> None:
@@ -41,9 +41,9 @@ def _remove_everything() -> None:
 
 def install() -> None:
     """Read the clock with each check of the server."""
-    server_epoch.install_probe(_command, _remove_everything)
+    server_epoch.install_probe(server_epoch.Probe(clock_key, _command, _remove_everything))
 
 
 def uninstall() -> None:
     """Stop doing so."""
-    server_epoch.install_probe(None, None)
+    server_epoch.install_probe(None)

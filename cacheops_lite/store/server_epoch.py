@@ -19,10 +19,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from ..utils import LruMap
 from .outage_log import outages
 
 # In characters, 48 bits.
@@ -39,16 +41,31 @@ SECTIONS = ("server", "replication")
 # Words of the errors of a server that takes no invalidations, also where a script reports them.
 REFUSALS = ("MISCONF", "NOREPLICAS", "READONLY")
 
-# The command that a check adds, for the latest time of the clock that was seen, and what to do if that went back; see
-# `rollback`.
-_probe_command: Callable[[str, int], Sequence[Any]] | None = None
-_on_rollback: Callable[[], None] | None = None
+# Of a `ServerWatch`: a prefix that depends on the tenant makes a clock for each.
+MAX_CLOCKS = 1000
 
 
-def install_probe(command: Callable[[str, int], Sequence[Any]] | None, on_rollback: Callable[[], None] | None) -> None:
-    """Add a command to each check; its reply is that of ``check_server.lua``."""
-    global _probe_command, _on_rollback
-    _probe_command, _on_rollback = command, on_rollback
+@dataclass(frozen=True)
+class Probe:
+    """What each check does in addition, see `rollback`.
+
+    `clock_key` returns the key of a clock for a part of its name.  `command` returns a command for that key and the
+    latest time of that clock that was seen; its reply is that of ``check_server.lua``.  `on_rollback` is called if the
+    clock went back.
+    """
+
+    clock_key: Callable[[str], str]
+    command: Callable[[str, int], Sequence[Any]]
+    on_rollback: Callable[[], None]
+
+
+_probe: Probe | None = None
+
+
+def install_probe(probe: Probe | None) -> None:
+    """Let each check do what `probe` says, or with None nothing in addition."""
+    global _probe
+    _probe = probe
 
 
 class EpochChanged(Exception):
@@ -68,8 +85,8 @@ class ServerWatch:
         self.epoch: bytes | None = None
         self.is_replica = False
         self._check_at = 0.0
-        # The latest time of the clock in Redis that was seen, in milliseconds since 1970.
-        self._latest_ms = 0
+        # By the key of a clock in Redis, its latest time that was seen, in milliseconds since 1970.
+        self._latest_ms: LruMap[str, int] = LruMap(MAX_CLOCKS)
         self._on_connect: Callable[[Any], object] | None = None
 
     def install(self, options: dict[str, Any], argument: str = "redis_connect_func") -> dict[str, Any]:
@@ -131,10 +148,12 @@ class ServerWatch:
         connection.cacheops_check_at = time.monotonic() + CHECK_SECONDS
 
     def _probe(self, execute: Callable[..., Any]) -> None:
-        if _probe_command is None or self.epoch == UNKNOWN_EPOCH or self.is_replica:
+        if _probe is None or self.epoch == UNKNOWN_EPOCH or self.is_replica:
             return
+        probe, key = _probe, _probe.clock_key(self._clock_tag())
+        latest_ms = self._latest_ms.get(key) or 0
         try:
-            reply = execute(*_probe_command(self._clock_tag(), self._latest_ms))
+            reply = execute(*probe.command(key, latest_ms))
         except redis.ResponseError as error:
             if any(word in str(error) for word in REFUSALS):
                 raise
@@ -143,11 +162,10 @@ class ServerWatch:
             raise redis.ConnectionError("Redis sent the reply to another request")
         before_ms, now_ms = map(int, reply)
         if now_ms:
-            self._latest_ms = max(self._latest_ms, now_ms)
+            self._latest_ms.put(key, max(latest_ms, now_ms))
         else:
-            self._latest_ms = before_ms
-            if _on_rollback is not None:
-                _on_rollback()
+            self._latest_ms.put(key, before_ms)
+            probe.on_rollback()
 
     def check_through(self, client: Any) -> None:
         """Do the same through a client whose connections are out of reach, if the last check is long ago."""

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import time
 
+import redis
+
 from ..conf import on_change
 from ..utils import LruMap
 from .server_address import CLIENT_SETTINGS
 from .version_set import VersionSet
 
+# In the error of ``fill.lua`` and ``create_row_versions.lua``, which add the shapes of single rows.
+NO_ROOM = "NOROOM"
 # Until a version set is tried again: the index may have begun anew.
 RETRY_SECONDS = 60.0
 
@@ -26,6 +30,14 @@ def note(version_set: VersionSet) -> None:
     global is_met
     _until.put(_identity(version_set), time.monotonic() + RETRY_SECONDS)
     is_met = True
+
+
+def is_noted(version_set: VersionSet, error: redis.RedisError) -> bool:
+    """Return whether `error` says that a fill found no room for shapes of single rows; note that if it does."""
+    found = isinstance(error, redis.ResponseError) and NO_ROOM in str(error)
+    if found:
+        note(version_set)
+    return found
 
 
 def is_met_by(version_set: VersionSet) -> bool:

@@ -2,7 +2,8 @@
 
 A process that ends while Redis is away takes along the invalidations that Redis did not take.  Therefore each process
 appends them to a file of its own (`SpoolFile`), which it keeps locked while it lives, and removes once all is
-delivered.  Another process of the same user on the same host takes over the files that are not locked any more.
+delivered.  Another process of the same user on the same host takes over the files that are not locked any more: when it
+reads or writes, and while it is idle (`spool_watch`).
 
 What goes wrong here never breaks a write: it is logged once, and the debts are kept in memory as before.
 """
@@ -27,12 +28,12 @@ from .write_set import WriteSet
 logger = logging.getLogger("cacheops_lite")
 
 # Between two looks for the files of dead processes.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 # A file with more says "everything" instead.
 MAX_RECORDS = 1000
 MAX_FILE_BYTES = 4 * 2**20
 
-# The time of the next look, on the monotonic clock.  Each read compares it.
+# The time of the next look, on the monotonic clock.  Each read and each write compares it.
 next_look = 0.0
 
 

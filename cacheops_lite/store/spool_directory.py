@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -27,6 +28,10 @@ except ImportError:  # Windows
     fcntl = None
 
 SUFFIX = ".owed"
+# How long after a change of the directory another one is sure to have another time.
+SETTLED_SECONDS = 1.0
+# The state of the directory when it had no file of this project: one call then tells that it still has none.
+_empty_state: tuple[Any, ...] | None = None
 # How often another name is tried, where another process locks the new file first.
 MAX_ATTEMPTS = 10
 _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -43,11 +48,11 @@ def directory() -> Path:
     configured = settings.CACHEOPS_SPOOL_DIR
     if configured:
         return Path(configured)
-    return Path(tempfile.gettempdir(), f"cacheops_lite-{os.geteuid()}-{_project()}")
+    return Path(tempfile.gettempdir(), f"cacheops_lite-{os.geteuid()}-{project()}")
 
 
 @cache
-def _project() -> str:
+def project() -> str:
     """Return what tells this project's files from those of others: a digest of where its keys are."""
     prefix = settings.CACHEOPS_PREFIX
     name = prefix if isinstance(prefix, str) else f"{_name(prefix, '__module__')}.{_name(prefix, '__qualname__')}"
@@ -61,7 +66,7 @@ def _name(function: Any, attribute: str) -> str:
 @on_change
 def _forget(setting: str) -> None:
     directory.cache_clear()
-    _project.cache_clear()
+    project.cache_clear()
 
 
 class SpoolFile:
@@ -130,7 +135,7 @@ def create_file() -> SpoolFile:
     make_directory()
     with opened_directory(directory()) as folder:
         for _ in range(MAX_ATTEMPTS):
-            name = f"{_project()}-{os.getpid()}-{fresh_token()}{SUFFIX}"
+            name = f"{project()}-{os.getpid()}-{fresh_token()}{SUFFIX}"
             descriptor = os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
             # Before it is locked, another process may take it for that of a dead one, and remove it.
             if _is_locked_and_there(descriptor):
@@ -144,11 +149,16 @@ def abandoned_files(report: Callable[[OSError], None]) -> Iterator[SpoolFile]:
 
     A file that can't be opened is passed over, and its error to `report`.  Raises OSError.
     """
+    global _empty_state
     try:
+        state, has_settled = _state()
+        if state == _empty_state:
+            return
+        is_empty = True
         with opened_directory(directory()) as folder:
             for name in sorted(os.listdir(folder)):
-                if name.startswith(f"{_project()}-") and name.endswith(SUFFIX):
-                    file = None
+                if name.startswith(f"{project()}-") and name.endswith(SUFFIX):
+                    file, is_empty = None, False
                     try:
                         file = _opened_if_abandoned(folder, name)
                     except FileNotFoundError:
@@ -158,9 +168,19 @@ def abandoned_files(report: Callable[[OSError], None]) -> Iterator[SpoolFile]:
                         report(error)
                     if file is not None:
                         yield file
+        if is_empty and has_settled:
+            _empty_state = state
     except FileNotFoundError:
         # No process has owed anything.
         return
+
+
+def _state() -> tuple[tuple[Any, ...], bool]:
+    """Return what changes whenever a file of the directory comes, and whether the next change would change it."""
+    found = os.stat(directory())
+    # File systems count time in ticks of some milliseconds.
+    has_settled = found.st_ctime + SETTLED_SECONDS < time.time()
+    return (directory(), project(), found.st_dev, found.st_ino, found.st_ctime_ns), has_settled
 
 
 def _opened_if_abandoned(folder: int, name: str) -> SpoolFile | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ..observe import Invalidation
@@ -12,6 +12,8 @@ from .dependency_shapes import Shape
 
 # If one call would invalidate more changes of a table, its table version is dropped instead.
 MAX_CHANGES_PER_TABLE = 1000
+# If more keys wait to be removed, all keys under their prefix are removed instead.
+MAX_OVERDUE_KEYS = 1000
 
 
 @dataclass(slots=True)
@@ -118,3 +120,15 @@ class WriteSet:
             if weights[change.table] <= MAX_CHANGES_PER_TABLE:
                 by_table.setdefault(change.table, []).append(change)  # type: ignore[union-attr]
         return by_table | dict.fromkeys(self.all_tables() - set(by_table)) | dict.fromkeys(self.tables)
+
+
+def merge(into: dict[str, WriteSet], write_sets: Mapping[str, WriteSet]) -> None:
+    """Add write sets, by prefix, to those that wait to be delivered; beyond a size invalidate more instead."""
+    for prefix, write_set in write_sets.items():
+        merged = into.setdefault(prefix, WriteSet())
+        # The causes were already published.
+        merged.add(replace(write_set, causes=[]))
+        if merged.weight > MAX_CHANGES_PER_TABLE:
+            merged.coarsen()
+        if len(merged.keys) > MAX_OVERDUE_KEYS:
+            merged.everything, merged.keys = True, set()

@@ -102,7 +102,7 @@ register = CacheopsLibrary()
 
 @register.decorator_tag
 def cached(timeout: Any, fragment_name: Any, *extra: Any) -> Any:
-    """Cache the content of the tag for `timeout` seconds, or with None until it is invalidated.
+    """Cache the content of the tag for `timeout` seconds, or with None for those of ``CACHEOPS_SIMPLE_TIMEOUT``.
 
     Fragments with the same name and `extra` are the same fragment, also in different templates.  Language and time zone
     are not part of the key: put them in `extra`.

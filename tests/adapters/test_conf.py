@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
+from cacheops_lite import conf
 from cacheops_lite.conf import ALL_OPS, model_profile, parse_ops, settings
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.serializers import function_serializer
@@ -61,6 +62,24 @@ def test_an_invalid_profile_is_refused_by_name(entries, named):
     """The message names the wrong entry and a valid form."""
     with pytest.raises(ImproperlyConfigured, match=named), override_settings(CACHEOPS=entries, CACHEOPS_DEFAULTS={}):
         model_profile(Product)
+
+
+@pytest.mark.parametrize("name", ["CACHEOPS_REDIS_TIMEOUT", "CACHEOPS_SIMPLE_TIMEOUT"])
+@pytest.mark.parametrize("value", [0, -1, "60", True, float("inf"), float("nan")])
+def test_a_number_of_seconds_that_is_none_is_refused_by_name(name, value):
+    """This happens when Django starts."""
+    with override_settings(**{name: value}):
+        with pytest.raises(ImproperlyConfigured, match=f"{name} is {value!r}; it should be the seconds"):
+            conf.check_profiles()
+        with pytest.raises(ImproperlyConfigured, match=name):
+            getattr(settings, name)
+
+
+@pytest.mark.parametrize("value", [None, 0.5, 86400])
+def test_seconds_may_be_fractions_or_none(value):
+    with override_settings(CACHEOPS_SIMPLE_TIMEOUT=value):
+        conf.check_profiles()
+        assert value == settings.CACHEOPS_SIMPLE_TIMEOUT
 
 
 def test_overridden_settings_apply_at_once():

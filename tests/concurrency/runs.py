@@ -45,7 +45,7 @@ def cut_off_writers(pool, cache):
     if kind == 0:
         pool.proxy.cut()
     elif kind == 1:
-        pool.proxy.cut(for_good=False)
+        pool.proxy.reset()
     else:
         pool.proxy.loses_replies = True
     time.sleep(pool.rng.uniform(0, FAULT_INTERVAL_SECONDS))

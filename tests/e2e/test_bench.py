@@ -13,6 +13,7 @@ import redis
 from tests.support import services
 
 ROOT = Path(__file__).parents[2]
+DRAWN = ("bench", "growth")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def bench(tmp_path):
             timeout=200,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert (tmp_path / f"{name}.svg").exists() == (find_spec("matplotlib") is not None)
+        assert (tmp_path / f"{name}.svg").exists() == (name in DRAWN and find_spec("matplotlib") is not None)
         assert (tmp_path / f"{name}.txt").read_text() in done.stdout
         assert not redis.Redis.from_url(services.REDIS_URL).dbsize()
         return json.loads((tmp_path / f"{name}.json").read_text())
@@ -59,3 +60,11 @@ def test_growth_measures_every_curve(bench):
     assert results["notes"] == []
     assert all(len(each["figures"]["ours"]) == 2 for each in results["curves"])
     assert len(results["curves"]) > 5
+
+
+def test_signing_is_compared_with_a_checksum_and_with_no_check(bench):
+    """Both on one row and on a hundred."""
+    results = bench("bench-signing", "bench.signing")
+    assert results["notes"] == []
+    assert len(results["operations"]) == 4
+    assert all(each["medians"]["ours"] > 0.5 for each in results["operations"])

@@ -103,6 +103,10 @@ def test_a_timeout_of_none_means_that_of_the_cache_or_of_the_settings(tmp_path, 
     for timeout, cache in caches.items():
         cache.set("key", 1)
         assert os.stat(file_of(cache, "key")).st_mtime == clock.now + timeout
+    settings.CACHEOPS_SIMPLE_TIMEOUT = 9
+    for timeout, cache in {DAY: caches[DAY], 9: caches[30 * DAY]}.items():
+        cache.set("key", 1)
+        assert os.stat(file_of(cache, "key")).st_mtime == clock.now + timeout
     settings.FILE_CACHE_TIMEOUT = 7
     caches[30 * DAY].set("key", 1)
     assert os.stat(file_of(caches[30 * DAY], "key")).st_mtime == clock.now + 7

@@ -10,12 +10,13 @@ import threading
 import uuid
 
 import pytest
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheops_lite.functions import CacheKey, CacheMiss, RedisCache, backend_api, redis_cache
-from cacheops_lite.store import protocol
+from cacheops_lite.store import get_client, protocol
 from tests.shop.models import Category, Product
 from tests.support import services
 
@@ -764,6 +765,40 @@ def test_timeouts_are_set_in_redis(store):
     assert 20 < store.ttl(call.key()) <= 30
     call.key().set(2)
     assert 20 < store.ttl(call.key()) <= 30
+
+
+WITHOUT_TIMEOUT = {
+    "set": lambda: redis_cache.cache.set("key", 1),
+    "add": lambda: redis_cache.cache.add("key", 1),
+    "get_or_set": lambda: redis_cache.cache.get_or_set("key", 1),
+    "set_many": lambda: redis_cache.cache.set_many({"key": 1}),
+    "touch": lambda: [redis_cache.cache.set("key", 1, 7), redis_cache.cache.touch("key")],
+    "cached": lambda: redis_cache.cached(lambda: 1)(),
+    "key of cached": lambda: redis_cache.cached(lambda: 1).key().set(1),
+    "cached_view": lambda: redis_cache.cached_view(lambda request: HttpResponse())(RequestFactory().get("/")),
+    "a client": lambda: RedisCache(get_client()).set("key", 1),
+}
+
+
+@pytest.mark.parametrize("write", WITHOUT_TIMEOUT)
+def test_what_has_no_timeout_gets_that_of_the_settings(store, settings, write):
+    """None, the default, means that it never expires."""
+    settings.CACHEOPS_PREFIX = "p:"
+    for timeout in (None, 1000, 1e300):
+        settings.CACHEOPS_SIMPLE_TIMEOUT = timeout
+        WITHOUT_TIMEOUT[write]()
+        found = {store.ttl(key) for key in store.scan_iter("p:cacheops:s:*")}
+        assert found
+        assert all(ttl == -1 if timeout is None else 990 <= ttl <= timeout for ttl in found)
+        store.flushdb()
+
+
+def test_a_value_that_should_stay_has_an_infinite_timeout(store, settings):
+    """Also while the settings have one; counting keeps what a value has."""
+    settings.CACHEOPS_SIMPLE_TIMEOUT = 1000
+    redis_cache.cache.set("key", 1, timeout=float("inf"))
+    redis_cache.cache.incr("key")
+    assert store.ttl("cacheops:s:k:key") > 99 * 365 * 24 * 3600
 
 
 def test_an_expired_value_is_a_miss(store):

@@ -386,6 +386,19 @@ def test_other_projects_with_this_package_are_no_other_programs():
         assert "1 results" in found["contents"]["found"]
 
 
+def test_values_of_the_simple_cache_that_never_expire_are_counted(monkeypatch):
+    """Of some of them; no finding if there are none."""
+    with examined():
+        cache.set("a", 1, 10)
+        assert "simple-timeouts" not in findings()
+        cache.set_many({"b": 1, "c": 1})
+        finding = findings()["simple-timeouts"]
+        assert (finding["level"], finding["found"][:7]) == ("info", "2 of 3 ")
+        assert "CACHEOPS_SIMPLE_TIMEOUT" in finding["advice"]
+        monkeypatch.setattr(contents, "MAX_SIMPLE", 0)
+        assert "simple-timeouts" not in findings()
+
+
 def test_a_large_database_is_sampled(monkeypatch):
     monkeypatch.setattr(contents, "MAX_CALLS", 1)
     monkeypatch.setattr(contents, "KEYS_PER_CALL", 10)

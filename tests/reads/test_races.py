@@ -331,7 +331,7 @@ def locks_of_another_process(store, monkeypatch):
 def test_a_fill_is_sent_before_its_lock_is_released(store, monkeypatch, is_hit):
     """Without a lock the fill is sent without a wait for its reply."""
     sent = []
-    monkeypatch.setattr(cached_read, "send_script", lambda *args: sent.append(args))
+    monkeypatch.setattr(protocol, "send_script", lambda *args, **options: sent.append(args))
     assert not is_hit(read)
     assert len(sent) == 1
     assert not is_hit(lambda: list(Label.objects.cache(lock=True)))

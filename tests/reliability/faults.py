@@ -75,7 +75,7 @@ def replica_promoted(site, load):
     yield
     site.replica.client().execute_command("REPLICAOF", "NO", "ONE")
     site.front.target = site.replica.port
-    site.front.cut(for_good=False)
+    site.front.reset()
 
 
 @contextmanager

@@ -6,10 +6,9 @@ from collections import Counter
 
 from tests.reliability.load import STEADY
 
-# A writer that is cut off commits unfenced; its invalidation is delivered within this time of Redis being back.
+# A writer that is cut off commits unfenced; its invalidation is delivered within this time of Redis being back, by
+# another process if the writer was killed.
 DELIVERY_SECONDS = 0.5
-# What a killed writer owes is delivered by another process, which looks for it once a second.
-TAKEN_OVER_SECONDS = 1.5
 TIMEOUT_SECONDS = 1.0
 WITHOUT_CACHING_SECONDS = 2.0
 # A process that got no processor for a while, on a machine with two of them.
@@ -23,7 +22,7 @@ def row(scenario, is_strict, fault_began, healed, reports):
     for report in reports:
         figures.update(report["figures"])
         errors.update(report["errors"])
-    delivered = healed + delivery_seconds(scenario)
+    delivered = healed + DELIVERY_SECONDS
     stale = [each for report in reports for each in report.get("stale", ())]
     during = [each for each in stale if fault_began <= each[0] <= delivered]
     stuck = [each for report in reports for each in report.get("stuck", ())]
@@ -43,11 +42,6 @@ def row(scenario, is_strict, fault_began, healed, reports):
         "seconds_without_caching": without_caching(reports, healed),
         "examples": [*(text for _, text in stale), *stuck, *filter(None, last_errors)][:MAX_EXAMPLES],
     }
-
-
-def delivery_seconds(scenario):
-    """Return the seconds after which no read may be stale once the fault is healed."""
-    return TAKEN_OVER_SECONDS if scenario.kills_writers else DELIVERY_SECONDS
 
 
 def slowest(reports, kind, fault_began):

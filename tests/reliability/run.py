@@ -47,7 +47,7 @@ def run(scenario, lengths, is_strict=False, breakage=""):
             # Writers would hide what is stale by writing the same rows again.
             load.oracle.quiet(True)
             load.wait_for_hits(healed)
-            time.sleep(max(0, healed + outcome.delivery_seconds(scenario) + lengths.after - time.monotonic()))
+            time.sleep(max(0, healed + outcome.DELIVERY_SECONDS + lengths.after - time.monotonic()))
             load.oracle.quiet(False)
             time.sleep(lengths.before)
             return outcome.row(scenario, is_strict, began, healed, load.end())

@@ -21,9 +21,9 @@ class Scenario:
 
     `prepare` runs before the fault begins. With `surfaces`, errors of reads are promised: mistakes in the settings must
     be seen. With `fences`, Redis never refuses the fence of a writer, so that no read is stale at any time. With
-    `kills_writers`, fences may last longer, and the spool is taken over up to a second later; `spare` processes take
-    over from killed ones. With `refuses`, strict writes are refused meanwhile. With `runs_strict`, the short run tries
-    it with CACHEOPS_STRICT as well. `seconds` is how long the fault lasts, if it is always the same.
+    `kills_writers`, fences may last longer; `spare` processes take over from killed ones. With `refuses`, strict writes
+    are refused meanwhile. With `runs_strict`, the short run tries it with CACHEOPS_STRICT as well. `seconds` is how
+    long the fault lasts, if it is always the same.
     """
 
     name: str

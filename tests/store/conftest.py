@@ -4,8 +4,12 @@ import pytest
 from django.test import override_settings
 
 from cacheops_lite import invalidate_all
+from cacheops_lite.store import circuit_breaker, spool, spool_watch
+from cacheops_lite.utils import error_boundary
 from cacheops_lite.writes import write_barrier
 from tests.support import cluster as clusters
+from tests.support import servers
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +49,39 @@ def around_commit(monkeypatch):
         monkeypatch.setattr("cacheops_lite.writes.unit_of_work.deliver_logging_errors", delivering)
 
     return arrange
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path / "spool")
+
+
+@pytest.fixture
+def redis_with_spool(folder, monkeypatch):
+    """A Redis that a test can cut off; each use of the cache looks for files of dead processes."""
+    from tests.support.spools import forget_debts, using
+
+    monkeypatch.setattr(spool, "LOOK_SECONDS", 0)
+    # Each call tries Redis.
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 1e-9)
+    monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 1e-9)
+    error_boundary._reported.clear()
+    with servers.running() as server, Proxy(server.port) as proxy, using(proxy.port, folder):
+        proxy.server = server
+        yield proxy
+        forget_debts()
+        # Processes that were killed leave it.
+        spool_watch.lock_path().unlink(missing_ok=True)
+
+
+@pytest.fixture
+def cached_label(redis_with_spool):
+    # The models are not loaded when this file is imported.
+    from tests.shop.models import Label, Product
+    from tests.support.spools import texts
+
+    label = Label.objects.create(text="old")
+    Product.objects.create(sku="pen", name="pen")
+    for _ in range(2):
+        assert texts() == ["old"]
+    return label

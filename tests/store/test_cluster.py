@@ -8,8 +8,9 @@ from django.db import transaction
 from django.test import override_settings
 
 from cacheops_lite import cache, cached_as, invalidate_all
+from cacheops_lite.schema import Dependency
+from cacheops_lite.store import VersionSet, commands, execute, keys, protocol, server_clients
 from cacheops_lite.store import client as cacheops_redis
-from cacheops_lite.store import commands, keys, server_clients
 from cacheops_lite.store.cluster_client import ClusterClient
 from tests.conftest import in_thread
 from tests.shop.models import Category, Label, Product
@@ -147,6 +148,27 @@ def test_requests_for_several_nodes_are_sent_before_the_first_reply_is_read(clus
         )
     assert is_hit(joined)
     assert steps == ["start", "start", "finish", "finish"]
+
+
+def test_a_full_index_makes_a_joined_result_depend_on_any_row(cluster):
+    """The shape of single rows finds no room there; the next read notices."""
+    any_row = Dependency("t", (), ("a", "x"))
+    version_set, key = VersionSet("", [any_row], coarse=[any_row]), keys.value_key("", "joined", ["t"])
+
+    def fill():
+        lookup = protocol.read(key, version_set, 60)
+        protocol.create_versions(lookup, 60)
+        return lookup, protocol.fill(lookup, b"value", 60, None, {any_row: {"a": {"1"}}})
+
+    protocol.create_versions(protocol.read(key, version_set, 60), 60)
+    index = keys.index_key("", "t")
+    execute("SADD", index, *(f"c{number}" for number in range(500 - execute("SCARD", index))))
+    lookup, is_stored = fill()
+    assert (lookup.version_set, is_stored) == (version_set, False)
+    lookup, is_stored = fill()
+    assert (lookup.version_set, is_stored) == (version_set.coarsened, True)
+    assert protocol.read(key, version_set).payload == b"value"
+    assert execute("SCARD", index) == 501
 
 
 def test_a_prefix_with_a_hash_tag_keeps_everything_in_one_slot(cluster, rows, is_hit, settings):

@@ -81,7 +81,7 @@ def test_nothing_is_stale_half_a_second_after_a_cut(server, proxy, write, degrad
         write("new")
         assert count_stale("new") == ROWS, "this process reaches Redis, so it cannot know better"
         time.sleep(max(0, began + seconds - time.monotonic()))
-        proxy.heal()
+        proxy.restore()
         time.sleep(HEALED_SECONDS)
         assert count_stale("new") == 0
 

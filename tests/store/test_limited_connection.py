@@ -8,7 +8,7 @@ from django.test import override_settings
 
 from tests.shop.models import Label
 from tests.support import servers
-from tests.support.proxies import Proxy
+from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 

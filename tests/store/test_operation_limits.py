@@ -19,7 +19,7 @@ from cacheops_lite.store import circuit_breaker, client, invalidator, limited_co
 from cacheops_lite.store.write_set import WriteSet
 from tests.shop.models import Label
 from tests.support import failures, servers
-from tests.support.proxies import Proxy
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]

@@ -19,7 +19,7 @@ from cacheops_lite.observe import Invalidation
 from cacheops_lite.store import all_prefixes, background_retry, circuit_breaker, invalidator, near
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client, run_script
-from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, Change, WriteSet
+from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, MAX_OVERDUE_KEYS, Change, WriteSet
 from tests.conftest import run_async
 from tests.shop.models import Label, Product
 from tests.support import servers
@@ -425,7 +425,7 @@ def test_undelivered_invalidations_are_bounded(server, degrading, no_background_
         waiting = invalidator._overdue[""]
         assert len(waiting.changes) <= MAX_CHANGES_PER_TABLE
         assert waiting.tables == {"t"}
-        invalidator.postpone({"": WriteSet(keys={f"k{number}" for number in range(invalidator.MAX_OVERDUE_KEYS + 1)})})
+        invalidator.postpone({"": WriteSet(keys={f"k{number}" for number in range(MAX_OVERDUE_KEYS + 1)})})
         assert waiting.everything
         assert not waiting.causes
         assert not waiting.keys

@@ -694,6 +694,52 @@ def test_a_table_has_a_limited_number_of_shapes(store):
     assert columns[-1] not in stored
 
 
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_shapes_of_single_rows_count_as_well(store, is_awaited):
+    """A fill that finds no room stores nothing; the next read depends on any row, although all versions exist."""
+    any_row = Dependency("t", (), ("a", "x"))
+    version_set = VersionSet("", [any_row], coarse=[any_row])
+    key = keys.value_key("", "joined", ["t"])
+
+    def fill_of_row(column):
+        store.delete(key)
+        lookup = protocol.read(key, version_set, 60)
+        protocol.create_versions(lookup, 60)
+        return protocol.fill(lookup, b"value", 60, None, {any_row: {column: {"1"}}}, is_awaited)
+
+    index = keys.index_key("", "t")
+    assert fill_of_row("a")
+    store.sadd(index, *(f"c{number}|a" for number in range(MAX_SHAPES - store.scard(index))))
+    # This shape is there already.
+    assert fill_of_row("a")
+    assert read_when_stored(key, version_set) == b"value"
+    fill_of_row("b")
+    assert read_when_stored(key, version_set) is MISS
+    assert protocol.read(key, version_set).version_set is version_set.coarsened
+    assert fill_of_row("b")
+    assert read_when_stored(key, version_set) == b"value"
+    assert store.scard(index) == MAX_SHAPES + 1
+    invalidate_change({"b": "2"}, {"b": "3"}, ["b"])
+    assert protocol.read(key, version_set).payload is MISS
+
+
+def read_when_stored(key, version_set):
+    """Return the payload; the reply to a fill that was not awaited is read with the next command."""
+    protocol.read(key, version_set)
+    return protocol.read(key, version_set).payload
+
+
+def test_several_shapes_are_added_together_or_not_at_all(store):
+    """Where one of them has no room, all are left out."""
+    index = keys.index_key("", "t")
+    store_value("one", ONE)
+    store.sadd(index, *(f"c{number}" for number in range(MAX_SHAPES - 1 - store.scard(index))))
+    two = VersionSet("", [Dependency("t", ((column, "1"),), None) for column in ("x", "y")])
+    protocol.create_versions(protocol.read(keys.value_key("", "two", ["t"]), two), 60)
+    assert store.scard(index) == MAX_SHAPES
+    assert store.sismember(index, "|*")
+
+
 def test_a_new_index_has_room_again(store, monkeypatch):
     """For instance after it was evicted; version sets are tried again after a while."""
     from cacheops_lite.store import shape_limit

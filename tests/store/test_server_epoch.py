@@ -22,7 +22,7 @@ from cacheops_lite.store.client import get_client
 from cacheops_lite.store.write_set import Change
 from tests.shop.models import Category, Product
 from tests.support import servers
-from tests.support.proxies import Proxy
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
@@ -289,6 +289,21 @@ def test_a_clock_that_is_lost_or_ahead_removes_nothing(server, checking, is_hit,
     server.client().delete(rollback.clock_key())
     server.client().lpush(rollback.clock_key(), 1)
     assert is_hit(names)
+    assert "older state" not in caplog.text
+
+
+def test_the_clock_of_one_tenant_says_nothing_about_that_of_another(server, settings, checking, path, is_hit, caplog):
+    """A prefix that depends on the tenant makes a clock for each."""
+    tenant = ["a"]
+    settings.CACHEOPS_PREFIX = lambda query: f"{tenant[-1]}:"
+    Category.objects.create(name="old")
+    for name in ("a", "b"):
+        tenant.append(name)
+        names()
+    for name in ("a", "b", "a", "b"):
+        tenant.append(name)
+        # The clock of this tenant is older than that of the tenant before, but it has not gone back.
+        assert is_hit(names)
     assert "older state" not in caplog.text
 
 

@@ -17,135 +17,39 @@ from django.test import override_settings
 
 from cacheops_lite import cache, invalidate_all, invalidate_obj
 from cacheops_lite.inspection.doctor.spool import examine_spool
-from cacheops_lite.store import circuit_breaker, invalidator, pending_releases, spool, spool_directory, spool_records
+from cacheops_lite.store import invalidator, spool, spool_directory, spool_records
 from cacheops_lite.store.write_set import Change, InsertedRows, WriteSet
-from cacheops_lite.utils import error_boundary
-from cacheops_lite.writes import unit_of_work
 from tests.shop.models import Label, Product
-from tests.support import processes, servers
-from tests.support.proxy import Proxy
+from tests.support import processes
+from tests.support.spools import (
+    PATIENCE,
+    die_after_the_commit,
+    files,
+    kill,
+    texts,
+    using,
+    write_and_leave_a_child,
+    write_and_wait,
+    writer,
+)
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PATIENCE = 30
-
-
-@contextmanager
-def using(port, folder):
-    redis = {"port": port, "socket_connect_timeout": 1, "socket_timeout": 1, "retry": None}
-    with override_settings(
-        CACHEOPS_REDIS=redis,
-        CACHEOPS_CLIENT_CLASS=None,
-        CACHEOPS_SPOOL_DIR=folder,
-        CACHEOPS_DEGRADE_ON_FAILURE=True,
-    ):
-        yield
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return str(tmp_path / "spool")
+def proxy(redis_with_spool):
+    return redis_with_spool
 
 
 @pytest.fixture
-def proxy(folder, monkeypatch):
-    """A Redis that a test can cut off; each use of the cache looks for files of dead processes."""
-    monkeypatch.setattr(spool, "LOOK_SECONDS", 0)
-    # Each call tries Redis.
-    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 1e-9)
-    monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 1e-9)
-    error_boundary._reported.clear()
-    with servers.running() as server, Proxy(server.port) as proxy, using(proxy.port, folder):
-        proxy.server = server
-        yield proxy
-        forget_debts()
-
-
-def forget_debts():
-    with invalidator._delivery_lock, invalidator._state_lock:
-        invalidator._overdue.clear()
-        spool._noted = 0
-        spool.forget()
-    # Otherwise a thread tries to release fences for half a minute, on the servers of later tests.
-    pending_releases._pending.clear()
-
-
-@pytest.fixture
-def label(proxy):
-    label = Label.objects.create(text="old")
-    Product.objects.create(sku="pen", name="pen")
-    for _ in range(2):
-        assert texts() == ["old"]
-    return label
-
-
-def texts():
-    return sorted(Label.objects.values_list("text", flat=True))
-
-
-def files(folder):
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-
-
-# What other processes do.
-
-
-def write_and_wait(port, folder, may_write, has_written):
-    """Write while Redis is cut off, and live until killed."""
-    with using(port, folder):
-        texts()
-        may_write.wait(PATIENCE)
-        Label.objects.update(text="new")
-        has_written.set()
-        time.sleep(PATIENCE)
-
-
-def die_after_the_commit(port, folder, may_write, has_written):
-    with using(port, folder):
-        texts()
-        may_write.wait(PATIENCE)
-        unit_of_work.deliver_logging_errors = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
-        Label.objects.update(text="new")
-
-
-def write_and_leave_a_child(port, folder, may_write, has_written):
-    """The child lives longer than its parent, and does not touch the cache."""
-    with using(port, folder):
-        may_write.wait(PATIENCE)
-        Label.objects.update(text="new")
-        if not os.fork():
-            has_written.set()
-            time.sleep(5)
-            os._exit(0)
-        time.sleep(PATIENCE)
+def label(cached_label):
+    return cached_label
 
 
 def read_once(port, folder, found):
     with using(port, folder):
         found.put(texts())
-
-
-@contextmanager
-def writer(proxy, folder, function=write_and_wait):
-    """Yield a process that has written while Redis was cut off; it is killed at the end at the latest."""
-    may_write, has_written = processes.spawn.Event(), processes.spawn.Event()
-    process = processes.start(function, proxy.port, folder, may_write, has_written)
-    try:
-        proxy.cut()
-        may_write.set()
-        if function is die_after_the_commit:
-            process.join(PATIENCE)
-            assert process.exitcode == -signal.SIGKILL
-        else:
-            assert has_written.wait(PATIENCE)
-        yield process
-    finally:
-        kill(process)
-
-
-def kill(process):
-    process.kill()
-    process.join(PATIENCE)
 
 
 @pytest.mark.parametrize("function", [write_and_wait, die_after_the_commit, write_and_leave_a_child])
@@ -470,7 +374,7 @@ def test_a_record_after_one_that_was_cut_off_is_complete(proxy, folder, label, m
 def test_planted_links_and_pipes_are_not_followed(proxy, folder, label, caplog):
     """Other files are taken over nevertheless."""
     os.mkdir(folder, 0o700)
-    prefix = f"{spool_directory._project()}-"
+    prefix = f"{spool_directory.project()}-"
     with open(folder + "-elsewhere", "w"):
         pass
     os.symlink(folder + "-elsewhere", os.path.join(folder, f"{prefix}link{spool_directory.SUFFIX}"))
@@ -520,6 +424,32 @@ def test_a_file_that_cannot_be_read_is_kept_for_the_next_look(proxy, folder, lab
         assert len(files(folder)) == 1
     assert texts() == ["new"]
     assert files(folder) == []
+
+
+def test_an_empty_directory_is_listed_again_only_after_a_change(folder, monkeypatch):
+    """Looking for files is then one call, which processes make all the time."""
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(spool_directory.os, "listdir", lambda handle: listed.append(1) or listdir(handle))
+
+    def number_found():
+        listed.clear()
+        found = [*spool_directory.abandoned_files(list)]
+        for file in found:
+            file.close()
+        return len(found), len(listed)
+
+    with override_settings(CACHEOPS_SPOOL_DIR=folder):
+        assert number_found() == (0, 0)
+        spool_directory.make_directory()
+        # A file may come in the same tick of the clock.
+        assert [number_found(), number_found()] == [(0, 1), (0, 1)]
+        monkeypatch.setattr(spool_directory, "SETTLED_SECONDS", -1)
+        assert [number_found(), number_found()] == [(0, 1), (0, 0)]
+        with open(os.path.join(folder, "another"), "w"):
+            pass
+        assert [number_found(), number_found()] == [(0, 1), (0, 0)]
+        spool_directory.create_file().close()
+        assert [number_found(), number_found()] == [(1, 1), (1, 1)]
 
 
 def test_none_turns_the_files_off(proxy, folder, label):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from ...store import keys
 from .findings import Finding
@@ -13,6 +14,9 @@ from .session import Session, known_prefixes
 # Of SCAN: so many calls that look at so many keys each.
 MAX_CALLS, KEYS_PER_CALL = 20, 500
 MAX_GROUPS = 8
+# Of the simple cache, how many values are asked for their timeout.
+MAX_SIMPLE = 100
+NO_TIMEOUT = -1
 KINDS = {
     "v": "results",
     "t": "table versions",
@@ -39,14 +43,50 @@ _KNOWN = (
 )
 
 
+@dataclass
+class _Contents:
+    """Keys of this package by kind, their prefixes, and some of the simple cache; other keys by group.
+
+    `has_queue` tells that keys of a queue are among the others, and `is_sample` that there are more keys.
+    """
+
+    own: Counter[str] = field(default_factory=Counter)
+    prefixes: set[str] = field(default_factory=set)
+    simple: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    has_queue: bool = False
+    is_sample: bool = False
+
+
 def examine_contents(session: Session) -> Iterator[Finding]:
     """Count the keys of this package by kind, and those of other programs by group, in a sample."""
-    own, prefixes, others, losing, is_sample = _sample(session)
-    known = known_prefixes() or []
-    of_sample = ", in a sample" if is_sample else ""
-    kinds = ", ".join(f"{number} {KINDS[kind]}" for kind, number in own.most_common()) or "no keys"
+    contents = _sample(session)
+    of_sample = ", in a sample" if contents.is_sample else ""
+    kinds = ", ".join(f"{number} {KINDS[kind]}" for kind, number in contents.own.most_common()) or "no keys"
     yield Finding("contents", "ok", f"This package has {kinds}{of_sample}.")
-    foreign = sorted(prefix for prefix in prefixes if prefix not in known)
+    yield from _without_timeout(session, contents.simple)
+    yield from _other_programs(contents, of_sample)
+
+
+def _without_timeout(session: Session, simple: list[str]) -> Iterator[Finding]:
+    """Report values of the simple cache that never expire."""
+    found = sum(session.ask("TTL", key) == NO_TIMEOUT for key in simple)
+    if found:
+        yield Finding(
+            "simple-timeouts",
+            "info",
+            f"{found} of {len(simple)} values of the simple cache that were looked at never expire.",
+            "Only deleting them removes them, or an eviction by one of the allkeys policies. If their keys depend on "
+            "arguments, URLs or users, they become more and more.",
+            "Pass a timeout to cached(), cached_view() and cache.set(), or set CACHEOPS_SIMPLE_TIMEOUT for those "
+            "without one.",
+        )
+
+
+def _other_programs(contents: _Contents, of_sample: str) -> Iterator[Finding]:
+    known = known_prefixes() or []
+    others, losing = contents.others, contents.has_queue
+    foreign = sorted(prefix for prefix in contents.prefixes if prefix not in known)
     if foreign:
         yield Finding(
             "other-programs",
@@ -69,30 +109,28 @@ def examine_contents(session: Session) -> Iterator[Finding]:
     )
 
 
-def _sample(session: Session) -> tuple[Counter[str], set[str], Counter[str], bool, bool]:
-    """Return the keys of this package by kind, their prefixes, other keys by group, whether a queue is among them, and
-    whether there are more keys.
-    """
-    own: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    prefixes: set[str] = set()
-    losing, cursor = False, "0"
+def _sample(session: Session) -> _Contents:
+    contents, cursor = _Contents(), "0"
     for _ in range(MAX_CALLS):
         cursor, found = session.ask("SCAN", cursor, "COUNT", KEYS_PER_CALL)
         for key in found:
             match = _OWN.match(key)
             if match:
-                own[match[2][0]] += 1
+                kind = match[2][0]
+                contents.own[kind] += 1
                 # Some notes about databases lack the name of the database in their prefix.
-                if match[2][0] != "b":
-                    prefixes.add(match[1])
+                if kind != "b":
+                    contents.prefixes.add(match[1])
+                if kind == "s" and len(contents.simple) < MAX_SIMPLE:
+                    contents.simple.append(key)
             else:
                 group, is_queue = _group(key)
-                others[group] += 1
-                losing = losing or is_queue
+                contents.others[group] += 1
+                contents.has_queue = contents.has_queue or is_queue
         if int(cursor) == 0:
             break
-    return own, prefixes, others, losing, int(cursor) != 0
+    contents.is_sample = int(cursor) != 0
+    return contents
 
 
 def _group(key: str) -> tuple[str, bool]:

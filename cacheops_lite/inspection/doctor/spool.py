@@ -36,7 +36,7 @@ def examine_spool(session: Session) -> Iterator[Finding]:
             "warning",
             f"{status.files} processes of this host have ended and still owe {status.records} invalidations, kept in "
             f"{status.directory}.",
-            "What they wrote may be stale until the next process of this host and user uses the cache.",
+            "What they wrote may be stale until a process of this host and user uses the cache.",
             "Run 'manage.py invalidate' with any label on this host: it delivers them first.",
         )
     else:

@@ -5,7 +5,8 @@
 --        the row-level dependencies.  All keys that are used are here, because the slot may be moving to another node.
 -- ARGV   [1] m, [2...] the m versions that the value was built under; then the least time to live of what is created, in
 --        seconds; a fresh random token; and JSON: [{version, tail, values, index, shape}, ...], see fill.lua
--- Reply  for each group a list: what follows the table version in each of its versions; nothing if a version has changed
+-- Reply  for each group a list: what follows the table version in each of its versions; nothing if a version has changed;
+--        the error NO_ROOM if the index has no room for their shapes
 
 local m = tonumber(ARGV[1])
 local ttl, fresh, groups = tonumber(ARGV[m + 2]), ARGV[m + 3], cjson.decode(ARGV[m + 4])
@@ -17,10 +18,11 @@ for i = 1, m do
         return false
     end
 end
-for _, group in ipairs(groups) do
-    if not has_room(group) then
-        return false
-    end
+if not have_indexes(groups) then
+    return false
+end
+if not have_room(groups) then
+    return redis.error_reply(NO_ROOM)
 end
 
 -- include extend_ttl

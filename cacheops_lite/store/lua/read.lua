@@ -22,8 +22,6 @@
 
 local SEAL_LENGTH, SIZE_LENGTH, TOKEN_LENGTH = 32, 8, 8
 -- include max_shapes
--- This shape is registered although the index is full.
-local ANY_ROW = '|*'
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
 local has_header, fresh, ttl, is_cluster = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5]), ARGV[7] == '1'
 
@@ -127,15 +125,7 @@ local function is_own(index)
 end
 
 local function has_room(index, shapes)
-    if #shapes == 0 or not is_own(index) or redis.call('scard', index) < MAX_SHAPES then
-        return true
-    end
-    for _, shape in ipairs(shapes) do
-        if shape ~= ANY_ROW and redis.call('sismember', index, shape) == 0 then
-            return false
-        end
-    end
-    return true
+    return #shapes == 0 or not is_own(index) or has_room_for(index, shapes)
 end
 
 -- Return false if an index has no room.

@@ -3,15 +3,32 @@
 
 -- include max_shapes
 
--- Return whether there is an index with room for the shape of a group.  A full index takes no new shape, see read.lua;
--- those of single rows are few.
-local function has_room(group)
-    if not group.index then
-        return true
+local NO_ROOM = 'NOROOM the dependency index is full'
+
+-- Return whether the indexes of all groups exist.
+local function have_indexes(groups)
+    for _, group in ipairs(groups) do
+        if group.index and redis.call('type', group.index).ok ~= 'set' then
+            return false
+        end
     end
-    if redis.call('type', group.index).ok ~= 'set' then
-        return false
+    return true
+end
+
+-- Return whether the indexes have room for the shapes of all groups.
+local function have_room(groups)
+    local shapes = {}
+    for _, group in ipairs(groups) do
+        local index = group.index
+        if index then
+            shapes[index] = shapes[index] or {}
+            table.insert(shapes[index], group.shape)
+        end
     end
-    return redis.call('scard', group.index) < 2 * MAX_SHAPES or
-        redis.call('sismember', group.index, group.shape) == 1
+    for index, of_index in pairs(shapes) do
+        if not has_room_for(index, of_index) then
+            return false
+        end
+    end
+    return true
 end
