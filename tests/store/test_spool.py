@@ -17,7 +17,7 @@ from django.test import override_settings
 
 from cacheops_lite import cache, invalidate_all, invalidate_obj
 from cacheops_lite.inspection.doctor.spool import examine_spool
-from cacheops_lite.store import invalidator, spool, spool_directory, spool_records
+from cacheops_lite.store import invalidator, spool, spool_directory, spool_records, spool_watch
 from cacheops_lite.store.write_set import Change, InsertedRows, WriteSet
 from tests.shop.models import Label, Product
 from tests.support import processes
@@ -45,6 +45,12 @@ def proxy(redis_with_spool):
 @pytest.fixture
 def label(cached_label):
     return cached_label
+
+
+@pytest.fixture(autouse=True)
+def no_watch(monkeypatch):
+    """In this process only the test looks for files."""
+    monkeypatch.setattr(spool_watch, "start", lambda take_over: None)
 
 
 def read_once(port, folder, found):
