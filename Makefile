@@ -117,6 +117,9 @@ bench-growth: $(VENV)/.bench
 bench-cluster: $(VENV)/.bench $(VENV)/.test
 	@$(BIN)/python -m bench.cluster $(ARGS)
 
+bench-network: $(VENV)/.bench
+	@$(BIN)/python -m bench.network --only get fk fetch-20 fetch-100 count save --rounds 40 --out docs/_static $(ARGS)
+
 bench-signing: $(VENV)/.bench
 	@$(BIN)/python -m bench.signing $(ARGS)
 
