@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.test import override_settings
 
 from cacheops_lite import InvalidationError
-from cacheops_lite.store import circuit_breaker, invalidation_script, invalidator, pending_releases
+from cacheops_lite.store import circuit_breaker, invalidation_script, pending_releases
 from cacheops_lite.store.client import get_client
 from cacheops_lite.writes import unit_of_work_for
 from tests.conftest import run_async
@@ -33,9 +33,6 @@ def server(request, monkeypatch):
     overrides = {"CACHEOPS_CLIENT_CLASS": None, "CACHEOPS_STRICT": True, "CACHEOPS_DEGRADE_ON_FAILURE": request.param}
     with servers.running() as server, override_settings(CACHEOPS_REDIS={"port": server.port, **LIMITS}, **overrides):
         yield server
-        with invalidator._delivery_lock, invalidator._state_lock:
-            invalidator._overdue.clear()
-        pending_releases._pending.clear()
 
 
 @pytest.fixture
