@@ -21,7 +21,7 @@ from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store import compression, counter_flush, database_names, server_epoch
 from cacheops_lite.store.client import get_client
 from cacheops_lite.utils import error_boundary
-from tests.support import emptying, fast_paths, servers, services
+from tests.support import background, emptying, fast_paths, servers, services
 from tests.support.proxy import Proxy
 
 # Projects with tests of their own, which other tests run.
@@ -72,6 +72,13 @@ def servers_are_checked_once():
 def forget_logged_call_sites():
     """Log again in each test what is logged once per call site."""
     error_boundary._reported.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_background_deliveries_left():
+    """What a test could not deliver is not delivered during later tests, which count messages and commands."""
+    yield
+    background.end_deliveries()
 
 
 @pytest.fixture(params=STORES)

@@ -36,13 +36,15 @@ ONCE = [
         for name in ("failure_kinds", "failures", "healing", "operation_limits", "server_epoch", "signatures", "spool")
     ),
     *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements", "cluster")),
-    "tests/store/test_error_translation.py",
+    *(f"tests/store/test_{name}.py" for name in ("error_translation", "commands", "messages", "limited_connection")),
+    *("tests/store/test_time_limits.py", "tests/inspection/test_doctor.py", "tests/utils/test_error_boundary.py"),
 ]
 # A browser takes minutes: ``make e2e``.
 BROWSER = "tests/e2e/test_browser.py"
 # Tests whose result depends on whether the database is SQLite or a server, not on which server.
 OF_A_SERVER = [
-    *("tests/functions", "tests/observe", "tests/adapters/test_apps.py", "tests/adapters/test_testing.py"),
+    *("tests/functions", "tests/observe", "tests/compat", "tests/adapters/test_apps.py"),
+    *("tests/adapters/test_testing.py", "tests/store/test_cluster_fences.py"),
     *(f"tests/store/test_{name}.py" for name in ("interrupts", "namespaces", "outages", "refusals")),
 ]
 # Tests whose result depends on the store alone: they run in both modes, on SQLite.
@@ -80,6 +82,8 @@ OUTAGES = ["tests/store/test_outages.py", "tests/store/test_messages.py"]
 FEWER_HISTORIES = {"TEST_EXAMPLES": "15"}
 STORES = ["redis-sets", "redis-insideout", "embedded-sets", "embedded-insideout"]
 PERCENT = re.compile(r"\[ *(\d+)%\]$")
+# No test stops the machine, so commits need not wait for the disk.
+UNSYNCHRONIZED = {"PGOPTIONS": "-c synchronous_commit=off"}
 # Seconds between two lines of progress of one leg.
 PROGRESS_SECONDS = 30
 
@@ -93,10 +97,12 @@ class Leg:
     arguments: list[str]
     environment: dict[str, str] = field(default_factory=dict)
     is_measured: bool = False
+    # What distinguishes it from other runs on this database with these stores.
+    part: str = ""
 
     def __str__(self) -> str:
         options = "".join(f" {name}={value}" for name, value in self.environment.items())
-        return f"{self.database} {self.stores}{options}"
+        return f"{self.database} {self.stores}{options}{self.part and ', '}{self.part}"
 
 
 def main(arguments: list[str]) -> int:
@@ -151,20 +157,22 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
     if os.environ.get("TEST_MATRIX"):
         tests = ["tests", *ignoring(*ONCE, RELIABILITY)]
         return [Leg(database, stores, tests) for database in databases for stores in STORES]
-    everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE)]
+    everywhere = ["tests", *ignoring(*ONCE, *OF_THE_STORE, CONCURRENCY, RELIABILITY)]
     legs = [
-        Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
-        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER, RELIABILITY)], FEWER_HISTORIES),
         Leg(
             "sqlite",
             "redis-sets",
             ["tests", *ignoring(CONCURRENCY, *OWN_SERVERS, RELIABILITY, *UNMEASURED)],
             is_measured=MEASURES,
         ),
-        Leg("sqlite", "redis-sets", OWN_SERVERS, is_measured=MEASURES),
-        Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)]),
+        Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
+        Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)], part="tools and documentation"),
+        Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),
+        Leg("postgresql", "redis-insideout", [CONCURRENCY, RELIABILITY], part="processes"),
+        Leg("sqlite", "redis-sets", OWN_SERVERS, is_measured=MEASURES, part="servers"),
+        Leg("mariadb", "redis-sets", [CONCURRENCY], part="processes"),
         Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=MEASURES),
-        Leg("sqlite", "embedded-insideout", CONTRACTS, is_measured=MEASURES),
+        Leg("sqlite", "embedded-insideout", CONTRACTS, FEWER_HISTORIES, is_measured=MEASURES),
         Leg(
             "sqlite",
             "embedded-sets",
@@ -181,7 +189,7 @@ def ignoring(*paths: str) -> list[str]:
 
 def run_tests(leg: Leg, environment: dict[str, str]) -> int:
     """Run a leg, with a line of progress now and then; at its end print what pytest printed."""
-    environment |= {"TEST_DATABASE": leg.database, "TEST_STORES": leg.stores}
+    environment |= {"TEST_DATABASE": leg.database, "TEST_STORES": leg.stores, **UNSYNCHRONIZED}
     command = [BIN / "python"]
     if leg.is_measured:
         environment["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")

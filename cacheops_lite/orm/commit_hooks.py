@@ -13,25 +13,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..writes import unit_of_work_on
 
-# Methods of connections, other than commit(), that end a transaction outside of atomic blocks ...
-ENDING_METHODS = ("set_autocommit", "close", "rollback")
-# ... and those of them that may commit it: set_autocommit() does so on SQLite and MariaDB.
-COMMITTING_METHODS = ("set_autocommit",)
-
 
 def install(connection: BaseDatabaseWrapper) -> None:
     """Replace the methods of `connection` that end transactions."""
     # The methods must not keep the connection alive beyond its thread.
     reference = weakref.ref(connection)
-    connection.commit = partial(_commit, reference, type(connection).commit)  # type: ignore[method-assign]
-    for method in ENDING_METHODS:
-        end = _end_committing if method in COMMITTING_METHODS else _end
-        setattr(connection, method, partial(end, reference, getattr(type(connection), method)))
+    for method, replacement in REPLACEMENTS.items():
+        setattr(connection, method, partial(replacement, reference, getattr(type(connection), method)))
 
 
 def uninstall(connection: BaseDatabaseWrapper) -> None:
     """Restore the methods of `connection`."""
-    for method in ("commit", *ENDING_METHODS):
+    for method in REPLACEMENTS:
         delattr(connection, method)
 
 
@@ -49,6 +42,22 @@ def _end(reference: Callable[[], Any], original: Callable[..., Any], *args: Any,
         return original(reference(), *args, **kwargs)
     finally:
         unit_of_work_on(reference()).after_end()
+
+
+def _end_rolling_back(reference: Callable[[], Any], original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `original`, by which a transaction may be rolled back."""
+    try:
+        return _end(reference, original, *args, **kwargs)
+    finally:
+        unit_of_work_on(reference()).after_rollback()
+
+
+def _roll_back_part(reference: Callable[[], Any], original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `original`, which rolls back to a savepoint."""
+    try:
+        return original(reference(), *args, **kwargs)
+    finally:
+        unit_of_work_on(reference()).after_rollback()
 
 
 def _commit(reference: Callable[[], Any], original: Callable[..., Any]) -> None:
@@ -99,3 +108,13 @@ def _roll_back_interrupted(connection: BaseDatabaseWrapper) -> bool:
     except Exception:
         return False
     return True
+
+
+# By the methods of connections that end a transaction or a part of it.  set_autocommit() commits on SQLite and MariaDB.
+REPLACEMENTS: dict[str, Callable[..., Any]] = {
+    "commit": _commit,
+    "set_autocommit": _end_committing,
+    "close": _end_rolling_back,
+    "rollback": _end_rolling_back,
+    "savepoint_rollback": _roll_back_part,
+}

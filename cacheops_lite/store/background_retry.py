@@ -26,7 +26,8 @@ ATTEMPTS_PER_LONG_ONE = 8
 class BackgroundRetry:
     """A thread that calls `deliver`, with longer and longer pauses, until `is_done` returns True; then it ends.
 
-    What `deliver` raises is ignored: it is called again.
+    It does not call `deliver` if another thread has delivered everything meanwhile: a call that asks nothing of Redis
+    would be taken for a success, and end an outage that lasts.  What `deliver` raises is ignored: it is called again.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class BackgroundRetry:
             is_long = attempts % ATTEMPTS_PER_LONG_ONE == 0
             time_limit.limit_commands(LONG_ATTEMPT_SECONDS if is_long else ATTEMPT_SECONDS)
             with suppress(Exception):
-                self._deliver()
+                if not self._is_done():
+                    self._deliver()
             with self._lock:
                 if self._is_done():
                     self._thread = None

@@ -1,8 +1,8 @@
 """The ``on_commit`` callbacks that keep write sets until their savepoints are committed.
 
 A rollback, also one to a savepoint, makes Django discard the callbacks that were registered within.  A unit of work
-keeps only weak references to its callbacks, so what was rolled back disappears together with Django's callback.  If a
-callback lives too long, too much is invalidated, never too little.
+keeps only weak references to its callbacks, so what was rolled back disappears together with Django's callback, however
+Django discards it.  After each rollback it also forgets those that something else keeps alive.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ CallbackReferences: TypeAlias = list[weakref.ref[CommitCallback]]
 def live_callbacks(references: CallbackReferences) -> list[CommitCallback]:
     """Return the callbacks that were not rolled back."""
     return [callback for reference in references if (callback := reference()) is not None]
+
+
+def registered(references: CallbackReferences, connection: Any) -> CallbackReferences:
+    """Return the references to callbacks that Django still intends to call."""
+    callbacks = {id(entry[1]) for entry in connection.run_on_commit}
+    return [reference for reference in references if id(reference()) in callbacks]
 
 
 def pending_write_sets(callbacks: Iterable[CommitCallback]) -> dict[str, WriteSet]:

@@ -13,7 +13,14 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..store import Fence, WriteSet, keep_compared, postpone, release, split_by_prefix
-from .commit_callbacks import CallbackReferences, CommitCallback, live_callbacks, pending_write_sets, register
+from .commit_callbacks import (
+    CallbackReferences,
+    CommitCallback,
+    live_callbacks,
+    pending_write_sets,
+    register,
+    registered,
+)
 from .invalidation_error import InvalidationError
 from .operation_scope import OperationScope
 from .session_state import SnapshotRequests, TemporaryTables, UnmanagedTransaction, pins_snapshots
@@ -230,6 +237,15 @@ class UnitOfWork:
             write_sets, self._repeat_at_end = self._repeat_at_end, {}
             fence = self._take_fence()
             _deliver_or_postpone(partial(deliver_logging_errors, write_sets, fence), write_sets, fence)
+
+    def after_rollback(self) -> None:
+        """Forget the callbacks that Django has discarded: the traceback of an error may keep them alive.
+
+        Otherwise reads would still count as those of a transaction that has written, and a later transaction would
+        leave its write set to a callback that is not called.
+        """
+        if self._callbacks:
+            self._callbacks = registered(self._callbacks, self._connection)
 
     def hide_blocks(self) -> tuple[int, CallbackReferences]:
         """Ignore the atomic blocks that are open, and return the state for `restore_blocks`."""

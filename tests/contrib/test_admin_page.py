@@ -23,7 +23,6 @@ from cacheops_lite.contrib.admin_page.admin import CacheAdmin
 from cacheops_lite.contrib.admin_page.models import Cache
 from cacheops_lite.inspection import hottest_dependencies, value_keys
 from cacheops_lite.observe import Reason, counters, decisions, invalidations
-from cacheops_lite.store import invalidator
 from tests.orm.test_admin_hooks import MIDDLEWARE
 from tests.shop.models import Category, Label, Product
 from tests.support import servers
@@ -54,9 +53,6 @@ def project(store):
     with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=MIDDLEWARE, STATIC_URL="/static/"):
         yield
     counters.take()
-    with invalidator._delivery_lock, invalidator._state_lock:
-        invalidator._overdue.clear()
-        invalidator._in_delivery.clear()
 
 
 def client_of(*permissions, is_staff=True):

@@ -95,7 +95,7 @@ def test_each_call_gets_its_own_result(decorate):
         for args, kwargs in calls:
             assert function(*args, **kwargs) == canonical((args, kwargs))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(CALLS)
     def check_family(call):
         check(family(*call))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import redis
@@ -70,3 +71,19 @@ def test_every_test_runs_on_some_database():
     """The paths that legs leave out, or run alone, exist."""
     for path in (*run.ONCE, *run.OF_THE_STORE, *run.UNMEASURED, run.CONCURRENCY, *run.CONTRACTS):
         assert (run.ROOT / path.partition("::")[0]).exists(), path
+
+
+def is_run_by(leg, path):
+    """Return whether a leg runs the file `path`; it may run a part of it only if this is named by its test."""
+    ignored = {each.removeprefix("--ignore=") for each in leg.arguments if each.startswith("--ignore=")}
+    parents = {path, *map(str, Path(path).parents)}
+    return bool(parents & set(leg.arguments)) and not parents & ignored
+
+
+def test_each_file_of_tests_is_run_by_some_leg():
+    """Apart from those that have a command of their own."""
+    legs = run.legs_of([], ["sqlite", "postgresql", "mariadb"])
+    files = [str(path.relative_to(run.ROOT)) for path in Path(run.ROOT, "tests").rglob("test_*.py")]
+    assert len(files) > 100
+    left_out = {path for path in files if not any(is_run_by(leg, path) for leg in legs)}
+    assert {path for path in left_out if not path.startswith("tests/projects/")} == {run.BROWSER}

@@ -15,7 +15,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from cacheops_lite import no_invalidation
 from cacheops_lite.schema import tracked_models
-from cacheops_lite.writes.unit_of_work import unit_of_work_on
+from cacheops_lite.writes.unit_of_work import unit_of_work_for
 from tests.shop.models import Category, Customer, Label, Person, Product, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -234,7 +234,7 @@ def test_a_save_that_raises_leaves_no_operation_scope_open(field, value):
     setattr(pen, field, value)
     with pytest.raises((ValueError, IntegrityError)):
         pen.save()
-    assert unit_of_work_on(connection).scope is None
+    assert unit_of_work_for("default").scope is None
     inks = views_of("inks")
     inks()
     raw("UPDATE shop_product SET views = views + 1")
@@ -269,7 +269,7 @@ def test_a_receiver_that_raises_leaves_no_operation_scope_open(receive, signal, 
     else:
         with pytest.raises(RuntimeError):
             step()
-        assert unit_of_work_on(connection).scope is None
+        assert unit_of_work_for("default").scope is None
         inks()
         raw_update()()
     assert inks() == [("inks", 10)]
@@ -300,7 +300,7 @@ def test_adding_a_duplicate_link_leaves_no_operation_scope_open():
     with pytest.raises(IntegrityError), transaction.atomic():
         pen.labels.add(label)
         through.objects.bulk_create([through(product=pen, label=label)])
-    assert unit_of_work_on(connection).scope is None
+    assert unit_of_work_for("default").scope is None
     assert read() == 0
     through.objects.bulk_create([through(product=pen, label=label)])
     assert read() == 1

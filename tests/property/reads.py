@@ -424,6 +424,7 @@ READS_BY_EXCLUSION, READS_OF_VIEWS, READS_WITH_JOINED_COLUMNS = map(
 )
 READS_BY_EXPRESSIONS = from_templates(EXPRESSIONS)
 READS_OF_APPLICATION_SQL = from_templates(APPLICATION_SQL)
+READS_OF_ABSENCES = from_templates(ABSENCES)
 READS = st.one_of(
     reads_by_frequent_fields(),
     ANY_MODEL.flatmap(decorated),
@@ -431,6 +432,6 @@ READS = st.one_of(
     ANY_MODEL.flatmap(results),
     from_templates(NAVIGATIONS + APPLICATION_SQL),
     READS_BY_EXPRESSIONS,
-    from_templates(ABSENCES),
+    READS_OF_ABSENCES,
     READS_WITH_INNER_TABLES,
 )

@@ -9,7 +9,7 @@ import redis
 from django.db import connections
 from django.test import override_settings
 
-from cacheops_lite.store import circuit_breaker, invalidator
+from cacheops_lite.store import circuit_breaker
 from tests.shop.models import Category
 from tests.support import servers, services
 from tests.support.waiting import wait_until
@@ -38,8 +38,6 @@ def site(request, tmp_path, settings, monkeypatch):
                 CACHEOPS_REDIS={}, CACHEOPS_SENTINEL=options, CACHEOPS_CLIENT_CLASS=LIBRARIES[request.param]
             ):
                 yield master, replica, redis.Redis(port=options["locations"][0][1])
-                with invalidator._delivery_lock, invalidator._state_lock:
-                    invalidator._overdue.clear()
 
 
 class Load:

@@ -43,14 +43,6 @@ def server():
         yield server
 
 
-@pytest.fixture(autouse=True)
-def nothing_overdue():
-    yield
-    with invalidator._delivery_lock, invalidator._state_lock:
-        invalidator._overdue.clear()
-        invalidator._refused.clear()
-
-
 PIECES_OF_CODE = {
     "a queryset": lambda: list(Label.objects.all()),
     "the simple cache": lambda: cache.get("key", None),
@@ -275,6 +267,17 @@ def test_the_log_of_a_circuit_breaker_names_the_error(caplog, monkeypatch):
         assert "Redis is away, going on without it: ConnectionError: Error 111" in record.getMessage()
         assert "CACHEOPS_DEGRADE_ON_FAILURE = True" not in record.getMessage()
     assert not outages.is_outage, "other settings may name another server"
+
+
+def test_a_background_thread_that_finds_nothing_to_deliver_ends_no_outage(caplog):
+    """Another thread may have delivered it, before the outage."""
+    with using(servers.free_port()), override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True):
+        assert list(Product.objects.all()) == []
+        for retry in (invalidator._overdue_retry, invalidator._refused_retry, pending_releases._retry):
+            retry.start()
+            if (thread := retry._thread) is not None:
+                thread.join()
+        assert outages.is_outage
 
 
 PROJECT = """

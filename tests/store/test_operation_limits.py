@@ -18,7 +18,7 @@ from cacheops_lite import cache, invalidate_all
 from cacheops_lite.store import circuit_breaker, client, invalidator, limited_connection, pending_releases, time_limit
 from cacheops_lite.store.write_set import WriteSet
 from tests.shop.models import Label
-from tests.support import failures, servers
+from tests.support import background, failures, servers
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
@@ -154,8 +154,7 @@ def test_retries_of_refused_connections_end_at_the_limit(address, degrades, labe
     ):
         assert take_seconds(READS["fetch"], label, not degrades) < LIMIT_SECONDS + MARGIN_SECONDS
         assert take_seconds(save, label, False) < LIMIT_SECONDS + MARGIN_SECONDS
-        invalidator._overdue.clear()
-        pending_releases._pending.clear()
+        background.forget_undelivered()
     forget_failures()
 
 

@@ -22,7 +22,7 @@ from cacheops_lite.store.client import get_client, run_script
 from cacheops_lite.store.write_set import MAX_CHANGES_PER_TABLE, MAX_OVERDUE_KEYS, Change, WriteSet
 from tests.conftest import run_async
 from tests.shop.models import Label, Product
-from tests.support import servers
+from tests.support import background, servers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,7 +34,6 @@ def server(request):
     """Start a Redis server for this test, which the cache uses."""
     with servers.running() as server, using_port(server.port), override_settings(CACHEOPS_INSIDEOUT=request.param):
         yield server
-        forget_overdue()
 
 
 @contextmanager
@@ -71,11 +70,6 @@ class NoThread:
 
     def is_alive(self):
         return False
-
-
-def forget_overdue():
-    with invalidator._delivery_lock, invalidator._state_lock:
-        invalidator._overdue.clear()
 
 
 @pytest.fixture
@@ -206,7 +200,7 @@ def test_only_the_first_call_waits_for_an_unresponsive_redis(degrading, pen):
         assert len(silence.accepted) <= 2
     finally:
         silence.close()
-        forget_overdue()
+        background.forget_undelivered()
 
 
 def test_by_default_a_read_raises_the_connection_error(pen):
@@ -291,7 +285,7 @@ def test_a_full_redis_stores_nothing_and_raises_nothing(degrading, without_pause
         assert cache.get("key", None) is None
         server.client().config_set("maxmemory", 0)
         assert names() == names() == ["quill"]
-        forget_overdue()
+        background.forget_undelivered()
 
 
 def test_a_read_only_redis_is_not_read_before_delivery(server, degrading, without_pauses, no_background_retry, pen):

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from cacheops_lite import cache, cached_as, invalidate_all, invalidate_obj
 from cacheops_lite.conf import settings
-from cacheops_lite.store import circuit_breaker, counter_flush, get_client, invalidator, uses_cluster
+from cacheops_lite.store import circuit_breaker, counter_flush, get_client, uses_cluster
 from cacheops_lite.store.client_library import library_of
 from tests.shop.models import Category, Product
 from tests.support import servers, services
@@ -32,7 +32,6 @@ def way(request, tmp_path):
     """A server that the cache reaches in one of the ways."""
     with WAYS[request.param](tmp_path) as (server, settings), override_settings(**settings):
         yield server
-        forget_overdue()
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +39,6 @@ def without_pauses(monkeypatch):
     """Remove the pauses of the circuit breaker: each call tries Redis."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 1e-9)
     monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 1e-9)
-
-
-def forget_overdue():
-    with invalidator._delivery_lock, invalidator._state_lock:
-        invalidator._overdue.clear()
 
 
 def names():

@@ -10,9 +10,9 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.test import override_settings
 
 from cacheops_lite import InvalidationError
-from cacheops_lite.store import circuit_breaker, invalidation_script, invalidator, pending_releases
+from cacheops_lite.store import circuit_breaker, invalidation_script, pending_releases
 from cacheops_lite.store.client import get_client
-from cacheops_lite.writes import unit_of_work_on
+from cacheops_lite.writes import unit_of_work_for
 from tests.conftest import run_async
 from tests.shop.models import Customer, Label, Product, Unwatched
 from tests.store.test_fences import save, save_in_a_block
@@ -33,9 +33,6 @@ def server(request, monkeypatch):
     overrides = {"CACHEOPS_CLIENT_CLASS": None, "CACHEOPS_STRICT": True, "CACHEOPS_DEGRADE_ON_FAILURE": request.param}
     with servers.running() as server, override_settings(CACHEOPS_REDIS={"port": server.port, **LIMITS}, **overrides):
         yield server
-        with invalidator._delivery_lock, invalidator._state_lock:
-            invalidator._overdue.clear()
-        pending_releases._pending.clear()
 
 
 @pytest.fixture
@@ -282,7 +279,7 @@ def test_callbacks_of_a_refused_commit_are_not_called(server, label):
     with transaction.atomic():
         transaction.on_commit(lambda: called.append("next"))
     assert called == ["next"]
-    assert not unit_of_work_on(connection).is_dirty
+    assert not unit_of_work_for("default").is_dirty
 
 
 def test_a_rolled_back_transaction_raises_nothing(server, label):

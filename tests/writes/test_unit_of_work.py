@@ -9,7 +9,8 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from cacheops_lite.writes.unit_of_work import unit_of_work_on
+from cacheops_lite.writes.commit_callbacks import live_callbacks
+from cacheops_lite.writes.unit_of_work import unit_of_work_for
 from tests.conftest import in_thread
 from tests.shop.models import Label, Product
 
@@ -54,6 +55,55 @@ def test_a_rollback_leaves_the_cache_as_it_was(label, is_hit):
         raise Undo
     assert is_hit(texts)
     assert texts() == ["old"]
+
+
+@pytest.fixture
+def keep_alive():
+    """Return a function that keeps alive what waits for the commit, as the traceback of an error does."""
+    kept = []
+    yield lambda: kept.extend(live_callbacks(unit_of_work_for("default")._callbacks)) or kept
+    kept.clear()
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["rolled back", "closed"])
+def test_what_an_error_keeps_alive_after_a_rollback_does_not_keep_reads_from_the_cache(
+    label, is_hit, keep_alive, is_closed
+):
+    if is_closed and connection.vendor == "sqlite":
+        pytest.skip("closing the connection would delete the database in memory")
+    texts()
+    with pytest.raises(Undo), transaction.atomic():
+        rename(label, "new")
+        assert keep_alive()
+        if is_closed:
+            connection.close()
+        raise Undo
+    assert is_hit(texts)
+
+
+def test_what_an_error_keeps_alive_after_a_rollback_to_a_savepoint_does_not_either(label, reads, keep_alive):
+    texts()
+    with transaction.atomic():
+        with pytest.raises(Undo), transaction.atomic():
+            rename(label, "new")
+            assert keep_alive()
+            raise Undo
+        assert texts() == ["old"]
+        assert reads.hits == 1
+
+
+def test_a_write_is_not_left_to_what_an_error_keeps_alive_of_an_earlier_transaction(label, keep_alive):
+    """The error may be forgotten before the commit, and its traceback with it."""
+    texts()
+    with pytest.raises(Undo), transaction.atomic():
+        rename(label, "new")
+        kept = keep_alive()
+        raise Undo
+    assert texts() == ["old"]
+    with transaction.atomic():
+        rename(label, "newer")
+        kept.clear()
+    assert texts() == ["newer"]
 
 
 def test_a_rollback_to_a_savepoint_undoes_its_part_only(is_hit):
@@ -166,7 +216,7 @@ def test_recorders_hold_nothing_after_their_transaction(label):
                     raise end
         except Undo:
             pass
-        assert not unit_of_work_on(connection).is_dirty
+        assert not unit_of_work_for("default").is_dirty
 
 
 @pytest.mark.parametrize("end", ["commit", "COMMIT", "set_autocommit", "close"])
