@@ -37,6 +37,7 @@ ONCE = [
     ),
     *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements", "cluster")),
     *(f"tests/store/test_{name}.py" for name in ("error_translation", "commands", "messages", "limited_connection")),
+    *(f"tests/store/test_{name}.py" for name in ("near_cache", "spool_watch")),
     *("tests/store/test_time_limits.py", "tests/inspection/test_doctor.py", "tests/utils/test_error_boundary.py"),
 ]
 # A browser takes minutes: ``make e2e``.
