@@ -104,25 +104,30 @@ LOCKING = {"fence", "second-part", "drop-whole", "fence-late", "commit", "commit
 UNCONFIRMED = {"finish-unconfirmed"}
 
 
+def tokens_of(items, found):
+    """Add the tokens (ints from 1000) within `items` to the list `found`, each at its first appearance."""
+    for x in items:
+        if x.__class__ is tuple:
+            tokens_of(x, found)
+        elif x.__class__ is int and x >= 1000 and x not in found:
+            found.append(x)
+    return found
+
+
 def renumber(state):
-    """Renumber the tokens (ints from 1000) in order of appearance, so that equivalent situations are one state."""
-    numbers = {}
+    """Renumber the tokens in order of appearance, so that equivalent situations are one state."""
+    tokens = tokens_of(state, [])
+    numbers = {token: 1000 + number for number, token in enumerate(tokens)}
 
     def walk(x):
-        if isinstance(x, tuple):
-            return tuple(walk(y) for y in x)
-        return numbers.setdefault(x, 1000 + len(numbers)) if isinstance(x, int) and x >= 1000 else x
+        return tuple([walk(y) for y in x]) if x.__class__ is tuple else numbers.get(x, x)
 
-    return walk(state)
+    return state if tokens == [*numbers.values()] else walk(state)
 
 
 def next_token(state):
-    def top(x):
-        if isinstance(x, tuple):
-            return max(map(top, x), default=999)
-        return x if isinstance(x, int) and x >= 1000 else 999
-
-    return top(state) + 1
+    """A token that a renumbered state does not have."""
+    return 1000 + len(tokens_of(state, []))
 
 
 def of_epoch(table_version, epoch):

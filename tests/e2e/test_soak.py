@@ -49,7 +49,7 @@ def run(command, tmp_path, *arguments):
 
 def test_a_soak_measures_both_phases_and_finds_nothing_stale(command, tmp_path):
     """What depends on the speed of the machine is not checked."""
-    status, results, met = run(command, tmp_path, "--minutes", "0.1", "--ad-hoc-minutes", "0.05", "--ad-hoc", "0.3")
+    status, results, met = run(command, tmp_path, "--minutes", "0.07", "--ad-hoc-minutes", "0.03", "--ad-hoc", "0.3")
     assert [met[each] for each in (STALE, SHAPES, ERRORS)] == [True] * 3
     assert END not in met
     assert status == (False in met.values())
@@ -68,7 +68,7 @@ def test_a_soak_measures_both_phases_and_finds_nothing_stale(command, tmp_path):
 
 def test_a_cache_that_loses_invalidations_fails(command, tmp_path):
     """The defect is deliberate."""
-    arguments = ["--minutes", "0.1", "--ad-hoc-minutes", "0", "--exponent", "1.3", "--break", "losing_invalidations"]
+    arguments = ["--minutes", "0.05", "--ad-hoc-minutes", "0", "--exponent", "1.3", "--break", "losing_invalidations"]
     status, results, met = run(command, tmp_path, *arguments)
     assert status == 1
     assert met[STALE] is False

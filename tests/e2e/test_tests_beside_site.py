@@ -125,7 +125,8 @@ def test_a_site_that_writes_and_clears_the_cache_changes_nothing_for_the_tests(s
 
     def use():
         number = 0
-        while not ended.is_set():
+        # Without a pause it would keep the tests from running.
+        while not ended.wait(0.02):
             number += 1
             site.get(f"rename/title-{number}")
             if number % 10 == 0:
