@@ -53,6 +53,12 @@ def is_supported(client: Any) -> bool:
     )
 
 
+def is_embedded(client: Any) -> bool:
+    """Return whether this is fakeredis, which no other process reaches and which tracks no keys."""
+    connection_class = getattr(getattr(client, "connection_pool", None), "connection_class", None)
+    return getattr(connection_class, "__module__", "").startswith("fakeredis")
+
+
 def is_instrumented(client: Any) -> bool:
     """Return whether a tracing tool or a test replaced the method that runs commands, and has to see these as well."""
     return (

@@ -13,8 +13,9 @@ import redis
 from ..observe import Counted, counters
 from ..utils import error_boundary
 from . import cluster_invalidation, dependency_index, keys
-from .client import reset_connections, run_script
+from .client import get_client, reset_connections, run_script
 from .cluster_settings import uses_cluster
+from .connection_support import is_embedded
 from .near_leases import LeaseWait, longest_lease
 from .write_set import AnyChange
 
@@ -73,9 +74,7 @@ def _run(
     is_first: bool,
 ) -> list[Any]:
     """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
-    # There are no near caches on a cluster.
-    longest_ms = 0.0 if uses_cluster() else longest_lease() * 1000
-    options = [0 if dropped is None else MAX_NAMES, longest_ms, (epoch or b"").decode()]
+    options = [0 if dropped is None else MAX_NAMES, _longest_lease_ms(), (epoch or b"").decode()]
     split = [_split(own) for own in _arguments(prefix, changes_by_table)]
     parts = [first for first, _ in split]
     replies = _run_parts(prefix, epoch, [*fence, *options], parts)
@@ -95,6 +94,12 @@ def _run(
     if counters.is_on:
         _count([part[0] for part in parts], numbers, is_first)
     return differing
+
+
+def _longest_lease_ms() -> float:
+    """Return the longest lease of a near cache, in milliseconds, 0 where there can't be any."""
+    seconds = longest_lease()
+    return seconds * 1000 if seconds and not (uses_cluster() or is_embedded(get_client())) else 0.0
 
 
 def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:

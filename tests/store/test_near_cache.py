@@ -19,6 +19,7 @@ from cacheops_lite.store import (
     protocol,
     tracking_connection,
 )
+from cacheops_lite.store.client import get_client
 from cacheops_lite.store.fence import Fence
 from cacheops_lite.store.near_entries import NearEntries, NearEntry, size_if_immutable
 from cacheops_lite.store.version_set import VersionSet
@@ -406,3 +407,12 @@ def test_the_clock_counts_while_the_machine_is_suspended():
     if not hasattr(time, "CLOCK_BOOTTIME"):
         pytest.skip("this system has no such clock")
     assert near_entries._CLOCK == time.CLOCK_BOOTTIME
+
+
+def test_writers_do_not_wait_where_there_can_be_no_near_cache(slept):
+    """The embedded Redis of tests is reached by this process alone, and tracks no keys."""
+    with override_settings(CACHEOPS_REDIS={}, CACHEOPS_CLIENT_CLASS="fakeredis.FakeRedis"):
+        get_client().flushdb()
+        for _ in range(3):
+            write()
+    assert slept == []
