@@ -28,6 +28,6 @@ def test_no_random_history_of_the_directory_leaves_a_stale_read(store, capsys):
 def test_the_comparison_finds_a_cache_that_never_invalidates(store, monkeypatch):
     shop.populate(random.Random(1))
     monkeypatch.setattr(invalidation_script, "_run", lambda *args, **kwargs: [])
-    monkeypatch.setattr(invalidator, "_release_after_commit", lambda *args: None)
+    monkeypatch.setattr(invalidator, "release_after_commit", lambda *args: None)
     with pytest.raises(AssertionError, match="stale at step"):
         run(1, 500, shop.reads, shop.write)

@@ -203,7 +203,7 @@ def no_views(monkeypatch):
 def no_invalidation(monkeypatch):
     """Never invalidate."""
     monkeypatch.setattr(invalidation_script, "_run", lambda *args, **kwargs: [])
-    monkeypatch.setattr(invalidator, "_release_after_commit", lambda *args: None)
+    monkeypatch.setattr(invalidator, "release_after_commit", lambda *args: None)
 
 
 def no_parameters(monkeypatch):
