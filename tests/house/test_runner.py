@@ -69,7 +69,14 @@ def test_a_run_that_lives_extends_its_lock(monkeypatch):
 
 def test_every_test_runs_on_some_database():
     """The paths that legs leave out, or run alone, exist."""
-    for path in (*run.ONCE, *run.OF_THE_STORE, *run.UNMEASURED, run.CONCURRENCY, *run.CONTRACTS):
+    for path in (
+        *run.ONCE,
+        *run.OF_THE_STORE,
+        *run.UNMEASURED,
+        run.CONCURRENCY,
+        *run.CONTRACTS,
+        *run.CONTRACTS_OF_VALUES,
+    ):
         assert (run.ROOT / path.partition("::")[0]).exists(), path
 
 
