@@ -243,7 +243,7 @@ def test_a_full_redis_that_stores_no_result_logs_one_line(server, caplog):
     with using(server.port), caplog.at_level(logging.INFO, "cacheops_lite"):
         list(Label.objects.all())
         for number in range(4):
-            client._handle_script_error("fill", None, exceptions.OutOfMemoryError(f"full {number}"))
+            client._handle_script_error("fill", None, None, exceptions.OutOfMemoryError(f"full {number}"))
         assert len(caplog.records) == 1
 
 
