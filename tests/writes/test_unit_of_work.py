@@ -69,8 +69,6 @@ def keep_alive():
 def test_what_an_error_keeps_alive_after_a_rollback_does_not_keep_reads_from_the_cache(
     label, is_hit, keep_alive, is_closed
 ):
-    if is_closed and connection.vendor == "sqlite":
-        pytest.skip("closing the connection would delete the database in memory")
     texts()
     with pytest.raises(Undo), transaction.atomic():
         rename(label, "new")
