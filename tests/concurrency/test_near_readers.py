@@ -10,7 +10,7 @@ from django.db import connection
 from tests.concurrency import plans, runs
 from tests.concurrency.breakages import OF_NEAR_CACHES
 from tests.concurrency.plans import Plan
-from tests.concurrency.test_variants import MODES, SMALL, restart, run_without_stale_reads, writers
+from tests.concurrency.test_variants import MODES, limit_memory, restart, run_without_stale_reads, writers
 from tests.support import services
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300 + 3 * runs.SECONDS)]
@@ -112,9 +112,10 @@ def test_with_strict_nothing_is_stale_while_writers_are_cut_off():
 
 def test_a_redis_that_evicts_leaves_nothing_stale():
     """Of any key, registrations among them."""
-    plan = near_plan("eviction", wide=True, width=2000, strict=False)
-    plan.redis_options, plan.pause = SMALL, 0.1
-    run_near(plan, enough=lambda pool, cache: runs.evicted(cache) > 0)
+    options = ("--maxmemory-policy", "allkeys-lru")
+    plan = near_plan("eviction", wide=True, width=2000, strict=False, pause=0.1, redis_options=options)
+    figures = run_near(plan, limit_memory, enough=lambda pool, cache: runs.evicted(cache) > 100)
+    assert figures["evicted"] > 100
 
 
 @pytest.mark.parametrize("breakage", [each.__name__ for each in OF_NEAR_CACHES])
