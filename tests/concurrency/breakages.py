@@ -19,7 +19,6 @@ from cacheops_lite.store import (
     protocol,
     signatures,
     stored_value,
-    value_versions,
     write_set,
 )
 from cacheops_lite.store.client import get_client
@@ -147,25 +146,11 @@ def hearing_of_no_change():
     near_cache.NearCache._on_change = lambda self, keys: None
 
 
-def keeping_values_unasked():
-    """Keep values near without comparing their versions on the connection that tracks them."""
-    value_versions.ValueVersions.are_unchanged = lambda self, found: True
-    keep = near_cache.NearCache.keep
-
-    def keep_late(self, lookup, value, options):
-        # As if the process was suspended here.
-        time.sleep(random.choice([0, 0.03]))
-        keep(self, lookup, value, options)
-
-    near_cache.NearCache.keep = keep_late
-
-
 OF_NEAR_CACHES = [
     committing_without_waiting_for_leases,
     waiting_for_a_tenth_of_the_lease,
     registering_no_near_cache,
     hearing_of_no_change,
-    keeping_values_unasked,
 ]
 BREAKAGES = [
     losing_invalidations,

@@ -24,6 +24,7 @@ from cacheops_lite.store.fence import Fence
 from cacheops_lite.store.near_entries import NearEntries, NearEntry, size_if_immutable
 from cacheops_lite.store.version_set import VersionSet
 from cacheops_lite.store.write_set import WriteSet
+from tests.conftest import in_thread
 from tests.shop.models import Label
 from tests.support import services
 from tests.support.near import LEASE, PROFILE, bring_near, is_near, near_profiles, nothing_received, settle
@@ -184,6 +185,24 @@ def test_a_write_of_another_client_drops_the_entry(store):
     count()
     settle()
     assert is_near(count) or bring_near(count) == 0
+
+
+def test_a_value_that_changed_before_it_was_asked_for_is_not_kept(store, monkeypatch):
+    """Its versions exist again, but are others."""
+    count()
+    ask, changed = near._ask, []
+
+    def ask_late(entry, versions):
+        if not changed:
+            changed.append(in_thread(lambda: (write(), count(), count())))
+        ask(entry, versions)
+
+    monkeypatch.setattr(near, "_ask", ask_late)
+    assert count() == 0
+    settle()
+    assert changed
+    assert not len(near.entries)
+    assert count() == 1
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
