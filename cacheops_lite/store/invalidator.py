@@ -29,7 +29,7 @@ from .failure_kinds import DeliveryInProgressError, FailureKind, is_temporary, k
 from .fence import Fence
 from .fence_release import release_after_commit
 from .invalidation_script import NO_FENCE, invalidate_changes
-from .near_leases import LeaseWait, longest_lease
+from .near_leases import LeaseWait
 from .outage_log import outages
 from .time_limit import Budget, run_without_limit, seconds_left
 from .write_set import AnyChange, WriteSet, merge
@@ -262,7 +262,7 @@ def _deliver(
     for prefix, write_set in write_sets.items():
         if write_set.everything:
             run_without_limit(partial(clear, prefix))
-            lease_wait.seconds = longest_lease()
+            lease_wait.add_longest()
         if write_set.keys:
             unlink(list(write_set.keys))
         if fence is not None and prefix in fence.confirmed:

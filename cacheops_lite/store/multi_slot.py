@@ -20,7 +20,7 @@ from ..utils import LruMap
 from . import keys, shape_limit
 from .client import current_epoch, execute_many, raise_error, run_scripts, send
 from .replies import checked_reply
-from .stored_value import INDEX_FULL, MISS, SEAL_LENGTH, Lookup, checked, expected_rows, split_header
+from .stored_value import INDEX_FULL, MISS, SEAL_LENGTH, Lookup, checked, expected_rows, row_version_keys, split_header
 from .time_limit import run_command
 from .version_set import VersionSet
 
@@ -154,7 +154,7 @@ def _created_header(version_set: VersionSet, versions: Sequence[bytes], filling:
         if not positions:
             continue
         groups = [filling.groups[i] for i in positions]
-        names = [g["version"] + value + g["tail"] for g in groups for value in g["values"]]
+        names = row_version_keys(groups)
         own = [versions[i] for i in part.positions]
         described = json.dumps([{name: g[name] for name in g.keys() - {"owner"}} for g in groups])
         args = [len(own), *own, timeout, keys.fresh_token(), described]

@@ -33,7 +33,7 @@ from .server_epoch import role_of
 from .stored_value import Lookup
 from .time_limit import Budget, run_within
 from .tracking_connection import NotTrackable, TrackingConnection
-from .value_versions import ValueVersions, versions_of
+from .value_versions import ValueVersions
 
 NEVER = float("-inf")
 # A renewal is sent when so much of the lease has passed.
@@ -114,8 +114,8 @@ class NearCache:
         size = OVERHEAD + (size or 0)
         if size > settings.CACHEOPS_NEAR_SIZE * MAX_SHARE:
             return
-        versions = versions_of(lookup, MAX_ROWS)
-        if versions is None:
+        versions = ValueVersions(lookup)
+        if versions.number_of_rows > MAX_ROWS:
             return
         registrations = lookup.version_set.registration_keys if options.is_strict else ()
         entry = NearEntry(
@@ -238,10 +238,11 @@ class NearCache:
 
     def _lose(self, names: Sequence[str]) -> None:
         """Drop the entries of tables whose registration is gone, and forget those that were asked for."""
-        for name in names:
+        lost = set(names)
+        for name in lost:
             self._registered.pop(name, None)
         for entry in [*self.entries.all(), *self._asked.values()]:
-            if not set(names).isdisjoint(entry.registrations):
+            if not lost.isdisjoint(entry.registrations):
                 self.entries.drop(entry.key)
                 self._asked.pop(entry.key, None)
 

@@ -73,7 +73,6 @@ class LeaseWait:
         if seconds:
             time.sleep(seconds * (1 + DRIFT) + MARGIN_SECONDS)
 
-    def wait_longest(self) -> None:
-        """Do the same without a reply: it is unknown whether Redis has invalidated anything."""
+    def add_longest(self) -> None:
+        """Note that it is unknown which near caches there are: no registration was read."""
         self.seconds = max(self.seconds, longest_lease())
-        self.wait()

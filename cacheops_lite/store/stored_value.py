@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,11 @@ def digest_of(key: str, versions: Sequence[bytes]) -> bytes:
     # It proves that a value belongs to its key, because a reply may belong to another request.  All versions of a kind
     # have the same length, so joining them is unambiguous.
     return hashlib.blake2b(b"".join([*versions, key.encode()]), digest_size=DIGEST_LENGTH).digest()
+
+
+def row_version_keys(groups: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the keys of the versions of row-level dependencies."""
+    return [group["version"] + value + group["tail"] for group in groups for value in group["values"]]
 
 
 def split_header(value: bytes) -> tuple[bytes, bytes, memoryview]:

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from .keys import TOKEN_LENGTH
-from .stored_value import DIGEST_LENGTH, SEAL_LENGTH, SIZE_LENGTH, Lookup, digest_of, expected_rows, split_header
+from .stored_value import (
+    DIGEST_LENGTH,
+    SEAL_LENGTH,
+    SIZE_LENGTH,
+    Lookup,
+    digest_of,
+    expected_rows,
+    row_version_keys,
+    split_header,
+)
 
 # The tokens in a header are JSON: as long as this for each token and each group, at most.
 _ENCODED_TOKEN_LENGTH = TOKEN_LENGTH + len('"",')
@@ -26,7 +35,7 @@ class ValueVersions:
         version_set = lookup.version_set
         self._lookup = lookup
         self._groups: list[dict[str, Any]] = json.loads(lookup.names) if lookup.names else []
-        self._row_keys = [g["version"] + value + g["tail"] for g in self._groups for value in g["values"]]
+        self._row_keys = row_version_keys(self._groups)
         self.keys = [*(version_set.version_keys[i] for i in version_set.carried), *self._row_keys]
         tokens = len(self._row_keys) * _ENCODED_TOKEN_LENGTH + (len(self._groups) + 1) * _ENCODED_GROUP_LENGTH
         length = SEAL_LENGTH + 2 * SIZE_LENGTH + len(lookup.names) + tokens
@@ -58,9 +67,3 @@ class ValueVersions:
         is_same = self._header[:DIGEST_LENGTH] == digest_of(self._lookup.key, carried) and names == self._lookup.names
         expected = expected_rows(self._groups, tokens, list(carried)) if is_same else None
         return expected is not None and expected == dict(zip(self._row_keys, rows, strict=True))
-
-
-def versions_of(lookup: Lookup, max_rows: int) -> ValueVersions | None:
-    """Return the versions of the value that was found, None if it has more than `max_rows` row-level dependencies."""
-    found = ValueVersions(lookup)
-    return found if found.number_of_rows <= max_rows else None

@@ -37,7 +37,9 @@ def invalidate_and_fence(write_sets: dict[str, WriteSet], fence: Fence) -> None:
         message = "Can't invalidate and fence what is about to be committed; it is invalidated after the commit"
         outages.report_failure(logging.ERROR, message, error)
         invalidator.note_unfenced(write_sets, fence)
-        fence.lease_wait.wait_longest()
+        # It is unknown whether Redis has invalidated anything.
+        fence.lease_wait.add_longest()
+        fence.lease_wait.wait()
 
 
 def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None:

@@ -11,8 +11,8 @@
 --        and JSON with what else belongs to each group:
 --            conjunction_set the beginning of the keys of its conjunction sets; absent with CACHEOPS_INSIDEOUT
 --            index, shape    the dependency index and the shape to add to it; absent if it is there already
--- Reply  1 if stored, 0 if a version has changed or an index is missing; the error NO_ROOM, which reaches a caller that does not wait, if an index
---        has no room for the shapes of single rows
+-- Reply  1 if stored, 0 if a version has changed or an index is missing; the error NO_ROOM, which reaches a caller that
+--        does not wait, if an index has no room for the shapes of single rows
 --
 -- The versions of groups are created here, after the database was read.  That is safe because the version of the coarse
 -- dependency ("any row of the table") was read before the data and is unchanged, so no row changed in between.

@@ -15,9 +15,9 @@
 -- Reply  the error of Redis if a table cannot be fenced; its versions are dropped nevertheless. Otherwise
 --        the nonce, which proves that this is the reply to this call; for each table the number of versions dropped;
 --        names of dropped versions, as they follow "d:" or "t:" in keys; the longest lease in milliseconds that near
---        caches of these tables may have, and the tables whose registration was missing; then for each table whose dependency index is
---        missing: {name}; for each table whose index differs from the caller's:
---        {name, members}: nothing of that table was dropped, and the caller has to repeat the call with this index
+--        caches of these tables may have, and the tables whose registration was missing; then for each table whose
+--        dependency index is missing: {name}; for each table whose index differs from the caller's: {name, members}:
+--        nothing of that table was dropped, and the caller has to repeat the call with this index
 --
 -- Shapes are only added to an index, so its incarnation and its size identify its members.
 -- Unknown means drop: if the index is missing, or cannot tell the dependencies, the table version is dropped.  An index
@@ -118,17 +118,18 @@ local function fence(name)
     end
 end
 
+-- include registration
+
 -- Note how long the writer has to wait for near caches of a table.  Without a registration of this epoch that is unknown:
 -- it was evicted, or comes from an earlier life of the server.
 local function note_lease(name)
     local key = root .. 'r:{' .. name .. '}'
-    local found = redis.pcall('get', key)
-    local lease, found_epoch = string.match(type(found) == 'string' and found or '', '^([0-9.]+)|(.*)$')
+    local lease, found_epoch, found = registration_of(key)
     if lease and found_epoch == epoch then
         leases[1] = math.max(leases[1], tonumber(lease))
     elseif longest > 0 then
         leases[1] = math.max(leases[1], longest)
-        if token ~= '' and (lease or type(found) ~= 'string') then
+        if token ~= '' and (lease or not found) then
             redis.pcall('set', key, '?' .. token, 'EX', TOKEN_SECONDS)
             leases[#leases + 1] = name
         end

@@ -4,9 +4,10 @@
 -- ARGV   [1] the lease in milliseconds, [2] the epoch of the server, [3] the seconds after which they expire
 -- Reply  1
 
+-- include registration
+
 for _, key in ipairs(KEYS) do
-    local found = redis.pcall('get', key)
-    local lease, epoch = string.match(type(found) == 'string' and found or '', '^([0-9.]+)|(.*)$')
+    local lease, epoch = registration_of(key)
     local longest = ARGV[1]
     if lease and epoch == ARGV[2] and tonumber(lease) > tonumber(longest) then
         longest = lease
