@@ -53,7 +53,7 @@ def test_pages_that_the_code_names_exist():
     missing = []
     for path in [
         *(ROOT / "cacheops_lite").rglob("*.py"),
-        *ROOT.glob("*.*st"),
+        *ROOT.glob("*.rst"),
         *ROOT.glob("*.md"),
         *DOCS.rglob("*.rst"),
     ]:
