@@ -435,3 +435,11 @@ def test_writers_do_not_wait_where_there_can_be_no_near_cache(slept):
         for _ in range(3):
             write()
     assert slept == []
+
+
+def test_an_unknown_lease_does_not_replace_a_longer_one_that_is_registered(slept):
+    wait = near_leases.LeaseWait()
+    wait.add("", [b"500"])
+    wait.add_longest()
+    wait.wait()
+    assert slept == [pytest.approx(0.5, rel=0.1)]
