@@ -37,7 +37,7 @@ ONCE = [
     ),
     *(f"tests/store/test_{name}.py" for name in ("ways_to_connect", "failover", "client_requirements", "cluster")),
     *(f"tests/store/test_{name}.py" for name in ("error_translation", "commands", "messages", "limited_connection")),
-    *(f"tests/store/test_{name}.py" for name in ("near_cache", "spool_watch")),
+    *(f"tests/store/test_{name}.py" for name in ("near_cache", "near_cluster", "spool_watch")),
     *("tests/store/test_time_limits.py", "tests/inspection/test_doctor.py", "tests/utils/test_error_boundary.py"),
 ]
 # A browser takes minutes: ``make e2e``.
@@ -55,7 +55,9 @@ OF_THE_STORE = [
     "tests/functions/test_view_cache.py",
 ]
 # They take long because they start many servers; a leg of their own keeps the others short.
-OWN_SERVERS = [f"tests/store/test_{name}.py" for name in ("ways_to_connect", "cluster", "failover", "failures")]
+OWN_SERVERS = [
+    f"tests/store/test_{name}.py" for name in ("ways_to_connect", "cluster", "near_cluster", "failover", "failures")
+]
 # Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
 CONCURRENCY = "tests/concurrency"
 # Faults of servers under load: once, on the database that `make reliability` uses.

@@ -16,10 +16,22 @@ import redis
 from redis.exceptions import TryAgainError
 
 from . import keys
-from .client import client_for, execute, raise_error, reset_connections, run_script, run_scripts
+from .client import (
+    client_for,
+    current_epoch,
+    execute,
+    last_epoch,
+    raise_error,
+    reset_connections,
+    run_script,
+    run_scripts,
+)
+from .epoch_calls import call_in_epoch
 
 # How often a call is tried that gets the reply to another request.
 MAX_ATTEMPTS = 3
+# The position of the longest lease among the options of `run`.
+_LONGEST_LEASE = 3
 # Cheaper than a random token for each call, and no value in Redis begins like it.
 _NONCE_PREFIX = keys.fresh_token()
 _nonces = itertools.count()
@@ -30,27 +42,40 @@ def new_nonce() -> str:
     return f"{_NONCE_PREFIX}{next(_nonces)}"
 
 
-def run(prefix: str, options: Sequence[Any], parts: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Run invalidate.lua for each part and return the replies without nonces.  Raises errors of Redis.
+def run(prefix: str, options: Sequence[Any], parts: Sequence[Sequence[Any]]) -> list[tuple[bytes, list[Any]]]:
+    """Run invalidate.lua for each part; return the epoch of its node, and the reply without the nonce.
 
-    `options` are the arguments from the token of the fence on.  A part has the arguments that describe one table;
-    several may describe the same one.
+    `options` are the arguments from the token of the fence to the longest lease.  A part has the arguments that
+    describe one table; several may describe the same one.  Raises errors of Redis.
     """
+    if not options[_LONGEST_LEASE]:
+        return _run(prefix, options, parts, requires_epochs=False)
+    # The registrations of near caches are those of a node: of another epoch they count for nothing.
+    return call_in_epoch(
+        lambda epoch: _run(prefix, options, parts, requires_epochs=True), keys.fence_key(prefix, parts[0][0])
+    )
+
+
+def _run(
+    prefix: str, options: Sequence[Any], parts: Sequence[Sequence[Any]], requires_epochs: bool
+) -> list[tuple[bytes, list[Any]]]:
     root_length = len((prefix + keys.NAMESPACE).encode())
-    calls, nonces = [], []
+    calls, nonces, epochs = [], [], []
     for part in parts:
         nonces.append(new_nonce())
-        args = [nonces[-1], *options, root_length, *part]
-        calls.append((_keys_of(prefix, part), args, None))
+        key = keys.fence_key(prefix, part[0])
+        epochs.append(current_epoch(key) if requires_epochs else last_epoch(key))
+        args = [nonces[-1], *options, epochs[-1].decode(), root_length, *part]
+        calls.append((_keys_of(prefix, part), args, epochs[-1] if requires_epochs else None))
     found = []
     for part, call, nonce, reply in zip(parts, calls, nonces, run_scripts("invalidate", calls), strict=True):
         if isinstance(reply, TryAgainError):
-            found.append(_invalidate_moving(prefix, part[0], options[:2]))
+            found.append(_invalidate_moving(prefix, part[0], options))
         elif _is_own(raise_error(reply), nonce):
             found.append(reply[1:])
         else:
             found.append(_run_again(call, nonce))
-    return found
+    return list(zip(epochs, found, strict=True))
 
 
 def _keys_of(prefix: str, part: Sequence[Any]) -> list[str]:
@@ -76,9 +101,12 @@ def _run_again(call: Any, nonce: str) -> list[Any]:
     raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
 
-def _invalidate_moving(prefix: str, table: str, fence: Sequence[Any]) -> list[Any]:
-    """Fence a table, if there is a fence, and drop its version; return what the script would."""
-    token, seconds = fence
+def _invalidate_moving(prefix: str, table: str, options: Sequence[Any]) -> list[Any]:
+    """Fence a table, if there is a fence, and drop its version; return what the script would.
+
+    Its registration has the epoch of the node that it comes from, so it is unknown which near caches there are.
+    """
+    token, seconds = options[:2]
     fence_error = None
     if token:
         key = keys.fence_key(prefix, table)
@@ -92,4 +120,4 @@ def _invalidate_moving(prefix: str, table: str, fence: Sequence[Any]) -> list[An
     number = execute("UNLINK", keys.table_version_key(prefix, table))
     if fence_error is not None:
         raise fence_error
-    return [[number], [table.encode()] if number else [], [b"0"]]
+    return [[number], [table.encode()] if number else [], [str(options[_LONGEST_LEASE]).encode()]]

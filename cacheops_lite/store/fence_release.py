@@ -17,11 +17,17 @@ def release_after_commit(prefix: str, fence: Fence, on_error: Callable[[], None]
     Calls `on_error` if that fails later: it is then unknown whether the fence lasted until now, so everything has to be
     invalidated again.
     """
-    tables = fence.tables[prefix]
-    # On a cluster, the keys of each table have a slot of their own.
-    for each in [[table] for table in tables] if uses_cluster() else [tables]:
+    for each in _by_slot(fence.tables[prefix]):
         names = [key(prefix, table) for key in (keys.fence_key, keys.table_version_key) for table in each]
         send_script("release_fences", names, [fence.token], on_error)
-    if unknown := fence.lease_wait.unknown.get(prefix):
-        names = [keys.registration_key(prefix, table) for table in unknown]
-        send_script("register_none", names, [fence.token, fence.epoch or b"", REGISTRATION_SECONDS])
+    unknown = fence.lease_wait.unknown.get(prefix, {})
+    for each in _by_slot(list(unknown)):
+        names = [keys.registration_key(prefix, table) for table in each]
+        send_script("register_none", names, [fence.token, unknown[each[0]], REGISTRATION_SECONDS])
+
+
+def _by_slot(tables: list[str]) -> list[list[str]]:
+    """Return lists of tables whose keys one script may use: on a cluster, those of each have a slot of their own."""
+    if uses_cluster():
+        return [[table] for table in tables]
+    return [tables] if tables else []

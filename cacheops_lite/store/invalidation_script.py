@@ -74,7 +74,7 @@ def _run(
     is_first: bool,
 ) -> list[Any]:
     """Run invalidate.lua and return the tables that it reports; count what it dropped, and add it to `dropped`."""
-    options = [0 if dropped is None else MAX_NAMES, _longest_lease_ms(), (epoch or b"").decode()]
+    options = [0 if dropped is None else MAX_NAMES, _longest_lease_ms()]
     split = [_split(own) for own in _arguments(prefix, changes_by_table)]
     parts = [first for first, _ in split]
     replies = _run_parts(prefix, epoch, [*fence, *options], parts)
@@ -85,9 +85,9 @@ def _run(
         parts += rest
     numbers: list[int] = []
     differing: list[Any] = []
-    for each_numbers, names, leases, *more in replies:
+    for own_epoch, (each_numbers, names, leases, *more) in replies:
         numbers += each_numbers
-        lease_wait.add(prefix, leases)
+        lease_wait.add(prefix, own_epoch, leases)
         differing += more
         if dropped is not None:
             dropped.update(name.decode() for name in names)
@@ -99,10 +99,10 @@ def _run(
 def _longest_lease_ms() -> float:
     """Return the longest lease of a near cache, in milliseconds, 0 where there can't be any."""
     seconds = longest_lease()
-    return seconds * 1000 if seconds and not (uses_cluster() or is_embedded(get_client())) else 0.0
+    return seconds * 1000 if seconds and (uses_cluster() or not is_embedded(get_client())) else 0.0
 
 
-def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+def _run_once(prefix: str, epoch: bytes, options: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
     """Run invalidate.lua and return its reply without the nonce.
 
     Each reply begins with the nonce of its call: others belong to another request.
@@ -110,18 +110,21 @@ def _run_once(prefix: str, epoch: bytes | None, options: Sequence[Any], argument
     root = prefix + keys.NAMESPACE
     for _ in range(MAX_ATTEMPTS):
         nonce = cluster_invalidation.new_nonce()
-        reply = run_script("invalidate", [root], [nonce, *options, len(root.encode()), *arguments], epoch)
+        args = [nonce, *options, epoch.decode(), len(root.encode()), *arguments]
+        reply = run_script("invalidate", [root], args, epoch)
         if type(reply) is list and reply[:1] == [nonce.encode()]:
             return reply[1:]
         reset_connections()
     raise redis.ConnectionError("Redis keeps sending the replies to other requests")
 
 
-def _run_parts(prefix: str, epoch: bytes | None, options: Sequence[Any], parts: Sequence[list[Any]]) -> list[list[Any]]:
-    """Run invalidate.lua for all parts, and return the replies, which have them in this order."""
-    if uses_cluster():
+def _run_parts(
+    prefix: str, epoch: bytes | None, options: Sequence[Any], parts: Sequence[list[Any]]
+) -> list[tuple[bytes, list[Any]]]:
+    """Run invalidate.lua for all parts; return the replies, which have them in this order, each after the epoch."""
+    if epoch is None:
         return cluster_invalidation.run(prefix, options, parts)
-    return [_run_once(prefix, epoch, options, call) for call in _calls(parts)]
+    return [(epoch, _run_once(prefix, epoch, options, call)) for call in _calls(parts)]
 
 
 def _split(arguments: list[Any]) -> tuple[list[Any], list[list[Any]]]:

@@ -8,8 +8,9 @@ import sys
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 # What can't be changed in place, so that all readers may have the same one.
 _IMMUTABLE = frozenset(
@@ -21,6 +22,7 @@ _IMMUTABLE = frozenset(
 )
 # Of an entry besides its value, in bytes.
 OVERHEAD = 1000
+NEVER = float("-inf")
 
 
 def size_if_immutable(value: Any, is_rows: bool) -> int | None:
@@ -63,13 +65,19 @@ class NearOptions:
     is_rows: bool = False
 
 
+class Lessor(Protocol):
+    """A server of which entries have something, see `near_node`: answers count from `leased_from`."""
+
+    leased_from: float
+
+
 @dataclass(slots=True)
 class NearEntry:
     """A value in the near cache.
 
     `value` is decoded, or with `is_encoded` the payload that has to be decoded for each reader.  `size` is in bytes,
     `lease` and `compute_seconds` in seconds, `expires_at` on the clock of the near cache.  `version_keys` are the keys
-    whose changes drop it; `registrations` those of the tables whose writers wait for it.
+    whose changes drop it; `registrations` those of the tables whose writers wait for it; `nodes` have these keys.
     """
 
     key: str
@@ -79,14 +87,17 @@ class NearEntry:
     lease: float
     version_keys: tuple[str, ...]
     registrations: tuple[str, ...]
+    nodes: tuple[Lessor, ...]
     compute_seconds: float = 0.0
     expires_at: float = 0.0
     # Whether it was read since it was last looked at for eviction.
     is_used: bool = field(default=False)
+    # Whether it is in the near cache.
+    is_kept: bool = field(default=False)
 
 
 class NearEntries:
-    """Entries by their keys; those that were not used for long go first.
+    """Entries by their keys; those that were not used for long go first.  `asked` are those that may be put yet.
 
     One thread at a time may change it; `get` may be called at any time.
     """
@@ -94,6 +105,7 @@ class NearEntries:
     def __init__(self) -> None:
         self._entries: OrderedDict[str, NearEntry] = OrderedDict()
         self._keys_of_version: dict[str, set[str]] = {}
+        self.asked: dict[str, NearEntry] = {}
         self.size = 0
         self.get = self._entries.get
 
@@ -107,6 +119,7 @@ class NearEntries:
     def put(self, entry: NearEntry, max_size: int) -> None:
         """Add an entry, and remove others until all have at most `max_size` bytes."""
         self.drop(entry.key)
+        entry.is_kept = True
         self._entries[entry.key] = entry
         self.size += entry.size
         for key in entry.version_keys:
@@ -120,11 +133,16 @@ class NearEntries:
             else:
                 self.drop(oldest.key)
 
+    def take_asked(self, entry: NearEntry) -> bool:
+        """Remove an entry from those that may be put yet; return whether it was among them."""
+        return self.asked.get(entry.key) is entry and bool(self.asked.pop(entry.key))
+
     def drop(self, key: str) -> None:
         """Remove an entry, if it is there."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        entry.is_kept = False
         self.size -= entry.size
         for version_key in entry.version_keys:
             keys = self._keys_of_version.get(version_key)
@@ -134,12 +152,32 @@ class NearEntries:
                     del self._keys_of_version[version_key]
 
     def drop_dependents(self, version_key: str) -> None:
-        """Remove all entries that depend on the version with this key."""
+        """Remove all entries that depend on the version with this key, which has changed."""
         for key in list(self._keys_of_version.get(version_key, ())):
             self.drop(key)
+        # Of one node, the answer that is awaited shows the change.
+        self._forget_asked_if(lambda entry: len(entry.nodes) > 1 and version_key in entry.version_keys)
 
-    def clear(self) -> None:
-        """Remove all entries."""
-        self._entries.clear()
-        self._keys_of_version.clear()
-        self.size = 0
+    def drop_all_of(self, node: Lessor) -> None:
+        """Remove all entries that have something of a server."""
+        self._drop_if(lambda entry: node in entry.nodes)
+
+    def drop_registered(self, registrations: Sequence[str]) -> None:
+        """Remove all entries that rely on one of these registrations."""
+        lost = set(registrations)
+        self._drop_if(lambda entry: not lost.isdisjoint(entry.registrations))
+
+    def nodes(self) -> set[Lessor]:
+        """Return the servers that entries have something of."""
+        return {node for entry in (*self.all(), *self.asked.values()) for node in entry.nodes}
+
+    def _drop_if(self, condition: Callable[[NearEntry], bool]) -> None:
+        for entry in self.all():
+            if condition(entry):
+                self.drop(entry.key)
+        self._forget_asked_if(condition)
+
+    def _forget_asked_if(self, condition: Callable[[NearEntry], bool]) -> None:
+        for entry in list(self.asked.values()):
+            if condition(entry):
+                del self.asked[entry.key]

@@ -55,17 +55,20 @@ def _forget_longest(setting: str) -> None:
 
 @dataclass(slots=True)
 class LeaseWait:
-    """How long a writer has to wait for near caches, in seconds, and by prefix the tables without a registration."""
+    """How long a writer has to wait for near caches, in seconds.
+
+    `unknown` are, by prefix, the tables without a registration, each with the epoch of its server.
+    """
 
     seconds: float = 0.0
-    unknown: dict[str, list[str]] = field(default_factory=dict)
+    unknown: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
-    def add(self, prefix: str, reply: Sequence[bytes]) -> None:
+    def add(self, prefix: str, epoch: bytes, reply: Sequence[bytes]) -> None:
         """Take what invalidate.lua replied: the longest lease in milliseconds, and the tables."""
         lease, *tables = reply
         self.seconds = max(self.seconds, float(lease) / 1000)
         if tables:
-            self.unknown.setdefault(prefix, []).extend(table.decode() for table in tables)
+            self.unknown.setdefault(prefix, {}).update((table.decode(), epoch) for table in tables)
 
     def wait(self) -> None:
         """Wait until no near cache has a lease that began before the invalidation was sent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .keys import TOKEN_LENGTH
@@ -46,11 +46,11 @@ class ValueVersions:
     def number_of_rows(self) -> int:
         return len(self._row_keys)
 
-    @property
-    def epoch(self) -> bytes | None:
-        """The epoch of the server that the versions are of, None if it is unknown."""
-        carried = self._lookup.carried
-        return carried[0][TOKEN_LENGTH:] if carried else None
+    def epochs(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the key of each table version, and the epoch of the server that it is of."""
+        version_set = self._lookup.version_set
+        for i in range(len(version_set.tables)):
+            yield version_set.version_keys[i], self._lookup.carried[i][TOKEN_LENGTH:]
 
     def note_header(self, header: Any) -> None:
         """Take the beginning of the stored value."""

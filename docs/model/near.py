@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An executable specification of the near cache (`cacheops_lite.store.near_cache`): its leases, registrations and writers' wait.
+"""An executable specification of the near cache (`cacheops_lite.store.near_cache`, `near_node`): its leases, registrations and writers' wait.
 
 It walks every interleaving of the steps of a reader, two writers and an adversary; time passes in ticks.
 

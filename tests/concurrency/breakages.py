@@ -14,8 +14,8 @@ from cacheops_lite.store import (
     client,
     fence_release,
     invalidation_script,
-    near_cache,
     near_leases,
+    near_node,
     protocol,
     signatures,
     stored_value,
@@ -136,14 +136,14 @@ def waiting_for_a_tenth_of_the_lease():
 
 def registering_no_near_cache():
     """Let writers believe that there are none."""
-    near_cache.stripped_source = lambda name: "return 1" if name == "register_near" else client.stripped_source(name)
-    near_cache.NearCache._registered_lease = lambda self, found: 1.0
+    near_node.stripped_source = lambda name: "return 1" if name == "register_near" else client.stripped_source(name)
+    near_node.NearNode._registered_lease = lambda self, found: 1.0
     near_leases.longest_lease = invalidation_script.longest_lease = lambda: 0.0
 
 
 def hearing_of_no_change():
     """Let near caches keep what has changed."""
-    near_cache.NearCache._on_change = lambda self, keys: None
+    near_node.NearNode._on_change = lambda self, keys: None
 
 
 OF_NEAR_CACHES = [

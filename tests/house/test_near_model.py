@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 MODEL = Path(__file__).parents[2] / "docs" / "model" / "near.py"
+CLUSTER_MODEL = MODEL.with_name("near_cluster.py")
 # ``make models`` walks all; these take a minute or two.
 IN_FULL = pytest.mark.skipif("TEST_MODELS" not in os.environ, reason="make models")
 ONE_WRITER = ["--writers", "1", "--losses", "0"]
 TWO_WRITERS = ["--losses", "0"]
 
 
-def walk(*arguments):
-    return subprocess.run([sys.executable, MODEL, *arguments], capture_output=True, text=True, timeout=500).stdout
+def walk(*arguments, model=MODEL):
+    return subprocess.run([sys.executable, model, *arguments], capture_output=True, text=True, timeout=500).stdout
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,23 @@ def test_no_near_read_is_stale(arguments):
 def test_each_simplification_of_near_caches_is_found_stale(simplification, arguments):
     """This shows that the check can fail."""
     assert walk("--break", simplification, *arguments).startswith("STALE")
+
+
+@pytest.mark.parametrize(
+    "arguments", [pytest.param(["--writers", "1"], marks=IN_FULL), pytest.param([], marks=IN_FULL)]
+)
+def test_no_near_read_of_several_nodes_is_stale(arguments):
+    """Each has its own lease, and a slot moves to another one."""
+    assert walk("--lease", "1", *arguments, model=CLUSTER_MODEL).startswith("safe")
+
+
+@pytest.mark.parametrize(
+    "simplification",
+    [
+        "one-lease",
+        *(pytest.param(each, marks=IN_FULL) for each in ("no-void", "entry-first", "ping", "one-answer", "mixed")),
+    ],
+)
+def test_each_simplification_on_a_cluster_is_found_stale(simplification):
+    """This shows that the check can fail."""
+    assert walk("--lease", "1", "--break", simplification, model=CLUSTER_MODEL).startswith("STALE")

@@ -16,6 +16,7 @@ from cacheops_lite.store import (
     near_cache,
     near_entries,
     near_leases,
+    near_node,
     protocol,
     tracking_connection,
 )
@@ -27,7 +28,7 @@ from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import in_thread
 from tests.shop.models import Label
 from tests.support import services
-from tests.support.near import LEASE, PROFILE, bring_near, is_near, near_profiles, nothing_received, settle
+from tests.support.near import LEASE, PROFILE, bring_near, is_near, near_profiles, node, nothing_received, renew, settle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 TABLE = "shop_label"
@@ -80,7 +81,7 @@ def test_a_writer_waits_for_the_lease_that_is_registered(store, slept):
 def test_a_writer_waits_once_for_all_its_tables(store, slept):
     """And for the longest lease."""
     bring_near(count)
-    epoch = near._connection.epoch
+    epoch = node().epoch
     store.set(keys.registration_key("", "shop_product"), b"500|" + epoch)
     slept.clear()
     fence = Fence()
@@ -150,7 +151,7 @@ def test_without_near_models_no_writer_waits(store, slept):
 def test_a_near_cache_whose_registration_is_lost_keeps_nothing_until_it_has_registered_again(store, clock, change):
     bring_near(count)
     change(store)
-    near._exclusively(near._renew)
+    renew()
     settle()
     assert not len(near.entries)
     bring_near(count)
@@ -161,20 +162,20 @@ def test_a_near_cache_whose_registration_is_lost_keeps_nothing_until_it_has_regi
 def test_what_was_asked_for_before_a_registration_was_lost_is_not_kept(store, clock):
     """Its table may have had no registration when Redis replied."""
     bring_near(count)
-    near.entries.clear()
+    near.entries.drop_all_of(node())
     clock.advance(LEASE * 1.5)
     with nothing_received():
-        near._exclusively(near._renew)
+        renew()
     store.delete(REGISTRATION)
     # As if the renewal had run only now, and the entry had been asked for in between.
-    pending = list(near._pending)
-    near._pending.clear()
-    near._connection._connection.disconnect()
-    near._registered[REGISTRATION] = LEASE
-    entry = NearEntry("k", 1, False, 1, LEASE, ("k",), (REGISTRATION,))
-    near._asked["k"] = entry
+    pending = list(node().pending)
+    node().pending.clear()
+    node()._connection._connection.disconnect()
+    node()._registered[REGISTRATION] = LEASE
+    entry = NearEntry("k", 1, False, 1, LEASE, ("k",), (REGISTRATION,), (node(),))
+    near.entries.asked["k"] = entry
     pending[0]([None])
-    assert "k" not in near._asked
+    assert "k" not in near.entries.asked
 
 
 def test_a_write_of_another_client_drops_the_entry(store):
@@ -192,10 +193,10 @@ def test_a_value_that_changed_before_it_was_asked_for_is_not_kept(store, monkeyp
     count()
     ask, changed = near._ask, []
 
-    def ask_late(entry, versions):
+    def ask_late(*args):
         if not changed:
             changed.append(in_thread(lambda: (write(), count(), count())))
-        ask(entry, versions)
+        ask(*args)
 
     monkeypatch.setattr(near, "_ask", ask_late)
     assert count() == 0
@@ -211,49 +212,49 @@ def test_emptying_redis_drops_all_entries(store, command):
         pytest.skip("other runs use the same server")
     bring_near(count)
     store.execute_command(command)
-    near._exclusively(near._renew)
+    renew()
     settle()
     assert not len(near.entries)
 
 
 def test_a_lost_connection_drops_all_entries(store, clock):
     bring_near(count)
-    near._connection._connection.disconnect()
+    node()._connection._connection.disconnect()
     clock.advance(LEASE * 0.7)
     count()
     assert not len(near.entries)
-    assert "lost" in near.reason_off
-    clock.advance(near_cache.RETRY_SECONDS)
+    assert "lost" in node().reason_off
+    clock.advance(near_node.RETRY_SECONDS)
     bring_near(count)
     assert is_near(count)
 
 
-@pytest.mark.parametrize("use", [lambda near: near._exclusively(near._renew), lambda near: near._receive_if_free()])
+@pytest.mark.parametrize("use", [renew, near._receive_if_free])
 def test_the_client_library_does_not_connect_again_behind_its_back(store, use):
     """The server would track nothing on the new connection."""
     bring_near(count)
     number = store.info("stats")["total_connections_received"]
-    near._connection._connection.disconnect()
-    use(near)
+    node()._connection._connection.disconnect()
+    use()
     assert store.info("stats")["total_connections_received"] == number
     assert not len(near.entries)
 
 
 def test_a_connection_that_the_server_closes_is_noticed_by_the_next_renewal(store, clock):
     bring_near(count)
-    number = near._connection._connection
+    number = node()._connection._connection
     number.send_command("CLIENT", "ID")
-    near._pending.append(lambda reply: store.client_kill_filter(_id=reply))
+    node().pending.append(lambda reply: store.client_kill_filter(_id=reply))
     settle_all()
     clock.advance(LEASE * 1.5)
     for _ in range(3):
         count()
         near._receive_if_free()
-    assert near.reason_off
+    assert node().reason_off
 
 
 def settle_all():
-    while near._pending:
+    while node().pending:
         near._receive_if_free()
 
 
@@ -261,15 +262,15 @@ def test_an_interrupt_ends_the_connection(store, monkeypatch):
     """A reply may be half read."""
     bring_near(count)
 
-    def interrupted():
+    def interrupted(self, seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(near, "_renew", interrupted)
+    monkeypatch.setattr(near_node.NearNode, "renew_if_older", interrupted)
     near.forget_lease()
     with pytest.raises(KeyboardInterrupt):
         count()
     monkeypatch.undo()
-    assert near._connection is None
+    assert not node().is_connected
     assert not len(near.entries)
     assert near._lock.acquire(blocking=False)
     near._lock.release()
@@ -284,7 +285,7 @@ def test_a_server_that_refuses_to_track_keys_turns_it_off(store, monkeypatch):
     monkeypatch.setattr(tracking_connection.TrackingConnection, "_track", refused)
     bring_near(count)
     assert not is_near(count)
-    assert "NOPERM" in near.reason_off
+    assert "NOPERM" in node().reason_off
     assert "off: Redis refuses to track keys: NOPERM" in Label.objects.explain_cache("count").near
 
 
@@ -295,7 +296,7 @@ def test_a_client_of_another_kind_turns_it_off(store, monkeypatch):
     with override_settings(CACHEOPS_CLIENT_CLASS=Client):
         bring_near(count)
         assert not is_near(count)
-        assert "plain clients" in near.reason_off
+        assert "plain clients" in node().reason_off
 
 
 @pytest.mark.parametrize("protocol_version", [2, 3])
@@ -312,7 +313,7 @@ def test_a_forked_child_has_nothing_of_its_parent(store):
     with near._lock:
         child = os.fork()
         if not child:
-            found = len(near.entries) == 0 and near._connection is None and near._lock.acquire(blocking=False)
+            found = len(near.entries) == 0 and not near.nodes and near._lock.acquire(blocking=False)
             os._exit(0 if found else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert is_near(count)
@@ -321,11 +322,11 @@ def test_a_forked_child_has_nothing_of_its_parent(store):
 def test_a_server_that_becomes_a_replica_is_left(store, clock):
     """REPLICAOF keeps connections."""
     bring_near(count)
-    near._role = "master", "another"
-    clock.advance(near_cache.ROLE_SECONDS * 1.5)
+    node()._role = "master", "another"
+    clock.advance(near_node.ROLE_SECONDS * 1.5)
     count()
     settle_all()
-    assert "another role" in near.reason_off
+    assert "another role" in node().reason_off
 
 
 def test_values_of_another_server_are_not_kept(store, monkeypatch):
@@ -335,7 +336,7 @@ def test_values_of_another_server_are_not_kept(store, monkeypatch):
     lookup = protocol.read("cacheops:v:x", version_set, 60)
     lookup.payload, lookup.carried = b"x", [b"tokentokother"]
     near.keep(lookup, 1, near_cache.NearOptions(LEASE, True))
-    assert "another server" in near.reason_off
+    assert "another server" in node().reason_off
     assert not len(near.entries)
 
 
@@ -356,8 +357,14 @@ def owing():
         invalidator._overdue.clear()
 
 
+class Node:
+    """A server whose lease has expired."""
+
+    leased_from = near_entries.NEVER
+
+
 def entry(key, size=100, versions=()):
-    return NearEntry(key, key, False, size, LEASE, (key, *versions), ())
+    return NearEntry(key, key, False, size, LEASE, (key, *versions), (), (Node(),))
 
 
 def test_entries_have_a_limited_size():
@@ -439,7 +446,7 @@ def test_writers_do_not_wait_where_there_can_be_no_near_cache(slept):
 
 def test_an_unknown_lease_does_not_replace_a_longer_one_that_is_registered(slept):
     wait = near_leases.LeaseWait()
-    wait.add("", [b"500"])
+    wait.add("", b"", [b"500"])
     wait.add_longest()
     wait.wait()
     assert slept == [pytest.approx(0.5, rel=0.1)]

@@ -10,7 +10,7 @@ from fakeredis import FakeRedis
 
 from cacheops_lite.observe import Reason
 from cacheops_lite.signals import cache_decision
-from cacheops_lite.store import near, near_cache
+from cacheops_lite.store import near, near_cache, near_node
 from tests.support.waiting import wait_until
 
 LEASE = 0.01
@@ -36,7 +36,8 @@ def near_profiles(monkeypatch, store, **settings):
     if isinstance(store, FakeRedis):
         pytest.skip("the embedded Redis tracks no keys")
     clock = Clock()
-    monkeypatch.setattr(near_cache, "clock", clock)
+    for module in (near_cache, near_node):
+        monkeypatch.setattr(module, "clock", clock)
     settings = {"CACHEOPS": {"*.*": PROFILE, "shop.unwatched": None}, "CACHEOPS_NEAR_LEASE": LEASE, **settings}
     with override_settings(**settings):
         near.close()
@@ -44,21 +45,29 @@ def near_profiles(monkeypatch, store, **settings):
     near.close()
 
 
+def node():
+    """Return what the near cache keeps of its one server."""
+    (found,) = near.nodes
+    return found
+
+
+def renew():
+    """Let the near cache ask for a new lease now."""
+    near._exclusively(lambda: node().guarded(node().renew))
+
+
 def settle():
     """Wait until all that the near cache asked for is answered."""
-    assert wait_until(lambda: not near._pending or not near._receive_if_free() or not near._pending)
-    assert not near._pending
+    assert wait_until(lambda: not near.is_pending or not near._receive_if_free() or not near.is_pending)
+    assert not near.is_pending
 
 
 @contextmanager
 def nothing_received():
     """Let no reply arrive within this context."""
-    receive = near._receive
-    near._receive = lambda: None
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_node.NearNode, "receive", lambda self: None)
         yield
-    finally:
-        near._receive = receive
 
 
 @contextmanager
