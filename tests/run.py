@@ -195,6 +195,8 @@ def ignoring(*paths: str) -> list[str]:
 def run_tests(leg: Leg, environment: dict[str, str]) -> int:
     """Run a leg, with a line of progress now and then; at its end print what pytest printed."""
     environment |= {"TEST_DATABASE": leg.database, "TEST_STORES": leg.stores, **UNSYNCHRONIZED}
+    # Many tests start processes, each of which would compile the package anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [BIN / "python"]
     if leg.is_measured:
         environment["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")

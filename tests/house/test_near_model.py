@@ -22,7 +22,7 @@ def walk(*arguments, model=MODEL):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--losses", "0", "--evictions", "0"],
+        pytest.param(["--losses", "0", "--evictions", "0"], marks=IN_FULL),
         ["--writers", "1", "--losses", "1", "--evictions", "0"],
         pytest.param(["--writers", "1"], marks=IN_FULL),
         pytest.param(["--losses", "0"], marks=IN_FULL),
