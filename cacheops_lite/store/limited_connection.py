@@ -100,6 +100,7 @@ class _LimitedConnection:
     """What a limited connection does differently from its base class."""
 
     _socket_connect_timeout: float | None
+    socket_timeout: float | None
     retry: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -120,7 +121,17 @@ class _LimitedConnection:
         self._socket_connect_timeout = seconds
 
     def _connect(self) -> Any:
-        return LimitedSocket(super()._connect())  # type: ignore[misc]
+        own = self.socket_timeout
+        left = time_limit.seconds_left()
+        if left != time_limit.UNLIMITED:
+            # Of each wait of a TLS handshake, which takes place in here.
+            self.socket_timeout = max(left if own is None else min(left, own), MIN_SECONDS)
+        try:
+            connected = super()._connect()  # type: ignore[misc]
+        finally:
+            self.socket_timeout = own
+        connected.settimeout(own)
+        return LimitedSocket(connected)
 
 
 @cache

@@ -1,11 +1,13 @@
 """Connections of each client library observe the limit of an operation."""
 
+import socket
 import time
 
 import pytest
 import redis
 from django.test import override_settings
 
+from cacheops_lite.store.client import get_client
 from tests.shop.models import Label
 from tests.support import servers
 from tests.support.proxy import Proxy
@@ -35,3 +37,25 @@ def test_replies_that_come_byte_by_byte_do_not_prolong_a_read(client_class):
                 list(Label.objects.all())
             assert time.monotonic() - began < 3 * LIMIT_SECONDS
         proxy.close()
+
+
+def test_a_server_that_accepts_connections_but_no_tls_handshake_is_left_in_time():
+    """A stopped server does so, because the system accepts connections for it.  The settings allow longer waits."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        own = {"host": "127.0.0.1", "port": listener.getsockname()[1], "ssl": True, "socket_timeout": 20}
+        with override_settings(CACHEOPS_REDIS=own, CACHEOPS_CLIENT_CLASS=None, CACHEOPS_REDIS_TIMEOUT=LIMIT_SECONDS):
+            began = time.monotonic()
+            with pytest.raises(redis.RedisError):
+                list(Label.objects.all())
+            assert time.monotonic() - began < 3 * LIMIT_SECONDS
+
+
+def test_a_connection_keeps_its_own_timeout(monkeypatch):
+    """The limit of the handshake is not that of later waits."""
+    with servers.running() as server:
+        own = {"host": "127.0.0.1", "port": server.port, "socket_timeout": 0.2}
+        with override_settings(CACHEOPS_REDIS=own, CACHEOPS_CLIENT_CLASS=None, CACHEOPS_REDIS_TIMEOUT=LIMIT_SECONDS):
+            connection = get_client().connection_pool.get_connection()
+            assert connection.socket_timeout == 0.2
+            assert connection._sock.gettimeout() == pytest.approx(0.2)
+            get_client().connection_pool.release(connection)
