@@ -310,6 +310,10 @@ class DirectClient:
             if opened.pending:
                 opened.disconnect()
             pool.release(opened.connection)
+        elif self._idle and self._idle[-1].pending and not opened.pending:
+            # The replies that are pending there are read by the next command, even if one thread goes on alone: one of
+            # them may say that a fence was not released.
+            self._idle.insert(0, opened)
         else:
             self._idle.append(opened)
 

@@ -245,6 +245,18 @@ def test_the_error_of_a_command_is_reported_to_its_sender(client):
     }
 
 
+def test_the_error_of_a_command_is_reported_although_another_connection_was_used_since(client):
+    """The next command reads what is pending: it may say that a fence was not released."""
+    direct_client, errors = DirectClient(client), []
+    client.set("wire", "text")
+    other = direct_client.start([(("GET", "wire"), None)])
+    direct_client.send(errors.append, "SADD", "wire", "x")
+    assert direct_client.finish(other, [(("GET", "wire"), None)]) == [b"text"]
+    direct_client.put_back(other)
+    assert direct_client.execute("GET", "wire") == b"text"
+    assert len(errors) == 1
+
+
 def kill(connection):
     """Let the server close the connection."""
     # CLIENT LIST returns several connections; the port identifies this one.
