@@ -71,7 +71,7 @@ def worker_pool(peers: Iterable[Peer], database: str, scale: Scale) -> Iterator[
     try:
         source.create()
         configure(BARE, source.settings(None))
-        _fill(scale)
+        fill(scale.books)
         for peer in peers:
             source.copy(peer.name)
             workers.append(WorkerHandle(peer, Worker, peer.name, database, run, scale))
@@ -83,7 +83,7 @@ def worker_pool(peers: Iterable[Peer], database: str, scale: Scale) -> Iterator[
         redisdbs.release()
 
 
-def _fill(scale: Scale) -> None:
+def fill(books: int) -> None:
     """Fill the original database and close the connection to it."""
     from django.core.management import call_command
     from django.db import connection, transaction
@@ -92,5 +92,5 @@ def _fill(scale: Scale) -> None:
 
     call_command("migrate", verbosity=0, run_syncdb=True)
     with transaction.atomic():
-        load(scale.books)
+        load(books)
     connection.close()

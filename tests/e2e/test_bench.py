@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -68,3 +69,14 @@ def test_signing_is_compared_with_a_checksum_and_with_no_check(bench):
     assert results["notes"] == []
     assert len(results["operations"]) == 4
     assert all(each["medians"]["ours"] > 0.5 for each in results["operations"])
+
+
+def test_a_site_is_measured_under_load(bench):
+    """Pages are read and written, without an error."""
+    if shutil.which("wrk") is None:
+        (pytest.fail if services.IN_CI else pytest.skip)("wrk is not installed")
+    if not services.answers("127.0.0.1", 5432):
+        (pytest.fail if services.IN_CI else pytest.skip)("no PostgreSQL")
+    figures = bench("bench-site", "bench.site", "--peers", "bare", "ours")["figures"]
+    assert [figure["peer"] for figure in figures] == ["bare", "ours"]
+    assert all(figure["rate"] > 0 and not figure["errors"] for figure in figures)

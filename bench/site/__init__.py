@@ -1,0 +1,1 @@
+"""Compare peers as users meet them: pages of a site under load, see `bench.site.__main__`."""
