@@ -56,6 +56,12 @@ class Oracle:
     def count_hit(self):
         self._redis.incr("hits")
 
+    def count_near_hit(self):
+        self._redis.incr("near hits")
+
+    def has_near_hits(self):
+        return bool(self._redis.exists("near hits"))
+
     def has_seen(self, least):
         """Return whether more than `least` writes were acknowledged and more than `least` reads were hits."""
         return int(self._redis.get("hits") or 0) > least and sum(self.acknowledged().values()) > least

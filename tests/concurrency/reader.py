@@ -38,7 +38,10 @@ class Reader:
 
         def counted(key):
             found = look_up(key)
-            self.figures["near hits"] += found is not None
+            if found is not None:
+                self.figures["near hits"] += 1
+                if self.figures["near hits"] == 1:
+                    self.oracle.count_near_hit()
             return found
 
         near.look_up = counted
