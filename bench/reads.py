@@ -47,23 +47,23 @@ class Fetch(Hit):
 
 
 class Fetch20(Fetch):
-    name, title, bound, rows = "fetch-20", "fetch 20 of 11 columns, hit", 0.55, 20
+    name, title, bound, rows = "fetch-20", "fetch 20 of 11 columns, hit", 0.50, 20
     near_bound = 0.3
 
 
 class Fetch100(Fetch):
-    name, title, bound, rows = "fetch-100", "fetch 100, hit", 0.55, 100
+    name, title, bound, rows = "fetch-100", "fetch 100, hit", 0.50, 100
     near_bound = 0.35
 
 
 class Fetch1000(Fetch):
-    name, title, bound, rows = "fetch-1000", "fetch 1,000, hit", 0.50, 1000
+    name, title, bound, rows = "fetch-1000", "fetch 1,000, hit", 0.45, 1000
     near_bound = 0.4
     calls = 3
 
 
 class SelectRelated(Hit):
-    name, title, bound = "select-related", "select_related 2 x 100, hit", 0.60
+    name, title, bound = "select-related", "select_related 2 x 100, hit", 0.52
     near_bound = 0.4
 
     def call(self) -> Any:
@@ -71,7 +71,7 @@ class SelectRelated(Hit):
 
 
 class Prefetch(Hit):
-    name, title, bound = "prefetch", "prefetch m2m over 100, hit", 0.75
+    name, title, bound = "prefetch", "prefetch m2m over 100, hit", 0.40
     near_bound = 0.3
     calls = 3
 
@@ -80,7 +80,7 @@ class Prefetch(Hit):
 
 
 class Values(Hit):
-    name, title, bound = "values", "values of 2 columns x 100, hit", 0.80
+    name, title, bound = "values", "values of 2 columns x 100, hit", 0.60
     near_bound = 0.35
 
     def call(self) -> Any:
@@ -88,7 +88,7 @@ class Values(Hit):
 
 
 class Count(Hit):
-    name, title, bound = "count", "count, hit", 0.50
+    name, title, bound = "count", "count, hit", 0.45
     near_bound = 0.2
 
     def call(self) -> Any:
@@ -96,7 +96,7 @@ class Count(Hit):
 
 
 class Exists(Hit):
-    name, title, bound = "exists", "exists, hit", 0.50
+    name, title, bound = "exists", "exists, hit", 0.45
     near_bound = 0.2
 
     def call(self) -> Any:
@@ -104,7 +104,7 @@ class Exists(Hit):
 
 
 class Aggregate(Hit):
-    name, title, bound = "aggregate", "aggregate, hit", 0.50
+    name, title, bound = "aggregate", "aggregate, hit", 0.45
     near_bound = 0.2
 
     def call(self) -> Any:
@@ -112,7 +112,7 @@ class Aggregate(Hit):
 
 
 class Join(Hit):
-    name, title, bound = "join", "join of three tables, 20 rows, hit", 0.60
+    name, title, bound = "join", "join of three tables, 20 rows, hit", 0.52
     near_bound = 0.3
 
     def call(self) -> Any:
@@ -132,7 +132,7 @@ class Miss(Operation):
 
 
 class MissGet(Miss):
-    name, title, bound = "miss-get", "miss, get by pk: adds", 0.60
+    name, title, bound = "miss-get", "miss, get by pk: adds", 0.40
 
     def call(self) -> Any:
         # From the last row backwards: no other operation reads these rows.
@@ -140,7 +140,7 @@ class MissGet(Miss):
 
 
 class MissFetch(Miss):
-    name, title, bound = "miss-fetch", "miss, fetch 20: adds", 0.60
+    name, title, bound = "miss-fetch", "miss, fetch 20: adds", 0.40
 
     def call(self) -> Any:
         return list(Book.objects.filter(author=1 + self.number % 100, pages__gt=-self.number).order_by("pk")[:20])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .peers import BARE, CACHALOT, CACHEOPS, CACHEOPS_INSIDEOUT, GET, MEMORY, OURS, OURS_INSIDEOUT
+from .peers import BARE, CACHALOT, CACHEOPS, CACHEOPS_INSIDEOUT, CACHEX, GET, MEMORY, OURS, OURS_INSIDEOUT, OURS_NEAR
 
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#777777", "#222222"
 
@@ -16,6 +16,8 @@ MARKERS: dict[str, dict[str, Any]] = {
     CACHALOT.name: {"color": GREEN, "marker": "s"},
     OURS.name: {"color": BLUE, "marker": "o"},
     OURS_INSIDEOUT.name: {"color": BLUE, "marker": "o", "markerfacecolor": "white"},
+    OURS_NEAR.name: {"color": BLUE, "marker": "*"},
+    CACHEX.name: {"color": GREEN, "marker": "^"},
     GET.name: {"color": BLACK, "marker": "|"},
     MEMORY.name: {"color": GREY, "marker": "|"},
 }

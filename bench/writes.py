@@ -33,7 +33,7 @@ def read_around(book: Book) -> None:
 
 
 class Save(Write):
-    name, title, bound = "save", "save: adds", 0.35
+    name, title, bound = "save", "save: adds", 0.22
 
     def before(self) -> None:
         super().before()
@@ -46,7 +46,7 @@ class Save(Write):
 
 
 class Saves(Write):
-    name, title, bound = "saves", f"{SHELF} saves in one transaction: adds", 0.30
+    name, title, bound = "saves", f"{SHELF} saves in one transaction: adds", 0.22
     calls, every, warmups = 1, 4, 0
 
     def before(self) -> None:
@@ -63,7 +63,7 @@ class Saves(Write):
 
 
 class BulkCreate(Write):
-    name, title, bound = "bulk-create", f"bulk_create of {CREATED:,}: adds", 0.05
+    name, title, bound = "bulk-create", f"bulk_create of {CREATED:,}: adds", 0.03
     calls, every, warmups = 1, 8, 0
 
     def before(self) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from bench.peers import PEERS
+from bench.style import MARKERS
 from tests.support import services
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +82,7 @@ def test_a_site_is_measured_under_load(bench):
     figures = bench("bench-site", "bench.site", "--peers", "bare", "ours")["figures"]
     assert [figure["peer"] for figure in figures] == ["bare", "ours"]
     assert all(figure["rate"] > 0 and not figure["errors"] for figure in figures)
+
+
+def test_each_peer_can_be_drawn():
+    assert set(PEERS) <= set(MARKERS) | {"cluster", "before"}
