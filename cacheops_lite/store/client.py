@@ -13,13 +13,13 @@ from threading import RLock
 from typing import Any, TypeAlias
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import AskError, NoScriptError, TryAgainError
 
 from ..conf import on_change
 from ..utils import after_fork_in_child
 from .client_factory import make_client
 from .cluster_client import ClusterClient
-from .cluster_settings import is_cluster_class
+from .cluster_settings import is_cluster_class, uses_cluster
 from .outage_log import outages
 from .redis_connection import DirectClient, Request
 from .redis_errors import explain_error
@@ -29,6 +29,8 @@ from .time_limit import run_command, running
 
 logger = logging.getLogger("cacheops_lite")
 
+# What a node of a cluster replies while a slot moves, and afterwards: what was sent is repeated, or not needed.
+_MOVING = AskError, TryAgainError
 _client: Any = None
 # What the connections of `_client` found out about the server; that of a cluster knows nothing.
 _watch = ServerWatch()
@@ -218,7 +220,7 @@ def _handle_script_error(
     if isinstance(error, NoScriptError):
         # The next call waits for the reply and loads the script.
         _loaded_scripts.clear()
-    elif isinstance(error, redis.ResponseError):
+    elif isinstance(error, redis.ResponseError) and not (uses_cluster() and isinstance(error, _MOVING)):
         outages.report_failure(logging.WARNING, f"Redis refuses to run the script {name!r}", error)
     if on_error is not None:
         on_error()
