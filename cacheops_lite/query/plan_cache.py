@@ -22,6 +22,7 @@ from ..store import digest
 from ..utils import LruMap
 from .compiler import CompiledRead
 from .fingerprint import Fingerprint, NoFingerprint
+from .key_columns import KeyColumns
 from .query_walk import Uncacheable
 from .read_identity import active_locale
 from .row_dependencies import RowLevelDependency
@@ -60,6 +61,7 @@ class Plan:
     row_level: tuple[RowLevelDependency, ...]
     # The dependencies, if they are the same for all values.
     constant_dependencies: frozenset[Dependency] | None = None
+    key_columns: KeyColumns | None = None
     depends_on_locale: bool = False
 
     def result_for(self, values: list[Any], limits: tuple[Any, Any]) -> PlannedResult | None:
@@ -186,6 +188,7 @@ def _make(
         row_level=compiled.row_level,
         constant_dependencies=None if tokens.sources else frozenset(compiled.dependencies),
         depends_on_locale=compiled.depends_on_locale,
+        key_columns=compiled.key_columns,
     )
 
 

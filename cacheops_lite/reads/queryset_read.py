@@ -17,6 +17,7 @@ from django.db.models.sql.query import Query
 from ..observe import Bypass, Decision, Reason, decisions
 from ..query import (
     CompiledRead,
+    KeyColumns,
     MakeToken,
     NoFingerprint,
     NotIdentifiable,
@@ -64,6 +65,8 @@ class CacheableRead:
     replay: Callable[[QuerySet[Any], Any], list[Any]]
     row_level: Sequence[RowLevelDependency] = ()
     sql_template: SqlTemplate | None = None
+    # Further columns to select, from which row-level dependencies are made.
+    key_columns: KeyColumns | None = None
     # What is derived from the name and the dependencies.  Reads by the same plan with the same values share it.
     memo: dict[Hashable, Any] = field(default_factory=dict)
     tables: list[str] = field(init=False)
@@ -86,13 +89,15 @@ class CacheableRead:
             lambda: VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse),
         )
 
-    def row_resolver(self, vendor: str) -> Callable[[Any], RowsByDependency] | None:
+    def row_resolver(self, vendor: str) -> Callable[..., RowsByDependency] | None:
         """Return a function from the result's rows to its row-level dependencies, None if it has none."""
         return partial(row_dependencies.resolve_rows, self.row_level, vendor=vendor) if self.row_level else None
 
     def capture(self, queryset: QuerySet[Any]) -> row_recorder.Capture:
         """Return a `Capture` for `queryset`, which this is the read of; it uses the plan's SQL template if it can."""
-        template = self.sql_template
+        template, key_columns = self.sql_template, self.key_columns
+        if not any(each.targets for each in self.row_level):
+            key_columns = None
         if template is not None:
             try:
                 sql_compiler = template.compiler(queryset.query, queryset.db)
@@ -101,8 +106,8 @@ class CacheableRead:
                 error_boundary.reraise_interrupt(error)
             else:
                 if sql_compiler is not None:
-                    return row_recorder.Capture(sql_compiler, template.mutable)
-        return row_recorder.Capture()
+                    return row_recorder.Capture(sql_compiler, template.mutable, key_columns)
+        return row_recorder.Capture(key_columns=key_columns)
 
     def _memoized(self, key: Hashable, make: Callable[[], Any]) -> Any:
         memo = self.memo
@@ -179,6 +184,8 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
     def compute() -> tuple[Any, Any]:
         capture = read.capture(queryset)
         results = capture.results(queryset)
+        if capture.keys is not None and entry.resolve_rows is not None:
+            entry.resolve_rows = partial(entry.resolve_rows, keys=capture.keys)
         return results, stored_rows(entry, capture)
 
     replay = read.replay
@@ -302,6 +309,7 @@ def _read_from_plan(
         replay=plan.sql_template.replay,
         row_level=row_dependencies.usable_for(plan.row_level, query.is_sliced),
         sql_template=plan.sql_template,
+        key_columns=plan.key_columns,
         memo=result.memo,
     )
 
@@ -316,6 +324,7 @@ def _read_without_plan(queryset: QuerySet[Any], compile_read: CompileRead) -> Ca
         is_non_deterministic=compiled.is_non_deterministic,
         replay=lambda qs, rows: row_recorder.replay(qs, sql_compiler, rows),
         row_level=row_dependencies.usable_for(compiled.row_level, queryset.query.is_sliced),
+        key_columns=compiled.key_columns,
     )
 
 

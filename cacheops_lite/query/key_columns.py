@@ -1,0 +1,270 @@
+"""Select, beside a query's own columns, the keys by which its conditions reach other tables.
+
+``Post.objects.filter(author__city="Rome")`` depends on the authors in Rome and, of the posts, only on theirs.  Which
+authors these are the result does not tell: some may have no post yet.  So its SELECT gets one more column, a subquery
+that has the same value in each row: the keys of all authors in Rome.  It reads what the query reads anyway, in the same
+statement and so in the same snapshot.  If no row comes back, the keys stay unknown.
+
+Let S be a joined table with conditions of its own, and let joins lead from S to A1, A2 ...  K1 are the values of the
+column by which A1 is joined, in the rows of S that meet the conditions; K2 those of the column by which A2 is joined,
+in the rows of A1 that have a key in K1; and so on.  Only rows of An with a key in Kn can be in the result.  Kn changes
+only if a row of S or of A1 ... An-1 changes that one of their own dependencies describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.models import Field
+from django.db.models.lookups import Exact, In
+from django.db.models.sql.where import AND
+
+from ..schema import columns, field_traits, overrides
+from .join_tree import JoinTree, is_below_outer, is_outer
+from .query_walk import QueryWalk
+
+# A result with more keys depends on the whole table, as each key is one more version to read on every hit.
+MAX_KEYS = 50
+# Once there were more, so many misses of the plan in this process do not ask for them.
+MISSES_WITHOUT_KEYS = 100
+# Aliases of the tables within the subqueries begin so.
+ALIAS = "cacheops_"
+# How the keys of a subquery become one text, each key with a dot after it, and their number before.  MySQL and
+# MariaDB cut a text at group_concat_max_len: then the number is another one.  No semicolons: the statement guard takes
+# what is behind one as a further statement.
+JOINED = {
+    "sqlite": "COUNT(*) || ':' || COALESCE(GROUP_CONCAT(k || '.', ''), '')",
+    "postgresql": "COUNT(*)::text || ':' || COALESCE(STRING_AGG(k::text || '.', ''), '')",
+    "mysql": "CONCAT(COUNT(*), ':', COALESCE(GROUP_CONCAT(k, '.' SEPARATOR ''), ''))",
+}
+
+
+class Target(NamedTuple):
+    """A joined table that matters only in rows whose `column` has one of the keys that the subquery `number` yields."""
+
+    alias: str
+    column: str
+    field: Field[Any, Any]
+    number: int
+
+
+@dataclass(slots=True)
+class KeyColumns:
+    """The further columns of one query: the same subquery for each, but for its column and the joins that lead to it.
+
+    `conditions` are positions among the children of the query's WHERE tree.  The columns are inserted after the first
+    `offset` characters of the SQL.
+    """
+
+    vendor: str
+    source: str
+    conditions: tuple[int, ...]
+    where_sql: str
+    subqueries: list[tuple[str, str]]
+    beginning: str
+    offset: int
+    targets: list[Target]
+    # The source is found by an index, so that the subqueries cost little even if the query ends early.
+    is_indexed: bool
+    _misses_to_skip: int = field(default=0, init=False)
+
+    def attach(self, compiler: Any, query: Any) -> Selection | None:
+        """Let `compiler` select the keys as well; None if it can't, or if there were too many keys last time."""
+        if self._misses_to_skip:
+            self._misses_to_skip -= 1
+            return None
+        found = _conditions_sql(compiler, query, self.source, self.conditions)
+        if found is None or found[0] != self.where_sql:
+            return None
+        where_sql, own_params = found
+        as_sql = compiler.as_sql
+        selection = Selection(self)
+
+        def as_sql_with_keys(*args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...]]:
+            sql, params = as_sql(*args, **kwargs)
+            if not sql.startswith(self.beginning):
+                return sql, tuple(params)
+            selection.number = len(self.subqueries)
+            head, tail = sql[: self.offset], sql[self.offset :]
+            keys = "".join(f", ({before}{where_sql}{after})" for before, after in self.subqueries)
+            position = _number_of_placeholders(head)
+            own = own_params * len(self.subqueries)
+            return head + keys + tail, (*params[:position], *own, *params[position:])
+
+        compiler.as_sql = as_sql_with_keys
+        return selection
+
+    def skip(self) -> None:
+        """Do not select the keys in the next misses, as there are too many."""
+        self._misses_to_skip = MISSES_WITHOUT_KEYS
+
+
+class Selection:
+    """Takes the keys from the rows of one query.  It has a `number` of further columns, 0 until they are selected."""
+
+    def __init__(self, key_columns: KeyColumns):
+        self._key_columns = key_columns
+        self.number = 0
+        # By the number in targets; None for keys that are too many.  None as a whole while no row came back.
+        self.keys: list[set[int] | None] | None = None
+
+    def without_keys(self, row: Any) -> Any:
+        """Return the query's own columns of a row, and keep the keys."""
+        if not self.number:
+            return row
+        if self.keys is None:
+            self.keys = [_parse(each) for each in row[-self.number :]]
+            if None in self.keys:
+                self._key_columns.skip()
+        return row[: -self.number]
+
+
+def _parse(text: Any) -> set[int] | None:
+    try:
+        number, _, joined = (text if isinstance(text, str) else bytes(text).decode()).partition(":")
+        keys = [int(each) for each in joined.split(".")[:-1]]
+    except (TypeError, ValueError):
+        return None
+    return set(keys) if len(keys) == int(number) <= MAX_KEYS else None
+
+
+def key_columns_of(walk: QueryWalk, sql: str, wanted: Container[str]) -> KeyColumns | None:
+    """Return the columns that tell which rows of the aliases `wanted` matter; None if there are none to add.
+
+    `sql` is the query's text.  Call `dependencies_of` first.
+    """
+    compiler = walk.compiler
+    joined = JOINED.get(compiler.connection.vendor)
+    beginning = _beginning(walk, sql)
+    if not wanted or joined is None or beginning is None or not _is_plain(walk):
+        return None
+    best: KeyColumns | None = None
+    tree = JoinTree(walk)
+    for source, positions in _sources(walk).items():
+        targets, subqueries = _targets(walk, tree, source, wanted, joined)
+        conditions = _conditions_sql(compiler, walk.query, source, positions)
+        if not targets or conditions is None:
+            continue
+        found = KeyColumns(
+            vendor=compiler.connection.vendor,
+            source=source,
+            conditions=positions,
+            where_sql=conditions[0],
+            subqueries=subqueries,
+            beginning=beginning[0],
+            offset=beginning[1],
+            targets=targets,
+            is_indexed=any(_is_by_index(walk.query.where.children[i]) for i in positions),
+        )
+        if best is None or (len(targets), found.is_indexed) > (len(best.targets), best.is_indexed):
+            best = found
+    return best
+
+
+def _beginning(walk: QueryWalk, sql: str) -> tuple[str, int] | None:
+    """Return the SQL as far as its FROM clause, and the length of what is before that."""
+    tables, params = walk.from_clause
+    text = f" FROM {' '.join(tables)}"
+    if not tables or params or sql.count(text) != 1:
+        return None
+    offset = sql.index(text)
+    return sql[: offset + len(text)], offset
+
+
+def _is_plain(walk: QueryWalk) -> bool:
+    """Return whether the rows of the joined tables are combined by equal columns, and by nothing else."""
+    query = walk.query
+    if query.combinator or walk.may_read_any_column or walk.compiler.has_extra_select or walk.compiler.qualify:
+        return False
+    if walk.compiler.where is not query.where or query.where.connector != AND or query.where.negated:
+        return False
+    return all(overrides.joins_by_columns(query.alias_map[alias]) for alias in walk.live_aliases)
+
+
+def _sources(walk: QueryWalk) -> dict[str, tuple[int, ...]]:
+    """Return by alias the positions of the conditions that read no other alias, if its rows are never missing."""
+    found: dict[str, tuple[int, ...]] = {}
+    for position, child in enumerate(walk.query.where.children):
+        notes = QueryWalk(walk.compiler)
+        notes.note(child)
+        if len(notes.columns) != 1 or notes.inner_queries or notes.has_custom_sql or notes.may_read_any_column:
+            continue
+        (alias,) = notes.columns
+        if alias in walk.live_aliases and not is_outer(walk, alias) and not is_below_outer(walk, alias):
+            found[alias] = (*found.get(alias, ()), position)
+    return found
+
+
+def _is_by_index(condition: Any) -> bool:
+    if not isinstance(condition, (Exact, In)) or not overrides.is_django_lookup(type(condition)):
+        return False
+    target = getattr(condition.lhs, "target", None)
+    return target is not None and (target.unique or target.db_index)
+
+
+def _targets(
+    walk: QueryWalk, tree: JoinTree, source: str, wanted: Container[str], joined: str
+) -> tuple[list[Target], list[tuple[str, str]]]:
+    """Return the aliases in `wanted` that joins lead to from `source`, and the parts of the subqueries for their keys.
+
+    The conditions belong between the two parts of each.
+    """
+    quote = walk.compiler.connection.ops.quote_name
+    tables = {alias: walk.query.alias_map[alias].table_name for alias in walk.live_aliases}
+    targets: list[Target] = []
+    subqueries: list[tuple[str, str]] = []
+    positions: dict[str, int] = {}
+
+    def visit(alias: str, origin: str, joins: str) -> None:
+        for edge in tree.edges[alias]:
+            if edge.far == origin or not edge.is_single or (edge.is_outer and not edge.is_down):
+                continue
+            own = f"{quote(ALIAS + alias)}.{quote(edge.field.column)}"
+            if edge.far in wanted and _have_keys(walk, edge):
+                inner = f"SELECT DISTINCT {own} AS k FROM {joins} WHERE "
+                after = f" AND {own} IS NOT NULL LIMIT {MAX_KEYS + 1}) {quote(ALIAS + 'keys')}"
+                parts = f"SELECT {joined} FROM ({inner}", after
+                if own + joins not in positions:
+                    positions[own + joins] = len(subqueries)
+                    subqueries.append(parts)
+                column = str(edge.far_field.column)
+                targets.append(Target(edge.far, column, edge.far_field, positions[own + joins]))
+            far = quote(ALIAS + edge.far)
+            equal = f"{own} = {far}.{quote(edge.far_field.column)}"
+            visit(edge.far, alias, f"{joins} INNER JOIN {quote(tables[edge.far])} {far} ON ({equal})")
+
+    visit(source, "", f"{quote(tables[source])} {quote(ALIAS + source)}")
+    return targets, subqueries
+
+
+def _have_keys(walk: QueryWalk, edge: Any) -> bool:
+    """Return whether both columns of a join are integers, whose texts and tokens are certain."""
+    vendor = walk.compiler.connection.vendor
+    both = (edge.field, edge.far_field)
+    are_integers = all(columns.is_integer(each, vendor) for each in both)
+    return are_integers and all(map(field_traits.loads_like_django, both)) and columns.share_tokens(*both, vendor)
+
+
+def _conditions_sql(compiler: Any, query: Any, source: str, positions: Sequence[int]) -> tuple[str, list[Any]] | None:
+    """Return the conditions at these positions, on the table `source` within the subqueries."""
+    children = query.where.children
+    if positions and positions[-1] >= len(children):
+        return None
+    texts, params = [], []
+    for position in positions:
+        try:
+            text, own = compiler.compile(children[position].relabeled_clone({source: ALIAS + source}))
+        except FullResultSet:
+            continue
+        except EmptyResultSet:
+            return None
+        texts.append(f"({text})")
+        params += own
+    return (" AND ".join(texts), params) if texts else None
+
+
+def _number_of_placeholders(sql: str) -> int:
+    return sql.replace("%%", "").count("%s")
