@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Field
+from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
+from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND
 
 from ..schema import columns, field_traits, overrides
@@ -51,6 +53,17 @@ class Target(NamedTuple):
     number: int
 
 
+class Subquery(NamedTuple):
+    """The text of a column before and after the conditions on the source.
+
+    If `position` is given, the inner query of the condition there is in place of those.
+    """
+
+    before: str
+    after: str
+    position: int | None = None
+
+
 @dataclass(slots=True)
 class KeyColumns:
     """The further columns of one query: the same subquery for each, but for its column and the joins that lead to it.
@@ -63,7 +76,7 @@ class KeyColumns:
     source: str
     conditions: tuple[int, ...]
     where_sql: str
-    subqueries: list[tuple[str, str]]
+    subqueries: list[Subquery]
     beginning: str
     offset: int
     targets: list[Target]
@@ -79,7 +92,11 @@ class KeyColumns:
         found = _conditions_sql(compiler, query, self.source, self.conditions)
         if found is None or found[0] != self.where_sql:
             return None
-        where_sql, own_params = found
+        inner = {
+            each.position: _inner_sql(compiler, query.where.children[each.position])
+            for each in self.subqueries
+            if each.position is not None
+        }
         as_sql = compiler.as_sql
         selection = Selection(self)
 
@@ -89,10 +106,13 @@ class KeyColumns:
                 return sql, tuple(params)
             selection.number = len(self.subqueries)
             head, tail = sql[: self.offset], sql[self.offset :]
-            keys = "".join(f", ({before}{where_sql}{after})" for before, after in self.subqueries)
-            position = _number_of_placeholders(head)
-            own = own_params * len(self.subqueries)
-            return head + keys + tail, (*params[:position], *own, *params[position:])
+            keys, own = "", []
+            for before, after, position in self.subqueries:
+                text, own_params = found if position is None else inner[position]
+                keys += f", ({before}{text}{after})"
+                own += own_params
+            start = _number_of_placeholders(head)
+            return head + keys + tail, (*params[:start], *own, *params[start:])
 
         compiler.as_sql = as_sql_with_keys
         return selection
@@ -141,10 +161,10 @@ def key_columns_of(walk: QueryWalk, sql: str, wanted: Container[str]) -> KeyColu
     beginning = _beginning(walk, sql)
     if not wanted or joined is None or beginning is None or not _is_plain(walk):
         return None
-    best: KeyColumns | None = None
+    best: tuple[Any, KeyColumns | None] = ((), None)
     tree = JoinTree(walk)
     for source, positions in _sources(walk).items():
-        targets, subqueries = _targets(walk, tree, source, wanted, joined)
+        targets, subqueries = _targets(walk, tree, source, positions, wanted, joined)
         conditions = _conditions_sql(compiler, walk.query, source, positions)
         if not targets or conditions is None:
             continue
@@ -159,9 +179,11 @@ def key_columns_of(walk: QueryWalk, sql: str, wanted: Container[str]) -> KeyColu
             targets=targets,
             is_indexed=any(_is_by_index(walk.query.where.children[i]) for i in positions),
         )
-        if best is None or (len(targets), found.is_indexed) > (len(best.targets), best.is_indexed):
-            best = found
-    return best
+        # A table that refers to the source has as many keys as the source has rows; the other way there may be more.
+        score = (len(targets), sum(not each.field.unique for each in targets), found.is_indexed)
+        if score > best[0]:
+            best = score, found
+    return best[1]
 
 
 def _beginning(walk: QueryWalk, sql: str) -> tuple[str, int] | None:
@@ -190,7 +212,9 @@ def _sources(walk: QueryWalk) -> dict[str, tuple[int, ...]]:
     for position, child in enumerate(walk.query.where.children):
         notes = QueryWalk(walk.compiler)
         notes.note(child)
-        if len(notes.columns) != 1 or notes.inner_queries or notes.has_custom_sql or notes.may_read_any_column:
+        if len(notes.columns) != 1 or notes.has_custom_sql or notes.may_read_any_column:
+            continue
+        if notes.inner_queries and not _is_independent(walk, child):
             continue
         (alias,) = notes.columns
         if alias in walk.live_aliases and not is_outer(walk, alias) and not is_below_outer(walk, alias):
@@ -198,54 +222,99 @@ def _sources(walk: QueryWalk) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def _is_independent(walk: QueryWalk, condition: Any) -> bool:
+    """Return whether this is ``column IN (inner query)``, and the inner query yields the same rows each time."""
+    if not isinstance(condition, In) or not overrides.is_django_lookup(type(condition)):
+        return False
+    inner = condition.rhs
+    is_known = type(condition.lhs) is Col and type(inner) is Query and not (inner.is_sliced or inner.combinator)
+    return is_known and not walk.aliases_in_inner_queries and not walk.has_custom_sql
+
+
+def _inner_sql(compiler: Any, condition: Any) -> tuple[str, list[Any]]:
+    """Return the inner query of a condition, in brackets, and its parameters."""
+    condition = condition.relabeled_clone({})
+    # This selects the column that the condition compares.
+    compiler.compile(condition)
+    text, params = condition.process_rhs(compiler, compiler.connection)
+    return text, list(params)
+
+
+def _inner_target(walk: QueryWalk, source: str, position: int, number: int) -> tuple[Target, str, str] | None:
+    """Return the rows of `source` that the inner query of a condition selects; the table and column that it selects."""
+    condition = walk.query.where.children[position]
+    if not isinstance(condition, In) or type(condition.rhs) is not Query or condition.lhs.alias != source:
+        return None
+    selected, own = condition.rhs.select, condition.lhs.target
+    if len(selected) != 1 or type(selected[0]) is not Col or condition.rhs.annotation_select:
+        return None
+    if not _are_alike(walk, own, selected[0].target):
+        return None
+    table = condition.rhs.alias_map[selected[0].alias].table_name
+    return Target(source, str(own.column), own, number), table, str(selected[0].target.column)
+
+
 def _is_by_index(condition: Any) -> bool:
     if not isinstance(condition, (Exact, In)) or not overrides.is_django_lookup(type(condition)):
+        return False
+    if isinstance(condition.rhs, Query):
         return False
     target = getattr(condition.lhs, "target", None)
     return target is not None and (target.unique or target.db_index)
 
 
 def _targets(
-    walk: QueryWalk, tree: JoinTree, source: str, wanted: Container[str], joined: str
-) -> tuple[list[Target], list[tuple[str, str]]]:
+    walk: QueryWalk, tree: JoinTree, source: str, positions: Sequence[int], wanted: Container[str], joined: str
+) -> tuple[list[Target], list[Subquery]]:
     """Return the aliases in `wanted` that joins lead to from `source`, and the parts of the subqueries for their keys.
 
-    The conditions belong between the two parts of each.
+    `positions` are those of the conditions on the source.
     """
     quote = walk.compiler.connection.ops.quote_name
     tables = {alias: walk.query.alias_map[alias].table_name for alias in walk.live_aliases}
     targets: list[Target] = []
-    subqueries: list[tuple[str, str]] = []
-    positions: dict[str, int] = {}
+    subqueries: list[Subquery] = []
+    numbers: dict[str, int] = {}
+    limit = f"IS NOT NULL LIMIT {MAX_KEYS + 1}) {quote(ALIAS + 'keys')}"
 
     def visit(alias: str, origin: str, joins: str) -> None:
         for edge in tree.edges[alias]:
             if edge.far == origin or not edge.is_single or (edge.is_outer and not edge.is_down):
                 continue
             own = f"{quote(ALIAS + alias)}.{quote(edge.field.column)}"
-            if edge.far in wanted and _have_keys(walk, edge):
-                inner = f"SELECT DISTINCT {own} AS k FROM {joins} WHERE "
-                after = f" AND {own} IS NOT NULL LIMIT {MAX_KEYS + 1}) {quote(ALIAS + 'keys')}"
-                parts = f"SELECT {joined} FROM ({inner}", after
-                if own + joins not in positions:
-                    positions[own + joins] = len(subqueries)
-                    subqueries.append(parts)
+            if edge.far in wanted and _are_alike(walk, edge.field, edge.far_field):
+                before = f"SELECT {joined} FROM (SELECT DISTINCT {own} AS k FROM {joins} WHERE "  # noqa: S608
+                if before not in numbers:
+                    numbers[before] = len(subqueries)
+                    subqueries.append(Subquery(before, f" AND {own} {limit}"))
                 column = str(edge.far_field.column)
-                targets.append(Target(edge.far, column, edge.far_field, positions[own + joins]))
+                targets.append(Target(edge.far, column, edge.far_field, numbers[before]))
             far = quote(ALIAS + edge.far)
             equal = f"{own} = {far}.{quote(edge.far_field.column)}"
             visit(edge.far, alias, f"{joins} INNER JOIN {quote(tables[edge.far])} {far} ON ({equal})")
 
     visit(source, "", f"{quote(tables[source])} {quote(ALIAS + source)}")
+    for position in positions if source in wanted else ():
+        found = _inner_target(walk, source, position, len(subqueries))
+        if found is not None:
+            targets.append(found[0])
+            # All that it yields is in the column that it selects.  Which name this has outside of it is not certain.
+            table, column = f"{quote(found[1])} {quote(ALIAS + 'inner')}", f"{quote(ALIAS + 'inner')}.{quote(found[2])}"
+            before = f"SELECT {joined} FROM (SELECT DISTINCT {column} AS k FROM {table} WHERE {column} IN "  # noqa: S608
+            subqueries.append(Subquery(before, f" AND {column} {limit}", position))
+            break
     return targets, subqueries
 
 
-def _have_keys(walk: QueryWalk, edge: Any) -> bool:
-    """Return whether both columns of a join are integers, whose texts and tokens are certain."""
+def _are_alike(walk: QueryWalk, one: Any, other: Any) -> bool:
+    """Return whether both columns are integers, whose texts and tokens are certain."""
     vendor = walk.compiler.connection.vendor
-    both = (edge.field, edge.far_field)
-    are_integers = all(columns.is_integer(each, vendor) for each in both)
-    return are_integers and all(map(field_traits.loads_like_django, both)) and columns.share_tokens(*both, vendor)
+    are_integers = all(columns.is_integer(each, vendor) for each in (one, other))
+    return (
+        are_integers
+        and all(map(field_traits.loads_like_django, (one, other)))
+        and columns.share_tokens(one, other, vendor)
+    )
 
 
 def _conditions_sql(compiler: Any, query: Any, source: str, positions: Sequence[int]) -> tuple[str, list[Any]] | None:

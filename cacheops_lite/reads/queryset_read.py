@@ -96,7 +96,7 @@ class CacheableRead:
     def capture(self, queryset: QuerySet[Any]) -> row_recorder.Capture:
         """Return a `Capture` for `queryset`, which this is the read of; it uses the plan's SQL template if it can."""
         template, key_columns = self.sql_template, self.key_columns
-        if not any(each.targets for each in self.row_level):
+        if not any(each.narrowed for each in self.row_level):
             key_columns = None
         if template is not None:
             try:
@@ -301,13 +301,17 @@ def _read_from_plan(
     result = plan.result_for(fingerprint.values, limits or (0, None))
     if result is None:
         return None
+    usable = row_dependencies.usable_for(result.row_level, query.is_sliced)
+    name = ("dependencies", len(usable))
+    if name not in result.memo:
+        result.memo[name] = frozenset(row_dependencies.narrow(result.dependencies, usable))
     return CacheableRead(
         name=result.name,
         fingerprint=plan.fingerprint,
-        dependencies=result.dependencies,
+        dependencies=result.memo[name],
         is_non_deterministic=plan.is_non_deterministic,
         replay=plan.sql_template.replay,
-        row_level=row_dependencies.usable_for(plan.row_level, query.is_sliced),
+        row_level=usable,
         sql_template=plan.sql_template,
         key_columns=plan.key_columns,
         memo=result.memo,
@@ -317,13 +321,14 @@ def _read_from_plan(
 def _read_without_plan(queryset: QuerySet[Any], compile_read: CompileRead) -> CacheableRead:
     compiled = compile_read(query_compiler.compilable_copy(queryset.query), token_of_value)
     sql_compiler = compiled.compiler
+    usable = row_dependencies.usable_for(compiled.row_level, queryset.query.is_sliced)
     return CacheableRead(
         name=compiled.name,
         fingerprint=tuple(compiled.constant_parts),
-        dependencies=compiled.dependencies,
+        dependencies=row_dependencies.narrow({each: each for each in compiled.dependencies}, usable),
         is_non_deterministic=compiled.is_non_deterministic,
         replay=lambda qs, rows: row_recorder.replay(qs, sql_compiler, rows),
-        row_level=row_dependencies.usable_for(compiled.row_level, queryset.query.is_sliced),
+        row_level=usable,
         key_columns=compiled.key_columns,
     )
 

@@ -392,9 +392,9 @@ def test_values_without_a_hash_or_token_are_tracked_as_a_table():
     width = max(source.position for source in found.sources) + 1
     for value in ([1], "x", float("nan")):
         assert row_dependencies.resolve_rows([found], [(value,) * width], connection.vendor) == {found.coarse: None}
-    assert row_dependencies.resolve_rows([found], [], connection.vendor) == {found.coarse: {"id": set()}}
+    assert row_dependencies.resolve_rows([found], [], connection.vendor) == {found.coarse: {((), "id"): set()}}
     assert row_dependencies.resolve_rows([found], [(7,) * width, (None,) * width], connection.vendor) == {
-        found.coarse: {"id": {"7"}}
+        found.coarse: {((), "id"): {"7"}}
     }
 
 
