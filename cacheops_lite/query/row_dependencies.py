@@ -16,7 +16,8 @@ from django.db.models.expressions import Col
 from ..schema import INEXACT, NULL, Conditions, Dependency, RowsByDependency, RowTokens, columns, field_traits
 from ..utils import error_boundary
 from .join_tree import JoinTree, yields_joined_rows
-from .key_columns import MAX_KEYS, KeyColumns, Target, key_columns_of
+from .key_columns import MAX_KEYS, KeyColumns, Target
+from .key_sources import key_columns_of
 from .query_walk import QueryWalk
 
 # A result with more joined rows depends on the whole table, as each row is one more version to read on every hit.
@@ -67,6 +68,8 @@ def row_level_of(walk: QueryWalk, sql: str) -> tuple[tuple[RowLevelDependency, .
 
     `sql` is its text.  Call `dependencies_of` first.
     """
+    if len(walk.live_aliases) == 1 and not walk.inner_queries:
+        return (), None
     by_rows = _sources_of_rows(walk)
     key_columns = key_columns_of(walk, sql, _aliases_to_narrow(walk) - by_rows.keys())
     targets = {target.alias: target for target in key_columns.targets} if key_columns is not None else {}
@@ -216,8 +219,7 @@ def _row_tokens(
         for each in dependency.narrowed:
             if not each.dependency.conditions:
                 return None
-            *conditions, (column, token) = each.dependency.conditions
-            found.setdefault((tuple(conditions), column), set()).add(token)
+            found[each.dependency.conditions, ""] = {""}
     for name, tokens in by_rows.items():
         found.setdefault(name, set()).update(tokens)
     return found if _number_of(found) <= MAX_ROWS else None

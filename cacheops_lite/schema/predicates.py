@@ -39,7 +39,8 @@ class Dependency(NamedTuple):
     columns: tuple[str, ...] | None
 
 
-# {(further conditions, column): tokens of the rows that matter}.
+# {(further conditions, column): tokens of the rows that matter}.  Without a column, which is then empty, as the only
+# token is, all rows that meet the conditions matter.
 RowTokens = Mapping[tuple[Conditions, str], set[str]]
 # By dependency on any row of a table: the rows that matter, or None if any row matters.
 RowsByDependency = Mapping[Dependency, "RowTokens | None"]

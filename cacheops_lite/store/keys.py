@@ -97,7 +97,13 @@ class KeyTemplate(NamedTuple):
 
 
 def key_template(dependency: Dependency, conditions: Conditions, column: str) -> KeyTemplate:
-    """Return the template of the dependency with further conditions, and with ``(column, token)`` for any token."""
+    """Return the template of the dependency with further conditions, and with ``(column, token)`` for any token.
+
+    Without a column it is the dependency's own name, and an empty token.
+    """
+    if not column:
+        named = name_dependency(dependency._replace(conditions=conditions))
+        return KeyTemplate(named.shape, named.dependency, "")
     # No token has this character.
     placeholder = "\0"
     named = name_dependency(dependency._replace(conditions=tuple(sorted((*conditions, (column, placeholder))))))
