@@ -142,9 +142,10 @@ def _targets(
     numbers: dict[str, int] = {}
     limit = f"IS NOT NULL LIMIT {MAX_KEYS + 1}) {quote(ALIAS + 'keys')}"
 
+    # A source is below no outer join, so that one leads from it only to rows that are joined, or missing.
     def visit(alias: str, origin: str, joins: str) -> None:
         for edge in tree.edges[alias]:
-            if edge.far == origin or not edge.is_single or (edge.is_outer and not edge.is_down):
+            if edge.far == origin or not edge.is_single:
                 continue
             own = f"{quote(ALIAS + alias)}.{quote(edge.field.column)}"
             if edge.far in wanted and _are_alike(walk, edge.field, edge.far_field):

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, Sum, Value
+from django.db.models import Count, Exists, OuterRef, Q, Subquery, Sum, Value
 from django.test.utils import CaptureQueriesContext
 
 from cacheops_lite.query import key_columns, row_dependencies
@@ -20,7 +20,7 @@ DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 @pytest.fixture(autouse=True)
 def journal(store):
-    """Ann in Rome has the posts p0 and p1, Bob in Oslo p2, Cid in Rome none; p0 has the tag w0, p2 has w1."""
+    """Ann in Rome has the posts p0 and p1, Bob in Oslo p2 and p3, Cid in Rome none; p0 has the tag w0, p2 has w1."""
     ann, bob, _ = [
         Author.objects.create(pk=pk, name=name, email=name, city=city)
         for pk, name, city in [(1, "Ann", "Rome"), (2, "Bob", "Oslo"), (3, "Cid", "Rome")]
@@ -33,6 +33,7 @@ def journal(store):
         )
     for pk in (1, 2, 3):
         Tag.objects.create(pk=pk, word=f"w{pk - 1}")
+    Post.objects.create(pk=4, slug="p3", title="t", status="old", published=DAY, author=bob)
     Post(pk=1).tags.add(1)
     Post(pk=3).tags.add(2)
     Comment.objects.create(pk=1, post_id=1, author=bob, text="c", created=DAY)
@@ -44,6 +45,7 @@ def posts(queryset):
 
 
 # Each read, with writes that must invalidate it and writes that leave it cached.
+LAST_AUTHOR = Subquery(Post.objects.order_by("-author_id").values("author_id")[:1])
 LINK = "Post(pk={}).tags.add({})"
 READS = {
     "a condition on a foreign row": (
@@ -166,6 +168,16 @@ READS = {
         ["Author.objects.filter(pk=2).update(name='Zoe')", "Post.objects.filter(pk=3).update(author_id=3)"],
         ["Post.objects.filter(pk=3).update(title='u')"],
     ),
+    "a condition on a row that may be missing": (
+        lambda: plain(Post.objects.filter(category__parent__isnull=True)),
+        ["Post.objects.filter(pk=1).update(category=None)", "Category.objects.filter(pk=2).update(parent=None)"],
+        [],
+    ),
+    "the same table as a whole": (
+        lambda: plain(Post.objects.filter(author__city="Rome").values("author_id").annotate(n=LAST_AUTHOR)),
+        ["Author.objects.create(pk=4, city='Oslo'); Post.objects.filter(pk=3).update(author_id=4)"],
+        ["Post.objects.filter(pk=3).update(title='u')"],
+    ),
     "a condition that is met where the joined row is missing": (
         lambda: plain(Post.objects.filter(Q(category__parent__slug="c9") | Q(category__parent__isnull=True))),
         [
@@ -205,6 +217,10 @@ KEYED = {
     "a slice by a unique column": (Post.objects.filter(author__email="Ann")[:5], {"journal_post"}),
     "a condition on a row that may be missing": (Post.objects.filter(Q(category__name="a") | Q(views=1)), set()),
     "a correlated inner query": (Post.objects.filter(Exists(Comment.objects.filter(post=OuterRef("pk")))), set()),
+    "a correlated inner query of keys": (
+        Post.objects.filter(author__in=Author.objects.filter(name=OuterRef("title"))),
+        set(),
+    ),
     "a cut inner query": (Post.objects.filter(author__in=IN_ROME.order_by("name")[:1]), set()),
     "a negated inner query": (Post.objects.exclude(author__in=IN_ROME), set()),
     "an inner query of texts": (Post.objects.filter(slug__in=Post.objects.filter(views=1).values("title")), set()),
