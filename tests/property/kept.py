@@ -55,11 +55,11 @@ class KeptShares:
 
 @dataclass
 class Figures:
-    """The shares by class and by line of the read, the keys that hits read, and how many writes there were."""
+    """The shares by class and by line of the read, the dependencies of each read, and how many writes there were."""
 
     by_class: KeptShares = field(default_factory=KeptShares)
     by_line: KeptShares = field(default_factory=KeptShares)
-    dependencies_of_hits: list[int] = field(default_factory=list)
+    dependencies: list[int] = field(default_factory=list)
     writes: int = 0
 
 
@@ -97,24 +97,26 @@ class CachedRead:
     value: Any = None
     tables: set[str] = field(default_factory=set)
     is_hit: bool = False
+    # As of the last miss: a hit does not tell which row-level dependencies its value has.
+    number_of_dependencies: int = 0
 
     @property
     def line(self) -> str:
         return f"{self.class_name}, line {self.read.__code__.co_firstlineno}"
 
-    def look_up(self) -> int:
-        """Read through the cache; return the number of dependencies."""
+    def look_up(self) -> None:
+        """Read through the cache."""
         with counted_reads() as counted, _dependencies() as dependencies:
             self.found = _evaluate(self.read)
         self.is_hit = bool(counted.hits and not counted.misses)
-        return sum(dependencies)
+        if not self.is_hit:
+            self.number_of_dependencies = sum(dependencies)
 
 
 def _compare(figures: Figures, reads: list[CachedRead]) -> None:
     for each in reads:
-        number = each.look_up()
-        if each.is_hit:
-            figures.dependencies_of_hits.append(number)
+        each.look_up()
+        figures.dependencies.append(each.number_of_dependencies)
     before = [each.value for each in reads]
     _note_true_values(reads)
     for each, value in zip(reads, before, strict=True):
