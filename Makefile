@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz django-suite third-party docs bench bench-growth bench-cluster bench-network bench-signing bench-site bench-cachex soak clean
+.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz kept django-suite third-party docs bench bench-growth bench-cluster bench-network bench-signing bench-site bench-cachex soak clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -17,6 +17,7 @@ help:
 	@echo "make reliability  each fault of Redis under load, with real processes, which takes a quarter of an hour"
 	@echo "make e2e    a browser (Debian's package chromium) drives the example, the toolbar and the admin page"
 	@echo "make fuzz   random histories and concurrent processes for as long as told: make fuzz SECONDS=600"
+	@echo "make kept   which share of results survives the writes that do not change them: make kept WRITES=500"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
 	@echo "make third-party  the tests of packages that extend Django's queries, with all models cached"
 	@echo "make lint   ruff, mypy and the contract of layers"
@@ -101,6 +102,10 @@ models: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+WRITES ?= 500
+kept: $(VENV)/.test
+	@TEST_KEPT_WRITES=$(WRITES) TEST_KEPT_LINES=1 $(BIN)/python -m pytest -q -s --timeout=0 tests/property/test_kept.py
 
 django-suite: $(VENV)/.test
 	@$(BIN)/python -m tests.djangosuite $(ARGS)

@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "cacheops_lite",
     "cacheops_lite.contrib.admin_page",
     "tests.support",
+    "tests.journal",
     "tests.rich",
     "tests.shop",
     "airports",
@@ -60,6 +61,7 @@ CACHEOPS_DEFAULTS = {"timeout": 600}
 CACHEOPS = {
     "shop.unwatched": None,
     "shop.*": {"ops": "all"},
+    "journal.*": {"ops": "all"},
     "rich.*": {"ops": "all"},
     "airports.*": {"ops": "all"},
 }

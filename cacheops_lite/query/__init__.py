@@ -10,6 +10,7 @@ from .compiler import CompiledRead
 from .expression_identity import NotIdentifiable, identity_of
 from .fingerprint import NoFingerprint, fingerprint_of
 from .hydrator import fast_model
+from .key_columns import KeyColumns
 from .plan_cache import NotPlannable, plan_for
 from .query_walk import Uncacheable
 from .read_identity import active_locale, model_layout, parameters_text
@@ -21,6 +22,7 @@ from .where_predicates import MakeToken, token_of_value
 __all__ = [
     "Capture",
     "CompiledRead",
+    "KeyColumns",
     "MakeToken",
     "NoFingerprint",
     "NotIdentifiable",

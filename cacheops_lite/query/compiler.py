@@ -14,6 +14,7 @@ from django.db.models.sql.query import Query
 from ..observe import Reason
 from ..schema import Dependency, is_django_method, view_definitions
 from ..store import digest
+from .key_columns import KeyColumns
 from .query_walk import QueryWalk, Uncacheable
 from .read_identity import active_locale, conversion, conversions, depends_on_locale, parameters_text
 from .read_set import dependencies_of
@@ -59,6 +60,8 @@ class CompiledRead:
     has_variable_sql: bool
     # The dependencies that the result's rows replace by row-level ones; none for single values.
     row_level: tuple[RowLevelDependency, ...] = ()
+    # Further columns to select, from which some of these are made.
+    key_columns: KeyColumns | None = None
 
     @property
     def is_non_deterministic(self) -> bool:
@@ -79,7 +82,7 @@ def compile_rows(
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
     walk = QueryWalk((query or compilable_copy(queryset.query)).get_compiler(queryset.db), make_token)
     read = _compile_walk(kind, walk)
-    read.row_level = row_level_of(walk)
+    read.row_level, read.key_columns = row_level_of(walk, read.sql)
     return read
 
 

@@ -89,16 +89,18 @@ def yields_joined_rows(walk: QueryWalk) -> bool:
         return False
     if not all(overrides.joins_by_columns(walk.query.alias_map[alias]) for alias in walk.live_aliases):
         return False
-    return all(_is_outer(walk, alias) or not _is_below_outer(walk, alias) for alias in walk.live_aliases)
+    return all(is_outer(walk, alias) or not is_below_outer(walk, alias) for alias in walk.live_aliases)
 
 
-def _is_outer(walk: QueryWalk, alias: str) -> bool:
+def is_outer(walk: QueryWalk, alias: str) -> bool:
+    """Return whether a row of `alias` may be missing where it is joined."""
     return walk.query.alias_map[alias].join_type == LOUTER
 
 
-def _is_below_outer(walk: QueryWalk, alias: str) -> bool:
+def is_below_outer(walk: QueryWalk, alias: str) -> bool:
+    """Return whether `alias` is joined to a table whose row may be missing."""
     parent: Any = walk.query.alias_map[alias].parent_alias
-    return parent is not None and (_is_outer(walk, parent) or _is_below_outer(walk, parent))
+    return parent is not None and (is_outer(walk, parent) or is_below_outer(walk, parent))
 
 
 def _aliases_in(walk: QueryWalk, expressions: Iterable[Any]) -> Iterable[str]:

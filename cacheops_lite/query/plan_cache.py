@@ -7,7 +7,7 @@ of the rows.  Plans are kept in the process.  Names are the same in all processe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +22,10 @@ from ..store import digest
 from ..utils import LruMap
 from .compiler import CompiledRead
 from .fingerprint import Fingerprint, NoFingerprint
+from .key_columns import KeyColumns
 from .query_walk import Uncacheable
 from .read_identity import active_locale
-from .row_dependencies import RowLevelDependency
+from .row_dependencies import RowLevelDependency, with_tokens
 from .sql_template import SqlTemplate, where_sql
 
 MAX_PLANS = 2000
@@ -32,10 +33,14 @@ MAX_PLANS = 2000
 
 @dataclass(slots=True)
 class PlannedResult:
-    """The name and the dependencies of a result, known before it is read; in `memo` callers keep what they derive."""
+    """The name and the dependencies of a result, known before it is read; in `memo` callers keep what they derive.
+
+    `dependencies` are by what they are in the plan, which has placeholders instead of tokens.
+    """
 
     name: str
-    dependencies: frozenset[Dependency]
+    dependencies: Mapping[Dependency, Dependency]
+    row_level: tuple[RowLevelDependency, ...] = ()
     memo: dict[Hashable, Any] = field(default_factory=dict)
 
 
@@ -56,10 +61,11 @@ class Plan:
     vendor: str
     is_non_deterministic: bool
     sql_template: SqlTemplate
-    recipes: list[tuple[str, tuple[tuple[str, Any], ...], tuple[str, ...] | None]]
+    recipes: list[tuple[Dependency, tuple[tuple[str, Any], ...]]]
     row_level: tuple[RowLevelDependency, ...]
-    # The dependencies, if they are the same for all values.
-    constant_dependencies: frozenset[Dependency] | None = None
+    # The dependencies, by themselves, if they are the same for all values.
+    constant_dependencies: Mapping[Dependency, Dependency] | None = None
+    key_columns: KeyColumns | None = None
     depends_on_locale: bool = False
 
     def result_for(self, values: list[Any], limits: tuple[Any, Any]) -> PlannedResult | None:
@@ -70,16 +76,17 @@ class Plan:
             dependencies = self._dependencies(values)
             if dependencies is None:
                 return None
-            found = PlannedResult(digest("plan", self.fingerprint, text), dependencies)
+            row_level = self.row_level if self.constant_dependencies else with_tokens(self.row_level, dependencies)
+            found = PlannedResult(digest("plan", self.fingerprint, text), dependencies, row_level)
             if len(text) <= MAX_REMEMBERED_CHARS:
                 _results.put((self.fingerprint, text), found)
         return found
 
-    def _dependencies(self, values: list[Any]) -> frozenset[Dependency] | None:
+    def _dependencies(self, values: list[Any]) -> Mapping[Dependency, Dependency] | None:
         if self.constant_dependencies is not None:
             return self.constant_dependencies
-        found = set()
-        for table, conditions, read in self.recipes:
+        found = {}
+        for dependency, conditions in self.recipes:
             tokens = set()
             for column, source in conditions:
                 token = source
@@ -88,8 +95,8 @@ class Plan:
                     if token is None:
                         return None
                 tokens.add((column, token))
-            found.add(Dependency(table, tuple(sorted(tokens)), read))
-        return frozenset(found)
+            found[dependency] = dependency._replace(conditions=tuple(sorted(tokens)))
+        return found
 
 
 class NotPlannable(Exception):
@@ -170,11 +177,7 @@ def _make(
     if compiled.has_variable_sql or compiled.parameter_count != len(where_sql(compiler, compiler.where)[1]):
         return NotPlannable()
     recipes = [
-        (
-            each.table,
-            tuple((column, tokens.sources.get(token, token)) for column, token in each.conditions),
-            each.columns,
-        )
+        (each, tuple((column, tokens.sources.get(token, token)) for column, token in each.conditions))
         for each in compiled.dependencies
     ]
     return Plan(
@@ -184,8 +187,9 @@ def _make(
         sql_template=SqlTemplate(compiler, compiled.sql),
         recipes=recipes,
         row_level=compiled.row_level,
-        constant_dependencies=None if tokens.sources else frozenset(compiled.dependencies),
+        constant_dependencies=None if tokens.sources else {each: each for each in compiled.dependencies},
         depends_on_locale=compiled.depends_on_locale,
+        key_columns=compiled.key_columns,
     )
 
 

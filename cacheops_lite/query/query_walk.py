@@ -54,6 +54,8 @@ class QueryWalk:
         self.inner_queries: list[Query] = list(self.query.combined_queries)
         self.order_by: Any = ()
         self.group_by: Any = None
+        # What the FROM clause consists of, and its parameters.
+        self.from_clause: tuple[list[str], Any] = ([], ())
         # `dependencies_of` sets these: dependencies by alias, all others, and the aliases that inner queries read.
         self.dependencies_by_alias: dict[str, set[Dependency]] = {}
         self.other_dependencies: set[Dependency] = set()
@@ -76,7 +78,8 @@ class QueryWalk:
         def get_from_clause() -> Any:
             # DISTINCT ON adds its joins after the setup.
             self._note_live_aliases()
-            return from_clause()
+            self.from_clause = from_clause()
+            return self.from_clause
 
         # Set on this compiler only, not on its class.
         compiler.pre_sql_setup = pre_sql_setup

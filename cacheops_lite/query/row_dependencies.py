@@ -13,13 +13,18 @@ from typing import Any, NamedTuple
 from django.db.models import Field
 from django.db.models.expressions import Col
 
-from ..schema import INEXACT, NULL, Dependency, RowsByDependency, columns, field_traits
+from ..schema import INEXACT, NULL, Conditions, Dependency, RowsByDependency, RowTokens, columns, field_traits
 from ..utils import error_boundary
 from .join_tree import JoinTree, yields_joined_rows
+from .key_columns import MAX_KEYS, KeyColumns, Target
+from .key_sources import key_columns_of
 from .query_walk import QueryWalk
 
-# A result with more joined rows depends on the whole table, as each row is one more key to read on every hit.
-MAX_ROWS = 50
+# A result with more joined rows depends on the whole table, as each row is one more version to read on every hit.
+MAX_ROWS = MAX_KEYS
+
+# The selected keys, by the number in their targets; None for those that are unknown or too many.
+Keys = Sequence["set[int] | None"]
 
 
 class Source(NamedTuple):
@@ -33,41 +38,130 @@ class Source(NamedTuple):
     position: int
 
 
+class Narrowed(NamedTuple):
+    """A dependency, on any row or on rows that meet conditions, of which only rows with a key of `target` matter.
+
+    `name` is what it is in a plan, which has placeholders instead of tokens.
+    """
+
+    dependency: Dependency
+    target: Target
+    name: Dependency
+
+
 class RowLevelDependency(NamedTuple):
     """A dependency on any row of a joined table, which dependencies on single rows can replace.
 
-    `coarse` is the table-wide dependency; `sources` say where the result's rows have keys of the joined rows.  A table
-    that `affects_order`, or the number of rows, allows this only if the result is not sliced.
+    `coarse` is the table-wide dependency; `sources` say where the result's rows have keys of the joined rows,
+    `narrowed` which dependencies the selected keys narrow.  One that `excludes_slices` is valid only if the query is
+    not sliced: the rows affect the order or the number of the result's rows, or their keys may take longer than it.
     """
 
     coarse: Dependency
     sources: tuple[Source, ...]
-    affects_order: bool
+    excludes_slices: bool
+    narrowed: tuple[Narrowed, ...] = ()
 
 
-def row_level_of(walk: QueryWalk) -> tuple[RowLevelDependency, ...]:
-    """Return the row-level dependencies of a walked query; call `dependencies_of` first."""
-    if not yields_joined_rows(walk):
-        return ()
-    tree = JoinTree(walk)
-    sources: dict[Dependency, list[Source]] = {}
-    affecting_order: set[Dependency] = set()
-    table_wide = set(walk.other_dependencies)
+def row_level_of(walk: QueryWalk, sql: str) -> tuple[tuple[RowLevelDependency, ...], KeyColumns | None]:
+    """Return the row-level dependencies of a walked query, and the further columns that tell some of their keys.
+
+    `sql` is its text.  Call `dependencies_of` first.
+    """
+    if len(walk.live_aliases) == 1 and not walk.inner_queries:
+        return (), None
+    by_rows = _sources_of_rows(walk)
+    key_columns = key_columns_of(walk, sql, _aliases_to_narrow(walk) - by_rows.keys())
+    targets = {target.alias: target for target in key_columns.targets} if key_columns is not None else {}
+    found: list[RowLevelDependency] = []
+    others = set(walk.other_dependencies)
     for alias, dependencies in walk.dependencies_by_alias.items():
-        found = None if any(each.conditions for each in dependencies) else _source_of(walk, tree, alias)
         for each in dependencies:
-            if found is None:
-                table_wide.add(each)
+            if alias in by_rows:
+                source, excludes_slices = by_rows[alias]
+                found.append(RowLevelDependency(each, (source,), excludes_slices))
+            elif alias in targets and key_columns is not None:
+                coarse = each._replace(conditions=())
+                own = Narrowed(each, targets[alias], each)
+                found.append(RowLevelDependency(coarse, (), not key_columns.is_indexed, (own,)))
             else:
-                source, affects_order = found
-                sources.setdefault(each, []).append(source)
-                if affects_order:
-                    affecting_order.add(each)
+                others.add(each)
+    return combined(each for each in found if others.isdisjoint(_replaced(each))), key_columns
+
+
+def _aliases_to_narrow(walk: QueryWalk) -> set[str]:
+    """Return the aliases whose conditions, if they have any, may be met by many rows."""
+    found = set()
+    for alias, dependencies in walk.dependencies_by_alias.items():
+        model = _model_of(walk, alias)
+        fields = {} if model is None else {str(each.column): each for each in model._meta.concrete_fields}
+        own = [fields.get(column) for each in dependencies for column, _ in each.conditions]
+        if all(each is not None and not (each.unique or each.is_relation) for each in own):
+            found.add(alias)
+    return found
+
+
+def _model_of(walk: QueryWalk, alias: str) -> Any:
+    join: Any = walk.query.alias_map[alias]
+    if join.parent_alias is None:
+        return walk.query.model
+    return getattr(join.join_field, "related_model", None)
+
+
+def _replaced(row_level: RowLevelDependency) -> set[Dependency]:
+    """Return the dependencies that a result does not have besides the row-level one."""
+    return {row_level.coarse, *(each.name for each in row_level.narrowed)}
+
+
+def combined(row_level: Iterable[RowLevelDependency]) -> tuple[RowLevelDependency, ...]:
+    """Return the row-level dependencies with those of the same coarse one joined."""
+    found: dict[Dependency, RowLevelDependency] = {}
+    for each in row_level:
+        own = found.get(each.coarse)
+        found[each.coarse] = (
+            each
+            if own is None
+            else RowLevelDependency(
+                each.coarse,
+                own.sources + each.sources,
+                own.excludes_slices or each.excludes_slices,
+                own.narrowed + each.narrowed,
+            )
+        )
+    return tuple(found.values())
+
+
+def narrow(dependencies: Mapping[Dependency, Dependency], row_level: Iterable[RowLevelDependency]) -> set[Dependency]:
+    """Return what a result with these row-level dependencies depends on: their coarse ones, and all others.
+
+    `dependencies` are all, by what they are in a plan.
+    """
+    usable = list(row_level)
+    replaced: set[Dependency] = set().union(*map(_replaced, usable))
+    return {each for name, each in dependencies.items() if name not in replaced} | {each.coarse for each in usable}
+
+
+def with_tokens(
+    row_level: Iterable[RowLevelDependency], dependencies: Mapping[Dependency, Dependency]
+) -> tuple[RowLevelDependency, ...]:
+    """Return a plan's row-level dependencies with tokens instead of placeholders."""
     return tuple(
-        RowLevelDependency(coarse, tuple(found), coarse in affecting_order)
-        for coarse, found in sources.items()
-        if coarse not in table_wide
+        each._replace(narrowed=tuple(own._replace(dependency=dependencies[own.name]) for own in each.narrowed))
+        for each in row_level
     )
+
+
+def _sources_of_rows(walk: QueryWalk) -> dict[str, tuple[Source, bool]]:
+    """Return by alias which column of the result identifies its joined rows, and whether they affect the order."""
+    if not yields_joined_rows(walk):
+        return {}
+    tree = JoinTree(walk)
+    found = {
+        alias: _source_of(walk, tree, alias)
+        for alias, dependencies in walk.dependencies_by_alias.items()
+        if not any(each.conditions for each in dependencies)
+    }
+    return {alias: source for alias, source in found.items() if source is not None}
 
 
 def _source_of(walk: QueryWalk, tree: JoinTree, alias: str) -> tuple[Source, bool] | None:
@@ -99,20 +193,63 @@ def _source_of(walk: QueryWalk, tree: JoinTree, alias: str) -> tuple[Source, boo
 
 def usable_for(row_level: Sequence[RowLevelDependency], is_sliced: bool) -> Sequence[RowLevelDependency]:
     """Return the row-level dependencies that are valid for a query that is sliced or not."""
-    return [each for each in row_level if not each.affects_order] if is_sliced else row_level
+    return [each for each in row_level if not each.excludes_slices] if is_sliced else row_level
 
 
-def resolve_rows(row_level: Iterable[RowLevelDependency], rows: Sequence[Any], vendor: str) -> RowsByDependency:
-    """Return, by table-wide dependency, which joined rows a result of these rows depends on instead."""
-    return {each.coarse: _tokens_by_column(each, rows, vendor) for each in row_level}
+def resolve_rows(
+    row_level: Iterable[RowLevelDependency], rows: Sequence[Any], vendor: str, keys: Keys | None = None
+) -> RowsByDependency:
+    """Return, by table-wide dependency, which joined rows a result of these rows depends on instead.
+
+    `keys` are those that were selected besides, None if none were or no row came back.
+    """
+    return {each.coarse: _row_tokens(each, rows, vendor, keys) for each in row_level}
 
 
-def _tokens_by_column(
-    dependency: RowLevelDependency, rows: Sequence[Any], vendor: str
-) -> Mapping[str, set[str]] | None:
-    """Return the tokens that identify the joined rows, None if the result must depend on the whole table."""
-    found: dict[str, set[str]] = {}
-    for column, field, position in dependency.sources:
+def _row_tokens(
+    dependency: RowLevelDependency, rows: Sequence[Any], vendor: str, keys: Keys | None
+) -> RowTokens | None:
+    """Return the tokens that identify the rows that matter, None if the result must depend on the whole table."""
+    by_rows = _tokens_in_rows(dependency.sources, rows, vendor)
+    if by_rows is None:
+        return None
+    found = _tokens_of_keys(dependency.narrowed, vendor, keys)
+    if found is None or _number_of(found) + _number_of(by_rows) > MAX_ROWS:
+        found = {}
+        for each in dependency.narrowed:
+            if not each.dependency.conditions:
+                return None
+            found[each.dependency.conditions, ""] = {""}
+    for name, tokens in by_rows.items():
+        found.setdefault(name, set()).update(tokens)
+    return found if _number_of(found) <= MAX_ROWS else None
+
+
+def _number_of(found: RowTokens) -> int:
+    return sum(map(len, found.values()))
+
+
+def _tokens_of_keys(
+    narrowed: Iterable[Narrowed], vendor: str, keys: Keys | None
+) -> dict[tuple[Conditions, str], set[str]] | None:
+    found: dict[tuple[Conditions, str], set[str]] = {}
+    for dependency, target, _ in narrowed:
+        own = None if keys is None else keys[target.number]
+        if own is None:
+            return None
+        for key in own:
+            token = columns.token(target.field, vendor, key)
+            if token is None:
+                return None
+            found.setdefault((dependency.conditions, target.column), set()).add(token)
+    return found
+
+
+def _tokens_in_rows(
+    sources: Iterable[Source], rows: Sequence[Any], vendor: str
+) -> dict[tuple[Conditions, str], set[str]] | None:
+    found: dict[tuple[Conditions, str], set[str]] = {}
+    for column, field, position in sources:
         try:
             values = {row[position] for row in rows}
         except Exception as error:
@@ -123,5 +260,5 @@ def _tokens_by_column(
         if any(token is None or token.startswith(INEXACT) for token in tokens):
             return None
         # NULL joins no row.
-        found.setdefault(column, set()).update(token for token in tokens if token not in (None, NULL))
-    return found if sum(map(len, found.values())) <= MAX_ROWS else None
+        found.setdefault(((), column), set()).update(token for token in tokens if token not in (None, NULL))
+    return found

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from ..schema import field_traits
 from ..utils import error_boundary
 from .hydrator import with_fast_models
+from .key_columns import KeyColumns, Selection
 
 Row = tuple[Any, ...]
 
@@ -23,11 +24,15 @@ Row = tuple[Any, ...]
 class Capture:
     """The evaluation of a queryset, whose rows are kept.
 
-    It uses `compiler` if given; `mutable` are then the positions of columns whose values may be changed in place.
+    It uses `compiler` if given; `mutable` are then the positions of columns whose values may be changed in place.  With
+    `key_columns` it selects these as well, which are no part of the kept rows.
     """
 
-    def __init__(self, compiler: Any = None, mutable: Sequence[int] = ()) -> None:
-        self._compiler, self._mutable = compiler, mutable
+    def __init__(
+        self, compiler: Any = None, mutable: Sequence[int] = (), key_columns: KeyColumns | None = None
+    ) -> None:
+        self._compiler, self._mutable, self._key_columns = compiler, mutable, key_columns
+        self._selection: Selection | None = None
         self._rows: list[Row] = []
         self._passes = 0
         # The error of a value that can't be copied.  Then no rows are kept, as the application may change the value.
@@ -38,9 +43,16 @@ class Capture:
         """The captured rows, None if the iterable did not read them exactly once or a value can't be copied."""
         return self._rows if self._passes == 1 and self.error is None else None
 
+    @property
+    def keys(self) -> list[set[int] | None] | None:
+        """The keys that were selected, by the number in their targets; None if none were, or no row came back."""
+        return None if self._selection is None else self._selection.keys
+
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
         """Evaluate `queryset` and return its results."""
         compiler: Any = self._compiler or queryset.query.get_compiler(using=queryset.db)
+        selection = None if self._key_columns is None else self._key_columns.attach(compiler, queryset.query)
+        self._selection = selection
         execute_sql, results_iter = compiler.execute_sql, compiler.results_iter
 
         def execute_with_fast_models(*args: Any, **kwargs: Any) -> Any:
@@ -53,6 +65,8 @@ class Capture:
             self._passes += 1
             mutable = self._mutable if self._compiler else mutable_columns(compiler.select)
             for row in results_iter(*args, **kwargs):
+                if selection is not None:
+                    row = selection.without_keys(row)
                 self._keep(row, mutable)
                 yield row
 

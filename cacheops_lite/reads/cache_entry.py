@@ -24,7 +24,7 @@ class CacheEntry:
     dumps: Callable[[Any], bytes] = dumps_rows
     loads: Callable[[bytes], Any] = loads_rows
     # Finds, from the result, the rows that replace the version set's coarse dependencies.
-    resolve_rows: Callable[[Any], RowsByDependency] | None = None
+    resolve_rows: Callable[..., RowsByDependency] | None = None
     # The query without its values; None for functions.
     fingerprint: Hashable = None
     # As a profile's ops name it; ``raw`` and ``call`` besides.

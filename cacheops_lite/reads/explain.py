@@ -15,9 +15,10 @@ from ..store import call_or_default, dependency_in_words, invalidator, near, pro
 from ..writes import unit_of_work_for
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy, active_policy, pin_database, policy_of
+from .cacheable_read import CacheableRead
 from .origin import Origin
 from .point_lookup import only_condition, point_entry
-from .queryset_read import CacheableRead, aggregates_kind, cacheable_read, entry_of, rows_read
+from .queryset_read import aggregates_kind, cacheable_read, entry_of, rows_read
 
 
 def explain_queryset(queryset: Any, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CacheReport:

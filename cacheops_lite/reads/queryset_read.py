@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -21,8 +20,6 @@ from ..query import (
     NoFingerprint,
     NotIdentifiable,
     NotPlannable,
-    RowLevelDependency,
-    SqlTemplate,
     Uncacheable,
     fingerprint_of,
     identity_of,
@@ -32,13 +29,13 @@ from ..query import (
     token_of_value,
 )
 from ..query import compiler as query_compiler
-from ..schema import Dependency, RowsByDependency, name_in_keys
 from ..signals import cache_read
-from ..store import MISS, VersionSet, bypass_of_database, digest, prefix_of, prefix_of_table, value_key, value_suffix
+from ..store import MISS, bypass_of_database, prefix_of, value_key, value_suffix
 from ..utils import error_boundary
 from . import comparison, origin
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy, active_policy, record_bypass
+from .cacheable_read import CacheableRead
 from .cached_read import read_through
 from .unstorable import bypass_of, note_unstorable
 
@@ -48,69 +45,6 @@ CompileRead = Callable[[Query, MakeToken], CompiledRead]
 logger = logging.getLogger("cacheops_lite")
 
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
-
-# Projects with a key prefix per host or tenant need a version set per prefix: this bounds them for each read.
-MAX_MEMO_ENTRIES = 32
-
-
-@dataclass(slots=True)
-class CacheableRead:
-    """A read that can be cached.  `replay` makes results from stored rows."""
-
-    name: str
-    fingerprint: Hashable
-    dependencies: Collection[Dependency]
-    is_non_deterministic: bool
-    replay: Callable[[QuerySet[Any], Any], list[Any]]
-    row_level: Sequence[RowLevelDependency] = ()
-    sql_template: SqlTemplate | None = None
-    # What is derived from the name and the dependencies.  Reads by the same plan with the same values share it.
-    memo: dict[Hashable, Any] = field(default_factory=dict)
-    tables: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tables = self._memoized("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
-
-    def name_on(self, using: str) -> str:
-        """Return a name that distinguishes this read from the same read of other databases."""
-        return self._memoized(using, lambda: digest(self.name, using))
-
-    def version_set(self, using: str) -> VersionSet:
-        """Return the Redis keys of the versions that the result depends on."""
-        names = [*map(name_in_keys, self.tables)]
-        prefixes = tuple([prefix_of_table(table, using) for table in names])
-        by_table = dict(zip(names, prefixes, strict=True))
-        coarse = [each.coarse for each in self.row_level]
-        return self._memoized(
-            ("version_set", prefixes, len(coarse)),
-            lambda: VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse),
-        )
-
-    def row_resolver(self, vendor: str) -> Callable[[Any], RowsByDependency] | None:
-        """Return a function from the result's rows to its row-level dependencies, None if it has none."""
-        return partial(row_dependencies.resolve_rows, self.row_level, vendor=vendor) if self.row_level else None
-
-    def capture(self, queryset: QuerySet[Any]) -> row_recorder.Capture:
-        """Return a `Capture` for `queryset`, which this is the read of; it uses the plan's SQL template if it can."""
-        template = self.sql_template
-        if template is not None:
-            try:
-                sql_compiler = template.compiler(queryset.query, queryset.db)
-            except Exception as error:
-                # Django composes the query itself, and raises its own error if there is one.
-                error_boundary.reraise_interrupt(error)
-            else:
-                if sql_compiler is not None:
-                    return row_recorder.Capture(sql_compiler, template.mutable)
-        return row_recorder.Capture()
-
-    def _memoized(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        memo = self.memo
-        if key not in memo:
-            if len(memo) >= MAX_MEMO_ENTRIES:
-                memo.clear()
-            memo[key] = make()
-        return memo[key]
 
 
 def cached_value(
@@ -179,6 +113,8 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
     def compute() -> tuple[Any, Any]:
         capture = read.capture(queryset)
         results = capture.results(queryset)
+        if capture.keys is not None and entry.resolve_rows is not None:
+            entry.resolve_rows = partial(entry.resolve_rows, keys=capture.keys)
         return results, stored_rows(entry, capture)
 
     replay = read.replay
@@ -294,14 +230,19 @@ def _read_from_plan(
     result = plan.result_for(fingerprint.values, limits or (0, None))
     if result is None:
         return None
+    usable = row_dependencies.usable_for(result.row_level, query.is_sliced)
+    name = ("dependencies", len(usable))
+    if name not in result.memo:
+        result.memo[name] = frozenset(row_dependencies.narrow(result.dependencies, usable))
     return CacheableRead(
         name=result.name,
         fingerprint=plan.fingerprint,
-        dependencies=result.dependencies,
+        dependencies=result.memo[name],
         is_non_deterministic=plan.is_non_deterministic,
         replay=plan.sql_template.replay,
-        row_level=row_dependencies.usable_for(plan.row_level, query.is_sliced),
+        row_level=usable,
         sql_template=plan.sql_template,
+        key_columns=plan.key_columns,
         memo=result.memo,
     )
 
@@ -309,13 +250,15 @@ def _read_from_plan(
 def _read_without_plan(queryset: QuerySet[Any], compile_read: CompileRead) -> CacheableRead:
     compiled = compile_read(query_compiler.compilable_copy(queryset.query), token_of_value)
     sql_compiler = compiled.compiler
+    usable = row_dependencies.usable_for(compiled.row_level, queryset.query.is_sliced)
     return CacheableRead(
         name=compiled.name,
         fingerprint=tuple(compiled.constant_parts),
-        dependencies=compiled.dependencies,
+        dependencies=row_dependencies.narrow({each: each for each in compiled.dependencies}, usable),
         is_non_deterministic=compiled.is_non_deterministic,
         replay=lambda qs, rows: row_recorder.replay(qs, sql_compiler, rows),
-        row_level=row_dependencies.usable_for(compiled.row_level, queryset.query.is_sliced),
+        row_level=usable,
+        key_columns=compiled.key_columns,
     )
 
 

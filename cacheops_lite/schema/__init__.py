@@ -13,7 +13,20 @@ from .database_views import base_tables_of, is_catalog_known, is_table, is_track
 from .field_traits import INTEGER_TYPES, TEXT_TYPES, is_known_after_save, loads_like_django, target_of
 from .field_values import FieldPreparer, StoredFieldReader, add_prepared, keys_as_stored
 from .overrides import is_django_join, is_django_method, is_django_query
-from .predicates import ANY, NONE, Condition, Conjunction, Dependency, Formula, RowsByDependency, all_of, any_of, one_of
+from .predicates import (
+    ANY,
+    NONE,
+    Condition,
+    Conditions,
+    Conjunction,
+    Dependency,
+    Formula,
+    RowsByDependency,
+    RowTokens,
+    all_of,
+    any_of,
+    one_of,
+)
 from .tokens import INDETERMINATE, INEXACT, NULL, Tokenizer, name_in_keys, unwrap_memoryview
 from .tokens import text as text_token
 from .tracked_models import all_tracked_models, cascade_targets, is_tracked, known_tables, tracked_columns
@@ -28,11 +41,13 @@ __all__ = [
     "TEXT_TYPES",
     "Column",
     "Condition",
+    "Conditions",
     "Conjunction",
     "DatabaseIdentity",
     "Dependency",
     "FieldPreparer",
     "Formula",
+    "RowTokens",
     "RowsByDependency",
     "StoredFieldReader",
     "Tokenizer",

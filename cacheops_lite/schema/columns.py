@@ -134,6 +134,12 @@ def condition_token(field: Field[Any, Any], vendor: str, value: Any) -> str | No
     return None if found == tokens.INDETERMINATE else found
 
 
+def is_integer(field: Field[Any, Any], vendor: str) -> bool:
+    """Return whether the column of `field` holds integers, which have tokens."""
+    target = target_of(field)
+    return internal_type(target) in INTEGER_TYPES and tokenizer(target, vendor) is not None
+
+
 def share_tokens(one: Field[Any, Any], other: Field[Any, Any], vendor: str) -> bool:
     """Return whether values that are equal in both columns have the same token in both, if they have tokens."""
     one, other = target_of(one), target_of(other)

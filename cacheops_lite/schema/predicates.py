@@ -27,16 +27,23 @@ ANY: Formula = frozenset([frozenset()])
 NONE: Formula = frozenset()
 
 
+# ``column = token``, of one table.
+Conditions = tuple[tuple[str, str], ...]
+
+
 class Dependency(NamedTuple):
     """What a result depends on: the `columns` (None: all) of those rows of `table` that meet all `conditions`."""
 
     table: str
-    conditions: tuple[tuple[str, str], ...]
+    conditions: Conditions
     columns: tuple[str, ...] | None
 
 
-# By dependency on any row of a table: {column: tokens of the rows that matter}, or None if any row matters.
-RowsByDependency = Mapping[Dependency, "Mapping[str, set[str]] | None"]
+# {(further conditions, column): tokens of the rows that matter}.  Without a column, which is then empty, as the only
+# token is, all rows that meet the conditions matter.
+RowTokens = Mapping[tuple[Conditions, str], set[str]]
+# By dependency on any row of a table: the rows that matter, or None if any row matters.
+RowsByDependency = Mapping[Dependency, "RowTokens | None"]
 
 
 def one_of(conditions: Iterable[Condition]) -> Formula:

@@ -39,7 +39,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..schema import Dependency, name_in_keys
+from ..schema import Conditions, Dependency, name_in_keys
 
 # Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
 FORMAT_VERSION = 10
@@ -89,18 +89,26 @@ def _names(
 
 
 class KeyTemplate(NamedTuple):
-    """The names of dependencies on one column of a table that differ in its value: ``head + token + tail``."""
+    """The names of dependencies that differ in the value of one condition only: ``head + token + tail``."""
 
     shape: str
     head: str
     tail: str
 
 
-def key_template(table: str, column: str, read: tuple[str, ...] | None) -> KeyTemplate:
-    """Return the template of ``Dependency(table, ((column, token),), read)`` for any token."""
-    _, shape, dependency = name_dependency(Dependency(table, ((column, ""),), read))
-    head, separator, tail = dependency.partition("=")
-    return KeyTemplate(shape, head + separator, tail)
+def key_template(dependency: Dependency, conditions: Conditions, column: str) -> KeyTemplate:
+    """Return the template of the dependency with further conditions, and with ``(column, token)`` for any token.
+
+    Without a column it is the dependency's own name, and an empty token.
+    """
+    if not column:
+        named = name_dependency(dependency._replace(conditions=conditions))
+        return KeyTemplate(named.shape, named.dependency, "")
+    # No token has this character.
+    placeholder = "\0"
+    named = name_dependency(dependency._replace(conditions=tuple(sorted((*conditions, (column, placeholder))))))
+    head, _, tail = named.dependency.partition(placeholder)
+    return KeyTemplate(named.shape, head, tail)
 
 
 class Digest:

@@ -154,8 +154,8 @@ class VersionSet:
             if columns is None:
                 found.append(_group(owner, prefix, self.dependencies[position], "", [""]))
                 continue
-            for column, tokens in columns.items():
-                template = keys.key_template(dependency.table, column, dependency.columns)
+            for (conditions, column), tokens in columns.items():
+                template = keys.key_template(dependency, conditions, column)
                 group = _group(owner, prefix, template.head, template.tail, sorted(tokens))
                 found.append({**group, "index": keys.index_key(prefix, table), "shape": template.shape})
         return found
@@ -174,8 +174,8 @@ class VersionSet:
             if columns is None:
                 names.append(self.dependencies[position])
                 continue
-            for column, tokens in columns.items():
-                template = keys.key_template(dependency.table, column, dependency.columns)
+            for (conditions, column), tokens in columns.items():
+                template = keys.key_template(dependency, conditions, column)
                 names += [template.head + token + template.tail for token in sorted(tokens)]
         return names
 

@@ -163,7 +163,7 @@ def no_joins(monkeypatch):
 
 def no_joined_rows(monkeypatch):
     """Ignore row-level dependencies."""
-    monkeypatch.setattr(row_dependencies, "_tokens_by_column", lambda *args: {})
+    monkeypatch.setattr(row_dependencies, "_row_tokens", lambda *args: {})
 
 
 def no_inner_tables(monkeypatch):

@@ -304,7 +304,8 @@ def test_only_tables_that_only_add_columns_are_tracked_by_rows(name):
 
 def tables_tracked_by_rows(queryset):
     found = compile_rows(queryset).row_level
-    return {each.coarse.table for each in row_dependencies.usable_for(found, queryset.query.is_sliced)}
+    usable = row_dependencies.usable_for(found, queryset.query.is_sliced)
+    return {each.coarse.table for each in usable if each.sources}
 
 
 def test_an_intermediate_row_that_adds_rows_to_the_result_is_seen():
@@ -391,9 +392,9 @@ def test_values_without_a_hash_or_token_are_tracked_as_a_table():
     width = max(source.position for source in found.sources) + 1
     for value in ([1], "x", float("nan")):
         assert row_dependencies.resolve_rows([found], [(value,) * width], connection.vendor) == {found.coarse: None}
-    assert row_dependencies.resolve_rows([found], [], connection.vendor) == {found.coarse: {"id": set()}}
+    assert row_dependencies.resolve_rows([found], [], connection.vendor) == {found.coarse: {((), "id"): set()}}
     assert row_dependencies.resolve_rows([found], [(7,) * width, (None,) * width], connection.vendor) == {
-        found.coarse: {"id": {"7"}}
+        found.coarse: {((), "id"): {"7"}}
     }
 
 

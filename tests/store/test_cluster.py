@@ -158,7 +158,7 @@ def test_a_full_index_makes_a_joined_result_depend_on_any_row(cluster):
     def fill():
         lookup = protocol.read(key, version_set, 60)
         protocol.create_versions(lookup, 60)
-        return lookup, protocol.fill(lookup, b"value", 60, None, {any_row: {"a": {"1"}}})
+        return lookup, protocol.fill(lookup, b"value", 60, None, {any_row: {((), "a"): {"1"}}})
 
     protocol.create_versions(protocol.read(key, version_set, 60), 60)
     index = keys.index_key("", "t")

@@ -705,7 +705,7 @@ def test_shapes_of_single_rows_count_as_well(store, is_awaited):
         store.delete(key)
         lookup = protocol.read(key, version_set, 60)
         protocol.create_versions(lookup, 60)
-        return protocol.fill(lookup, b"value", 60, None, {any_row: {column: {"1"}}}, is_awaited)
+        return protocol.fill(lookup, b"value", 60, None, {any_row: {((), column): {"1"}}}, is_awaited)
 
     index = keys.index_key("", "t")
     assert fill_of_row("a")
