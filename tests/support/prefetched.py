@@ -34,7 +34,8 @@ def described_queryset(queryset, depth):
     before = vars(queryset)["_query"]
     query = queryset.query
     assert query is before
-    flags = [(name, each) for name, each in vars(query).items() if isinstance(each, (bool, str, int, type(None)))]
+    # Without caches of Django, which may be None or missing.
+    flags = [(name, each) for name, each in vars(query).items() if isinstance(each, (bool, str, int))]
     aliases = [*query.alias_refcount.items()], list(query.alias_map), sorted(query.used_aliases)
     return type(queryset), described(attributes, depth), has_deferred, filters, str(query), flags, aliases, queryset.db
 
