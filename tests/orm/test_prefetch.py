@@ -17,7 +17,7 @@ from cacheops_lite.orm.prefetch import makes_plain_querysets
 from cacheops_lite.orm.prefetched_objects import KNOWN_ATTRIBUTES, PrefetchedObjects
 from tests.conftest import run_async
 from tests.rich.models import Cell, Event, Item, Mark, Marking, Owner, Place, Remark, Step, Tag, Venue
-from tests.shop.models import Branch, Category, Product, Unwatched
+from tests.shop.models import Branch, Category, Club, Person, Product, Unwatched
 from tests.support.prefetched import described, tagged
 
 pytestmark = [pytest.mark.django_db(transaction=True, reset_sequences=True), pytest.mark.usefixtures("rows")]
@@ -180,19 +180,22 @@ def test_coroutines_iterate_prefetched_querysets(queries):
 
 
 def test_a_further_prefetch_changes_a_queryset_that_is_there_already(by_django):
-    """The name of a reverse relation in the cache is not that of its attribute, so Django reads it again."""
+    """The name in the cache of a reverse relation may not be that of its attribute, so Django reads it again."""
+    people = [Person.objects.create(name=f"p{number}") for number in range(4)]
+    for number in range(2):
+        Club.objects.create(name=f"c{number}").members.set(people)
 
     def found():
-        categories = list(Category.objects.prefetch_related("category_set").order_by("pk"))
-        first = categories[0].category_set.all()
-        names = [each.name for each in first]
-        Category.objects.nocache().filter(pk=categories[1].pk).update(name="renamed")
-        prefetch_related_objects(categories, "category_set")
-        after = [each.name for each in first], first is categories[0].category_set.all()
-        Category.objects.filter(pk=categories[1].pk).update(name="c1")
-        return names, after
+        read = list(Person.objects.prefetch_related("club_set").order_by("pk"))
+        clubs = [each.club_set.all() for each in read]
+        names = [sorted(club.name for club in each) for each in clubs]
+        Club.objects.filter(name="c1").update(name="renamed")
+        prefetch_related_objects(read, "club_set")
+        after = [sorted(club.name for club in each) for each in clubs]
+        Club.objects.filter(name="renamed").update(name="c1")
+        return names, after, [each is one.club_set.all() for each, one in zip(clubs, read, strict=True)]
 
-    assert found() == by_django(found)
+    assert found() == by_django(found) == ([["c0", "c1"]] * 4, [["c0", "renamed"]] * 4, [True] * 4)
 
 
 @pytest.mark.parametrize("key", [None, ""])

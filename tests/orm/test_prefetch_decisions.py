@@ -4,6 +4,7 @@ import pytest
 from django.db import models
 from django.test.utils import isolate_apps
 
+from cacheops_lite.orm import prefetch
 from cacheops_lite.orm.prefetch import makes_plain_querysets
 from tests.rich.models import Item
 
@@ -74,3 +75,29 @@ def test_descriptors_of_the_application_are_left_to_django():
         assert not makes_plain_querysets(Item, "own_steps", descriptor.related_manager_cls)
     finally:
         del Item.own_steps
+
+
+class ShiftedField(models.IntegerField):
+    """Stores other integers than it shows."""
+
+    def get_prep_value(self, value):
+        return None if value is None else int(value) - 1000
+
+
+@pytest.mark.parametrize(("kind", "name"), [(models.IntegerField, "_prefetch_related_val_one_id"), (ShiftedField, "")])
+@isolate_apps("tests.shop")
+def test_keys_are_compared_unchanged_where_they_are_stored_unchanged(kind, name):
+    """Django compares the keys of many-to-many relations as they are stored."""
+
+    class Other(models.Model):
+        class Meta:
+            app_label = "shop"
+
+    class One(models.Model):
+        key = kind(primary_key=True)
+        others = models.ManyToManyField(Other)
+
+        class Meta:
+            app_label = "shop"
+
+    assert prefetch._name_of_integer(One(pk=1).others) == name
