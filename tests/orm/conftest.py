@@ -1,6 +1,9 @@
 """Fixtures of prefetches: rows to prefetch, and Django's own way to do it."""
 
 import pytest
+from django.apps import apps
+from django.core.management.color import no_style
+from django.db import connection
 
 from tests.property.population import drop_views, populate
 from tests.rich.models import Item, Mark, Owner, Tag, Venue
@@ -13,6 +16,7 @@ def rows(store):
     """The rows of the rich schema, and enough of each model that its prefetches are assembled."""
     populate()
     drop_views()
+    continue_keys()
     for number in range(4):
         Item.objects.create(title=f"t{number}", code=f"c{number}", owner_id=1, place_id=1 + number % 2, nick_id="x")
     for number in range(4):
@@ -31,6 +35,14 @@ def rows(store):
         owner.follows.add(2)
     yield
     drop_views()
+
+
+def continue_keys():
+    """Let new rows have other keys than those that were inserted with theirs."""
+    models = [model for model in apps.get_app_config("rich").get_models() if model._meta.managed]
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), models):
+            cursor.execute(statement)
 
 
 @pytest.fixture
