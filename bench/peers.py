@@ -112,6 +112,8 @@ if sys.version_info >= (3, 14):
 # Another version of this library, to measure what a change costs; BENCH_BEFORE is the folder of its checkout.
 if folder := os.environ.get("BENCH_BEFORE"):
     PEERS["before"] = Peer("before", "ours, before", "cacheops_lite", _cacheops(False), slot=0, folder=folder)
+    # It shares its database with another version of the insideout peer: measure the two in separate runs.
+    PEERS["before-near"] = Peer("before-near", "near, before", "cacheops_lite", _near, slot=3, folder=folder)
 # This library on a Redis Cluster; BENCH_CLUSTER is its URL, see `bench.cluster`.
 CLUSTER = Peer("cluster", "ours, cluster", "cacheops_lite", _cacheops(True), url=os.environ.get("BENCH_CLUSTER"))
 if CLUSTER.url:

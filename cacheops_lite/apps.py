@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 from . import checks, conf, database_checks
 from .observe import counters, decisions
-from .orm import admin_hooks, execute_wrapper, queryset, raw_queryset, save_delete, signal_receivers
+from .orm import admin_hooks, execute_wrapper, prefetch, queryset, raw_queryset, save_delete, signal_receivers
 from .store import database_comparison, database_creation, rollback
 from .writes import unit_of_work
 
@@ -32,6 +32,7 @@ def install() -> None:
     rollback.install()
     queryset.install()
     raw_queryset.install()
+    prefetch.install()
     execute_wrapper.install()
     save_delete.install()
     signal_receivers.install()
@@ -44,6 +45,7 @@ def uninstall() -> None:
     signal_receivers.uninstall()
     save_delete.uninstall()
     execute_wrapper.uninstall()
+    prefetch.uninstall()
     raw_queryset.uninstall()
     queryset.uninstall()
     rollback.uninstall()

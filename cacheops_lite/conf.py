@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_REDIS_TIMEOUT": 1.0,
     "CACHEOPS_CLIENT_CLASS": None,
     "CACHEOPS_SERIALIZER": "pickle",
+    # "lz4" or "zstd", for large values.
+    "CACHEOPS_COMPRESSION": None,
     "CACHEOPS_PREFIX": None,
     # By alias: what keys call its database, see docs/settings.rst.
     "CACHEOPS_DATABASE_NAMES": {},

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
 from ..conf import settings
-from ..store import check_prefix, function_serializer, signatures
+from ..store import check_prefix, function_serializer, payload_compression, signatures
 from .messages import Messages, error, warning
 
 
@@ -44,7 +44,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:
         message = f"{problem}. Each read and each write would fail."
         hint = "Write a text such as 'shop:', a function that takes a query, or its dotted path."
         messages.append(error(10, message, hint))
-    return [*messages, *_signing_keys(), *_unknown_settings()]
+    return [*messages, *_signing_keys(), *_compression(), *_unknown_settings()]
 
 
 def _signing_keys() -> Iterator[CheckMessage]:
@@ -58,6 +58,20 @@ def _signing_keys() -> Iterator[CheckMessage]:
     if not signatures.configured_secrets():
         message = f"{signatures.UNSIGNABLE}: each process signs with a key of its own, so processes share no results."
         yield error(12, message, "Set SECRET_KEY, which Django needs anyway.")
+
+
+def _compression() -> Iterator[CheckMessage]:
+    name = settings.CACHEOPS_COMPRESSION
+    if name is None or payload_compression.method_of(name) is not None:
+        return
+    package = payload_compression.PACKAGES.get(name)
+    if package is None:
+        message = f"CACHEOPS_COMPRESSION should be 'lz4', 'zstd' or None, not {name!r}: values are not compressed."
+        yield error(13, message, "Write 'lz4' or 'zstd', or remove it.")
+    else:
+        message = f"CACHEOPS_COMPRESSION is {name!r}, but {package} is not installed: values are not compressed."
+        hint = f"Run: pip install {package}. Processes without it can't read what others have compressed."
+        yield error(13, message, hint)
 
 
 def _is_field_type(value: Any) -> bool:

@@ -41,7 +41,7 @@ def _identity_of(part: Any) -> Any:
 
 
 class Fingerprint(NamedTuple):
-    """`key` is equal for queries that differ in `values` only; `where_text` describes the conditions in any process.
+    """`key` is equal for queries that differ in `values` only; `where` are the conditions.
 
     `value_offsets` has, by ``id()`` of a lookup, the index of its first value in `values`.
     """
@@ -49,7 +49,13 @@ class Fingerprint(NamedTuple):
     key: Hashable
     values: list[Any]
     value_offsets: dict[int, int]
-    where_text: list[str]
+    where: WhereNode
+
+    def where_text(self) -> list[str]:
+        """Return a text of the conditions without their values, which is the same in any process."""
+        text: list[str] = []
+        _add_text(self.where, text)
+        return text
 
 
 def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
@@ -59,9 +65,8 @@ def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
         raise NoFingerprint
     values: list[Any] = []
     value_offsets: dict[int, int] = {}
-    where_text: list[str] = []
     where: list[Any] = []
-    _add_where(own.where, where, values, value_offsets, where_text)
+    _add_where(own.where, where, values, value_offsets)
     key = (
         own.model,
         tuple(where),
@@ -90,7 +95,7 @@ def fingerprint_of(query: Query, limits: bool = False) -> Fingerprint:
     except Exception as error:
         error_boundary.reraise_interrupt(error)
         raise NoFingerprint from error
-    return Fingerprint(key, values, value_offsets, where_text)
+    return Fingerprint(key, values, value_offsets, own.where)
 
 
 def _is_plain(query: Query) -> bool:
@@ -101,26 +106,30 @@ def _is_plain(query: Query) -> bool:
     return not (own.select_for_update or own._filtered_relations or own.explain_info or own.subquery)
 
 
-def _add_where(
-    node: WhereNode, key: list[Any], values: list[Any], value_offsets: dict[int, int], where_text: list[str]
-) -> None:
+def _add_where(node: WhereNode, key: list[Any], values: list[Any], value_offsets: dict[int, int]) -> None:
     key += (node.connector, node.negated, len(node.children))
-    where_text.append(f"{node.connector} {node.negated} {len(node.children)}")
     for child in node.children:
         if type(child) is WhereNode:
-            _add_where(child, key, values, value_offsets, where_text)
+            _add_where(child, key, values, value_offsets)
         elif isinstance(child, Lookup) and type(child.lhs) is Col and overrides.is_django_lookup(type(child)):
             if child.bilateral_transforms:
                 raise NoFingerprint
             value_offsets[id(child)] = len(values)
-            rhs = _rhs_key(child, values)
-            kind = type(child)
-            key += (kind, child.lhs.alias, id(child.lhs.target), rhs)
-            where_text.append(
-                f"{kind.__module__}.{kind.__qualname__} {child.lhs.alias} {child.lhs.target.column} {rhs}"
-            )
+            key += (type(child), child.lhs.alias, id(child.lhs.target), _rhs_key(child, values))
         else:
             raise NoFingerprint
+
+
+def _add_text(node: Any, text: list[str]) -> None:
+    text.append(f"{node.connector} {node.negated} {len(node.children)}")
+    for child in node.children:
+        if type(child) is WhereNode:
+            _add_text(child, text)
+        else:
+            kind, column = type(child), child.lhs
+            text.append(
+                f"{kind.__module__}.{kind.__qualname__} {column.alias} {column.target.column} {_rhs_key(child, [])}"
+            )
 
 
 def _rhs_key(lookup: Any, values: list[Any]) -> Any:

@@ -181,7 +181,7 @@ def _make(
         for each in compiled.dependencies
     ]
     return Plan(
-        fingerprint=digest(*compiled.constant_parts, *fingerprint.where_text),
+        fingerprint=digest(*compiled.constant_parts, *fingerprint.where_text()),
         vendor=compiler.connection.vendor,
         is_non_deterministic=compiled.is_non_deterministic,
         sql_template=SqlTemplate(compiler, compiled.sql),

@@ -12,6 +12,7 @@ from .cache_policy import (
     is_uncached,
     pin_database,
     policy_of,
+    policy_of_model,
     record_bypass,
     require_policy,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "parse_origin",
     "pin_database",
     "policy_of",
+    "policy_of_model",
     "read_through",
     "record_bypass",
     "require_policy",

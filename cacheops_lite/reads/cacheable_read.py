@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
 from ..query import KeyColumns, RowLevelDependency, SqlTemplate, row_dependencies, row_recorder
 from ..schema import Dependency, RowsByDependency, name_in_keys
-from ..store import VersionSet, digest, prefix_of_table
+from ..store import VersionSet, digest, prefixes_of_tables, value_key, value_suffix
 from ..utils import error_boundary
 
 # Projects with a key prefix per host or tenant need a version set per prefix: this bounds them for each read.
 MAX_MEMO_ENTRIES = 32
+
+
+class Place(NamedTuple):
+    """The key of a result, the versions that it depends on, and the prefix of the key."""
+
+    key: str
+    version_set: VersionSet
+    prefix: str
 
 
 @dataclass(slots=True)
@@ -36,22 +44,28 @@ class CacheableRead:
     tables: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tables = self._memoized("tables", lambda: sorted({dependency.table for dependency in self.dependencies}))
+        tables = self.memo.get("tables")
+        if tables is None:
+            tables = self.memo["tables"] = sorted({dependency.table for dependency in self.dependencies})
+        self.tables = tables
 
-    def name_on(self, using: str) -> str:
-        """Return a name that distinguishes this read from the same read of other databases."""
-        return self._memoized(using, lambda: digest(self.name, using))
-
-    def version_set(self, using: str) -> VersionSet:
-        """Return the Redis keys of the versions that the result depends on."""
-        names = [*map(name_in_keys, self.tables)]
-        prefixes = tuple([prefix_of_table(table, using) for table in names])
-        by_table = dict(zip(names, prefixes, strict=True))
-        coarse = [each.coarse for each in self.row_level]
-        return self._memoized(
-            ("version_set", prefixes, len(coarse)),
-            lambda: VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse),
-        )
+    def place_on(self, using: str, is_db_agnostic: bool) -> Place:
+        """Return where the result of this read of a database is stored."""
+        prefix, prefixes = prefixes_of_tables(self.tables, using)
+        suffix = value_suffix(using)
+        key = (using, prefix, prefixes, suffix, is_db_agnostic, len(self.row_level))
+        found = self.memo.get(key)
+        if found is None:
+            # The same read of other databases has another name.
+            name = self.name if is_db_agnostic else digest(self.name, using)
+            by_table = dict(zip(map(name_in_keys, self.tables), prefixes, strict=True))
+            coarse = [each.coarse for each in self.row_level]
+            version_set = VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse)
+            found = Place(value_key(prefix, name + suffix, version_set.tables), version_set, prefix)
+            if len(self.memo) >= MAX_MEMO_ENTRIES:
+                self.memo.clear()
+            self.memo[key] = found
+        return found
 
     def row_resolver(self, vendor: str) -> Callable[..., RowsByDependency] | None:
         """Return a function from the result's rows to its row-level dependencies, None if it has none."""
@@ -72,11 +86,3 @@ class CacheableRead:
                 if sql_compiler is not None:
                     return row_recorder.Capture(sql_compiler, template.mutable, key_columns)
         return row_recorder.Capture(key_columns=key_columns)
-
-    def _memoized(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        memo = self.memo
-        if key not in memo:
-            if len(memo) >= MAX_MEMO_ENTRIES:
-                memo.clear()
-            memo[key] = make()
-        return memo[key]

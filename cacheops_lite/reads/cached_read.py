@@ -235,6 +235,8 @@ def _reason_of(lookup: Lookup) -> Reason:
     """Return why a lookup found no value."""
     if lookup.is_unsigned:
         return Reason.INVALID_SIGNATURE
+    if lookup.is_undecodable:
+        return Reason.UNDECODABLE
     return Reason.INVALIDATED if lookup.is_outdated else Reason.NOT_STORED
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
-from time import perf_counter
 from typing import Any
 
 from django.db import connections
@@ -17,23 +16,18 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql.query import Query
 from django.utils.inspect import func_supports_parameter
 
-from ..conf import settings
-from ..observe import Reason, counters, decisions
 from ..query import Capture, defensive_copy, fast_model
 from ..schema import Dependency, is_table
-from ..signals import cache_read
 from ..sql import KEY_TYPES, NotPreparable, select_rows
-from ..store import MISS, bypass_of_database, near
-from ..utils import error_boundary
+from ..store import MISS, bypass_of_database
 from . import comparison, origin
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy
 from .cached_read import read_through
+from .near_hit import near_result
 from .queryset_read import stored_rows
 from .row_keys import KeyAndVersions, LookupModel, dependencies_of_row, forget, key_and_versions, lookup_model_of
 from .unstorable import bypass_of, note_unstorable
-
-NEAR_HIT = Reason.NEAR_HIT
 
 # Methods of QuerySet that decide what get() finds; a subclass may override them.
 GET_METHODS = (
@@ -153,30 +147,12 @@ class PointLookup:
 
     def run(self, django_get: Callable[[QuerySet[Any]], Any]) -> Any:
         """Return the instance, None if there is none.  `django_get` is Django's own ``get()`` of a queryset."""
-        if self._near is not None and not (decisions.is_observed() or settings.CACHEOPS_VERIFY):
-            found = self._near_instance()
+        if self._near is not None:
+            found = near_result(self._key[0], self._lookup_model.model, "get", self._instance)
             if found is not MISS:
                 return found
         entry = self.entry()
         return read_through(entry, lambda: self._compute(django_get, entry), self._instance)
-
-    def _near_instance(self) -> Any:
-        """Do what `read_through` does with a near hit, in less time; return MISS if it has to do it."""
-        started = perf_counter()
-        found = near.look_up(self._key[0])
-        if found is None or found.is_encoded:
-            return MISS
-        try:
-            instance = self._instance(found.value)
-        except Exception as error:
-            error_boundary.reraise_interrupt(error)
-            return MISS
-        # Only now: where the instance can't be made, `read_through` sends it.
-        model = self._lookup_model.model
-        cache_read.send_robust(sender=model, func=None, hit=True)
-        if counters.is_on:
-            counters.note(model, "get", NEAR_HIT, "", found.compute_seconds - (perf_counter() - started))
-        return instance
 
     def _compute(self, django_get: Callable[[QuerySet[Any]], Any], entry: CacheEntry) -> tuple[Any, Any]:
         with suppress(NotPreparable):

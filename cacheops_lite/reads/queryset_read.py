@@ -30,13 +30,14 @@ from ..query import (
 )
 from ..query import compiler as query_compiler
 from ..signals import cache_read
-from ..store import MISS, bypass_of_database, prefix_of, value_key, value_suffix
+from ..store import MISS, bypass_of_database
 from ..utils import error_boundary
 from . import comparison, origin
 from .cache_entry import CacheEntry
 from .cache_policy import CachePolicy, active_policy, record_bypass
 from .cacheable_read import CacheableRead
 from .cached_read import read_through
+from .near_hit import near_result
 from .unstorable import bypass_of, note_unstorable
 
 # Compiles a read of a query; the second argument makes the tokens of the values in its conditions.
@@ -69,6 +70,10 @@ def cached_value(
         _record(queryset, op, read)
         return compute()
 
+    if policy.near:
+        found = near_result(read.place_on(queryset.db, policy.db_agnostic).key, queryset.model, op)
+        if found is not MISS:
+            return found
     entry = entry_of(queryset, read, policy, op, arguments)
 
     def compute_both() -> tuple[Any, Any]:
@@ -108,6 +113,12 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
         _record(queryset, "fetch", read)
         return None
 
+    replay = read.replay
+    if policy.near:
+        key = read.place_on(queryset.db, policy.db_agnostic).key
+        found = near_result(key, queryset.model, "fetch", lambda rows: replay(queryset, rows))
+        if found is not MISS:
+            return found
     entry = entry_of(queryset, read, policy, "fetch")
 
     def compute() -> tuple[Any, Any]:
@@ -117,7 +128,6 @@ def cached_results(queryset: QuerySet[Any]) -> list[Any] | None:
             entry.resolve_rows = partial(entry.resolve_rows, keys=capture.keys)
         return results, stored_rows(entry, capture)
 
-    replay = read.replay
     return read_through(entry, compute, lambda rows: replay(queryset, rows))
 
 
@@ -148,11 +158,9 @@ def entry_of(
 ) -> CacheEntry:
     """Return the cache entry of a read; `arguments` are those of ``aggregate()``."""
     using = queryset.db
-    name = read.name if policy.db_agnostic else read.name_on(using)
-    prefix = prefix_of(dbs=[using], tables=read.tables)
-    version_set = read.version_set(using)
+    key, version_set, prefix = read.place_on(using, policy.db_agnostic)
     return CacheEntry(
-        key=value_key(prefix, name + value_suffix(using), version_set.tables),
+        key=key,
         version_set=version_set,
         databases=(using,),
         timeout=policy.timeout,

@@ -10,7 +10,15 @@ from .database_catalog import normalized_name
 from .database_columns import Column, columns_of
 from .database_identity import DatabaseIdentity, identity_of_database, is_in_memory, sqlite_path
 from .database_views import base_tables_of, is_catalog_known, is_table, is_tracked_table, view_definitions
-from .field_traits import INTEGER_TYPES, TEXT_TYPES, is_known_after_save, loads_like_django, target_of
+from .field_traits import (
+    INTEGER_TYPES,
+    TEXT_TYPES,
+    is_known_after_save,
+    loads_like_django,
+    passthrough_type,
+    stores_like_django,
+    target_of,
+)
 from .field_values import FieldPreparer, StoredFieldReader, add_prepared, keys_as_stored
 from .overrides import is_django_join, is_django_method, is_django_query
 from .predicates import (
@@ -79,9 +87,11 @@ __all__ = [
     "normalized_name",
     "one_of",
     "overrides",
+    "passthrough_type",
     "share_tokens",
     "sqlite_path",
     "stored_values",
+    "stores_like_django",
     "target_of",
     "text_token",
     "tokenizer",

@@ -81,6 +81,14 @@ def prefix_of_table(table: str, using: str) -> str:
     return prefix_of(dbs=[using], tables=[unquote(table)])
 
 
+def prefixes_of_tables(tables: Sequence[str], using: str) -> tuple[str, tuple[str, ...]]:
+    """Return what `prefix_of` returns for a value that depends on `tables`, and `prefix_of_table` for each of them."""
+    if _prefix_function() is None:
+        name = database_name(using)
+        return name, (name,) * len(tables)
+    return prefix_of(dbs=[using], tables=tables), tuple(prefix_of_table(name_in_keys(each), using) for each in tables)
+
+
 def prefixes_of_row(table: str, table_in_keys: str, using: str) -> tuple[str, str]:
     """Return what `prefix_of` and `prefix_of_table` return for a row of a table."""
     if _prefix_function() is None:

@@ -21,6 +21,7 @@ from .cluster_settings import keeps_conjunction_sets, uses_cluster
 from .epoch_calls import call_in_epoch
 from .failure_kinds import is_of_one_node
 from .invalidator import deliver_overdue, is_overdue, owes
+from .payload_compression import packed
 from .replies import checked_reply
 from .server_epoch import EpochChanged
 from .stored_value import (
@@ -165,7 +166,7 @@ def fill(
         return False
     version_set = lookup.version_set
     key = key or lookup.key
-    body = origin_header(key, lookup) + payload
+    body = origin_header(key, lookup) + packed(payload)
     groups, names = described_rows(version_set, rows_by_dependency)
     seal = make_seal(key, [lookup.versions[i] for i in version_set.carried], names, body)
     probably_cached.put(lookup.key, True)

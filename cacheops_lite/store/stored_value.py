@@ -16,6 +16,7 @@ from typing import Any
 from ..schema import RowsByDependency
 from ..utils import LruMap
 from .keys import TOKEN_LENGTH
+from .payload_compression import unpacked
 from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
 from .version_set import VersionSet
 
@@ -42,7 +43,8 @@ class Lookup:
     """What a read found: the payload of a valid value or MISS, and the versions to store a new value under.
 
     `versions` are None if some do not exist yet.  `is_outdated` tells that a value is stored that is no longer valid,
-    as far as the commands of this lookup show it, and `is_unsigned` that one is stored whose signature is not valid.
+    as far as the commands of this lookup show it, `is_unsigned` that one is stored whose signature is not valid, and
+    `is_undecodable` that one is stored whose compression this process does not know.
     `compute_seconds` is how long the value took to compute, and
     `origin` what it was read by (see `reads.origin`).
     """
@@ -53,6 +55,7 @@ class Lookup:
     versions: list[bytes] | None
     is_outdated: bool = False
     is_unsigned: bool = False
+    is_undecodable: bool = False
     compute_seconds: float = 0.0
     origin: bytes = b""
     # The groups of row-level dependencies that the value names, as JSON.
@@ -77,7 +80,11 @@ def checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, version
         start = _ORIGIN_HEADER.size + SIGNATURE_LENGTH if length else _ORIGIN_HEADER.size
         lookup.compute_seconds = microseconds / 1e6
         lookup.names, lookup.carried = names, versions
-        lookup.origin, lookup.payload = bytes(body[start : start + length]), bytes(body[start + length :])
+        lookup.origin = bytes(body[start : start + length])
+        # Only now: nothing is decompressed that is not signed.
+        payload = unpacked(bytes(body[start + length :]))
+        lookup.is_undecodable = payload is None
+        lookup.payload = MISS if payload is None else payload
     return lookup
 
 

@@ -20,7 +20,7 @@ class Patches:
         return bool(self._originals)
 
     def replace(self, owner: Any, name: str, replacement: Any) -> None:
-        """Replace an attribute of a class, or set it on an object.  Does nothing if it is replaced already."""
+        """Replace an attribute of a class or module, or set it on an object.  Nothing is replaced twice."""
         if (owner, name) not in self._originals:
             found = self._originals[owner, name] = vars(owner).get(name, _ABSENT)
             if isfunction(found) and found.__doc__ and isfunction(replacement):
@@ -40,12 +40,12 @@ class Patches:
                         setattr(method, flag, getattr(getattr(owner, name), flag))
                 self.replace(owner, name, method)
 
-    def original(self, owner: type, name: str) -> Any:
+    def original(self, owner: Any, name: str) -> Any:
         """Return Django's own attribute, which the replacement may call."""
         return self._originals[owner, name]
 
-    def originals(self, owner: type) -> Any:
-        """Return an object whose attributes are the originals of a class.  It is always the same object."""
+    def originals(self, owner: Any) -> Any:
+        """Return an object whose attributes are the originals of a class or module.  It is always the same object."""
         return self._by_owner.setdefault(owner, SimpleNamespace())
 
     def replaced_names(self, owner: type) -> set[str]:

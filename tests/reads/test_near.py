@@ -402,6 +402,21 @@ def test_a_near_get_is_the_same_whether_reads_are_observed_or_not(label, is_obse
     assert counts.keys() <= {"near-hit", "saved"}
 
 
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_near_reads_are_counted_and_announced_alike_on_both_ways(rows, clock, read, reads):
+    """Reads of every kind take a shorter way unless reads are observed."""
+    result, seen = bring_near(read), []
+    for is_observed in (True, False):
+        reads.hits = reads.misses = 0
+        counters.take()
+        with decided() if is_observed else nullcontext():
+            assert read() == result
+        counts = {each: number for each, number in counters.take().items() if each.reason != "saved"}
+        seen.append((reads.hits, reads.misses, counts))
+    assert seen[0] == seen[1]
+    assert {each.reason for each in seen[0][2]} == {"near-hit"}
+
+
 def test_an_error_of_the_application_on_the_shorter_way_surfaces_as_django_raises_it(label, reads):
     """The read is announced once."""
     reads.hits = reads.misses = 0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cacheops_lite import cache, cached, cached_as, invalidate_all, invalidate_model, invalidate_obj
 from cacheops_lite.functions.filesystem_cache import FileCache
+from tests.conftest import counted_reads
 from tests.shop.models import Category, Customer, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica", "other"])
@@ -273,3 +274,28 @@ def test_a_prefix_may_contain_special_characters(store, prefix):
         invalidate_all()
         assert keys_of(store) == set(near)
         store.delete(*near)
+
+
+READS = {
+    "fetch": lambda: [each.text for each in Label.objects.order_by("pk")],
+    "join": lambda: list(Product.objects.values_list("sku", "category__name")),
+    "count": lambda: Label.objects.count(),
+    "get": lambda: Label.objects.get(text="x").text,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize("near", [False, True])
+def test_the_same_query_shares_no_results_between_prefixes(store, name, near):
+    """Its plan and what is derived from it are shared."""
+    tenant = ["a"]
+    profiles = {"shop.*": {"ops": "all", "timeout": 60, "near": near}}
+    found = []
+    with override_settings(CACHEOPS=profiles, CACHEOPS_PREFIX=lambda query: tenant[0]):
+        Label.objects.create(text="x")
+        for each in "abab":
+            tenant[0] = each
+            with counted_reads() as reads:
+                READS[name]()
+            found.append((reads.hits, reads.misses))
+    assert found == [(0, 1), (0, 1), (1, 0), (1, 0)]

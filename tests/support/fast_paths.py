@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from cacheops_lite.orm import prefetch
 from cacheops_lite.query import hydrator, row_dependencies
 from cacheops_lite.reads import point_lookup, queryset_read
 from cacheops_lite.store import redis_connection
@@ -15,6 +16,7 @@ DECISIONS = {
     "point lookups": (point_lookup, "lookup_model_of", lru_cache(lambda model: None)),
     "hydration": (hydrator, "_fast_model", lru_cache(lambda model: model)),
     "row-level dependencies": (row_dependencies, "usable_for", lambda row_level, is_sliced: ()),
+    "prefetched querysets": (prefetch, "makes_plain_querysets", lru_cache(lambda *arguments: False)),
     "kept connections": (redis_connection, "is_supported", lambda client: False),
 }
 _ORIGINALS = {name: getattr(module, function) for name, (module, function, _) in DECISIONS.items()}
