@@ -40,7 +40,7 @@ pytestmark = [
 
 @pytest.fixture
 def clock(cluster, monkeypatch):
-    with near_profiles(monkeypatch, None) as clock:
+    with near_profiles(monkeypatch, None, CACHEOPS_PREFIX="") as clock:
         yield clock
 
 
@@ -294,7 +294,7 @@ def with_replicas():
 def test_a_node_that_becomes_a_replica_loses_its_entries(with_replicas, monkeypatch, settings):
     """Its promoted replica takes the writes from then on."""
     settings.CACHEOPS_REDIS, settings.CACHEOPS_CLIENT_CLASS = with_replicas.url, None
-    with near_profiles(monkeypatch, None) as clock:
+    with near_profiles(monkeypatch, None, CACHEOPS_PREFIX="") as clock:
         Category.objects.create(name="old")
         bring_near(names)
         with_replicas.fail_over(with_replicas.node_of(slot_of_table("shop_category")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -14,6 +15,8 @@ from cacheops_lite.store import near, near_cache, near_node
 from tests.support.waiting import wait_until
 
 LEASE = 0.01
+# Redis tells of changes of a key in any of its databases, so other runs would end what is near here.
+PREFIX = f"near{os.getpid()}:"
 PROFILE = {"ops": "all", "timeout": 60, "near": True}
 
 
@@ -38,7 +41,12 @@ def near_profiles(monkeypatch, store, **settings):
     clock = Clock()
     for module in (near_cache, near_node):
         monkeypatch.setattr(module, "clock", clock)
-    settings = {"CACHEOPS": {"*.*": PROFILE, "shop.unwatched": None}, "CACHEOPS_NEAR_LEASE": LEASE, **settings}
+    settings = {
+        "CACHEOPS": {"*.*": PROFILE, "shop.unwatched": None},
+        "CACHEOPS_NEAR_LEASE": LEASE,
+        "CACHEOPS_PREFIX": PREFIX,
+        **settings,
+    }
     with override_settings(**settings):
         near.close()
         yield clock
