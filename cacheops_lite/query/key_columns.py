@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models import Field
+from django.db.models.lookups import In
 
 # A result with more keys depends on the whole table, as each key is one more version to read on every hit.
 MAX_KEYS = 50
@@ -76,11 +77,14 @@ class KeyColumns:
         found = conditions_sql(compiler, query, self.source, self.conditions)
         if found is None or found[0] != self.where_sql:
             return None
-        inner = {
-            each.position: _inner_sql(compiler, query.where.children[each.position])
-            for each in self.subqueries
-            if each.position is not None
-        }
+        keys = ""
+        own: list[Any] = []
+        for before, after, position in self.subqueries:
+            text_and_params = found if position is None else _inner_sql(compiler, query.where.children[position])
+            if text_and_params is None:
+                return None
+            keys += f", ({before}{text_and_params[0]}{after})"
+            own += text_and_params[1]
         as_sql = compiler.as_sql
         selection = Selection(self)
 
@@ -90,11 +94,6 @@ class KeyColumns:
                 return sql, tuple(params)
             selection.number = len(self.subqueries)
             head, tail = sql[: self.offset], sql[self.offset :]
-            keys, own = "", []
-            for before, after, position in self.subqueries:
-                text, own_params = found if position is None else inner[position]
-                keys += f", ({before}{text}{after})"
-                own += own_params
             start = _number_of_placeholders(head)
             return head + keys + tail, (*params[:start], *own, *params[start:])
 
@@ -137,8 +136,10 @@ def parse(text: Any) -> set[int] | None:
     return set(keys) if is_complete else None
 
 
-def _inner_sql(compiler: Any, condition: Any) -> tuple[str, list[Any]]:
-    """Return the inner query of a condition, in brackets, and its parameters."""
+def _inner_sql(compiler: Any, condition: Any) -> tuple[str, list[Any]] | None:
+    """Return the inner query of a condition, in brackets, and its parameters; None if it has none."""
+    if not isinstance(condition, In):
+        return None
     condition = condition.relabeled_clone({})
     # This selects the column that the condition compares.
     compiler.compile(condition)

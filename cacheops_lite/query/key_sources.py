@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Hashable, Sequence, Set
 from typing import Any
 
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
+from django.db.models.signals import class_prepared
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND
 
+from ..conf import on_change
 from ..schema import columns, field_traits, overrides
+from ..utils import LruMap
 from .join_tree import JoinTree, is_below_outer, is_outer
 from .key_columns import ALIAS, MAX_KEYS, KeyColumns, Subquery, Target, conditions_sql
 from .query_walk import QueryWalk
@@ -25,15 +28,33 @@ JOINED = {
 }
 
 
-def key_columns_of(walk: QueryWalk, sql: str, wanted: Container[str]) -> KeyColumns | None:
+# By what they follow from.  Queries without a plan, as those with inner queries, are analysed by each hit.
+_known: LruMap[Hashable, tuple[KeyColumns | None]] = LruMap(500)
+
+
+def key_columns_of(walk: QueryWalk, sql: str, wanted: Set[str]) -> KeyColumns | None:
     """Return the columns that tell which rows of the aliases `wanted` matter; None if there are none to add.
 
     `sql` is the query's text.  Call `dependencies_of` first.
     """
+    joined = JOINED.get(walk.compiler.connection.vendor)
+    if not wanted or joined is None or not _is_plain(walk):
+        return None
+    aliases = walk.query.alias_map
+    joins = tuple((alias, id(getattr(aliases[alias], "join_field", None))) for alias in sorted(walk.live_aliases))
+    flags = walk.has_custom_sql, bool(walk.aliases_in_inner_queries)
+    key = sql, walk.compiler.using, walk.query.model, frozenset(wanted), joins, flags
+    found = _known.get(key)
+    if found is None:
+        found = (_find(walk, sql, wanted, joined),)
+        _known.put(key, found)
+    return found[0]
+
+
+def _find(walk: QueryWalk, sql: str, wanted: Set[str], joined: str) -> KeyColumns | None:
     compiler = walk.compiler
-    joined = JOINED.get(compiler.connection.vendor)
     beginning = _beginning(walk, sql)
-    if not wanted or joined is None or beginning is None or not _is_plain(walk):
+    if beginning is None:
         return None
     best: tuple[Any, KeyColumns | None] = ((), None)
     tree = JoinTree(walk)
@@ -129,7 +150,7 @@ def _is_by_index(condition: Any) -> bool:
 
 
 def _targets(
-    walk: QueryWalk, tree: JoinTree, source: str, positions: Sequence[int], wanted: Container[str], joined: str
+    walk: QueryWalk, tree: JoinTree, source: str, positions: Sequence[int], wanted: Set[str], joined: str
 ) -> tuple[list[Target], list[Subquery]]:
     """Return the aliases in `wanted` that joins lead to from `source`, and the parts of the subqueries for their keys.
 
@@ -181,3 +202,11 @@ def _are_alike(walk: QueryWalk, one: Any, other: Any) -> bool:
         and all(map(field_traits.loads_like_django, (one, other)))
         and columns.share_tokens(one, other, vendor)
     )
+
+
+def _forget(*args: Any, **kwargs: Any) -> None:
+    _known.clear()
+
+
+on_change(_forget)
+class_prepared.connect(_forget, dispatch_uid="cacheops_lite.query.key_sources")
