@@ -14,11 +14,13 @@ from ..observe import Reason
 from ..schema import (
     ANY,
     INEXACT,
+    MEETS_NULL,
     NULL,
     Condition,
     Conjunction,
     Dependency,
     base_tables_of,
+    is_derived,
     is_django_join,
     known_tables,
     share_tokens,
@@ -169,24 +171,29 @@ def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
 
 def _implied_conditions(conditions: set[Condition], here: tuple[str, str], there: tuple[str, str]) -> set[Condition]:
     """Return the conditions on column `there` that follow from those on column `here`, which a join equates."""
-    # NULL equals nothing, so a join implies no condition for it.  A loose token is only valid for its own column.
+    # NULL equals nothing, so a join implies no condition for it.  A loose token is only valid for its own column, and so
+    # is a comparison with others.
     return {
         Condition(*there, condition.token)
         for condition in conditions
-        if condition[:2] == here and condition.token != NULL and not condition.token.startswith(INEXACT)
+        if condition[:2] == here
+        and condition.token != NULL
+        and not condition.token.startswith(INEXACT)
+        and not is_derived(condition.token)
     }
 
 
 def _alias_dependencies(walk: QueryWalk, alias: str, conjunctions: frozenset[Conjunction]) -> set[Dependency]:
     join = walk.query.alias_map[alias]
     # With an outer join a missing row is shown as NULL.  Any new row that matches the join changes that, so that a
-    # condition for NULL does not restrict which rows matter.
+    # condition that NULL meets does not restrict which rows matter.
     is_nullable = join.join_type == LOUTER
     own_conjunctions = {
         frozenset(
             (condition.column, condition.token)
             for condition in conjunction
-            if condition.alias == alias and not (is_nullable and condition.token == NULL)
+            if condition.alias == alias
+            and not (is_nullable and (condition.token == NULL or condition.token.startswith(MEETS_NULL)))
         )
         for conjunction in conjunctions
     }
