@@ -171,8 +171,8 @@ def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
 
 def _implied_conditions(conditions: set[Condition], here: tuple[str, str], there: tuple[str, str]) -> set[Condition]:
     """Return the conditions on column `there` that follow from those on column `here`, which a join equates."""
-    # NULL equals nothing, so a join implies no condition for it.  A loose token is only valid for its own column, and so
-    # is a comparison with others.
+    # NULL equals nothing, so a join implies no condition for it.  A loose token is only valid for its own column, and
+    # so is a derived one.
     return {
         Condition(*there, condition.token)
         for condition in conditions

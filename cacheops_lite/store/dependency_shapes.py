@@ -13,12 +13,14 @@ NO_DEPENDENCY = ""
 INCARNATION_PREFIX = "@"
 # The member that begins so is the epoch of the server that the index was made on.
 EPOCH_PREFIX = "@@"
+# And this is the time at which it was made, in seconds since 1970.
+TIME_PREFIX = "@@@"
 
 
 class Shape:
     """One shape: the columns of its conditions, and all columns that its results read (None: every column).
 
-    `parts` are its conditions: the column and the derived condition, None for equality.  Those of `derived` are derived.
+    `parts` are its conditions: the column and the derived condition, None for equality; `derived` has the former only.
     """
 
     __slots__ = ("_condition_columns", "_heads", "_tail", "columns", "derived", "joined", "parts", "reads")

@@ -4,7 +4,8 @@
                                          databases with the same name apart
     <prefix>cacheops:t:{table}           the table version: a random token and the epoch of the server
     <prefix>cacheops:i:{table}           the table's dependency index: a set of shapes, "columns|id[|columns read]",
-                                         of "@token", the incarnation of this set, and of "@@epoch", that of the server
+                                         of "@token", the incarnation of this set, of "@@epoch", that of the server, and
+                                         of "@@@seconds", the time at which it was made
     <prefix>cacheops:d:{table}:dep       a dependency version: the token of the table version and one of its own;
                                          dep is "column=token&...|id"; a derived condition, such as "price<100",
                                          stands there and among the columns of the shape as it is
@@ -65,6 +66,9 @@ class NamedDependency(NamedTuple):
 def name_dependency(dependency: Dependency) -> NamedDependency:
     """Return the names that keys have for a dependency."""
     conditions = dependency.conditions
+    if any(is_derived(token) for _, token in conditions):
+        # Equalities come first: writers make the names of many dependencies that begin alike.
+        conditions = tuple(sorted(conditions, key=lambda condition: is_derived(condition[1])))
     columns, table, shape, read_id = _names(
         dependency.table,
         # A derived condition, such as ``price<100``, is a part of the shape.

@@ -25,7 +25,22 @@ ID1, ID2 = uuid.UUID(int=1), uuid.UUID(int=2**127)
 LONG = "long " * 20
 
 WHOLE = [-100, -12, -1, 0, 1, 2, 3, 5, 99, 100, 101, 119, 120, 121, 2**31 - 1, -(2**31)]
-AMOUNTS = ["0", "-0.01", "0.01", "1", "1.00", "1.01", "1.10", "2.5", "99.99", "100", "119.99", "120", "-120.5", "999999.99"]
+AMOUNTS = [
+    "0",
+    "-0.01",
+    "0.01",
+    "1",
+    "1.00",
+    "1.01",
+    "1.10",
+    "2.5",
+    "99.99",
+    "100",
+    "119.99",
+    "120",
+    "-120.5",
+    "999999.99",
+]
 FLOATS = [0.0, -0.0, 0.1, 0.5, 1.0, 0.123, 0.1 + 0.2, 1e300, -1e300, 5e-324, 119.0, 120.0]
 NOT_FINITE = [float("inf"), float("-inf"), float("nan")] if services.DATABASE == "postgresql" else []
 DAYS = [datetime.date(*each) for each in [(1, 1, 1), (999, 12, 31), (2025, 12, 31), (2026, 1, 1), (2026, 1, 2)]]
@@ -45,7 +60,21 @@ MOMENTS = [
 CLOCKS = [datetime.time(*each) for each in [(0,), (5,), (5, 0, 0, 1), (5, 30), (12,), (23, 59, 59, 999999)]]
 SPANS = [datetime.timedelta(*each) for each in [(0,), (0, 0, 1), (0, 1), (-1,), (0, 86399), (1,), (30,), (31, 5)]]
 TEXTS = ["", "a", "A", "b", "ab", "aB", "abc", "a ", " a", "a%b", "a_b", "50%", "a\\b", "é", "É", "aé", "ß", "ss", "SS"]
-TEXTS += ["Django", "django rocks", "abcdefghij", "abcdefghik", "z", "ı", "I", "i", "ch", "ij", "a=b&c|d,e", "it's", LONG]
+TEXTS += [
+    "Django",
+    "django rocks",
+    "abcdefghij",
+    "abcdefghik",
+    "z",
+    "\u0131",
+    "I",
+    "i",
+    "ch",
+    "ij",
+    "a=b&c|d,e",
+    "it's",
+    LONG,
+]
 TEXTS += ["chess", "shell", "yes", "\U0001f600", "a\tb"]
 
 # Stored values of each field.
@@ -72,7 +101,8 @@ STORED = {
 CONSTANTS = {
     "whole": [10**30, -(10**30), 1.5, 2**31, 2**40, 4],
     "big": [10**30, -(10**30), 2**62],
-    "amount": [Decimal(each) for each in ("1.005", "1.015", "-1.005", "0.009", "12", "99.994")] + [3, "1.10", 0.1, 1.25],
+    "amount": [Decimal(each) for each in ("1.005", "1.015", "-1.005", "0.009", "12", "99.994")]
+    + [3, "1.10", 0.1, 1.25],
     "long_amount": [Decimal("1.00000000005"), Decimal("123456789012345"), 0.1],
     "ratio": [float("inf"), -1e-300, 2, Decimal("0.1")],
     "day": [datetime.date(2026, 1, 31)],
@@ -123,7 +153,9 @@ def stored_images():
     """Return the images of all rows as they are read before a write, by primary key."""
     attnames = [field.attname for field in Sample._meta.concrete_fields]
     return {
-        values["id"]: image_of(values) for values in read_rows(uncached(Sample, "default").all(), attnames) if "id" in values
+        values["id"]: image_of(values)
+        for values in read_rows(uncached(Sample, "default").all(), attnames)
+        if "id" in values
     }
 
 
