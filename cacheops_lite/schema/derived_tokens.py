@@ -31,6 +31,9 @@ SIGNIFICANT_DIGITS = 2
 # The grid of datetimes is an hour if they are so close to the present, else a day, and a month if they are farther.
 HOURS_WITHIN = datetime.timedelta(days=2)
 DAYS_WITHIN = datetime.timedelta(days=400)
+# By the length of the text to which a datetime is cut: at least so much is added to find the next one.
+STEPS = {13: datetime.timedelta(hours=1), 10: datetime.timedelta(days=1), 7: datetime.timedelta(days=31)}
+UTC = datetime.timezone.utc
 # Collations of PostgreSQL that sort by code point.  The default may be any.
 POSTGRESQL_SORTS_BYTES = ("C", "POSIX", "ucs_basic")
 
@@ -186,33 +189,27 @@ def _date(field: Any, vendor: str, operator: str, value: Any) -> str:
 
 def _time(field: Any, vendor: str, operator: str, value: Any) -> str:
     _require(value, datetime.time)
-    tokens.time(value)
-    return _in_hours(operator, f"{value.hour:02}", f"{value.hour + 1:02}", value == datetime.time(value.hour))
-
-
-def _in_hours(operator: str, floor: str, ceiling: str, is_exact: bool) -> str:
-    """Return the condition that a token is before or after one of two texts, which are the beginnings of tokens."""
+    floor = tokens.time(value)[:2]
     if operator[0] == ">":
         return f">='{floor}"
-    return f"<'{floor if operator == '<' and is_exact else ceiling}"
+    is_exact = operator == "<" and value == datetime.time(value.hour)
+    return f"<'{floor if is_exact else f'{value.hour + 1:02}'}"
 
 
 def _instant(field: Any, vendor: str, operator: str, value: Any) -> str:
     _require(value, datetime.datetime)
-    if value.tzinfo is not None:
-        value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-    distance = abs(value - datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None))
-    if distance <= HOURS_WITHIN:
-        length, floor = 13, value.replace(minute=0, second=0, microsecond=0)
-        ceiling = floor + datetime.timedelta(hours=1)
-    elif distance <= DAYS_WITHIN:
-        length, floor = 10, value.replace(hour=0, minute=0, second=0, microsecond=0)
-        ceiling = floor + datetime.timedelta(days=1)
-    else:
-        length, floor = 7, value.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        ceiling = (floor + datetime.timedelta(days=31)).replace(day=1)
+    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    distance = abs(value - datetime.datetime.now(UTC))
+    length = 13 if distance <= HOURS_WITHIN else 10 if distance <= DAYS_WITHIN else 7
     # The beginning of a text sorts before it.
-    return _in_hours(operator, floor.isoformat()[:length], ceiling.isoformat()[:length], floor == value)
+    text = value.isoformat()
+    if operator[0] == ">":
+        return f">='{text[:length]}"
+    floor = value.replace(minute=0, second=0, microsecond=0)
+    floor = floor if length == 13 else floor.replace(hour=0) if length == 10 else floor.replace(day=1, hour=0)
+    if operator == "<=" or floor != value:
+        text = (floor + STEPS[length]).isoformat()
+    return f"<'{text[:length]}"
 
 
 _MAKERS: dict[str, Maker] = {
