@@ -30,6 +30,9 @@ from ..sql import cte_names, quoted_tables, tables_in_opaque_sql
 from .query_walk import ColumnsByAlias, QueryWalk, Uncacheable
 from .where_predicates import formula
 
+# Of one dependency.
+MAX_DERIVED_CONDITIONS = 6
+
 
 def models_of(tables: Iterable[str]) -> str:
     """Return the labels of the tables' models, in words; the names of tables that have none."""
@@ -200,7 +203,23 @@ def _alias_dependencies(walk: QueryWalk, alias: str, conjunctions: frozenset[Con
     if frozenset() in own_conjunctions:
         own_conjunctions = {frozenset()}
     columns = _columns_read(walk, alias)
-    return {Dependency(join.table_name, tuple(sorted(conditions)), columns) for conditions in own_conjunctions}
+    return {
+        Dependency(join.table_name, tuple(sorted(_without_excess(conditions))), columns)
+        for conditions in own_conjunctions
+    }
+
+
+def _without_excess(conditions: frozenset[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Leave out derived conditions beyond a number, as they make long keys: those of the last columns.
+
+    Which ones does not depend on tokens, so that it is the same for the placeholders of a plan.
+    """
+    derived = [condition for condition in conditions if is_derived(condition[1])]
+    if len(derived) <= MAX_DERIVED_CONDITIONS:
+        return conditions
+    columns = sorted(column for column, _ in derived)
+    first_left_out = columns[MAX_DERIVED_CONDITIONS]
+    return [each for each in conditions if not is_derived(each[1]) or each[0] < first_left_out]
 
 
 def _columns_read(walk: QueryWalk, alias: str) -> tuple[str, ...] | None:

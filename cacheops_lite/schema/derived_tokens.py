@@ -28,12 +28,9 @@ MAX_REFUSED = 8
 # Texts are compared by so many characters.
 MAX_CHARACTERS = 8
 SIGNIFICANT_DIGITS = 2
-# The grid of datetimes is an hour if they are so close to the present, else a day, and a month if they are farther.
-HOURS_WITHIN = datetime.timedelta(days=2)
-DAYS_WITHIN = datetime.timedelta(days=400)
-# By the length of the text to which a datetime is cut: at least so much is added to find the next one.
-STEPS = {13: datetime.timedelta(hours=1), 10: datetime.timedelta(days=1), 7: datetime.timedelta(days=31)}
-UTC = datetime.timezone.utc
+HOUR = datetime.timedelta(hours=1)
+# In characters.  Longer tokens, of several long texts, make keys too long.
+MAX_LENGTH = 200
 # Collations of PostgreSQL that sort by code point.  The default may be any.
 POSTGRESQL_SORTS_BYTES = ("C", "POSIX", "ucs_basic")
 
@@ -73,6 +70,8 @@ def derived_token(
     except Exception as error:
         # A class of the application may raise anything.
         error_boundary.reraise_interrupt(error)
+        return None
+    if len(token) > MAX_LENGTH:
         return None
     return MEETS_NULL + token if meets_null else token
 
@@ -198,18 +197,13 @@ def _time(field: Any, vendor: str, operator: str, value: Any) -> str:
 
 def _instant(field: Any, vendor: str, operator: str, value: Any) -> str:
     _require(value, datetime.datetime)
-    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    distance = abs(value - datetime.datetime.now(UTC))
-    length = 13 if distance <= HOURS_WITHIN else 10 if distance <= DAYS_WITHIN else 7
-    # The beginning of a text sorts before it.
-    text = value.isoformat()
-    if operator[0] == ">":
-        return f">='{text[:length]}"
+    if value.tzinfo is not None:
+        value = value.astimezone(datetime.timezone.utc)
     floor = value.replace(minute=0, second=0, microsecond=0)
-    floor = floor if length == 13 else floor.replace(hour=0) if length == 10 else floor.replace(day=1, hour=0)
-    if operator == "<=" or floor != value:
-        text = (floor + STEPS[length]).isoformat()
-    return f"<'{text[:length]}"
+    if operator[0] == "<" and (operator == "<=" or floor != value):
+        floor += HOUR
+    # The beginning of a text sorts before it.
+    return f"{'<' if operator[0] == '<' else '>='}'{floor.isoformat()[:13].removesuffix('T00')}"
 
 
 _MAKERS: dict[str, Maker] = {

@@ -29,6 +29,7 @@ AMOUNTS = [
     "0",
     "-0.01",
     "0.01",
+    "0.02",
     "1",
     "1.00",
     "1.01",
@@ -101,7 +102,7 @@ STORED = {
 CONSTANTS = {
     "whole": [10**30, -(10**30), 1.5, 2**31, 2**40, 4],
     "big": [10**30, -(10**30), 2**62],
-    "amount": [Decimal(each) for each in ("1.005", "1.015", "-1.005", "0.009", "12", "99.994")]
+    "amount": [Decimal(each) for each in ("1.005", "1.015", "-1.005", "0.009", "0.015", "-0.015", "12", "99.994")]
     + [3, "1.10", 0.1, 1.25],
     "long_amount": [Decimal("1.00000000005"), Decimal("123456789012345"), 0.1],
     "ratio": [float("inf"), -1e-300, 2, Decimal("0.1")],
@@ -164,6 +165,7 @@ def conditions_of(name):
     constants = [each for each in [*STORED[name], *CONSTANTS.get(name, ())] if each is not None]
     found = [Q(**{f"{name}__isnull": True}), Q(**{f"{name}__isnull": False})]
     found += [Q(**{name: each}) for each in constants]
+    found += [Q(**{f"{name}__{order}": constants[-1]}) | Q(**{name: None}) for order in ORDERS]
     found += [Q(**{f"{name}__{order}": each}) for order in ORDERS for each in constants]
     pairs = list(itertools.combinations(constants, 2))[::7]
     found += [Q(**{f"{name}__range": pair}) for pair in pairs] + [Q(**{f"{name}__in": pair}) for pair in pairs]
