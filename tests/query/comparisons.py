@@ -22,7 +22,7 @@ UTC = datetime.timezone.utc
 NEW_YORK = datetime.timezone(datetime.timedelta(hours=-5))
 NOW = datetime.datetime.now(UTC)
 ID1, ID2 = uuid.UUID(int=1), uuid.UUID(int=2**127)
-LONG = "long " * 20
+LONG, HASHED = "long " * 20, "xy" * 35
 
 WHOLE = [-100, -12, -1, 0, 1, 2, 3, 5, 99, 100, 101, 119, 120, 121, 2**31 - 1, -(2**31)]
 AMOUNTS = [
@@ -92,7 +92,7 @@ STORED = {
     "span": SPANS,
     "token": [ID1, ID2],
     "text": TEXTS,
-    "short": [each for each in TEXTS if len(each) <= 80],
+    "short": [*(each for each in TEXTS if len(each) <= 80), HASHED],
     "nocase": [each for each in TEXTS if len(each) <= 20],
     "secret": ["ab", "ba", "abc", None],
     "odd": WHOLE,
@@ -111,7 +111,7 @@ CONSTANTS = {
     "clock": [datetime.time(5, 15), datetime.time(23)],
     "span": [datetime.timedelta(hours=12), datetime.timedelta(days=365)],
     "text": ["x", "a" * 300, "%", "_", "\\", "abcdefgh", "DJANGO", "go rocks", "a\0b"],
-    "short": ["%", "_", "ABCDEFGHI", "rocks", "a" * 81],
+    "short": ["%", "_", "ABCDEFGHI", "rocks", "a" * 81, "a\0b", "y", "yy", "nan"],
     "nocase": ["DJANGO", "ROCKS", "a%"],
     "fresh": [4],
 }
