@@ -76,7 +76,7 @@ TEXTS += [
     "it's",
     LONG,
 ]
-TEXTS += ["chess", "shell", "yes", "\U0001f600", "a\tb"]
+TEXTS += ["chess", "banana", "shell", "yes", "\U0001f600", "a\tb"]
 
 # Stored values of each field.
 STORED = {
