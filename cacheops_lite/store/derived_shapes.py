@@ -143,13 +143,14 @@ class _Single(NamedTuple):
 class _Several(NamedTuple):
     """Shapes with several derived conditions, else like those of `_Single`.
 
-    `members` are the names of their derived conditions, and what the name of the dependency has after the equalities.
+    `members` are the names of the last and of the first of their derived conditions, of all of them if there are more,
+    and what the name of the dependency has after the equalities.
     """
 
     shape: Shape
     columns: tuple[str, ...]
     derived_columns: frozenset[str]
-    members: list[tuple[frozenset[str], str]]
+    members: list[tuple[str, str, frozenset[str] | None, str]]
 
 
 class DerivedShapes:
@@ -192,7 +193,14 @@ class DerivedShapes:
             beginning = _equalities(each.columns, image)
             if beginning is None or not lacking.isdisjoint(each.derived_columns):
                 return False
-            found.update([beginning + end for needed, end in each.members if needed <= met])
+            # Two tests are faster than one with sets.  Most have two: a range.
+            found.update(
+                [
+                    beginning + end
+                    for first, last, needed, end in each.members
+                    if first in met and last in met and (needed is None or needed <= met)
+                ]
+            )
         return True
 
     def _add_one_by_one(self, change: AnyChange, found: set[str]) -> bool:
@@ -241,5 +249,9 @@ def _end_of_name(shape: Shape) -> str:
 
 
 def _several(shapes: list[Shape], columns: tuple[str, ...]) -> _Several:
-    members = [(frozenset(name for name, _ in _derived_parts(each)), _end_of_name(each)) for each in shapes]
+    members = []
+    for shape in shapes:
+        names = [name for name, _ in _derived_parts(shape)]
+        needed = frozenset(names) if len(names) > 2 else None
+        members.append((names[-1], names[0], needed, _end_of_name(shape)))
     return _Several(shapes[0], columns, frozenset(column for each in shapes for column, _ in each.derived), members)
