@@ -4,7 +4,7 @@ VENV ?= .venv
 DJANGO ?=
 BIN = $(VENV)/bin
 
-.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz kept django-suite third-party docs bench bench-growth bench-cluster bench-network bench-signing bench-site bench-cachex soak clean
+.PHONY: help demo serve test coverage e2e matrix versions servers reliability lint models fuzz kept django-suite third-party docs bench bench-growth bench-cluster bench-network bench-signing bench-conditions bench-site bench-cachex soak clean
 
 help:
 	@echo "make demo   set up, load the airports, run the tour"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-site  a site under load, with and without each cache, on PostgreSQL (needs Debian's package wrk)"
 	@echo "make bench-cachex  beside django-cachex, which needs Python 3.14: make bench-cachex ARGS='--debian forky'"
 	@echo "make bench-signing  what signing adds to hits, each bound checked"
+	@echo "make bench-conditions  what derived conditions add to writes, each bound checked"
 	@echo "make models  walk the models of the protocol and of the near cache, some minutes"
 	@echo "make soak  hours of reads and writes by several processes, each bound checked: make soak ARGS='--minutes 60'"
 
@@ -138,6 +139,9 @@ bench-cachex: $(VENV)/.bench
 
 bench-site: $(VENV)/.bench
 	@$(BIN)/python -m bench.site --out docs/_static $(ARGS)
+
+bench-conditions: $(VENV)/.bench
+	@$(BIN)/python -m bench.conditions
 
 soak: $(VENV)/.test $(VENV)/.bench
 	@$(BIN)/python -m bench.soak $(ARGS)

@@ -7,17 +7,17 @@ of the rows.  Plans are kept in the process.  Names are the same in all processe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Field
 from django.db.models.signals import class_prepared
 
 from ..conf import on_change
-from ..schema import INEXACT, NULL, Dependency, columns
+from ..schema import INEXACT, MEETS_NULL, NULL, Dependency, columns, derived_token, derived_tokens
 from ..store import digest
 from ..utils import LruMap
 from .compiler import CompiledRead
@@ -27,6 +27,7 @@ from .query_walk import Uncacheable
 from .read_identity import active_locale
 from .row_dependencies import RowLevelDependency, with_tokens
 from .sql_template import SqlTemplate, where_sql
+from .where_predicates import MakeToken
 
 MAX_PLANS = 2000
 
@@ -50,11 +51,31 @@ _results: LruMap[tuple[str, str], PlannedResult] = LruMap(1000)
 MAX_REMEMBERED_CHARS = 200
 
 
+class TokenSource(NamedTuple):
+    """Where a condition's token comes from: values of its lookup, which begin at `start` among all values.
+
+    Without an operator it is the token of one value, else that of a derived condition on `number` values.
+    """
+
+    field: Field[Any, Any]
+    start: int
+    operator: str = ""
+    number: int = 1
+    meets_null: bool = False
+
+    def token(self, vendor: str, values: Sequence[Any]) -> str | None:
+        """Return the token, None if there is none for these values."""
+        if not self.operator:
+            return columns.condition_token(self.field, vendor, values[self.start])
+        own = values[self.start : self.start + self.number]
+        return derived_token(self.field, vendor, self.operator, own, self.meets_null)
+
+
 @dataclass(slots=True)
 class Plan:
     """How to read queries of one fingerprint.
 
-    `recipes` make dependencies from values.  In place of a token they may have (field, index of its value).
+    `recipes` make dependencies from values.  In place of a token they may have the `TokenSource` of one.
     """
 
     fingerprint: str
@@ -89,11 +110,9 @@ class Plan:
         for dependency, conditions in self.recipes:
             tokens = set()
             for column, source in conditions:
-                token = source
-                if not isinstance(source, str):
-                    token = columns.condition_token(source[0], self.vendor, values[source[1]])
-                    if token is None:
-                        return None
+                token = source if isinstance(source, str) else source.token(self.vendor, values)
+                if token is None:
+                    return None
                 tokens.add((column, token))
             found[dependency] = dependency._replace(conditions=tuple(sorted(tokens)))
         return found
@@ -129,34 +148,55 @@ def plan_for(
     raise found
 
 
-class PlaceholderTokens:
-    """Makes placeholders instead of tokens while a fingerprint is compiled, and notes each one's field and value."""
+class PlaceholderTokens(MakeToken):
+    """Makes placeholders instead of tokens while a fingerprint is compiled, and notes the source of each."""
 
     def __init__(self, fingerprint: Fingerprint):
-        self.sources: dict[str, tuple[Field[Any, Any], int]] = {}
+        self.sources: dict[str, TokenSource] = {}
         self._fingerprint = fingerprint
         self._columns: dict[tuple[str, str], int] = {}
 
-    def __call__(self, lookup: Any, vendor: str, option: Any, position: int) -> str | None:
+    def of_value(self, lookup: Any, vendor: str, option: Any, position: int) -> str | None:
         target, alias = lookup.lhs.target, lookup.lhs.alias
         if columns.tokenizer(target, vendor) is None:
             return None
         if option is None:
             return NULL
-        start = self._fingerprint.value_offsets.get(id(lookup))
-        if start is None:
-            raise NotPlannable
+        start = self._start(lookup)
         # Whether two conditions on one column contradict each other depends on their values.
         if self._columns.setdefault((alias, target.column), id(lookup)) != id(lookup):
             raise NotPlannable
         if type(option) is bool:
             # Booleans are part of the fingerprint.
             return columns.token(target, vendor, option)
-        placeholder = f"?{len(self.sources)}"
+        placeholder = f"value{len(self.sources)}"
         if columns.compares_inexactly(target, vendor):
             placeholder = INEXACT + placeholder
-        self.sources[placeholder] = target, start + position
+        self.sources[placeholder] = TokenSource(target, start + position)
         return placeholder
+
+    def of_derived(
+        self, lookup: Any, vendor: str, operator: str, options: Sequence[Any], position: int, meets_null: bool
+    ) -> str | None:
+        target = lookup.lhs.target
+        if not derived_tokens.is_supported(target, vendor, operator):
+            return None
+        start = self._start(lookup)
+        if any(type(option) is bool for option in options):
+            # Booleans are part of the fingerprint.
+            return derived_token(target, vendor, operator, options, meets_null)
+        marker = MEETS_NULL if meets_null else ""
+        # Which of the operators it is does not matter here.
+        placeholder = f"{marker}<value{len(self.sources)}"
+        self.sources[placeholder] = TokenSource(target, start + position, operator, len(options), meets_null)
+        return placeholder
+
+    def _start(self, lookup: Any) -> int:
+        """Return the index of the first value of a lookup.  Raises NotPlannable."""
+        start = self._fingerprint.value_offsets.get(id(lookup))
+        if start is None:
+            raise NotPlannable
+        return start
 
 
 def _make(

@@ -14,11 +14,13 @@ from ..observe import Reason
 from ..schema import (
     ANY,
     INEXACT,
+    MEETS_NULL,
     NULL,
     Condition,
     Conjunction,
     Dependency,
     base_tables_of,
+    is_derived,
     is_django_join,
     known_tables,
     share_tokens,
@@ -27,6 +29,9 @@ from ..schema import (
 from ..sql import cte_names, quoted_tables, tables_in_opaque_sql
 from .query_walk import ColumnsByAlias, QueryWalk, Uncacheable
 from .where_predicates import formula
+
+# Of one dependency.
+MAX_DERIVED_CONDITIONS = 6
 
 
 def models_of(tables: Iterable[str]) -> str:
@@ -169,31 +174,52 @@ def _alike_columns(walk: QueryWalk, join: Any) -> list[tuple[str, str]]:
 
 def _implied_conditions(conditions: set[Condition], here: tuple[str, str], there: tuple[str, str]) -> set[Condition]:
     """Return the conditions on column `there` that follow from those on column `here`, which a join equates."""
-    # NULL equals nothing, so a join implies no condition for it.  A loose token is only valid for its own column.
+    # NULL equals nothing, so a join implies no condition for it.  A loose token is only valid for its own column, and
+    # so is a derived one.
     return {
         Condition(*there, condition.token)
         for condition in conditions
-        if condition[:2] == here and condition.token != NULL and not condition.token.startswith(INEXACT)
+        if condition[:2] == here
+        and condition.token != NULL
+        and not condition.token.startswith(INEXACT)
+        and not is_derived(condition.token)
     }
 
 
 def _alias_dependencies(walk: QueryWalk, alias: str, conjunctions: frozenset[Conjunction]) -> set[Dependency]:
     join = walk.query.alias_map[alias]
     # With an outer join a missing row is shown as NULL.  Any new row that matches the join changes that, so that a
-    # condition for NULL does not restrict which rows matter.
+    # condition that NULL meets does not restrict which rows matter.
     is_nullable = join.join_type == LOUTER
     own_conjunctions = {
         frozenset(
             (condition.column, condition.token)
             for condition in conjunction
-            if condition.alias == alias and not (is_nullable and condition.token == NULL)
+            if condition.alias == alias
+            and not (is_nullable and (condition.token == NULL or condition.token.startswith(MEETS_NULL)))
         )
         for conjunction in conjunctions
     }
     if frozenset() in own_conjunctions:
         own_conjunctions = {frozenset()}
     columns = _columns_read(walk, alias)
-    return {Dependency(join.table_name, tuple(sorted(conditions)), columns) for conditions in own_conjunctions}
+    return {
+        Dependency(join.table_name, tuple(sorted(_without_excess(conditions))), columns)
+        for conditions in own_conjunctions
+    }
+
+
+def _without_excess(conditions: frozenset[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Leave out derived conditions beyond a number, as they make long keys: those of the last columns.
+
+    Which ones does not depend on tokens, so that it is the same for the placeholders of a plan.
+    """
+    derived = [condition for condition in conditions if is_derived(condition[1])]
+    if len(derived) <= MAX_DERIVED_CONDITIONS:
+        return conditions
+    columns = sorted(column for column, _ in derived)
+    first_left_out = columns[MAX_DERIVED_CONDITIONS]
+    return [each for each in conditions if not is_derived(each[1]) or each[0] < first_left_out]
 
 
 def _columns_read(walk: QueryWalk, alias: str) -> tuple[str, ...] | None:

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 from django.db.models import Field
 from django.db.models.expressions import Col
 
-from ..schema import INEXACT, NULL, Conditions, Dependency, RowsByDependency, RowTokens, columns, field_traits
+from ..schema import (
+    INEXACT,
+    NULL,
+    Conditions,
+    Dependency,
+    RowsByDependency,
+    RowTokens,
+    columns,
+    field_traits,
+    is_derived,
+)
 from ..utils import error_boundary
 from .join_tree import JoinTree, yields_joined_rows
 from .key_columns import MAX_KEYS, KeyColumns, Target
@@ -95,7 +105,10 @@ def _aliases_to_narrow(walk: QueryWalk) -> set[str]:
     for alias, dependencies in walk.dependencies_by_alias.items():
         model = _model_of(walk, alias)
         fields = {} if model is None else {str(each.column): each for each in model._meta.concrete_fields}
-        own = [fields.get(column) for each in dependencies for column, _ in each.conditions]
+        # A derived condition on a key, such as that it is not NULL, is met by many rows.
+        own = [
+            fields.get(column) for each in dependencies for column, token in each.conditions if not is_derived(token)
+        ]
         if all(each is not None and not (each.unique or each.is_relation) for each in own):
             found.add(alias)
     return found

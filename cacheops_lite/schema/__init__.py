@@ -4,12 +4,23 @@ the database's own catalog with its views, and stored values.
 Not here: SQL text (`sql`), queries (`query`), writes (`writes`).
 """
 
-from . import columns, database_views, field_traits, overrides, stored_values, tokens
+from . import (
+    columns,
+    database_views,
+    derived_conditions,
+    derived_tokens,
+    field_traits,
+    overrides,
+    stored_values,
+    tokens,
+)
 from .columns import comparison_tokenizer, share_tokens, tokenizer
 from .database_catalog import normalized_name
 from .database_columns import Column, columns_of
 from .database_identity import DatabaseIdentity, identity_of_database, is_in_memory, sqlite_path
 from .database_views import base_tables_of, is_catalog_known, is_table, is_tracked_table, view_definitions
+from .derived_conditions import MEETS_NULL, NOT_NULL, DerivedCondition, is_derived
+from .derived_tokens import derived_token
 from .field_traits import (
     INTEGER_TYPES,
     TEXT_TYPES,
@@ -44,7 +55,9 @@ __all__ = [
     "INDETERMINATE",
     "INEXACT",
     "INTEGER_TYPES",
+    "MEETS_NULL",
     "NONE",
+    "NOT_NULL",
     "NULL",
     "TEXT_TYPES",
     "Column",
@@ -53,6 +66,7 @@ __all__ = [
     "Conjunction",
     "DatabaseIdentity",
     "Dependency",
+    "DerivedCondition",
     "FieldPreparer",
     "Formula",
     "RowTokens",
@@ -69,9 +83,13 @@ __all__ = [
     "columns_of",
     "comparison_tokenizer",
     "database_views",
+    "derived_conditions",
+    "derived_token",
+    "derived_tokens",
     "field_traits",
     "identity_of_database",
     "is_catalog_known",
+    "is_derived",
     "is_django_join",
     "is_django_method",
     "is_django_query",

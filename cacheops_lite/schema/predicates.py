@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from .derived_conditions import MEETS_NULL, is_derived
+from .tokens import NULL
+
 MAX_CONJUNCTIONS = 32
 
 
 class Condition(NamedTuple):
-    """``alias.column = value``, with the value as its token."""
+    """``alias.column = value``, with the value as its token; or a derived condition, see `derived_conditions`."""
 
     alias: str
     column: str
@@ -53,8 +56,25 @@ def one_of(conditions: Iterable[Condition]) -> Formula:
 
 def any_of(formulas: Iterable[Formula]) -> Formula:
     """Combine formulas by OR."""
-    result = frozenset().union(*formulas)
-    return ANY if frozenset() in result or len(result) > MAX_CONJUNCTIONS else result
+    result: Formula = frozenset().union(*formulas)
+    if frozenset() in result:
+        return ANY
+    result = _without_implied(result)
+    return ANY if len(result) > MAX_CONJUNCTIONS else result
+
+
+def _without_implied(formula: Formula) -> Formula:
+    """Leave out the conjunctions that imply another one."""
+    if len(formula) < 2:
+        return formula
+    # Django adds that a column is not NULL to conditions that it negates, which so are met by NULL.
+    met_by_null = {each[:2] for (each, *more) in formula if not more and each.token.startswith(MEETS_NULL)}
+    return frozenset(
+        conjunction
+        for conjunction in formula
+        if not any(other < conjunction for other in formula)
+        and not any(each.token == NULL and each[:2] in met_by_null for each in conjunction)
+    )
 
 
 def all_of(formulas: Iterable[Formula]) -> Formula:
@@ -70,4 +90,5 @@ def all_of(formulas: Iterable[Formula]) -> Formula:
 
 def is_satisfiable(conjunction: Conjunction) -> bool:
     """Return whether a row can meet all conditions: none compares one column with two values."""
-    return len({(condition.alias, condition.column) for condition in conjunction}) == len(conjunction)
+    columns = [condition[:2] for condition in conjunction if not is_derived(condition.token)]
+    return len(set(columns)) == len(columns)

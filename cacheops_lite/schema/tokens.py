@@ -71,9 +71,14 @@ def folded(value: Any) -> str:
     that collations treat differently, is `INDETERMINATE`.
     """
     stored = _as_stored(value)
-    if not _UNAMBIGUOUS.fullmatch(stored):
-        return INDETERMINATE
-    return INEXACT + _text(_LETTERS.sub(_each_once, stored.lower().translate(_EQUAL_LETTERS)).rstrip(" "))
+    return INEXACT + _text(folded_text(stored)) if _UNAMBIGUOUS.fullmatch(stored) else INDETERMINATE
+
+
+def folded_text(value: str) -> str:
+    """Return the text of which `folded` makes the token.  Raises ValueError for one that is `INDETERMINATE`."""
+    if not _UNAMBIGUOUS.fullmatch(value):
+        raise ValueError(f"{value!r} has characters that collations treat differently")
+    return _LETTERS.sub(_each_once, value.lower().translate(_EQUAL_LETTERS)).rstrip(" ")
 
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)

@@ -42,6 +42,7 @@ from .cluster_settings import class_of_url, cluster_places, is_cluster_class, us
 from .database_comparison import bypass_of_database, is_of_another_database, keep_compared, value_suffix
 from .database_names import database_name, declared_names, replaced_names
 from .dependency_index import RequiredColumns
+from .dependency_shapes import parse_condition
 from .dependency_words import dependency_in_words, describe_dependency, describe_shape
 from .invalidation_script import met_by
 from .invalidator import Fence, postpone, release
@@ -136,6 +137,7 @@ __all__ = [
     "near_leases",
     "outages",
     "parse_address",
+    "parse_condition",
     "payload_compression",
     "postpone",
     "prefix_of",

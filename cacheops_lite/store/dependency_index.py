@@ -11,6 +11,7 @@ from ..utils import LruMap
 from . import keys
 from .client import execute_many, raise_error, reset_connections
 from .dependency_shapes import EPOCH_PREFIX, INCARNATION_PREFIX, parse
+from .derived_shapes import DerivedShapes
 from .server_address import CLIENT_SETTINGS
 from .time_limit import run_command
 from .write_set import AnyChange
@@ -22,7 +23,7 @@ MAX_DEPENDENCIES = 5000
 class DependencyIndex:
     """The shapes of a table.  Shapes are only added, so `incarnation` and `size` identify an index."""
 
-    __slots__ = ("incarnation", "members", "shapes", "size")
+    __slots__ = ("_derived", "_plain", "incarnation", "members", "shapes", "size")
 
     def __init__(self, members: Sequence[bytes]):
         self.members = frozenset(members)
@@ -30,6 +31,9 @@ class DependencyIndex:
         incarnations = [member for member in marks if not member.startswith(EPOCH_PREFIX.encode())]
         parsed = [parse(member) for member in members if member not in marks]
         self.shapes = [shape for shape in parsed if shape is not None]
+        self._plain = [shape for shape in self.shapes if not shape.derived]
+        # Made when the first change needs it: a process may read an index only to know what is in it.
+        self._derived: DerivedShapes | None = None
         self.size = len(members)
         # None if the index has foreign members: then it does not show which dependencies exist.
         self.incarnation = incarnations[0] if len(incarnations) == 1 and None not in parsed else None
@@ -38,14 +42,22 @@ class DependencyIndex:
         """Return the dependencies that changes of the table meet, None if they are unknown or too many."""
         found: set[str] = set()
         for change in changes:
-            for shape in self.shapes:
+            for shape in self._plain:
                 dependencies = change.dependencies(shape)
                 if dependencies is None:
                     return None
                 found.update(dependencies)
+            if len(self._plain) < len(self.shapes) and not self._add_derived(change, found):
+                return None
             if len(found) > MAX_DEPENDENCIES:
                 return None
         return found
+
+    def _add_derived(self, change: AnyChange, found: set[str]) -> bool:
+        """Add the dependencies with derived conditions that a change meets; return whether they are known."""
+        if self._derived is None:
+            self._derived = DerivedShapes(shape for shape in self.shapes if shape.derived)
+        return self._derived.add_met(change, found)
 
 
 @dataclass(slots=True)

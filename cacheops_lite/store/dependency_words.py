@@ -6,25 +6,35 @@ from collections.abc import Iterable, Sequence
 from itertools import starmap
 from urllib.parse import unquote
 
-from ..schema import INDETERMINATE, INEXACT, NULL
+from ..schema import INDETERMINATE, INEXACT, NULL, derived_conditions, is_derived
 
 
 def describe_dependency(name: str) -> str:
     """Return a dependency in words; `name` is as it follows ``d:`` in keys, or a table's name for any row of it."""
     table, _, rest = name.partition(":")
     conditions, _, read = rest.partition("|")
-    pairs = [each.partition("=") for each in conditions.split("&") if each]
+    pairs = [_column_and_token(each) for each in conditions.split("&") if each]
     # A long list of columns is hashed in names.
     columns = None if read in ("", "*") or read.startswith("#") else list(map(unquote, read.split(",")))
-    return dependency_in_words(unquote(table), [(unquote(column), token) for column, _, token in pairs], columns)
+    return dependency_in_words(unquote(table), [(unquote(column), token) for column, token in pairs], columns)
 
 
 def describe_shape(name: str) -> str:
     """Do what `describe_dependency` does, with a question mark for each value."""
     table, _, rest = name.partition(":")
-    conditions = [each.partition("=")[0] for each in rest.partition("|")[0].split("&") if each]
-    where = " and ".join(f"{unquote(column)} = ?" for column in conditions)
+    pairs = [_column_and_token(each) for each in rest.partition("|")[0].split("&") if each]
+    where = " and ".join(
+        derived_conditions.in_words(unquote(column), token, with_values=False)
+        if is_derived(token)
+        else f"{unquote(column)} = ?"
+        for column, token in pairs
+    )
     return f"{unquote(table)}: {f'rows where {where}' if where else 'any row'}"
+
+
+def _column_and_token(condition: str) -> tuple[str, str]:
+    column, _, token = condition.partition("=")
+    return derived_conditions.split_name(condition) or (column, token)
 
 
 def dependency_in_words(table: str, conditions: Iterable[tuple[str, str]], columns: Sequence[str] | None) -> str:
@@ -35,6 +45,8 @@ def dependency_in_words(table: str, conditions: Iterable[tuple[str, str]], colum
 
 
 def _condition_in_words(column: str, token: str) -> str:
+    if is_derived(token):
+        return derived_conditions.in_words(column, token)
     if token == NULL:
         return f"{column} is NULL"
     if token == INDETERMINATE:

@@ -4,9 +4,11 @@
                                          databases with the same name apart
     <prefix>cacheops:t:{table}           the table version: a random token and the epoch of the server
     <prefix>cacheops:i:{table}           the table's dependency index: a set of shapes, "columns|id[|columns read]",
-                                         of "@token", the incarnation of this set, and of "@@epoch", that of the server
+                                         of "@token", the incarnation of this set, of "@@epoch", that of the server, and
+                                         of "@@@seconds", the time at which it was made
     <prefix>cacheops:d:{table}:dep       a dependency version: the token of the table version and one of its own;
-                                         dep is "column=token&...|id"
+                                         dep is "column=token&...|id"; a derived condition, such as "price<100",
+                                         stands there and among the columns of the shape as it is
     <prefix>cacheops:c:{table}:dep       the conjunction set of a dependency: keys of the values that depend on it
                                          (not with CACHEOPS_INSIDEOUT, nor on a cluster)
     <prefix>cacheops:f:{table}           the table's fence: a sorted set of tokens of the writers that are about to
@@ -39,10 +41,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..schema import Conditions, Dependency, name_in_keys
+from ..schema import Conditions, Dependency, is_derived, name_in_keys
 
 # Increase it when the layout of keys, versions or payloads changes: old values become unreachable.
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 NAMESPACE = "cacheops:"
 # What follows the namespace in every key of this package, as a pattern for Redis and for `re` ...
 KINDS = "bcdfilnqrstv"
@@ -64,19 +66,30 @@ class NamedDependency(NamedTuple):
 def name_dependency(dependency: Dependency) -> NamedDependency:
     """Return the names that keys have for a dependency."""
     conditions = dependency.conditions
+    if any(is_derived(token) for _, token in conditions):
+        # Equalities come first: writers make the names of many dependencies that begin alike.
+        conditions = tuple(sorted(conditions, key=lambda condition: is_derived(condition[1])))
     columns, table, shape, read_id = _names(
-        dependency.table, tuple([each[0] for each in conditions]), dependency.columns
+        dependency.table,
+        # A derived condition, such as ``price<100``, is a part of the shape.
+        tuple([each if is_derived(each[1]) else each[0] for each in conditions]),
+        dependency.columns,
     )
-    values = "&".join([f"{column}={token}" for column, (_, token) in zip(columns, conditions, strict=True)])
+    values = "&".join(
+        [name if is_derived(token) else f"{name}={token}" for name, (_, token) in zip(columns, conditions, strict=True)]
+    )
     return NamedDependency(table, shape, f"{table}:{values}|{read_id}")
 
 
 @lru_cache(maxsize=4096)
 def _names(
-    table: str, columns: tuple[str, ...], read_columns: tuple[str, ...] | None
+    table: str, columns: tuple[str | tuple[str, str], ...], read_columns: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], str, str, str]:
-    """Return the names of the columns, the table, the shape and the id of the columns read; values do not matter."""
-    names = tuple(map(name_in_keys, columns))
+    """Return the names of the columns, the table, the shape and the id of the columns read; values do not matter.
+
+    In place of a column there may be a derived condition on it, with its token.
+    """
+    names = tuple(name_in_keys(each) if isinstance(each, str) else name_in_keys(each[0]) + each[1] for each in columns)
     if read_columns is None:
         read, read_id = "", "*"
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ..observe import Invalidation
-from .dependency_shapes import Shape
+from .dependency_shapes import NO_DEPENDENCY, Shape
 
 # If one call would invalidate more changes of a table, its table version is dropped instead.
 MAX_CHANGES_PER_TABLE = 1000
@@ -43,7 +43,9 @@ class Change:
             # The new image meets the same dependency as the old one.
             new = None
         dependencies = [shape.dependency_of(image) for image in (old, new) if image is not None]
-        return None if None in dependencies else dependencies  # type: ignore[return-value]
+        if None in dependencies:
+            return None
+        return [each for each in dependencies if each != NO_DEPENDENCY]  # type: ignore[misc]
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class InsertedRows:
     @property
     def weight(self) -> int:
         """How much they count towards MAX_CHANGES_PER_TABLE: rows that meet the same conditions count once."""
-        return max(map(len, self.conditions.values()), default=1)
+        return max([1, *map(len, self.conditions.values())])
 
     def dependencies(self, shape: Shape) -> Sequence[str] | None:
         """Return the dependencies of a shape that any of the rows meets, None if the shape is absent."""

@@ -9,9 +9,9 @@ from typing import Any
 from django.db import connections
 from django.db.models import Field, Model
 
-from ..schema import Tokenizer, add_prepared, columns, field_traits, is_known_after_save
+from ..schema import DerivedCondition, Tokenizer, add_prepared, columns, field_traits, is_known_after_save
 from ..signals import cache_invalidated
-from ..store import InsertedRows, WriteSet
+from ..store import InsertedRows, WriteSet, parse_condition
 from ..utils import error_boundary
 from .before_image import BeforeImage, required_columns_of
 from .manual import record_write
@@ -151,14 +151,24 @@ def _conditions_met(
     met = {}
     for shape in shapes:
         names = shape.split(",") if shape else []
-        for column in names:
+        texts: list[list[str]] = []
+        for name in names:
+            column, condition = parse_condition(name)
             if column not in tokens:
                 tokens[column] = _tokens(table.fields.get(column), instances, vendor)
-        known = [found for column in names if (found := tokens[column]) is not None]
-        if len(known) == len(names):
-            pairs = ([f"{column}={token}" for token in found] for column, found in zip(names, known, strict=True))
-            met[shape] = set(map("&".join, zip(*pairs, strict=True))) if names else {""}
+            found = tokens[column]
+            if found is None:
+                break
+            texts.append([f"{name}={token}" for token in found] if condition is None else _met(name, condition, found))
+        else:
+            met[shape] = {"&".join(each) for each in zip(*texts, strict=True) if all(each)} if names else {""}
     return met
+
+
+def _met(name: str, condition: DerivedCondition, tokens: Sequence[str]) -> list[str]:
+    """Return for each token the name of a derived condition if it meets it, else nothing."""
+    is_met = {token: condition.is_met(token) for token in set(tokens)}
+    return [name if is_met[token] else "" for token in tokens]
 
 
 # Types whose equal values have the same token.  Not datetimes: two of one time zone may be equal and an hour apart.

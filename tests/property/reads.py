@@ -281,11 +281,38 @@ PARTS = st.sampled_from(["'year'", "'month'", "'day'"])
 PLACES = st.sampled_from(["'park'", "'arena'", "'hall'"])
 
 
+# Lookups besides equality, and how often each is drawn.
+COMPARISONS = [
+    *["lt", "lte", "gt", "gte"] * 2,
+    "range",
+    "in",
+    "isnull",
+    "startswith",
+    "icontains",
+    "endswith",
+    "iexact",
+]
+
+
+@st.composite
+def comparisons(draw: st.DrawFn, model: str) -> str:
+    """Draw a condition that compares an own field of the model otherwise than for equality."""
+    own = {name: values for name, values in VALUES[model].items() if name not in ("facts", "blob")}
+    name = some_field(draw, model, own)
+    lookup = draw(st.sampled_from(COMPARISONS))
+    if lookup == "isnull":
+        return f"{name}__isnull={draw(st.booleans())}"
+    value = draw(own[name])
+    return f"{name}__{lookup}=" + (f"[{value}, {draw(own[name])}]" if lookup in ("range", "in") else value)
+
+
 @st.composite
 def conditions(draw: st.DrawFn, model: str) -> str:
     """Draw the arguments of a filter: keywords or a combination of Q objects."""
 
     def one() -> str:
+        if draw(st.sampled_from([True, False, False])):
+            return draw(comparisons(model))
         name = some_field(draw, model, CONDITIONS[model])
         return f"{name}={draw(CONDITIONS[model][name])}"
 
@@ -417,6 +444,23 @@ def reads_by_frequent_fields(draw: st.DrawFn) -> str:
     return form.format(m=model, name=name, value=draw(VALUES[model][name]))
 
 
+@st.composite
+def reads_by_comparison(draw: st.DrawFn) -> str:
+    """Draw a read filtered by a comparison of a column that `writes.moves` changes."""
+    model = draw(st.sampled_from([*sorted(FREQUENT_FIELDS), "Item", "Item"]))
+    name = draw(st.sampled_from(FREQUENT_FIELDS[model]))
+    lookup = draw(st.sampled_from(["lt", "lte", "gt", "gte"]))
+    form = draw(
+        st.sampled_from(
+            [
+                *("{m}.objects.filter({c})", "{m}.objects.exclude({c})", "{m}.objects.filter(~Q({c})).count()"),
+                *("{m}.objects.filter({c}, {name}__isnull=False).exists()", "{m}.objects.filter(Q({c}) | Q(pk=1))"),
+            ]
+        )
+    )
+    return form.format(m=model, name=name, c=f"{name}__{lookup}={draw(VALUES[model][name])}")
+
+
 READS_WITH_INNER_TABLES = from_templates(INNER_TABLES)
 READS_BY_AN_INNER_TABLE = from_templates(INNER_TABLES[:2])
 READS_BY_EXCLUSION, READS_OF_VIEWS, READS_WITH_JOINED_COLUMNS = map(
@@ -427,6 +471,7 @@ READS_OF_APPLICATION_SQL = from_templates(APPLICATION_SQL)
 READS_OF_ABSENCES = from_templates(ABSENCES)
 READS = st.one_of(
     reads_by_frequent_fields(),
+    reads_by_comparison(),
     ANY_MODEL.flatmap(decorated),
     ANY_MODEL.flatmap(results),
     ANY_MODEL.flatmap(results),

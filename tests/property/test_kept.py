@@ -13,8 +13,6 @@ SEED = int(os.environ.get("TEST_KEPT_SEED", 1))
 
 # In percent, for classes below 90: a rule that keeps more raises its floor.
 FLOORS = {
-    "texts": 29,
-    "ranges": 30,
     "json keys": 30,
     "pk in subquery": 84,
     "first and last": 54,

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 from django.db import connection
+from django.db.models.lookups import LessThanOrEqual
 from hypothesis import Phase
 
 from cacheops_lite.inspection import Verdict, value_keys, verify
 from cacheops_lite.orm import execute_wrapper
 from cacheops_lite.query import compiler, join_tree, query_walk, read_set, row_dependencies, where_predicates
-from cacheops_lite.schema import database_views
+from cacheops_lite.schema import NULL, DerivedCondition, database_views
 from cacheops_lite.store import invalidation_script, invalidator, near
 from cacheops_lite.store.near_cache import NearCache
 from cacheops_lite.store.write_set import Change
@@ -26,6 +27,7 @@ from tests.property.reads import (
     READS_OF_APPLICATION_SQL,
     READS_OF_VIEWS,
     READS_WITH_JOINED_COLUMNS,
+    reads_by_comparison,
     reads_by_frequent_fields,
 )
 from tests.support import fast_paths, services
@@ -195,6 +197,17 @@ def no_negation(monkeypatch):
     monkeypatch.setattr(where_predicates, "_node_formula", lambda each, negated, *args: node(each, False, *args))
 
 
+def no_edges(monkeypatch):
+    """Treat ``<=`` as ``<``, and its negation accordingly."""
+    monkeypatch.setitem(where_predicates.ORDER, LessThanOrEqual, ("<", ">"))
+
+
+def no_null_rows_in_negations(monkeypatch):
+    """Treat a negated comparison as one that NULL does not meet, although Django adds that it does."""
+    is_met = DerivedCondition.is_met
+    monkeypatch.setattr(DerivedCondition, "is_met", lambda self, token: token != NULL and is_met(self, token))
+
+
 def no_views(monkeypatch):
     """Treat views as tables."""
     monkeypatch.setattr(database_views, "_find_view", lambda table, using: None)
@@ -232,6 +245,8 @@ DEFECTS = {
     no_null_rows: (["save", "link", "delete"], READS_OF_ABSENCES),
     no_columns: (["save", "move"],),
     no_negation: (["save", "move"], READS_BY_EXCLUSION),
+    no_edges: (["move"], reads_by_comparison()),
+    no_null_rows_in_negations: (["save", "move"], reads_by_comparison()),
     no_views: (["move"], READS_OF_VIEWS),
     no_invalidation: (["move"],),
     no_parameters: (["move"], READS_BY_EXPRESSIONS),

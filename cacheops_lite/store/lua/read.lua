@@ -20,6 +20,8 @@
 -- lengths of its two parts, JSON with groups of names, and JSON with the tokens of each group, see fill.lua.  The payload
 -- may be long, so it is read once, at the end.
 
+-- A full index begins anew at most this often.
+local RENEWAL_SECONDS = 3600
 local SEAL_LENGTH, SIZE_LENGTH, TOKEN_LENGTH = 32, 8, 8
 -- include max_shapes
 local n, m = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -128,8 +130,21 @@ local function has_room(index, shapes)
     return #shapes == 0 or not is_own(index) or has_room_for(index, shapes)
 end
 
+-- Return whether an index is so old that it may begin anew: most of its shapes may be of constants that have moved on.
+local function is_outdated(index)
+    local now = tonumber(redis.call('time')[1])
+    for _, member in ipairs(redis.call('smembers', index)) do
+        local since = string.match(member, '^@@@(%d+)$')
+        if since then
+            return now - tonumber(since) >= RENEWAL_SECONDS
+        end
+    end
+    return true
+end
+
 -- Return false if an index has no room.
 local function create_versions(registration)
+    local is_renewed = {}
     for i = 1, n do
         if is_fenced(KEYS[1 + n + m + n + i]) then
             return true
@@ -137,12 +152,15 @@ local function create_versions(registration)
     end
     for i = 1, n do
         if not has_room(KEYS[1 + n + m + i], registration.shapes[i]) then
-            return false
+            is_renewed[i] = is_outdated(KEYS[1 + n + m + i])
+            if not is_renewed[i] then
+                return false
+            end
         end
     end
     for i = 1, n do
         local index, shapes = KEYS[1 + n + m + i], registration.shapes[i]
-        local is_new = not is_own(index)
+        local is_new = is_renewed[i] or not is_own(index)
         if is_new or not found[i] or #found[i] ~= #fresh or epoch_of(found[i]) ~= epoch_of(fresh) then
             found[i] = fresh
             redis.call('set', KEYS[1 + i], fresh, 'EX', ttl * 2)
@@ -152,7 +170,8 @@ local function create_versions(registration)
         if is_new then
             redis.call('del', index)
             -- The incarnation tells this index from an earlier one with as many shapes.
-            redis.call('sadd', index, '@' .. fresh, '@@' .. epoch_of(fresh), unpack(shapes))
+            local since = '@@@' .. redis.call('time')[1]
+            redis.call('sadd', index, '@' .. fresh, '@@' .. epoch_of(fresh), since, unpack(shapes))
         elseif #shapes > 0 then
             redis.call('sadd', index, unpack(shapes))
         end
