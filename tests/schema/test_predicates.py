@@ -11,6 +11,7 @@ TREES = st.recursive(
     lambda trees: st.tuples(st.sampled_from(["and", "or"]), st.lists(trees, max_size=5)),
     max_leaves=25,
 )
+A, B = Condition("t", "a", "1"), Condition("t", "b", "2")
 ROWS = [dict(zip("abc", (x, y, z), strict=True)) for x in "012" for y in "012" for z in "012"]
 
 
@@ -65,3 +66,25 @@ def test_contradictions_are_dropped():
     """A column cannot equal two values, so that such a conjunction concerns no row."""
     assert all_of([one_of([Condition("t", "a", "1")]), one_of([Condition("t", "a", "2")])]) == NONE
     assert len(all_of([one_of([Condition("t", "a", "1")]), one_of([Condition("u", "a", "2")])])) == 1
+
+
+def test_an_alternative_that_implies_another_one_is_left_out():
+    """The weaker one remains: it is met by all rows that meet either."""
+    strong, weak = one_of([A]), all_of([one_of([A]), one_of([B])])
+    assert any_of([strong, weak]) == any_of([weak, strong]) == one_of([A])
+
+
+def test_null_is_left_out_beside_a_negation_that_it_meets():
+    """Django adds that a nullable column is not NULL to what it negates."""
+    null = one_of([Condition("t", "a", "!")])
+    for token, expected in [("?!=1", 1), ("?<1", 1), ("!=1", 2), ("<1", 2)]:
+        derived = one_of([Condition("t", "a", token)])
+        assert len(any_of([derived, null])) == expected
+        # Of another column, or where more is required.
+        assert len(any_of([derived, one_of([Condition("t", "b", "!")])])) == 2
+        assert len(any_of([all_of([derived, one_of([B])]), null])) == 2
+
+
+def test_derived_conditions_on_one_column_contradict_neither_each_other_nor_equality():
+    several = [one_of([Condition("t", "a", token)]) for token in ("<5", ">=1", "3")]
+    assert len(next(iter(all_of(several)))) == 3
