@@ -13,6 +13,7 @@ only if a row of S or of A1 ... An-1 changes that one of their own dependencies 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -67,7 +68,7 @@ class KeyColumns:
     targets: list[Target]
     # The source is found by an index, so that the subqueries cost little even if the query ends early.
     is_indexed: bool
-    _misses_to_skip: int = field(default=0, init=False)
+    _misses_to_skip: float = field(default=0, init=False)
 
     def attach(self, compiler: Any, query: Any) -> Selection | None:
         """Let `compiler` select the keys as well; None if it can't, or if there were too many keys last time."""
@@ -101,8 +102,12 @@ class KeyColumns:
         return selection
 
     def skip(self) -> None:
-        """Do not select the keys in the next misses, as there are too many."""
+        """Do not select the keys in the next misses, as there are too many or the database may have refused that."""
         self._misses_to_skip = MISSES_WITHOUT_KEYS
+
+    def refuse(self) -> None:
+        """Never select the keys again in this process, as the database refuses that."""
+        self._misses_to_skip = math.inf
 
 
 class Selection:

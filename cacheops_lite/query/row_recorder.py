@@ -7,16 +7,21 @@ Stored rows name no class, and results share no objects.
 from __future__ import annotations
 
 import copy
+import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from django.db import DatabaseError, connections
 from django.db.models import QuerySet
 
 from ..schema import field_traits
 from ..utils import error_boundary
 from .hydrator import with_fast_models
 from .key_columns import KeyColumns, Selection
+
+logger = logging.getLogger("cacheops_lite")
 
 Row = tuple[Any, ...]
 
@@ -49,11 +54,34 @@ class Capture:
         return None if self._selection is None else self._selection.keys
 
     def results(self, queryset: QuerySet[Any]) -> list[Any]:
-        """Evaluate `queryset` and return its results."""
+        """Evaluate `queryset` and return its results.
+
+        Where the database refuses to select the keys as well, it is asked again without them.
+        """
         compiler: Any = self._compiler or queryset.query.get_compiler(using=queryset.db)
-        selection = None if self._key_columns is None else self._key_columns.attach(compiler, queryset.query)
-        self._selection = selection
-        execute_sql, results_iter = compiler.execute_sql, compiler.results_iter
+        if self._key_columns is None:
+            return self._evaluated(queryset, compiler)
+        attach = partial(self._key_columns.attach, compiler, queryset.query)
+        self._selection = error_boundary.call_or_default("The keys of a query can't be selected", attach, None)
+        try:
+            return self._evaluated(queryset, compiler)
+        except DatabaseError as error:
+            if self._selection is None or not self._selection.number:
+                raise
+            # It may be for another reason: then it fails again.
+            self._key_columns.skip()
+            if not connections[queryset.db].get_autocommit() or connections[queryset.db].in_atomic_block:
+                # After the error the transaction may be unusable.
+                raise
+            self._compiler = self._selection = None
+            self._rows, self._passes, self.error = [], 0, None
+            found = self._evaluated(queryset, queryset.query.get_compiler(using=queryset.db))
+            self._key_columns.refuse()
+            logger.warning("The database refuses to select the keys of a query, which was read without them: %s", error)
+            return found
+
+    def _evaluated(self, queryset: QuerySet[Any], compiler: Any) -> list[Any]:
+        selection, execute_sql, results_iter = self._selection, compiler.execute_sql, compiler.results_iter
 
         def execute_with_fast_models(*args: Any, **kwargs: Any) -> Any:
             cursor_rows = execute_sql(*args, **kwargs)

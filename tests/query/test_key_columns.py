@@ -3,7 +3,7 @@
 import datetime
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Count, Exists, OuterRef, Q, Subquery, Sum, Value
 from django.test.utils import CaptureQueriesContext
 
@@ -289,3 +289,50 @@ def test_a_text_that_was_cut_or_is_none_of_ours_has_no_keys(text):
 def test_a_text_of_keys_is_read():
     assert key_columns.parse("3:1.22.-3.") == {1, 22, -3}
     assert key_columns.parse("0:") == set()
+
+
+def in_rome():
+    return [each.slug for each in Post.objects.filter(author__city="Rome").order_by("pk")]
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Let the database refuse each SELECT of keys; yield the statements that were refused."""
+    attach, refused = key_columns.KeyColumns.attach, []
+
+    def attach_nonsense(self, compiler, query):
+        subqueries = self.subqueries
+        self.subqueries = [each._replace(before=f"SELECT no_such_function({each.before[7:]}") for each in subqueries]
+        refused.append(self)
+        try:
+            return attach(self, compiler, query)
+        finally:
+            self.subqueries = subqueries
+
+    monkeypatch.setattr(key_columns.KeyColumns, "attach", attach_nonsense)
+    return refused
+
+
+def test_a_query_whose_keys_the_database_refuses_is_read_without_them(refusing, is_hit, caplog):
+    """Django alone would not have failed.  The process does not try that again."""
+    expected = ["p0", "p1"]
+    assert in_rome() == expected
+    assert refusing
+    assert is_hit(in_rome)
+    assert "refuses to select the keys" in caplog.text
+    Author.objects.filter(pk=2).update(city="Rome")
+    with CaptureQueriesContext(connection) as queries:
+        assert in_rome() == ["p0", "p1", "p2", "p3"]
+    assert len(queries) == 1
+
+
+def test_an_error_that_has_nothing_to_do_with_the_keys_is_raised_as_ever(monkeypatch):
+    queryset = Post.objects.filter(author__city="Rome").extra(where=["no_such_column = 1"])
+    with pytest.raises(DatabaseError):
+        list(queryset)
+
+
+def test_a_query_whose_keys_cannot_be_composed_is_read_without_them(monkeypatch, is_hit):
+    monkeypatch.setattr(key_columns, "conditions_sql", lambda *args: 1 / 0)
+    assert in_rome() == ["p0", "p1"]
+    assert is_hit(in_rome)
