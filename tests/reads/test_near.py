@@ -18,9 +18,33 @@ from cacheops_lite.observe import Reason, counters
 from cacheops_lite.store import client, near
 from tests.conftest import in_thread
 from tests.shop.models import Category, Document, Label, Page, Product, VisibleProduct
-from tests.support.near import LEASE, PROFILE, bring_near, decided, is_near, near_profiles, nothing_received, settle
+from tests.support import servers
+from tests.support.near import (
+    LEASE,
+    PROFILE,
+    bring_near,
+    decided,
+    is_near,
+    near_profiles,
+    nothing_received,
+    on_server,
+    settle,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+@pytest.fixture(scope="module")
+def own_server():
+    with servers.running() as running:
+        yield running
+
+
+@pytest.fixture
+def store(store, own_server):
+    """On a server of its own: Redis tells near caches of each FLUSHDB, whichever of its databases that concerns."""
+    with on_server(store, own_server) as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from fakeredis import FakeRedis
 from cacheops_lite.observe import Reason
 from cacheops_lite.signals import cache_decision
 from cacheops_lite.store import near, near_cache, near_node
+from cacheops_lite.store.client import get_client
 from tests.support.waiting import wait_until
 
 LEASE = 0.01
-# Redis tells of changes of a key in any of its databases, so other runs would end what is near here.
 PREFIX = f"near{os.getpid()}:"
 PROFILE = {"ops": "all", "timeout": 60, "near": True}
 
@@ -31,6 +31,18 @@ class Clock:
 
     def advance(self, seconds):
         self.now += seconds
+
+
+@contextmanager
+def on_server(store, server):
+    """Use a server instead of that of the settings, unless the store is the embedded Redis; yield the client."""
+    if isinstance(store, FakeRedis):
+        yield store
+        return
+    with override_settings(CACHEOPS_REDIS=server.url):
+        client = get_client()
+        client.flushdb()
+        yield client
 
 
 @contextmanager
