@@ -39,6 +39,8 @@ ONCE = [
     *(f"tests/store/test_{name}.py" for name in ("error_translation", "commands", "messages", "limited_connection")),
     *(f"tests/store/test_{name}.py" for name in ("near_cache", "near_cluster", "spool_watch")),
     *("tests/store/test_time_limits.py", "tests/inspection/test_doctor.py", "tests/utils/test_error_boundary.py"),
+    *(f"tests/orm/test_{name}.py" for name in ("prefetch", "prefetched_objects", "prefetch_decisions")),
+    *("tests/store/test_derived_shapes.py", "tests/store/test_payload_compression.py", "tests/property/test_kept.py"),
 ]
 # A browser takes minutes: ``make e2e``.
 BROWSER = "tests/e2e/test_browser.py"

@@ -14,7 +14,7 @@ from cacheops_lite.orm import execute_wrapper
 from cacheops_lite.query import compiler, join_tree, query_walk, read_set, row_dependencies, where_predicates
 from cacheops_lite.schema import NULL, DerivedCondition, database_views
 from cacheops_lite.store import invalidation_script, invalidator, near
-from cacheops_lite.store.near_cache import NearCache
+from cacheops_lite.store.near_node import NearNode
 from cacheops_lite.store.write_set import Change
 from cacheops_lite.writes import instance_writes, queryset_writes, unit_of_work
 from tests.property import machine
@@ -104,7 +104,7 @@ def test_the_machine_finds_stale_near_reads_if_changes_are_not_heard_of(populate
     """This shows that the test above can fail."""
     with near_profiles(monkeypatch, store):
         bring_reads_near(monkeypatch)
-        monkeypatch.setattr(NearCache, "_on_change", lambda self, keys: None)
+        monkeypatch.setattr(NearNode, "_on_change", lambda self, keys: None)
         with pytest.raises(AssertionError):
             machine.run(Figures(), 500, STEPS, phases=[Phase.generate], derandomize=True)
 
