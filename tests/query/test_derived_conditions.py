@@ -20,7 +20,7 @@ from tests.support import services
 
 COMBINATIONS = int(os.environ.get("TEST_EXAMPLES", 300))
 # Of the conditions on one column.
-MAX_CONDITIONS = 8 * COMBINATIONS
+MAX_CONDITIONS = max(120, 2 * COMBINATIONS)
 # Django cacheops' setting CACHEOPS_SKIP_FIELDS excludes these by default.
 SKIPPED = {"text"}
 # Percentages of the rows that are not found, at least so many of which keep the results, where less than 65.
