@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import Field
+from django.db.models.base import ModelBase
 from django.db.models.expressions import Col
 
 from ..schema import (
@@ -81,7 +82,12 @@ def row_level_of(walk: QueryWalk, sql: str) -> tuple[tuple[RowLevelDependency, .
     if len(walk.live_aliases) == 1 and not walk.inner_queries:
         return (), None
     by_rows = _sources_of_rows(walk)
-    key_columns = key_columns_of(walk, sql, _aliases_to_narrow(walk) - by_rows.keys())
+    # Without keys a result depends on more, but can be cached.
+    key_columns = error_boundary.call_or_default(
+        "The keys of a query can't be selected",
+        lambda: key_columns_of(walk, sql, _aliases_to_narrow(walk) - by_rows.keys()),
+        None,
+    )
     targets = {target.alias: target for target in key_columns.targets} if key_columns is not None else {}
     found: list[RowLevelDependency] = []
     others = set(walk.other_dependencies)
@@ -115,10 +121,10 @@ def _aliases_to_narrow(walk: QueryWalk) -> set[str]:
 
 
 def _model_of(walk: QueryWalk, alias: str) -> Any:
+    """Return the model of the rows of `alias`, None if it is not known, as of a common table expression."""
     join: Any = walk.query.alias_map[alias]
-    if join.parent_alias is None:
-        return walk.query.model
-    return getattr(join.join_field, "related_model", None)
+    model = walk.query.model if join.parent_alias is None else getattr(join.join_field, "related_model", None)
+    return model if isinstance(model, ModelBase) else None
 
 
 def _replaced(row_level: RowLevelDependency) -> set[Dependency]:

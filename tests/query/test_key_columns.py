@@ -336,3 +336,10 @@ def test_a_query_whose_keys_cannot_be_composed_is_read_without_them(monkeypatch,
     monkeypatch.setattr(key_columns, "conditions_sql", lambda *args: 1 / 0)
     assert in_rome() == ["p0", "p1"]
     assert is_hit(in_rome)
+
+
+def test_a_query_whose_joins_cannot_be_analysed_for_keys_is_cached_all_the_same(monkeypatch, is_hit):
+    """It depends on more rows."""
+    monkeypatch.setattr(row_dependencies, "key_columns_of", lambda *args: 1 / 0)
+    assert in_rome() == ["p0", "p1"]
+    assert is_hit(in_rome)
