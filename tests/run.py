@@ -170,6 +170,7 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
             "sqlite",
             "redis-sets",
             ["tests", *ignoring(CONCURRENCY, *OWN_SERVERS, RELIABILITY, *UNMEASURED)],
+            FEWER_HISTORIES,
             is_measured=MEASURES,
         ),
         Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
