@@ -6,7 +6,6 @@ cluster takes more than its bound.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -19,6 +18,7 @@ def main() -> int:
         # Imported here, because they read the address.
         from . import cli
         from .comparison import CLUSTER_BOUND
+        from .output import write
         from .peers import CLUSTER, OURS_INSIDEOUT, chosen
 
         options = cli.parse(["--peers", OURS_INSIDEOUT.name, CLUSTER.name, *sys.argv[1:]])
@@ -30,9 +30,7 @@ def main() -> int:
         printed = text(results)
     print(printed, end="")
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "bench-cluster.json").write_text(json.dumps(results, indent=1) + "\n")
-        (options.out / "bench-cluster.txt").write_text(printed)
+        write(options.out, "bench-cluster", results, printed)
     pair = f"{CLUSTER.name}:{OURS_INSIDEOUT.name}"
     ratios = [each["ratios"][pair] for each in results["operations"] if each["is_hit"] and pair in each["ratios"]]
     return 0 if ratios and max(ratios) <= CLUSTER_BOUND and not failed else 1

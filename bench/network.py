@@ -7,7 +7,6 @@ Proxies on this machine add that time to each round trip to Redis and to Postgre
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import redis
 
 from .latency import Latency
+from .output import write
 
 # Of a near get, to a hit of django-cacheops, with the first of the added times.
 NEAR_BOUND = 0.05
@@ -35,8 +35,7 @@ def main() -> int:
     print(printed, end="")
     directory = _directory(rest)
     if directory is not None:
-        (directory / "bench-network.txt").write_text(printed)
-        (directory / "bench-network.json").write_text(json.dumps([each for _, each in results], indent=1) + "\n")
+        write(directory, "bench-network", [each for _, each in results], printed)
     gets = [each for each in results[0][1]["operations"] if each["name"] == "get"]
     ratio = gets[0]["ratios"].get("ours-near:cacheops") if gets else None
     return 0 if ratio is not None and ratio <= NEAR_BOUND else 1

@@ -6,12 +6,12 @@ is ``--quick``.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from typing import Any
 
 from . import cli
+from .output import write
 from .peers import OURS, chosen
 from .tables import grid, header
 
@@ -43,9 +43,7 @@ def main() -> int:
     printed = text(results, options.rounds)
     print(printed, end="")
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "bench-signing.json").write_text(json.dumps(results, indent=1) + "\n")
-        (options.out / "bench-signing.txt").write_text(printed)
+        write(options.out, "bench-signing", results, printed)
     return 0 if not failed and (options.quick or _is_within(results["operations"])) else 1
 
 

@@ -105,6 +105,13 @@ def separate_store(store):
         yield cacheops_redis.get_client()
 
 
+@pytest.fixture(scope="module")
+def own_server():
+    """A Redis server that the tests of a module share, and nobody else uses."""
+    with servers.running() as running:
+        yield running
+
+
 @pytest.fixture
 def server():
     """A Redis server on its own."""

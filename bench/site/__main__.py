@@ -26,6 +26,7 @@ from ..about import about, now
 from ..databases import PostgreSQL
 from ..library.amounts import AUTHORS
 from ..operations import FULL, QUICK
+from ..output import write
 from ..peers import BARE, CACHALOT, CACHEOPS, OURS, OURS_NEAR, PEERS, Peer, chosen
 from ..tables import grid, header
 from ..worker import configure
@@ -45,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     printed = text(results)
     print(printed, end="")
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "bench-site.json").write_text(json.dumps(results, indent=1) + "\n")
-        (options.out / "bench-site.txt").write_text(printed)
+        write(options.out, "bench-site", results, printed)
     return 1 if any(figure["errors"] for figure in results["figures"]) else 0
 
 

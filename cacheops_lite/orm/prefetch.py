@@ -1,8 +1,8 @@
 """Assemble what `prefetch_related` puts into instances, without a related manager and a queryset for each of them.
 
 Django makes these for each instance, which takes most of the time of a prefetch whose rows are cached.  The querysets
-differ in a few attributes only.  So Django makes the first one, of which the others are copies, made when they are
-first asked for.  Wherever application code would take part, or Django makes something unknown, Django makes them all.
+differ in a few attributes only.  So Django makes the first one.  The others are copies of it, made when they are first
+asked for.  Wherever application code would take part, or Django makes something unknown, Django makes them all.
 """
 
 from __future__ import annotations

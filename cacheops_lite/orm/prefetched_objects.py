@@ -87,7 +87,7 @@ for _name in (
 
 
 class Template:
-    """The first queryset of a prefetched relation, of which the others are copies.
+    """The first queryset of a prefetched relation; the others are copies of it.
 
     `manager` is a related manager of the relation, for an instance of `model`.
     """

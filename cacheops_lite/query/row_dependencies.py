@@ -50,7 +50,7 @@ class Source(NamedTuple):
 
 
 class Narrowed(NamedTuple):
-    """A dependency, on any row or on rows that meet conditions, of which only rows with a key of `target` matter.
+    """A dependency on any row, or on rows that meet conditions; only those with a key of `target` matter.
 
     `name` is what it is in a plan, which has placeholders instead of tokens.
     """

@@ -69,7 +69,7 @@ def _text(token: str) -> str | None:
 
 
 def _caseless_text(token: str) -> str | None:
-    """Return the text in lower case, None if it has letters of which it is not known what they equal."""
+    """Return the text in lower case, None if it is not known what its letters equal."""
     plain = token.removeprefix(INEXACT)
     text = None if plain[:1] in ("#", NULL) else _unquoted(plain)
     return text.lower() if text is not None and text.isascii() else None

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from ..schema import DerivedCondition, derived_conditions
 
-# The member that begins so identifies an index among all that a table ever had; names of columns never begin so.
 # What a row meets that does not meet a derived condition.
 NO_DEPENDENCY = ""
+# The member that begins so identifies an index among all that a table ever had; names of columns never begin so.
 INCARNATION_PREFIX = "@"
 # The member that begins so is the epoch of the server that the index was made on.
 EPOCH_PREFIX = "@@"

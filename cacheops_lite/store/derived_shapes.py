@@ -14,7 +14,7 @@ from ..schema import NULL, DerivedCondition
 from .dependency_shapes import Shape
 from .write_set import AnyChange, Change
 
-# Conditions of one family, each with a name: that of the condition, or of the dependency of which it is the only one.
+# Conditions of one family, each with a name: its own, or that of the dependency if it is the only condition there.
 _Members = list[tuple[DerivedCondition, str]]
 
 

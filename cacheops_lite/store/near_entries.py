@@ -66,7 +66,7 @@ class NearOptions:
 
 
 class Lessor(Protocol):
-    """A server of which entries have something, see `near_node`: answers count from `leased_from`."""
+    """A server that has versions of entries, see `near_node`; its lease counts from `leased_from`."""
 
     leased_from: float
 

@@ -59,10 +59,6 @@ class NearNode:
         self.reason_off = ""
 
     @property
-    def is_connected(self) -> bool:
-        return self._connection is not None
-
-    @property
     def is_ready(self) -> bool:
         """Whether more may be asked for now."""
         return clock() >= self._retry_at and len(self.pending) < MAX_PENDING
@@ -118,6 +114,10 @@ class NearNode:
         found: list[Any] = [None] * len(names)
         groups = list(_by_slot(names) if uses_cluster() else [range(len(names))])
         unanswered = len(groups)
+        if not names:
+            # A node of a cluster may have the value alone.
+            handler(found)
+            return
 
         def note(positions: Sequence[int], reply: Any) -> None:
             nonlocal unanswered

@@ -44,7 +44,8 @@ Each simplification must end in STALE
 """
 import argparse
 import sys
-from collections import deque
+
+from walking import number_of_states
 
 BREAKS = (
     "no-wait", "short-wait", "from-reply", "bcast", "unchecked", "no-fence", "unregistered", "absent-is-none",
@@ -270,21 +271,12 @@ def main():
     redis = (0, 0, a.registration, 0, False, False)
     reader = (None, None, 0, False, None, (), ())
     start = (*redis, *reader, (("write", 0, 0, False),) * a.writers, a.evictions, a.losses)
-    came_from, todo = {start: None}, deque([start])
-    while todo:
-        state = todo.popleft()
-        if state[AT["look"]] == ("stale",):
-            path = []
-            while came_from[state] is not None:
-                state, what = came_from[state]
-                path.append(what)
-            print(f"STALE after {len(path)} steps, {len(came_from)} states: {', '.join(reversed(path))}")
-            return 1
-        for what, after in Successors(state, a.lease, a.broken).all():
-            if after not in came_from:
-                came_from[after] = state, what
-                todo.append(after)
-    print(f"safe: {len(came_from)} states; lease {a.lease}, writers {a.writers}, evictions {a.evictions}, "
+    number = number_of_states(
+        start, lambda state: Successors(state, a.lease, a.broken).all(), lambda state: state[AT["look"]] == ("stale",)
+    )
+    if number is None:
+        return 1
+    print(f"safe: {number} states; lease {a.lease}, writers {a.writers}, evictions {a.evictions}, "
           f"losses {a.losses}")
     return 0
 

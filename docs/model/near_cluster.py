@@ -30,7 +30,8 @@ Each simplification must end in STALE
 """
 import argparse
 import sys
-from collections import deque
+
+from walking import number_of_states
 
 BREAKS = ("one-lease", "no-void", "entry-first", "ping", "one-answer", "mixed")
 MAX_MESSAGES = 3
@@ -206,21 +207,12 @@ def main():
     a = parser.parse_args()
     nodes = tuple((1, False, (), (), 0, False, 0, ("write" if n < a.writers else "done", 0)) for n in (0, 1))
     start = (nodes, None, None, None, None, False)
-    came_from, todo = {start: None}, deque([start])
-    while todo:
-        state = todo.popleft()
-        if state[LOOK] == "stale":
-            path = []
-            while came_from[state] is not None:
-                state, what = came_from[state]
-                path.append(what)
-            print(f"STALE after {len(path)} steps, {len(came_from)} states: {', '.join(reversed(path))}")
-            return 1
-        for what, after in Successors(state, a.lease, a.broken).all():
-            if after not in came_from:
-                came_from[after] = state, what
-                todo.append(after)
-    print(f"safe: {len(came_from)} states; lease {a.lease}, writers {a.writers}")
+    number = number_of_states(
+        start, lambda state: Successors(state, a.lease, a.broken).all(), lambda state: state[LOOK] == "stale"
+    )
+    if number is None:
+        return 1
+    print(f"safe: {number} states; lease {a.lease}, writers {a.writers}")
     return 0
 
 

@@ -23,7 +23,7 @@ COMBINATIONS = int(os.environ.get("TEST_EXAMPLES", 300))
 MAX_CONDITIONS = max(120, 2 * COMBINATIONS)
 # Django cacheops' setting CACHEOPS_SKIP_FIELDS excludes these by default.
 SKIPPED = {"text"}
-# Percentages of the rows that are not found, at least so many of which keep the results, where less than 65.
+# Of the rows that the database does not find, the percentage that must keep the results, where it is not 65.
 KEPT = {
     "flag": {"": 20},
     "long_amount": {"sqlite": 0, "mariadb": 20},

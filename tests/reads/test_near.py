@@ -18,7 +18,6 @@ from cacheops_lite.observe import Reason, counters
 from cacheops_lite.store import client, near
 from tests.conftest import in_thread
 from tests.shop.models import Category, Document, Label, Page, Product, VisibleProduct
-from tests.support import servers
 from tests.support.near import (
     LEASE,
     PROFILE,
@@ -32,12 +31,6 @@ from tests.support.near import (
 )
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
-
-
-@pytest.fixture(scope="module")
-def own_server():
-    with servers.running() as running:
-        yield running
 
 
 @pytest.fixture

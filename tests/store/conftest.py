@@ -4,7 +4,7 @@ import pytest
 from django.test import override_settings
 
 from cacheops_lite import invalidate_all
-from cacheops_lite.store import circuit_breaker, spool, spool_watch
+from cacheops_lite.store import circuit_breaker, near_leases, spool, spool_watch
 from cacheops_lite.utils import error_boundary
 from cacheops_lite.writes import write_barrier
 from tests.support import cluster as clusters
@@ -85,3 +85,11 @@ def cached_label(redis_with_spool):
     for _ in range(2):
         assert texts() == ["old"]
     return label
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """The seconds that writers waited for near caches."""
+    waits = []
+    monkeypatch.setattr(near_leases.time, "sleep", waits.append)
+    return waits

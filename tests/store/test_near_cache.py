@@ -27,10 +27,9 @@ from cacheops_lite.store.version_set import VersionSet
 from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import in_thread
 from tests.shop.models import Label
-from tests.support import servers, services
+from tests.support import services
 from tests.support.near import (
     LEASE,
-    PREFIX,
     PROFILE,
     bring_near,
     is_near,
@@ -44,14 +43,8 @@ from tests.support.near import (
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 TABLE = "shop_label"
-REGISTRATION = keys.registration_key(PREFIX, TABLE)
+REGISTRATION = keys.registration_key("", TABLE)
 MILLISECONDS = f"{LEASE * 1000:g}".encode()
-
-
-@pytest.fixture(scope="module")
-def own_server():
-    with servers.running() as running:
-        yield running
 
 
 @pytest.fixture
@@ -65,14 +58,6 @@ def store(store, own_server):
 def clock(store, monkeypatch):
     with near_profiles(monkeypatch, store) as clock:
         yield clock
-
-
-@pytest.fixture
-def slept(monkeypatch):
-    """The seconds that writers waited for near caches."""
-    waits = []
-    monkeypatch.setattr(near_leases.time, "sleep", waits.append)
-    return waits
 
 
 def count():
@@ -92,7 +77,7 @@ def registration(store):
 def test_a_near_cache_registers_the_tables_of_its_entries(store):
     bring_near(count)
     assert registration(store) == MILLISECONDS
-    assert store.get(keys.registration_key(PREFIX, "shop_product")) is None
+    assert store.get(keys.registration_key("", "shop_product")) is None
     assert 0 < store.ttl(REGISTRATION) <= near_leases.REGISTRATION_SECONDS
 
 
@@ -107,10 +92,10 @@ def test_a_writer_waits_once_for_all_its_tables(store, slept):
     """And for the longest lease."""
     bring_near(count)
     epoch = node().epoch
-    store.set(keys.registration_key(PREFIX, "shop_product"), b"500|" + epoch)
+    store.set(keys.registration_key("", "shop_product"), b"500|" + epoch)
     slept.clear()
     fence = Fence()
-    invalidator.invalidate_and_fence({PREFIX: WriteSet(tables={TABLE, "shop_product"})}, fence)
+    invalidator.invalidate_and_fence({"": WriteSet(tables={TABLE, "shop_product"})}, fence)
     assert slept == [pytest.approx(0.5, rel=0.1)]
     invalidator.release(fence)
 
@@ -138,7 +123,7 @@ def test_a_writer_that_finds_the_token_of_another_one_waits_too(store, slept):
 def test_a_near_cache_that_registers_meanwhile_is_not_forgotten(store, slept):
     """Not even if its registration is lost again before the writer is done."""
     fence = Fence()
-    work = {PREFIX: WriteSet(tables={TABLE})}
+    work = {"": WriteSet(tables={TABLE})}
     invalidator.invalidate_and_fence(work, fence)
     assert store.get(REGISTRATION) == b"?" + fence.token.encode()
     store.delete(REGISTRATION)
@@ -293,7 +278,7 @@ def test_an_interrupt_ends_the_connection(store, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         count()
     monkeypatch.undo()
-    assert not node().is_connected
+    assert node()._connection is None
     assert not len(near.entries)
     assert near._lock.acquire(blocking=False)
     near._lock.release()
@@ -355,8 +340,8 @@ def test_a_server_that_becomes_a_replica_is_left(store, clock):
 def test_values_of_another_server_are_not_kept(store, monkeypatch):
     """While connections of the others already reach another one."""
     bring_near(count)
-    version_set = VersionSet(PREFIX, [Dependency(TABLE, (), None)])
-    lookup = protocol.read(f"{PREFIX}cacheops:v:x", version_set, 60)
+    version_set = VersionSet("", [Dependency(TABLE, (), None)])
+    lookup = protocol.read("cacheops:v:x", version_set, 60)
     lookup.payload, lookup.carried = b"x", [b"tokentokother"]
     near.keep(lookup, 1, near_cache.NearOptions(LEASE, True))
     assert "another server" in node().reason_off
@@ -373,7 +358,7 @@ def test_a_process_that_owes_invalidations_does_not_answer(store):
 
 @contextmanager
 def owing():
-    invalidator._overdue[PREFIX] = WriteSet(tables={TABLE})
+    invalidator._overdue[""] = WriteSet(tables={TABLE})
     try:
         yield
     finally:

@@ -17,7 +17,6 @@ from cacheops_lite.store import (
     keys,
     near,
     near_cache,
-    near_leases,
     near_node,
 )
 from cacheops_lite.store.fence import Fence
@@ -40,7 +39,7 @@ pytestmark = [
 
 @pytest.fixture
 def clock(cluster, monkeypatch):
-    with near_profiles(monkeypatch, None, CACHEOPS_PREFIX="") as clock:
+    with near_profiles(monkeypatch, None) as clock:
         yield clock
 
 
@@ -49,14 +48,6 @@ def rows(clock):
     old = Category.objects.create(name="old")
     product = Product.objects.create(sku="s", category=old)
     product.labels.add(Label.objects.create(text="l"))
-
-
-@pytest.fixture
-def slept(monkeypatch):
-    """The seconds that writers waited for near caches."""
-    waits = []
-    monkeypatch.setattr(near_leases.time, "sleep", waits.append)
-    return waits
 
 
 def names():
@@ -294,7 +285,7 @@ def with_replicas():
 def test_a_node_that_becomes_a_replica_loses_its_entries(with_replicas, monkeypatch, settings):
     """Its promoted replica takes the writes from then on."""
     settings.CACHEOPS_REDIS, settings.CACHEOPS_CLIENT_CLASS = with_replicas.url, None
-    with near_profiles(monkeypatch, None, CACHEOPS_PREFIX="") as clock:
+    with near_profiles(monkeypatch, None) as clock:
         Category.objects.create(name="old")
         bring_near(names)
         with_replicas.fail_over(with_replicas.node_of(slot_of_table("shop_category")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 
 import pytest
@@ -16,7 +15,6 @@ from cacheops_lite.store.client import get_client
 from tests.support.waiting import wait_until
 
 LEASE = 0.01
-PREFIX = f"near{os.getpid()}:"
 PROFILE = {"ops": "all", "timeout": 60, "near": True}
 
 
@@ -56,7 +54,6 @@ def near_profiles(monkeypatch, store, **settings):
     settings = {
         "CACHEOPS": {"*.*": PROFILE, "shop.unwatched": None},
         "CACHEOPS_NEAR_LEASE": LEASE,
-        "CACHEOPS_PREFIX": PREFIX,
         **settings,
     }
     with override_settings(**settings):
