@@ -47,7 +47,8 @@ BROWSER = "tests/e2e/test_browser.py"
 # Tests whose result depends on whether the database is SQLite or a server, not on which server.
 OF_A_SERVER = [
     *("tests/functions", "tests/observe", "tests/compat", "tests/adapters/test_apps.py"),
-    *("tests/adapters/test_testing.py", "tests/store/test_cluster_fences.py"),
+    *("tests/adapters/test_testing.py", "tests/store/test_cluster_fences.py", "tests/writes/test_strict.py"),
+    *("tests/query/test_fast_paths.py", "tests/reads/test_near.py"),
     *(f"tests/store/test_{name}.py" for name in ("interrupts", "namespaces", "outages", "refusals")),
 ]
 # Tests whose result depends on the store alone: they run in both modes, on SQLite.
@@ -60,6 +61,8 @@ OF_THE_STORE = [
 OWN_SERVERS = [
     f"tests/store/test_{name}.py" for name in ("ways_to_connect", "cluster", "near_cluster", "failover", "failures")
 ]
+# Most of their time they wait for servers and processes, so they run beside tests that keep a core busy.
+WAITING = ["tests/store", "tests/inspection", "tests/functions", "tests/adapters", "tests/contrib"]
 # Tests of processes that read and write at once: SQLite has one writer at a time, so they run on the others.
 CONCURRENCY = "tests/concurrency"
 # Faults of servers under load: once, on the database that `make reliability` uses.
@@ -113,13 +116,13 @@ class Leg:
 
 
 def main(arguments: list[str]) -> int:
-    # Tests often wait for a server, so one run more than there are cores keeps these busy.
-    with reserved(count=(os.cpu_count() or 1) + 1) as urls:
-        return run_all(arguments, urls)
-
-
-def run_all(arguments: list[str], urls: list[str]) -> int:
+    # A third of their time tests wait for servers, so one run more than there are cores keeps these busy.
     requested = os.environ.get("TEST_DATABASES", "sqlite postgresql mariadb").split()
+    with reserved(len(requested) if arguments else (os.cpu_count() or 1) + 1) as urls:
+        return run_all(arguments, requested, urls)
+
+
+def run_all(arguments: list[str], requested: list[str], urls: list[str]) -> int:
     reasons = {database: missing(database) for database in requested}
     absent = [reason for reason in reasons.values() if reason]
     if not services.redis_answers():
@@ -169,11 +172,12 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         Leg(
             "sqlite",
             "redis-sets",
-            ["tests", *ignoring(CONCURRENCY, *OWN_SERVERS, RELIABILITY, *UNMEASURED)],
+            ["tests", *ignoring(CONCURRENCY, *WAITING, RELIABILITY, *UNMEASURED)],
             FEWER_HISTORIES,
             is_measured=MEASURES,
         ),
         Leg("postgresql", "redis-insideout", everywhere, FEWER_HISTORIES),
+        Leg("sqlite", "redis-sets", [*WAITING, *ignoring(*OWN_SERVERS)], is_measured=MEASURES, part="store, adapters"),
         Leg("sqlite", "redis-sets", [*UNMEASURED, *ignoring(BROWSER)], part="tools and documentation"),
         Leg("postgresql", "redis-insideout", [CONCURRENCY, RELIABILITY], part="processes"),
         Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),

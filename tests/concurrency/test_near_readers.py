@@ -65,9 +65,9 @@ def test_readers_that_are_stopped_and_continued_leave_nothing_stale():
 
     def stop_and_continue(pool, cache):
         reader = pool.rng.choice([each for each in pool.workers if each.role == "reader"])
-        os.kill(reader.process.pid, signal.SIGSTOP)
+        os.kill(reader.pid, signal.SIGSTOP)
         time.sleep(pool.rng.uniform(0, 0.2))
-        os.kill(reader.process.pid, signal.SIGCONT)
+        os.kill(reader.pid, signal.SIGCONT)
 
     run_near(near_plan("stopped readers"), stop_and_continue)
 

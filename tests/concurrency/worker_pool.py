@@ -2,87 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
-import select
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
-
-from django.db import connection
 
 from tests.concurrency.oracle import Oracle
-from tests.support.waiting import wait_until
-
-TIMEOUT_SECONDS = 60
-ROOT = Path(__file__).parents[2]
-
-
-class Worker:
-    """One process.  Call `ready`, which waits until it has started, then `begin`."""
-
-    def __init__(self, config):
-        self.role = config["role"]
-        self.lanes, self.session = [], None
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        command = [sys.executable, "-m", "tests.concurrency.worker"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
-        self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
-        self.send(config)
-
-    def send(self, config):
-        self.process.stdin.write(json.dumps(config) + "\n")
-        self.process.stdin.flush()
-
-    def ready(self):
-        found, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_SECONDS)
-        line = self.process.stdout.readline() if found else ""
-        assert line, f"a {self.role} process did not start: {self.errors()}"
-        self.session = json.loads(line)["session"]
-
-    def begin(self, lanes=()):
-        self.lanes = list(lanes)
-        self.send({"lanes": self.lanes})
-
-    def report(self):
-        """Wait until the process has ended, and return its figures and problems."""
-        output, _ = self.process.communicate(timeout=TIMEOUT_SECONDS)
-        assert self.process.returncode == 0, f"a {self.role} failed: {self.errors()}"
-        return json.loads(output)
-
-    def kill(self):
-        """Kill the process and wait until the database has closed its session, whose last statement may still run."""
-        self.process.kill()
-        self.process.communicate(timeout=TIMEOUT_SECONDS)
-        wait_until_closed(self.session)
-
-    def errors(self):
-        self._errors.seek(0)
-        return self._errors.read()[-3000:]
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-        self._errors.close()
-
-
-def wait_until_closed(session):
-    """Wait until the database has closed a session of a killed process; None has none."""
-    assert session is None or wait_until(lambda: not _is_open(session), TIMEOUT_SECONDS), "the session does not end"
-
-
-def _is_open(session):
-    table, key = {
-        "postgresql": ("pg_stat_activity", "pid"),
-        "mysql": ("information_schema.processlist", "id"),
-    }[connection.vendor]
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT 1 FROM {table} WHERE {key} = %s", [session])
-        return cursor.fetchone() is not None
+from tests.support.worker_process import WorkerProcess
 
 
 class WorkerPool:
@@ -102,7 +27,6 @@ class WorkerPool:
             settings = {**settings, "CACHEOPS_REDIS": self.writer_url}
         config = {
             "role": role,
-            "database": connection.settings_dict["NAME"],
             "settings": settings,
             "oracle": self.oracle_url,
             "seed": self.rng.randrange(10**9),
@@ -118,7 +42,7 @@ class WorkerPool:
             "stops": bool(plan.breakage),
             **more,
         }
-        worker = Worker(config)
+        worker = WorkerProcess("tests.concurrency.worker", config)
         self.workers.append(worker)
         return worker
 

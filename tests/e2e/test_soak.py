@@ -34,7 +34,7 @@ ERRORS, END = "errors that were logged: 0", "the run ends as planned"
 def command(tmp_path):
     """Return the command of a short soak on SQLite, and the folder that it writes to."""
     servers.need_program()
-    small = ["--database", "sqlite", "--objects", "3000", "--processes", "2", "--timeout", "20", "--interval", "1"]
+    small = ["--database", "sqlite", "--objects", "1000", "--processes", "2", "--timeout", "20", "--interval", "1"]
     return [sys.executable, "-m", "bench.soak", *small, "--writes", "0.1", "--verify", "0.3", "--out", str(tmp_path)]
 
 

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -15,9 +14,9 @@ from django.core.management import CommandError, call_command
 from cacheops_lite.functions import filesystem_cache
 from cacheops_lite.functions.filesystem_cache import FileCache, file_cache
 from cacheops_lite.store.serializers import PickleSerializer
+from tests.support.processes import context
 
 DAY = 60 * 60 * 24
-spawn = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -422,7 +421,7 @@ def test_the_command_passes_no_path_to_a_shell(tmp_path, monkeypatch):
 
 
 def start_process(target, *args):
-    process = spawn.Process(target=target, args=args)
+    process = context.Process(target=target, args=args)
     process.start()
     return process
 
@@ -456,7 +455,7 @@ def read_values(directory, writers, done):
 
 def test_readers_see_whole_values_while_processes_write(tmp_path):
     """The last value written stays; no temporary file does."""
-    done = [spawn.Semaphore(0) for _ in range(2)]
+    done = [context.Semaphore(0) for _ in range(2)]
     cache = FileCache(tmp_path)
     cache.set("key", [(0, 0)] * 2000)
     readers = [start_process(read_values, tmp_path, 3, semaphore) for semaphore in done]
@@ -485,7 +484,7 @@ def add_one(directory, number, results):
 
 def test_one_of_several_processes_that_add_a_key_succeeds(tmp_path):
     """The first one succeeds."""
-    results = spawn.Queue()
+    results = context.Queue()
     processes = [start_process(add_one, tmp_path, number, results) for number in range(4)]
     found = [results.get(timeout=60) for _ in processes]
     assert exit_codes(*processes) == [0] * 4
@@ -501,7 +500,7 @@ def clean_often(directory, done):
 
 def test_cleaning_never_removes_a_value_that_was_just_replaced(tmp_path):
     """Another process writes values while it removes expired ones."""
-    done = spawn.Event()
+    done = context.Event()
     cleaner = start_process(clean_often, tmp_path, done)
     cache = FileCache(tmp_path)
     for i in range(500):
@@ -524,7 +523,7 @@ def test_a_killed_writer_blocks_no_other_process(tmp_path):
     """The operating system releases its lock; its unfinished file is not a value."""
     cache = FileCache(tmp_path)
     cache.set("key", 1)
-    ready = spawn.Event()
+    ready = context.Event()
     writer = start_process(lock_and_wait, tmp_path, ready)
     assert ready.wait(60)
     assert cache.get("key") == 1

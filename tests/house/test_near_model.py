@@ -37,12 +37,15 @@ def test_no_near_read_is_stale(arguments):
 @pytest.mark.parametrize(
     ("simplification", "arguments"),
     [
-        *((each, ONE_WRITER) for each in ("no-wait", "short-wait", "from-reply", "bcast", "unchecked", "no-fence")),
+        *((each, ONE_WRITER) for each in ("no-wait", "short-wait", "from-reply", "bcast", "unchecked")),
         *((each, ONE_WRITER) for each in ("absent-is-none", "entry-first")),
         ("unregistered", [*ONE_WRITER, "--registration", "none"]),
-        ("early-none", TWO_WRITERS),
         ("kept", ["--writers", "1", "--evictions", "0"]),
-        *(pytest.param(each, TWO_WRITERS, marks=IN_FULL) for each in ("no-token", "blind-renewal", "late-reply")),
+        pytest.param("no-fence", ONE_WRITER, marks=IN_FULL),
+        *(
+            pytest.param(each, TWO_WRITERS, marks=IN_FULL)
+            for each in ("early-none", "no-token", "blind-renewal", "late-reply")
+        ),
     ],
 )
 def test_each_simplification_of_near_caches_is_found_stale(simplification, arguments):

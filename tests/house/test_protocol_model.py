@@ -40,7 +40,7 @@ def test_no_interleaving_is_stale(arguments):
     [
         ["--writers", "2,3"],
         ["--writers", "2", "--coarse", "3"],
-        ["--readers", "2", "--joined", "2", "--writers", "2,3"],
+        pytest.param(["--readers", "2", "--joined", "2", "--writers", "2,3"], marks=IN_FULL),
     ],
 )
 def test_without_evictions_no_read_is_stale_between_a_commit_and_its_release(arguments):
@@ -52,8 +52,8 @@ def test_without_evictions_no_read_is_stale_between_a_commit_and_its_release(arg
     "arguments",
     [
         ["--writers", "2,3"],
-        ["--writers", "2,3", "--variant", "parts"],
-        ["--writers", "2", "--coarse", "3"],
+        pytest.param(["--writers", "2,3", "--variant", "parts"], marks=IN_FULL),
+        pytest.param(["--writers", "2", "--coarse", "3"], marks=IN_FULL),
         ["--readers", "2", "--joined", "1", "--writers", "2,3"],
     ],
 )
@@ -66,8 +66,8 @@ def test_a_call_before_a_commit_may_be_interrupted_or_lose_its_reply(arguments):
     "arguments",
     [
         ["--writers", "2,3"],
-        ["--writers", "2", "--coarse", "3"],
-        ["--readers", "2", "--joined", "1", "--writers", "2,3"],
+        pytest.param(["--writers", "2", "--coarse", "3"], marks=IN_FULL),
+        pytest.param(["--readers", "2", "--joined", "1", "--writers", "2,3"], marks=IN_FULL),
         ["--readers", "2", "--writers", "2", "--evictions", "1"],
     ],
 )
@@ -83,8 +83,8 @@ MOVES = ["--variant", "cluster", "--evictions", "0", "--moves", "1"]
     "arguments",
     [
         ["--readers", "2", "--writers", "2,3"],
-        ["--readers", "3,3", "--writers", "2", "--coarse", "3"],
-        ["--readers", "", "--joined", "2", "--writers", "2,3"],
+        pytest.param(["--readers", "3,3", "--writers", "2", "--coarse", "3"], marks=IN_FULL),
+        pytest.param(["--readers", "", "--joined", "2", "--writers", "2,3"], marks=IN_FULL),
         ["--readers", "2", "--writers", "2", "--lost", "1"],
         ["--readers", "2", "--writers", "2,3", "--kills", "1"],
         ["--readers", "2", "--writers", "2,3", "--evictions", "1"],

@@ -469,6 +469,7 @@ READS_BY_EXCLUSION, READS_OF_VIEWS, READS_WITH_JOINED_COLUMNS = map(
 READS_BY_EXPRESSIONS = from_templates(EXPRESSIONS)
 READS_OF_APPLICATION_SQL = from_templates(APPLICATION_SQL)
 READS_OF_ABSENCES = from_templates(ABSENCES)
+READS_OF_WHOLE_TABLES = ANY_MODEL.map("{}.objects.all()".format)
 READS = st.one_of(
     reads_by_frequent_fields(),
     reads_by_comparison(),

@@ -26,6 +26,7 @@ from tests.property.reads import (
     READS_OF_ABSENCES,
     READS_OF_APPLICATION_SQL,
     READS_OF_VIEWS,
+    READS_OF_WHOLE_TABLES,
     READS_WITH_JOINED_COLUMNS,
     reads_by_comparison,
     reads_by_frequent_fields,
@@ -232,16 +233,16 @@ def no_application_sql(monkeypatch):
 # Each defect, with the rules and perhaps the reads that reveal it.  Other rules invalidate whole tables, which would
 # hide the defect for many steps.
 DEFECTS = {
-    no_saves_of_items: (["save", "move"],),
+    no_saves_of_items: (["save", "move"], reads_by_frequent_fields()),
     no_after_images: (["move"], reads_by_frequent_fields()),
     no_before_images: (["move"], reads_by_frequent_fields()),
     no_statement_guard: (["raw_write", "rare_write"],),
     no_bulk_inserts: (["insert"], reads_by_frequent_fields()),
     no_mass_writes: (["mass_write", "move"],),
-    no_joins: (["save", "move"],),
+    no_joins: (["save", "move"], READS_WITH_JOINED_COLUMNS),
     no_joined_rows: (["save", "move"], READS_WITH_JOINED_COLUMNS),
     no_inner_tables: (["move"], READS_BY_AN_INNER_TABLE),
-    no_dirtiness: (["transaction"], reads_by_frequent_fields()),
+    no_dirtiness: (["transaction"], READS_OF_WHOLE_TABLES),
     no_null_rows: (["save", "link", "delete"], READS_OF_ABSENCES),
     no_columns: (["save", "move"],),
     no_negation: (["save", "move"], READS_BY_EXCLUSION),

@@ -75,7 +75,7 @@ class Load:
         return LoadProcess(
             {
                 **{"role": role, "name": name, "pause": pause, "settings": settings, "oracle": self._oracle_url},
-                **{"database": connection.settings_dict["NAME"], "seed": self._rng.randrange(10**9)},
+                **{"seed": self._rng.randrange(10**9)},
                 **{"fence_seconds": self._fence_seconds, "breakage": self._breakage},
             }
         )

@@ -1,14 +1,10 @@
-"""The process of one reader or writer of the load, forked from one that has imported everything already.
-
-So it begins within milliseconds, as workers of a preloading web server do.  The cache is not used before the fork.
-"""
+"""The process of one reader or writer of the load."""
 
 from __future__ import annotations
 
-from django.db import connection
 from django.test import override_settings
 
-from cacheops_lite.store import database_names, invalidator
+from cacheops_lite.store import invalidator
 from tests.concurrency.worker import session
 from tests.reliability import breakages
 from tests.reliability.load import LoadOracle
@@ -21,8 +17,6 @@ def main(config, pipe):
 
     A reader then receives whether to compare all that it reads through the cache with the database.
     """
-    connection.settings_dict["NAME"] = config["database"]
-    database_names.remember_configured()
     if config["fence_seconds"]:
         invalidator.FENCE_SECONDS = config["fence_seconds"]
     with override_settings(CACHEOPS_CLIENT_CLASS=None, **config["settings"]):

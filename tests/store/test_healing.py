@@ -48,12 +48,12 @@ def degrades(request):
 def write(proxy, degrades):
     """A function that lets another process, which reaches Redis through the proxy, write a text to all rows."""
     Product.objects.bulk_create([Product(sku=str(number), name="first") for number in range(ROWS)])
-    orders, done = processes.spawn.Queue(), processes.spawn.Queue()
+    orders, done = processes.context.Queue(), processes.context.Queue()
     process = processes.start(write_when_told, proxy.port, degrades, orders, done)
 
-    def write(text, while_it_writes=lambda: None):
+    def write(text, while_it_writes=None):
         orders.put(text)
-        while done.empty():
+        while while_it_writes and done.empty():
             while_it_writes()
         assert done.get(timeout=processes.PATIENCE) == text
 

@@ -74,7 +74,7 @@ def test_a_new_process_delivers_it_at_its_first_read(proxy, folder, label):
     with writer(proxy, folder) as process:
         kill(process)
     proxy.restore()
-    found = processes.spawn.Queue()
+    found = processes.context.Queue()
     reader = processes.start(read_once, proxy.port, folder, found)
     assert found.get(timeout=PATIENCE) == ["new"]
     assert processes.ended(reader) == [0]

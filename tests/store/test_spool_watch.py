@@ -81,7 +81,7 @@ def use_once_and_leave_a_child(port, folder, is_writing, has_used):
 @contextmanager
 def idle_process(proxy, folder, function=use_once, is_writing=False):
     """Yield a process that has used the cache once; it is killed at the end at the latest."""
-    has_used = processes.spawn.Event()
+    has_used = processes.context.Event()
     process = processes.start(function, proxy.port, folder, is_writing, has_used)
     try:
         assert has_used.wait(PATIENCE)

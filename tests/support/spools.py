@@ -82,7 +82,7 @@ def write_and_leave_a_child(port, folder, may_write, has_written):
 @contextmanager
 def writer(proxy, folder, function=write_and_wait):
     """Yield a process that has written while Redis was cut off; it is killed at the end at the latest."""
-    may_write, has_written = processes.spawn.Event(), processes.spawn.Event()
+    may_write, has_written = processes.context.Event(), processes.context.Event()
     process = processes.start(function, proxy.port, folder, may_write, has_written)
     try:
         proxy.cut()

@@ -1,4 +1,4 @@
-"""What the process has imported from which the processes of the load are forked."""
+"""What the process has imported from which the processes of tests are forked: Django, the models and the workers."""
 
 import os
 import sys
@@ -11,4 +11,5 @@ import django
 
 django.setup()
 
+import tests.concurrency.worker  # noqa: E402
 import tests.reliability.worker  # noqa: E402, F401
