@@ -1,5 +1,8 @@
-"""From a Django query to its cache key and dependencies: conditions of the WHERE tree, the read set, the fingerprint,
-the query plan, and the rows of a result (captured, replayed, hydrated).
+"""From a Django query to its cache key and dependencies.
+
+`where_predicates` turns lookups, such as equality and ranges, into conditions; `read_set` finds the dependencies;
+`fingerprint` and `plan_cache` keep what similar queries have in common; `compiler` compiles all others.
+`row_recorder` captures and replays the rows of a result, `hydrator` makes instances of them.
 
 A query whose content keeps it from being cached, such as a join to a table without a profile, is refused here
 (`read_set` raises `Uncacheable`).  Not here: whether profile and transaction allow caching, and the read (`reads`).

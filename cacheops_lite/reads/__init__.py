@@ -1,7 +1,7 @@
-"""Reads through the cache: whether a read may be cached now, the lookup, the database read on a miss, and the fill;
-and the point lookup, a shorter path for ``get()`` of one row.
+"""Reads through the cache: whether a read may be cached now (`cache_policy`); the lookup, the database read on a miss
+and the fill (`cached_read`); and `point_lookup`, a shorter path for ``get()`` of one row.
 
-Not here: keys and dependencies of a query (`query`) and the commands sent to Redis (`store`).
+Not here: keys and dependencies of a query (`query`) and the commands that are sent to Redis (`store.protocol`).
 """
 
 from . import get_method, origin

@@ -1,5 +1,6 @@
-"""Models, columns and values: which models are tracked, how values of a column compare (tokens), conditions on columns,
-the database's own catalog with its views, and stored values.
+"""Models, columns and values: which models are tracked (`tracked_models`), how values of a column compare (`columns`,
+`tokens`), conditions on columns (`predicates`; ranges and patterns in `derived_conditions` and `derived_tokens`), the
+database's own catalog with its views (`database_*`), and exact values (`stored_values`).
 
 Not here: SQL text (`sql`), queries (`query`), writes (`writes`).
 """

@@ -1,5 +1,6 @@
-"""The text of SQL: whether a statement writes, commits or pins a snapshot, and which tables it names; and SELECTs that
-are composed once per model and column.
+"""The text of SQL: whether a statement writes (`statement_classifier`), commits or pins a snapshot
+(`transaction_control`), and which tables it names (`table_names`, `opaque_sql`); and SELECTs that are composed once per
+model and column (`prepared_select`).
 
 Not here: Django's Query objects (`query`) and the wrapper that sees statements (`orm.execute_wrapper`).
 """

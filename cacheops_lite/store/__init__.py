@@ -1,5 +1,8 @@
-"""All access to Redis: the protocol of versions (`protocol` reads and fills, `invalidator` invalidates and fences), the
-names of keys, dependency indexes, locks, connections, the circuit breaker and the Lua scripts.
+"""All access to Redis.
+
+`protocol` sends the MGET of a read and the fill of a miss, `invalidator` invalidates and fences.  `keys` names all
+keys, `dependency_index` knows the shapes of what cached results depend on, `near_cache` answers without a round trip.
+Calls pass `circuit_breaker`, then `client` and `redis_connection`.  The Lua scripts are in ``lua/``.
 
 Not here: what a query depends on (`query`) and what a write changed (`writes`).
 """

@@ -1,5 +1,9 @@
-"""What a write changes and when its invalidations are sent: row images before and after it, operation scopes that claim
-statements, the unit of work of a transaction, manual invalidation.
+"""What a write changes, and when its invalidations are sent.
+
+`instance_writes` describes saves, ``bulk_create()`` and deletes of instances, `queryset_writes` describes ``update()``
+and deletes in one statement; `before_image` reads the rows that they replace.  An `operation_scope` claims the
+statements of an operation, the `unit_of_work` collects the changes of a transaction, the `write_barrier` sends them
+before its commit.  `manual` invalidates without a write.
 
 Not here: the hooks into Django that notice writes (`orm`) and the Lua scripts that invalidate (`store`).
 """
