@@ -246,7 +246,7 @@ def _profiles() -> dict[str, Profile | None]:
         if not isinstance(value, dict):
             raise ImproperlyConfigured(f"{name} should be a dict, not {value!r}")
     return {
-        _checked_name(name).lower(): None if entry is None else _profile(name, entry, defaults)
+        _checked_name(name).lower(): None if entry is None else _parsed_profile(name, entry, defaults)
         for name, entry in entries.items()
     }
 
@@ -257,7 +257,7 @@ def _checked_name(name: Any) -> str:
     return name
 
 
-def _profile(name: str, entry: Any, defaults: dict[str, Any]) -> Profile:
+def _parsed_profile(name: str, entry: Any, defaults: dict[str, Any]) -> Profile:
     if not isinstance(entry, dict):
         raise ImproperlyConfigured(f"CACHEOPS entry '{name}' should be a dict of options or None, not {entry!r}")
     options = {**defaults, **entry}

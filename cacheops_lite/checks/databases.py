@@ -35,7 +35,7 @@ def check_databases(app_configs: Any, **kwargs: Any) -> Messages:
 
 
 def list_undeclared_replicas(databases: dict[str, dict[str, Any]]) -> Messages:
-    """Return a warning for each two of `databases` whose results are shared although nothing says that they may be."""
+    """Return a warning for each pair of `databases` that share results although no setting declares them replicas."""
     profiles = [conf.model_profile(model) for model in apps.get_models()]
     if not any(profile is not None and profile.db_agnostic for profile in profiles):
         return []
@@ -64,7 +64,7 @@ def _name(database: dict[str, Any]) -> tuple[Any, str] | None:
 
 
 def _is_declared(one: str, other: str, databases: dict[str, dict[str, Any]]) -> bool:
-    """Return whether the settings say which of two databases with the same name is what."""
+    """Return whether the settings declare what two databases with the same name are."""
     if any(database.get("TEST", {}).get("MIRROR") for database in (databases[one], databases[other])):
         return True
     names = getattr(django_settings, "CACHEOPS_DATABASE_NAMES", None)

@@ -1,4 +1,4 @@
-"""Check, for ``manage.py check --deploy``, who else can write to the Redis of the cache, and who else uses it."""
+"""Check, for ``manage.py check --deploy``, which other programs can write to the Redis of the cache, or use it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def _no_profiles(entries: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _local_get(entries: dict[str, Any]) -> Iterator[CheckMessage]:
-    """Report what django-cacheops' option costs here: there it costs writers nothing, and rows may be stale."""
+    """Report that ``local_get`` makes writers wait here.  In django-cacheops it does not, but rows may be stale."""
     defaults = settings.CACHEOPS_DEFAULTS or {}
     options = {name: {**defaults, **entry} for name, entry in entries.items() if entry is not None}
     names = [repr(name) for name, each in options.items() if each.get("local_get") and not each.get("near")]
@@ -62,7 +62,7 @@ def _local_get(entries: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _relations_without_profile(model: type[Model]) -> Iterator[CheckMessage]:
-    """Report joins that keep queries from being cached: the first that a new user meets, and nothing else says so."""
+    """Report relations to models without a profile, because queries that join them are not cached."""
     profile = conf.model_profile(model)
     if profile is None or not profile.ops - {"get"}:
         return

@@ -1,4 +1,4 @@
-"""Add up the counters of all processes that lie in Redis."""
+"""Add up the counters of all processes, which are kept in Redis."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ is_on = False
 
 
 def install() -> None:
-    """Begin to count if ``CACHEOPS_STATS`` is on."""
+    """Start counting if ``CACHEOPS_STATS`` is on."""
     global is_on
     is_on = bool(settings.CACHEOPS_STATS)
 
@@ -55,7 +55,7 @@ def _on_change(setting: str) -> None:
 
 
 def uninstall() -> None:
-    """Count no longer."""
+    """Stop counting."""
     global is_on
     is_on = False
 

@@ -1,4 +1,4 @@
-"""Record what each write invalidated, for those that show it."""
+"""Record what each write invalidated.  Whatever shows or counts writes consumes these records."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def _may_change_tracked_rows(table: str | None, using: str) -> bool:
 
 
 def _tables_changed_along(tables: Collection[str], verb: str, using: str) -> set[str]:
-    """Return the tracked tables that a write of `tables` changes as well: those behind views, and by ON DELETE CASCADE.
+    """Return the tracked tables that a write of `tables` also changes: those behind views, and by ON DELETE CASCADE.
 
     A trigger of a view may turn a write into any other write of the tables behind it, so also into a delete.
     """

@@ -1,8 +1,8 @@
-"""Assemble what `prefetch_related` puts into instances, without a related manager and a queryset for each of them.
+"""Assign prefetched objects to instances, without making a related manager and a queryset for each instance.
 
-Django makes these for each instance, which takes most of the time of a prefetch whose rows are cached.  The querysets
-differ in a few attributes only.  So Django makes the first one.  The others are copies of it, made when they are first
-asked for.  Wherever application code would take part, or Django makes something unknown, Django makes them all.
+Django makes both for each instance, which takes most of the time of a prefetch whose rows are cached.  The querysets
+differ in a few attributes only.  So Django makes the first one; the others are copies of it, made when they are first
+asked for.  Where code of the application takes part, or Django makes an unexpected queryset, Django makes all of them.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _ManagerOfInstances:
 
 
 def _name_of_integer(manager: Any) -> str:
-    """Return the name of the attribute by which related objects refer to instances; empty if it may be no integer."""
+    """Return the name of the attribute by which related objects refer to instances; empty unless it is an integer."""
     field = manager.source_field if hasattr(manager, "through") else manager.field
     if not _is_plain_integer(field):
         return ""

@@ -34,7 +34,7 @@ class PrefetchedObjects(dict[str, Any]):
             raise KeyError(name)
         # Those before it first: the order of the items is as without laziness.
         for each in list(self.pending):
-            self._make(each)
+            self._make_pending(each)
             if each == name:
                 break
         return dict.__getitem__(self, name)
@@ -46,9 +46,9 @@ class PrefetchedObjects(dict[str, Any]):
     def make_all(self) -> None:
         """Make the querysets that are pending."""
         for name in list(self.pending):
-            self._make(name)
+            self._make_pending(name)
 
-    def _make(self, name: str) -> None:
+    def _make_pending(self, name: str) -> None:
         pending = self.pending.get(name)
         if pending is not None:
             template, arguments = pending

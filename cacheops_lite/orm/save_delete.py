@@ -105,13 +105,13 @@ class SaveOperation:
             # So the tables of its children have no row of it either.
             self._is_new = True
         if unit.in_transaction:
-            return self._write(unit, instance, owner, names, perform)
+            return self._write_described(unit, instance, owner, names, perform)
         # In one transaction, so that no other process changes the row between the before-image read and the write, nor
         # caches the old row after the invalidation.
         with write_transaction(unit.using, savepoint=True):
-            return self._write(unit, instance, owner, names, perform)
+            return self._write_described(unit, instance, owner, names, perform)
 
-    def _write(
+    def _write_described(
         self,
         unit: UnitOfWork,
         instance: Model,

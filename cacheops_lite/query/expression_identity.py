@@ -64,7 +64,7 @@ def _is_django_s(kind: type) -> bool:
 
 @lru_cache(maxsize=1024)
 def _derived_attributes(kind: type) -> frozenset[str]:
-    """Return the attributes that are derived from others.  Not the output field, which the constructor may be given."""
+    """Return the attributes that are derived from others, without the output field, which may be an argument."""
     cached = {name for each in kind.__mro__ for name, value in vars(each).items() if isinstance(value, cached_property)}
     return DJANGO_IDENTITY_ATTRIBUTES | (cached - {"output_field"})
 

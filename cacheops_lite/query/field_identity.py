@@ -67,7 +67,7 @@ def _class_text(kind: type) -> str:
 
 
 def _is_library_code(kind: Any) -> bool:
-    """Return whether it belongs to Django or Python, so that it changes only with their releases."""
+    """Return whether the code belongs to Django or Python, so that it changes only with their releases."""
     module = str(getattr(kind, "__module__", None) or "builtins")
     return module.startswith("django.") or module.partition(".")[0] in sys.stdlib_module_names
 

@@ -42,11 +42,11 @@ class CachePolicy:
     def near_options(self, operation: str, is_rows: bool) -> NearOptions | None:
         """Return how results of an operation are kept in the near cache, None if they are not."""
         near = self.near or (self.local_get and operation == "get")
-        return _near_options(self.near_lease, near is True, is_rows) if near else None
+        return _shared_options(self.near_lease, near is True, is_rows) if near else None
 
 
 @lru_cache(maxsize=64)
-def _near_options(lease: float, is_strict: bool, is_rows: bool) -> NearOptions:
+def _shared_options(lease: float, is_strict: bool, is_rows: bool) -> NearOptions:
     return NearOptions(lease, is_strict, is_rows)
 
 

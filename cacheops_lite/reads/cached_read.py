@@ -64,7 +64,7 @@ class CachedRead:
         read = partial(protocol.read, entry.key, entry.version_set, entry.timeout)
         is_found = self.accept(call_or_default(read, None, self._budget))
         if is_found and entry.near is not None:
-            near.keep(self.lookup, self.value, entry.near)
+            near.keep(self.last_lookup, self.value, entry.near)
         return is_found
 
     def _look_up_near(self) -> bool:
@@ -219,13 +219,13 @@ class CachedRead:
         return MISS
 
     def stored_payload(self) -> Any:
-        """Return what Redis has for the value that was found; MISS or None if nothing."""
+        """Return the payload in Redis of the value that was found; MISS or None if there is none."""
         if self._lookup is not None:
             return self._lookup.payload
         return call_or_default(lambda: protocol.peek(self.entry.key, self.entry.version_set)[0].payload, None)
 
     @property
-    def lookup(self) -> Lookup:
+    def last_lookup(self) -> Lookup:
         """Return the last lookup."""
         assert self._lookup is not None
         return self._lookup
@@ -277,7 +277,7 @@ def read_through(entry: CacheEntry, compute: Callable[[], tuple[Any, Any]], revi
 def _lock_or_wait(read: CachedRead) -> None:
     deadline = fill_lock.deadline()
     while not read.acquire_lock() and time.monotonic() < deadline:
-        wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, read.lookup, deadline)
+        wait: Callable[[], Lookup | None] = partial(fill_lock.wait_for_value, read.last_lookup, deadline)
         if read.accept(call_or_default(wait, None)):
             return
 
@@ -310,6 +310,6 @@ async def _alock_or_wait(read: CachedRead) -> None:
     while not await sync_to_async(read.acquire_lock)() and time.monotonic() < deadline:
         lookup = None
         with suppress_tolerated():
-            lookup = await fill_lock.wait_for_value_async(read.lookup, deadline)
+            lookup = await fill_lock.wait_for_value_async(read.last_lookup, deadline)
         if read.accept(lookup):
             return

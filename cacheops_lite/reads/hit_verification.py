@@ -1,4 +1,4 @@
-"""Compare hits with the database: what a team can state of its own consistency."""
+"""Compare a share of the hits with the database, so that a team can measure how consistent its cache is."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def verify_some(
 ) -> None:
     """Compare a share of all hits, ``CACHEOPS_VERIFY``, with the database; count and log differences.
 
-    `value` is what was found, `stored_payload` returns what Redis has of it; `compute` returns, as its second result,
-    the same of the database.  Nothing is compared in a transaction, which may see older data.  If it can't be done, the
-    hit is used nevertheless.
+    `value` is the hit, `stored_payload` returns its payload in Redis, and the second result of `compute` is the value
+    that the database has now.  In a transaction, which may see older data, nothing is compared.  An error of the
+    comparison is logged, and the hit is used.
     """
     try:
         _verify_some(entry, stored_payload, value, compute)

@@ -103,7 +103,7 @@ def _joined(head: list[str], kind: bytes, *rest: bytes) -> bytes:
 
 
 def parse_origin(origin: bytes, prefix: str = "") -> Origin | None:
-    """Return what the bytes of an origin say, None if they are none.  `prefix` is that of the value's key."""
+    """Return the origin that these bytes encode, None if they encode none.  `prefix` is that of the value's key."""
     label, operation, using, kind, *rest = [*origin.split(_SEPARATOR, 4), b"", b"", b"", b""][:5]
     if kind not in (_QUERY, _ROW, _TEXT):
         return None

@@ -59,7 +59,7 @@ def key_and_versions(
 ) -> KeyAndVersions | None:
     """Return the cache key and the version set of the row whose `field` has this value, None if it has no token.
 
-    The type of `value` is one of `sql.KEYS`.
+    The type of `value` is one of `sql.KEY_TYPES`.
     """
     prefixes = prefixes_of_row(lookup_model.table, lookup_model.table_in_keys, using)
     locale = active_locale() if lookup_model.depends_on_locale else ""

@@ -97,7 +97,7 @@ def _all_django_methods(field: Field[Any, Any], *methods: str) -> bool:
 
 
 def is_known_after_save(field: Field[Any, Any]) -> bool:
-    """Return whether an instance has the stored value after ``save()``: not if the field computes what it stores."""
+    """Return whether an instance has the stored value after ``save()``; False if the field computes what it stores."""
     return not isinstance(field, GeneratedField) and is_django_method(type(field), "pre_save")
 
 

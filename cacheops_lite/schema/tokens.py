@@ -23,7 +23,7 @@ Tokenizer = Callable[[Any], str]
 # `quote` escapes "!" and "#", so no text has the token of NULL, or one that begins like that of a hashed text.
 NULL = "!"
 # In characters.  Longer texts are hashed.
-MAX_PLAIN_TEXT = 64
+MAX_PLAIN_CHARACTERS = 64
 # The first character of tokens that stand for several texts which the database considers equal.
 INEXACT = "~"
 # The token of texts for which `folded` cannot determine what they are equal to.
@@ -50,17 +50,17 @@ def boolean(value: Any) -> str:
 
 def text(value: Any) -> str:
     """Return the token of a text that the database compares byte by byte."""
-    return _text(_as_stored(value))
+    return _plain_or_hashed(_as_stored(value))
 
 
 def padded(value: Any) -> str:
     """Return the token of a text that is compared without its trailing spaces."""
-    return INEXACT + _text(_as_stored(value).rstrip(" "))
+    return INEXACT + _plain_or_hashed(_as_stored(value).rstrip(" "))
 
 
 def nocase(value: Any) -> str:
     """Return the token of a text that is compared without regard to the case of ASCII letters."""
-    return INEXACT + _text(_as_stored(value).translate(_TO_LOWER))
+    return INEXACT + _plain_or_hashed(_as_stored(value).translate(_TO_LOWER))
 
 
 def folded(value: Any) -> str:
@@ -71,7 +71,7 @@ def folded(value: Any) -> str:
     that collations treat differently, is `INDETERMINATE`.
     """
     stored = _as_stored(value)
-    return INEXACT + _text(folded_text(stored)) if _UNAMBIGUOUS.fullmatch(stored) else INDETERMINATE
+    return INEXACT + _plain_or_hashed(folded_text(stored)) if _UNAMBIGUOUS.fullmatch(stored) else INDETERMINATE
 
 
 def folded_text(value: str) -> str:
@@ -97,8 +97,8 @@ def _as_stored(value: Any) -> str:
     return str.__str__(value) if isinstance(value, str) else str(value)
 
 
-def _text(value: str) -> str:
-    if len(value) > MAX_PLAIN_TEXT:
+def _plain_or_hashed(value: str) -> str:
+    if len(value) > MAX_PLAIN_CHARACTERS:
         return "#" + hashlib.blake2b(_bytes(value), digest_size=16).hexdigest()
     return value if value.isascii() and value.isalnum() else quote(_bytes(value), safe="")
 

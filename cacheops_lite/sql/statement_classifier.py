@@ -1,4 +1,4 @@
-"""Whether an SQL statement writes, and which table, as far as its text shows."""
+"""Classify SQL statements: whether one writes, and which table, as far as its text shows."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def _unquoted_table(found: re.Match[str]) -> str:
 
 def may_write(sql: str) -> bool:
     """Return False if the statement certainly only reads."""
-    return any(map(_may_write, split_statements(sql)))
+    return any(map(_statement_may_write, split_statements(sql)))
 
 
-def _may_write(statement: str) -> bool:
+def _statement_may_write(statement: str) -> bool:
     if first_word(statement) not in READING or EXECUTES_OTHERS.search(statement):
         return True
     # SELECT ... INTO, WITH ... DELETE, EXPLAIN ANALYZE UPDATE, ANALYZE UPDATE.

@@ -38,7 +38,7 @@ def tables_read(sql: str, known: Collection[str]) -> set[str] | None:
     """Return the tables of `known` that a query may read, or None if it may read others or write."""
     tokens = _tokens(sql)
     names = _names_of_tables(tokens)
-    tables = {name.lower() for name in names - _cte_names(sql, tokens)}
+    tables = {name.lower() for name in names - _names_before_as(sql, tokens)}
     if not tables <= {table.lower() for table in known} or may_write(sql):
         return None
     # Any other word may be the name of a table as well: one table too many is harmless, one too few is not.
@@ -52,7 +52,7 @@ def unknown_write_targets(sql: str, known: Collection[str]) -> set[str]:
     text = LOCKS_ROWS.sub("", sql)
     tokens = _tokens(text)
     # A common table expression cannot be written, but a table of the same name can.
-    names = _names_of_tables(tokens, INTRODUCE_WRITTEN) - _cte_names(text, tokens)
+    names = _names_of_tables(tokens, INTRODUCE_WRITTEN) - _names_before_as(text, tokens)
     names |= {found.rpartition(".")[2].strip('"`') for found in WRITTEN.findall(text)}
     known_names = {table.lower() for table in known} | NOT_TABLES
     return {
@@ -64,13 +64,13 @@ def unknown_write_targets(sql: str, known: Collection[str]) -> set[str]:
 def names_read(sql: str) -> frozenset[str]:
     """Return the names that stand where a query names what it reads: tables, and what only looks like one."""
     tokens = _tokens(sql)
-    return frozenset(filter(_is_name, _names_of_tables(tokens, ("TABLE",)) - _cte_names(sql, tokens)))
+    return frozenset(filter(_is_name, _names_of_tables(tokens, ("TABLE",)) - _names_before_as(sql, tokens)))
 
 
 @lru_cache(maxsize=1024)
 def cte_names(sql: str) -> frozenset[str]:
     """Return the names of a query's common table expressions."""
-    return frozenset(_cte_names(sql, _tokens(sql)))
+    return frozenset(_names_before_as(sql, _tokens(sql)))
 
 
 def _is_name(text: str) -> bool:
@@ -125,7 +125,7 @@ def _starts_clause(word: str, previous: str) -> bool:
     return previous not in ("KEY", "DO")
 
 
-def _cte_names(sql: str, tokens: list[Any]) -> set[str]:
+def _names_before_as(sql: str, tokens: list[Any]) -> set[str]:
     """Return the names before ``AS (``, ``AS MATERIALIZED`` and ``AS NOT MATERIALIZED`` in a query that begins WITH."""
     if not STARTS_WITH_CTE.match(sql):
         return set()

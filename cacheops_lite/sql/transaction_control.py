@@ -71,10 +71,10 @@ def _ends_transaction(statement: str) -> bool:
 @lru_cache(maxsize=1024)
 def may_pin_snapshot(sql: str) -> bool:
     """Return whether the statement may choose what its transaction sees: an isolation level or a snapshot."""
-    return any(map(_may_pin_snapshot, split_statements(sql)))
+    return any(map(_statement_may_pin_snapshot, split_statements(sql)))
 
 
-def _may_pin_snapshot(statement: str) -> bool:
+def _statement_may_pin_snapshot(statement: str) -> bool:
     word = first_word(statement)
     is_setting = word in ("SET", "BEGIN", "START") or (word in ("SELECT", "WITH") and "set_config" in statement.lower())
     return is_setting and bool(SNAPSHOT.search(statement) or SETS_A_PARAMETER.search(statement))

@@ -26,8 +26,8 @@ ATTEMPTS_PER_LONG_ONE = 8
 class BackgroundRetry:
     """A thread that calls `deliver`, with longer and longer pauses, until `is_done` returns True; then it ends.
 
-    It does not call `deliver` if another thread has delivered everything meanwhile: a call that asks nothing of Redis
-    would be taken for a success, and end an outage that lasts.  What `deliver` raises is ignored: it is called again.
+    It does not call `deliver` if another thread has delivered everything meanwhile: such a call would succeed without
+    reaching Redis, and so end an outage that still lasts.  If `deliver` raises an exception, it is called again.
     """
 
     def __init__(

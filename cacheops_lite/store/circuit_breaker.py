@@ -1,13 +1,14 @@
-"""Calls to Redis, and what follows from their failures: docs/production/outages.rst has a table of it.
+"""Call Redis through circuit breakers.  docs/production/outages.rst has a table of what follows from each failure.
 
-Circuit breakers keep an operation from waiting for a timeout that another one has just waited for: after a failure no
-call tries Redis for a pause; then one call tries it, while the others still go without it.
+A breaker keeps an operation from waiting for a timeout that another operation has just waited for.  A failure opens it
+(`CircuitBreaker.record_failure`): no call tries Redis during a pause.  After the pause one call tries Redis, while the
+others still go on without it.  A success closes it.
 
-- The breaker of reads exists with ``CACHEOPS_DEGRADE_ON_FAILURE`` only, where reads fall back to the database.
-- Writes try Redis whatever happened to reads, because their invalidation matters more than their time.  They have a
-  breaker of their own that opens after timeouts only: an error that comes at once costs nothing.
-- The nodes of a Redis Cluster have breakers of their own, see `cluster_node`.
-- Background threads, which deliver what is owed, observe neither.  Their success closes both.
+- The breaker of reads is used only with ``CACHEOPS_DEGRADE_ON_FAILURE``, where reads fall back to the database.
+- The breaker of writes opens after timeouts only: an error that is raised at once costs no time.  Writes ignore the
+  breaker of reads, because a late invalidation is worse than a slow write.
+- Each node of a Redis Cluster has breakers of its own, see `cluster_node`.
+- Background threads, which deliver kept invalidations, ignore both breakers.  Their success closes both.
 """
 
 from __future__ import annotations
@@ -108,12 +109,12 @@ def call(func: Callable[[], T], budget: Budget | None = None) -> T:
     ``CACHEOPS_DEGRADE_ON_FAILURE`` it raises redis.ConnectionError at once while the breaker is open.
     """
     if settings.CACHEOPS_DEGRADE_ON_FAILURE and not breaker.allows_call():
-        raise _left_alone(redis.ConnectionError)
+        raise _error_while_open(redis.ConnectionError)
     try:
         result = run_within(budget, func)
     except redis.RedisError as error:
         explain_error(error)
-        _open_breaker(error)
+        _record_outage(error)
         raise
     _note_success()
     return result
@@ -126,7 +127,7 @@ def call_for_write(func: Callable[[], T], budget: Budget | None = None) -> T:
     use, it waits for one.
     """
     if not write_breaker.allows_call():
-        raise _left_alone(redis.TimeoutError)
+        raise _error_while_open(redis.TimeoutError)
     try:
         with in_role(Role.WRITE):
             result = run_within(budget or Budget(), lambda: _call_when_connected(func))
@@ -134,7 +135,7 @@ def call_for_write(func: Callable[[], T], budget: Budget | None = None) -> T:
         explain_error(error)
         if isinstance(error, redis.TimeoutError) and not is_of_one_node(error):
             write_breaker.record_failure(error)
-        _open_breaker(error)
+        _record_outage(error)
         raise
     _note_success()
     return result
@@ -162,7 +163,8 @@ def call_in_background(func: Callable[[], T]) -> T:
     return result
 
 
-def _open_breaker(error: redis.RedisError) -> None:
+def _record_outage(error: redis.RedisError) -> None:
+    """Open the breaker of reads if `error` means that Redis cannot be used for now."""
     if settings.CACHEOPS_DEGRADE_ON_FAILURE and is_outage(error) and not is_of_one_node(error):
         breaker.record_failure(error)
 
@@ -176,7 +178,7 @@ def _note_success() -> None:
         outages.report_success()
 
 
-def _left_alone(error_class: type[redis.RedisError]) -> redis.RedisError:
+def _error_while_open(error_class: type[redis.RedisError]) -> redis.RedisError:
     error = error_class("Redis was away a moment ago, and is left alone for now")
     explain_error(error)
     return error

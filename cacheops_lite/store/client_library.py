@@ -52,11 +52,11 @@ class ClientLibrary:
 
 def library_of(client_class: Any) -> ClientLibrary | None:
     """Return the library that a class, or the nearest of its base classes, comes from; None if there is none."""
-    return _library_of(client_class) if isinstance(client_class, type) else None
+    return _library_of_class(client_class) if isinstance(client_class, type) else None
 
 
 @cache
-def _library_of(client_class: Any) -> ClientLibrary | None:
+def _library_of_class(client_class: Any) -> ClientLibrary | None:
     if issubclass(client_class, redis.Redis):
         return ClientLibrary("redis")
     for each in client_class.__mro__:

@@ -131,7 +131,7 @@ def is_of_another_database() -> bool:
 
 
 def value_suffix(alias: str) -> str:
-    """Return what keys of results of this database end with, as the last comparison found."""
+    """Return the suffix of the keys of this database's results, as the last comparison found it."""
     found = _known.comparisons.get(alias)
     return "" if found is None else found.suffix
 
@@ -198,7 +198,7 @@ def _learn(connection: Any) -> None:
 def _compare_anew(alias: str, run: Callable[[Callable[[], _Comparison]], _Comparison] = call_for_write) -> _Comparison:
     """Compare through `run`, which is not called if there is nothing to ask Redis for.
 
-    By default as a write: if Redis does not answer in time, the write that follows does not wait once more.
+    By default `run` calls Redis as a write does: after a timeout, the write that follows does not wait again.
     """
     name = name_in_settings(alias)
     primary = primary_of(alias)

@@ -93,7 +93,7 @@ def remember_configured() -> None:
 
 @contextmanager
 def replaced_names(names: dict[str, str]) -> Iterator[None]:
-    """Let keys call the databases of these aliases so, whichever databases they are."""
+    """Use these names, by alias, in keys within this context, instead of those that the settings imply."""
     global _replaced
     before, _replaced = _replaced, names
     _forget_names()

@@ -1,4 +1,4 @@
-"""Make a call for one epoch of the server, and again if the server turns out to be another one."""
+"""Make a call for one epoch of the server, and repeat it if the epoch has changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_CALLS = 3
 
 
 def call_in_epoch(func: Callable[[bytes], T], key: str) -> T:
-    """Call `func` with the epoch of the server that has `key`, again if it finds another server, and return its result.
+    """Return the result of `func`, called with the epoch of the server that has `key`; repeat it if that has changed.
 
     `func` passes the epoch on to `execute` or `run_script`.  Raises errors of Redis.
     """

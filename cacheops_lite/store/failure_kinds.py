@@ -97,13 +97,13 @@ def is_outage(error: BaseException) -> bool:
 
 
 def of_one_node(error: redis.RedisError) -> redis.RedisError:
-    """Mark an error of a node of a cluster: it says nothing of the others."""
+    """Mark an error of one node of a cluster: the other nodes may be reachable."""
     error.cacheops_is_of_one_node = True  # type: ignore[attr-defined]
     return error
 
 
 def is_of_one_node(error: BaseException) -> bool:
-    """Return whether an error is so marked."""
+    """Return whether an error was marked by `of_one_node`."""
     return hasattr(error, "cacheops_is_of_one_node")
 
 

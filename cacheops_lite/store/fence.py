@@ -11,13 +11,14 @@ from .time_limit import Budget
 
 @dataclass(slots=True)
 class Fence:
-    """A writer's token, the epoch of the server that it is of, the tables that it fences, by prefix, and the time that
-    is left for its calls to Redis.
+    """The fence of one writer.
 
-    Tables are recorded before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose
-    reply came: their tables are fenced, and all that the write set meets is invalidated.  `lease_wait` is
-    how long to wait for near caches before the commit.  `dropped` are the names of what was invalidated, if the write
-    set has causes.  `is_noted` tells that the spool has what is committed without the fence.
+    `token` identifies the writer, `epoch` the server.  `tables` are the fenced tables, by prefix; they are recorded
+    before the fence is sent, because its reply may be lost.  `confirmed` are the prefixes whose reply has arrived:
+    their tables are fenced, and all that the write set meets is invalidated.  `dropped` are the names of what was
+    invalidated, if the write set has causes.  `lease_wait` says how long to wait for near caches before the commit,
+    `budget` how long the calls to Redis may still take.  `is_noted` means that the spool has what is committed
+    without the fence.
     """
 
     token: str = field(default_factory=keys.fresh_token)

@@ -60,7 +60,7 @@ def _only(what: str, names: Sequence[str]) -> str:
 
 
 def check_prefix() -> None:
-    """Raises ImproperlyConfigured if ``CACHEOPS_PREFIX`` is neither a text nor a function; does not call it."""
+    """Raise ImproperlyConfigured if ``CACHEOPS_PREFIX`` is neither a text nor a function; does not call it."""
     _prefix_function()
 
 

@@ -1,11 +1,11 @@
 """The near cache: valid values that this process keeps, so that a hit takes no round trip, and is never stale.
 
-Each server that has a version tells its first change on a connection of its own, and grants a lease (see `near_node`):
-an entry answers while the leases of all servers last that have something of it.  docs/model/near.py walks that for one
-server, docs/model/near_cluster.py for several.
+Each server that stores versions of an entry reports their first change on a connection of its own, and grants a lease
+(see `near_node`).  An entry may answer reads while the leases of all these servers last.  docs/model/near.py walks this
+for one server, docs/model/near_cluster.py for several.
 
-There is no thread: reads send renewals, and take what has come, without waiting.  While a lease has expired, reads
-ask Redis as usual.
+There is no thread: reads send renewals and process the messages that have arrived, without waiting.  Once a lease has
+expired, reads ask Redis as usual.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class NearCache:
         self._exclusively(partial(self._ask, entry, versions, registrations))
 
     def forget_lease(self) -> None:
-        """Ask Redis before the next answer: this process has changed something."""
+        """End all leases, because this process has changed something: the next read asks Redis."""
         for node in self.nodes:
             node.leased_from = NEVER
 
@@ -156,7 +156,7 @@ class NearCache:
     # Entries.
 
     def _ask(self, entry: NearEntry, versions: ValueVersions, registrations: Sequence[str]) -> None:
-        """Ask each server for the versions that it has; the entry is put once all are known to be unchanged."""
+        """Ask each server for the versions that it stores; the entry is kept once all are known to be unchanged."""
         try:
             nodes = {key: self._node_of(key) for key in (*entry.version_keys, *registrations)}
         except STORE_ERRORS:
@@ -196,7 +196,7 @@ class NearCache:
         return found
 
     def _leave_unused(self, needed: Sequence[NearNode]) -> None:
-        """Close the connections to nodes that have nothing of any entry, such as those that left the cluster."""
+        """Close the connections to nodes that store nothing of any entry, such as nodes that left the cluster."""
         if len(self.nodes) == 1:
             return
         used = {*needed, *self.entries.nodes()}
@@ -207,7 +207,7 @@ class NearCache:
 
 
 class _Question:
-    """Whether the versions of an entry are unchanged: puts it among `entries` once so many servers have said so."""
+    """Whether the versions of an entry are unchanged: once all asked servers have confirmed it, `entries` keeps it."""
 
     def __init__(self, entry: NearEntry, versions: ValueVersions, entries: NearEntries, unanswered: int):
         self.entry, self.versions = entry, versions
@@ -234,7 +234,7 @@ near = NearCache()
 
 @after_fork_in_child
 def _begin_anew() -> None:
-    """The connection belongs to the parent, and the lock may be held by one of its threads."""
+    """Start empty in a child: the connections belong to the parent, and one of its threads may hold the lock."""
     near.__init__()  # type: ignore[misc]
 
 

@@ -97,7 +97,7 @@ class NearEntry:
 
 
 class NearEntries:
-    """Entries by their keys; those that were not used for long go first.  `asked` are those that may be put yet.
+    """Entries by key; those that were not used recently are removed first.  `asked` are entries that are still checked.
 
     One thread at a time may change it; `get` may be called at any time.
     """
@@ -134,7 +134,7 @@ class NearEntries:
                 self.drop(oldest.key)
 
     def take_asked(self, entry: NearEntry) -> bool:
-        """Remove an entry from those that may be put yet; return whether it was among them."""
+        """Remove an entry from `asked`; return whether it was there.  If not, it may be outdated."""
         return self.asked.get(entry.key) is entry and bool(self.asked.pop(entry.key))
 
     def drop(self, key: str) -> None:
@@ -159,7 +159,7 @@ class NearEntries:
         self._forget_asked_if(lambda entry: len(entry.nodes) > 1 and version_key in entry.version_keys)
 
     def drop_all_of(self, node: Lessor) -> None:
-        """Remove all entries that have something of a server."""
+        """Remove all entries that depend on keys of a server."""
         self._drop_if(lambda entry: node in entry.nodes)
 
     def drop_registered(self, registrations: Sequence[str]) -> None:
@@ -168,7 +168,7 @@ class NearEntries:
         self._drop_if(lambda entry: not lost.isdisjoint(entry.registrations))
 
     def nodes(self) -> set[Lessor]:
-        """Return the servers that entries have something of."""
+        """Return the servers on whose keys entries depend."""
         return {node for entry in (*self.all(), *self.asked.values()) for node in entry.nodes}
 
     def _drop_if(self, condition: Callable[[NearEntry], bool]) -> None:

@@ -1,4 +1,4 @@
-"""One server as a near cache sees it: the connection on which it tells changes, and the lease that it has granted.
+"""The near cache's connection to one server, on which the server reports changes, and the lease that it has granted.
 
 A *renewal* is a request on that connection.  Once its reply has been read, this process has seen every change that the
 server made before the renewal was sent.  So it may answer from its entries until one lease after that, and writers wait
@@ -131,7 +131,7 @@ class NearNode:
             self.send(partial(note, positions), "MGET", *(names[i] for i in positions))
 
     def receive(self) -> None:
-        """Take the replies and the changes that have come.  Raises errors of Redis."""
+        """Process the replies and the reports of changes that have arrived.  Raises errors of Redis."""
         if self._connection is not None:
             for reply in self._connection.receive():
                 if isinstance(reply, redis.RedisError):

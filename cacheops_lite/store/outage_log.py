@@ -94,8 +94,8 @@ outages = OutageLog()
 
 
 @on_change
-def _forget(setting: str) -> None:
-    # These name another server.
+def _forget_other_server(setting: str) -> None:
+    # The setting may name another server now.
     if setting in CLIENT_SETTINGS:
         outages.forget()
 

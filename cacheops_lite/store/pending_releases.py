@@ -1,8 +1,8 @@
 """Locks and fences that this process still has to release.
 
 A release is recorded before it is sent.  If it is interrupted, a background thread repeats it until it succeeds.
-Expired ones are forgotten only where they are many: a server that hangs sets a lock or fence when it resumes, which may
-be long after the request for it timed out.
+Expired locks and fences are forgotten only if there are many: a server that hangs may set one when it resumes, long
+after the request timed out.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A cached value carries the versions that it was built under, and is valid while all of them are unchanged.  A read takes
 these steps, in this order: `read` (value and versions in one round trip), `create_versions` (the missing ones), the
-database, `fill`.  The other side, the invalidation by writes, is in `invalidator`.
+database, `fill`.  Writes invalidate in `invalidator`.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def read(key: str, version_set: VersionSet, timeout: int = 0) -> Lookup:
                 raise
         try:
             # Not by `call_in_epoch`, which costs a hit two more calls.
-            lookup = _read(key, version_set, timeout, current_epoch(key))
+            lookup = _read_in_epoch(key, version_set, timeout, current_epoch(key))
         except EpochChanged:
-            lookup = call_in_epoch(partial(_read, key, version_set, timeout), key)
+            lookup = call_in_epoch(partial(_read_in_epoch, key, version_set, timeout), key)
         except TryAgainError:
             lookup = _missed_while_moving(key, version_set)
         # While this waited for the reply, it may have read that an invalidation sent earlier on the connection failed.
@@ -77,15 +77,16 @@ def _missed_while_moving(key: str, version_set: VersionSet) -> Lookup:
     return Lookup(key, version_set, MISS, None)
 
 
-def _read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
+def _read_in_epoch(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
+    """Read by MGET if a hit is likely and the value has no header; else by ``read.lua``, or in parts on a cluster."""
     if shape_limit.is_met and shape_limit.is_met_by(version_set):
         version_set = version_set.coarsened
     if version_set.is_multi_slot:
         return multi_slot.read(key, version_set)
     if timeout and not probably_cached.get(key):
-        return _run_read(key, version_set, timeout, epoch)
+        return _read_by_script(key, version_set, timeout, epoch)
     if version_set.coarse:
-        return _run_read(key, version_set, 0, epoch)
+        return _read_by_script(key, version_set, 0, epoch)
     reply = execute("MGET", key, *version_set.version_keys, epoch=epoch)
     value, *found = checked_reply(reply, 1 + len(version_set.version_keys))
     version_set.forget_other_epochs(found, epoch)
@@ -111,10 +112,10 @@ def create_versions(lookup: Lookup, timeout: int) -> None:
 def _create(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
     if version_set.is_multi_slot:
         return multi_slot.create_versions(key, version_set, timeout)
-    return _run_read(key, version_set, timeout, epoch)
+    return _read_by_script(key, version_set, timeout, epoch)
 
 
-def _run_read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
+def _read_by_script(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
     """Read by script; with a timeout, create the missing versions."""
     args: list[Any] = [len(version_set.tables), len(version_set.dependencies), int(bool(version_set.coarse))]
     creation_keys: list[str] = []
@@ -126,7 +127,7 @@ def _run_read(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> 
     seal, names, body, *found = checked_reply(reply, 3 + len(version_set.version_keys))
     if seal is None and names == INDEX_FULL:
         shape_limit.note(version_set)
-        return _run_read(key, version_set.coarsened, timeout, epoch)
+        return _read_by_script(key, version_set.coarsened, timeout, epoch)
     version_set.forget_other_epochs(found, epoch)
     lookup = Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
     if seal is None:
@@ -142,7 +143,7 @@ def peek(key: str, version_set: VersionSet) -> tuple[Lookup, int | None]:
 
     None instead of seconds if no value is stored.
     """
-    lookup = call_in_epoch(partial(_read, key, version_set, 0), key)
+    lookup = call_in_epoch(partial(_read_in_epoch, key, version_set, 0), key)
     seconds = int(execute("TTL", key))
     lookup.is_outdated = lookup.is_outdated or (seconds != ABSENT and lookup.payload is MISS)
     return lookup, None if seconds == ABSENT else seconds

@@ -1,8 +1,8 @@
 """Notice that an older state of the database in Redis has come back while connections stayed open, and remove it.
 
 After ``SWAPDB``, or ``DEBUG RELOAD`` of an old file, the server is the same, but its versions are of an earlier time.
-Every process that uses the cache reads a clock in Redis, and moves it on, once a second; a clock that has gone back
-tells.  Then everything of this package is removed before this process reads on.
+Once a second, every process that uses the cache reads a clock in Redis and advances it.  If the clock has gone back, an
+older state is there: then everything of this package is removed before this process reads again.
 """
 
 from __future__ import annotations

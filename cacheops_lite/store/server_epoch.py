@@ -63,7 +63,7 @@ _probe: Probe | None = None
 
 
 def install_probe(probe: Probe | None) -> None:
-    """Let each check do what `probe` says, or with None nothing in addition."""
+    """Add `probe` to each check; None removes it."""
     global _probe
     _probe = probe
 

@@ -108,7 +108,7 @@ def configured_secrets() -> Sequence[str | bytes]:
 
 
 def check_keys() -> None:
-    """Raises ImproperlyConfigured if ``CACHEOPS_SIGNING_KEYS`` is not a list of texts."""
+    """Raise ImproperlyConfigured if ``CACHEOPS_SIGNING_KEYS`` is not a list of texts."""
     own = settings.CACHEOPS_SIGNING_KEYS
     if not isinstance(own, (list, tuple)) or not all(isinstance(each, (str, bytes)) and each for each in own):
         # The keys themselves are secret.

@@ -1,11 +1,11 @@
-"""What this process owes, kept in a file beside its memory, so that it survives the process.
+"""Keep undelivered invalidations in a file as well as in memory, so that they survive the process.
 
-A process that ends while Redis is away takes along the invalidations that Redis did not take.  Therefore each process
-appends them to a file of its own (`SpoolFile`), which it keeps locked while it lives, and removes once all is
-delivered.  Another process of the same user on the same host takes over the files that are not locked any more: when it
-reads or writes, and while it is idle (`spool_watch`).
+If a process exits while Redis is unreachable, the invalidations in its memory are lost.  Therefore each process appends
+what it *owes*, that is, what it has not delivered, to a file of its own (`SpoolFile`).  The file stays locked while the
+process lives, and is removed once all is delivered.  Another process of the same user on the same host takes over files
+that are not locked any more: when it reads or writes, and while it is idle (`spool_watch`).
 
-What goes wrong here never breaks a write: it is logged once, and the debts are kept in memory as before.
+An error here never breaks a write: it is logged once, and the invalidations are kept in memory only.
 """
 
 from __future__ import annotations

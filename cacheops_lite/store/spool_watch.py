@@ -1,10 +1,10 @@
 """Look for what dead processes owe while this process is idle.
 
 Each process that has used the cache has a thread that waits for a lock, asleep in the kernel.  The owner of the lock
-looks several times a second; when its process ends, however it ends, the kernel gives the lock to the next.  So one
-thread per project and host does anything.
+looks several times a second.  When its process ends, however it ends, the kernel gives the lock to the next one.  So
+only one thread per project and host works.
 
-The lock only saves work: where it can't be had, a process looks nevertheless.
+The lock only saves work: a process that can't open its file looks without it.
 """
 
 from __future__ import annotations

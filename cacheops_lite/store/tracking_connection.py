@@ -1,4 +1,4 @@
-"""A connection whose server tracks the keys that it reads, and tells it the first change of each.
+"""A connection on which the server reports the first change of each key that was read on it.
 
 That is ``CLIENT TRACKING`` in its default mode (https://redis.io/docs/latest/develop/reference/client-side-caching/):
 messages about changes come on this connection, before the replies to commands that the server ran after them.  In BCAST
@@ -20,7 +20,7 @@ class NotTrackable(Exception):
 
 
 class TrackingConnection:
-    """One connection, on which commands are sent without waiting and replies are taken when they have come."""
+    """One connection: commands are sent without waiting, replies are read once they have arrived."""
 
     def __init__(self, client: Any, on_change: Callable[[list[str] | None], None]):
         """Connect.  `on_change` gets the keys that changed, None for all.

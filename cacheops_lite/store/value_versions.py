@@ -1,4 +1,4 @@
-"""The versions that one stored value carries, those of its row-level dependencies included, to be asked for again."""
+"""The versions that one stored value carries, including those of its row-level dependencies, to read them again."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class VersionSet:
 
     @property
     def is_multi_slot(self) -> bool:
-        """Whether these lie on a cluster, and scripts with keys of one slot can't check them all."""
+        """Whether the versions lie in several slots of a cluster, so that no single script can check them all."""
         return uses_cluster() and (
             len(self.tables) > 1 or bool(self.coarse) or any("{" in each for each in self.prefixes)
         )

@@ -125,7 +125,7 @@ class WriteSet:
 
 
 def merge(into: dict[str, WriteSet], write_sets: Mapping[str, WriteSet]) -> None:
-    """Add write sets, by prefix, to those that wait to be delivered; beyond a size invalidate more instead."""
+    """Add write sets, by prefix, to those that wait to be delivered; if these get large, coarsen them."""
     for prefix, write_set in write_sets.items():
         merged = into.setdefault(prefix, WriteSet())
         # The causes were already published.

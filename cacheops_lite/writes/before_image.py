@@ -108,11 +108,11 @@ def attnames_to_read(model: type[Model], update_fields: Iterable[str] | None) ->
         for table in tables_of(model)
         for prefix in prefixes_of_table(table.name)
     )
-    return _attnames_to_read(model, indexes, None if update_fields is None else frozenset(update_fields))
+    return _attnames_asked_for(model, indexes, None if update_fields is None else frozenset(update_fields))
 
 
 @lru_cache(maxsize=1024)
-def _attnames_to_read(
+def _attnames_asked_for(
     model: type[Model],
     indexes: tuple[tuple[Table, dependency_index.DependencyIndex | None], ...],
     update_fields: frozenset[str] | None,

@@ -85,7 +85,7 @@ def _record_update(
 
 
 def record_delete(instance: Model, using: str) -> None:
-    """Record that the row of `instance` was deleted, where nothing is known of it but the instance."""
+    """Record that the row of `instance` was deleted, if only the instance is known, not its before image."""
     _record_unknown(type(instance), instance_values(instance), using, "delete")
 
 
@@ -155,7 +155,7 @@ def _conditions_met(
         for name in names:
             column, condition = parse_condition(name)
             if column not in tokens:
-                tokens[column] = _tokens(table.fields.get(column), instances, vendor)
+                tokens[column] = _tokens_of_instances(table.fields.get(column), instances, vendor)
             found = tokens[column]
             if found is None:
                 break
@@ -175,7 +175,7 @@ def _met(name: str, condition: DerivedCondition, tokens: Sequence[str]) -> list[
 _TYPES_WITH_TOKENS_BY_VALUE = (int, str, bool, uuid.UUID)
 
 
-def _tokens(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
+def _tokens_of_instances(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
     """Return the tokens of a field of each instance; None if that of any instance is unknown."""
     tokenize = None if field is None else columns.tokenizer(field, vendor)
     if field is None or tokenize is None or not is_known_after_save(field):

@@ -153,7 +153,7 @@ class TemporaryTables:
             self._names = driver, (self._names[1] if self._names[0] is driver else frozenset()) | {table}
 
     def __contains__(self, table: str | None) -> bool:
-        """Return whether `table` is temporary, and so neither a view nor a partition."""
+        """Return whether `table` is temporary.  Then it is neither a view nor a partition."""
         driver, names = self._names
         return table is not None and driver is self._connection.connection and table.lower() in names
 

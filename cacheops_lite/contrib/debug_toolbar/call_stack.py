@@ -1,4 +1,4 @@
-"""The application's part of the call stack, also where a coroutine called a thread."""
+"""The application's part of the call stack, including the coroutine that waits for a thread."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
 
 
 def _group_key(read: RecordedRead) -> Any:
-    """Return what reads have in common that one line repeats, as in a loop over rows (N+1)."""
+    """Return a key that is equal for reads that one line of code repeats, as in a loop over rows (N+1)."""
     decision = read.decision
     return decision.operation, _label(decision), tuple(read.stack) or decision.caller
 
@@ -127,6 +127,6 @@ def _label(decision: Decision) -> str:
 
 
 def _caller(caller: str, stack: Iterable[Call]) -> str:
-    """Return the line that read or wrote: `caller`, unless it is only the thread that a coroutine called."""
+    """Return the line of the read or write: `caller`, or the coroutine's line if `caller` is only its thread."""
     own = [each for each in stack if each.function != "template"]
     return f"{own[-1].file}:{own[-1].line}" if own and is_library_file(caller) else caller

@@ -1,4 +1,4 @@
-"""Begin and end to make spans and metrics."""
+"""Start and stop making spans and metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def install(tracer_provider: TracerProvider | None = None, meter_provider: Meter
 
 
 def uninstall() -> None:
-    """Make no more spans and metrics."""
+    """Stop making spans and metrics."""
     while _installed:
         each = _installed.pop()
         decisions.unobserve(each.on_decision)

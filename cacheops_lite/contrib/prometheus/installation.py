@@ -1,4 +1,4 @@
-"""Begin and end to feed Prometheus metrics."""
+"""Start and stop feeding metrics of Prometheus."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def install(registry: CollectorRegistry | None = None) -> None:
 
 
 def uninstall() -> None:
-    """Count no longer, and remove the metrics."""
+    """Stop counting, and remove the metrics."""
     global _installed
     if _installed is not None:
         collectors, _installed = _installed, None

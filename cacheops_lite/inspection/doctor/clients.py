@@ -81,7 +81,7 @@ def _seconds(value: Any) -> str:
 
 
 def examine_clients(session: Session) -> Iterator[Finding]:
-    """Report how many connections the server has, of how many."""
+    """Report how many connections the server has, and how many it allows."""
     info = session.info("clients")
     connected = int(info.get("connected_clients", 0))
     most = int(info.get("maxclients") or session.config_or_none("maxclients") or 0)

@@ -1,4 +1,4 @@
-"""Whose keys the database of Redis has: only groups of names are shown, as names may be secrets."""
+"""Which programs keep keys in the database of Redis.  Only groups of names are shown, as names may be secret."""
 
 from __future__ import annotations
 

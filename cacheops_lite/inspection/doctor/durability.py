@@ -1,4 +1,4 @@
-"""What the server keeps on its disk, which a restart brings back in vain."""
+"""Persistence: what the server saves on disk.  A cache gains nothing by it, as no value is valid after a restart."""
 
 from __future__ import annotations
 

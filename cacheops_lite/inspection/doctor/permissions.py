@@ -89,7 +89,7 @@ def _is_denied(text: str) -> bool:
 
 
 def _denied_by_trial(session: Session) -> set[str]:
-    """Return the commands that are refused when they are run on a key that holds a text, which is removed at last.
+    """Return the commands that are refused when they are run on a key that holds a text, which is removed at the end.
 
     Those that would create the key are not tried if the text can't be stored; commands of other types fail on a text
     without a change, but only after the permission was checked.

@@ -1,4 +1,4 @@
-"""``doctor``: is the Redis of the settings fit for the cache, and what should be changed?"""
+"""``doctor``: is the Redis that the settings name fit for the cache, and what should be changed?"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ...inspection import StoredValue, load, load_with_dependencies, value_keys
 from .arguments import positive
 from .output import print_json, print_table
 
-MAX_TEXT = 100
+MAX_CHARACTERS = 100
 
 
 def add_list_arguments(parser: ArgumentParser) -> None:
@@ -25,7 +25,14 @@ def handle_list(command: BaseCommand, options: dict[str, Any]) -> None:
         print_json(command.stdout, [value.as_dict() for value in found])
         return
     rows = [
-        (value.key, value.label or "unknown", value.operation, value.size, value.seconds_left, value.text[:MAX_TEXT])
+        (
+            value.key,
+            value.label or "unknown",
+            value.operation,
+            value.size,
+            value.seconds_left,
+            value.text[:MAX_CHARACTERS],
+        )
         for value in found
     ]
     columns = ("key", "model or function", "operation", "bytes", "expires in s", "what")
