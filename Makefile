@@ -20,7 +20,7 @@ help:
 	@echo "make kept   which share of results survives the writes that do not change them: make kept WRITES=500"
 	@echo "make django-suite  Django's own tests, each hit compared with a fresh read: make django-suite ARGS='lookup aggregation'"
 	@echo "make third-party  the tests of packages that extend Django's queries, with all models cached"
-	@echo "make lint   ruff, mypy and the contract of layers"
+	@echo "make lint   ruff, mypy and the import contracts"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make bench  beside django-cacheops and django-cachalot: make bench ARGS='--database postgresql'"
 	@echo "make bench-growth  how cost grows, beside django-cacheops"
