@@ -1,7 +1,7 @@
 """The common base of `RedisCache` and `FileCache`: values by key, results of functions, and pages of views.
 
-Keys start with the prefix and ``@col:c:``.  The letter that follows says what a key is of: ``k:`` a user's key, ``f:``
-a call of a function, ``u:`` the record of a URL, ``p:`` a page.
+Keys start with the prefix and ``cacheops:s:`` (see `store.keys`).  The next letter is the kind of entry: ``k:`` a value
+by its key, ``f:`` the result of a call, ``u:`` the record of a URL, ``p:`` a page.
 """
 
 from __future__ import annotations

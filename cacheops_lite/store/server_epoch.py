@@ -33,7 +33,7 @@ EPOCH_LENGTH = 8
 CHECK_SECONDS = 1.0
 # How often a check is tried on connections that return the replies to other requests.
 MAX_ATTEMPTS = 3
-# Of a server that does not tell who it is.
+# The epoch of a server whose run ID can't be read.
 UNKNOWN_EPOCH = b""
 SECTIONS = ("server", "replication")
 
