@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 Operation: TypeAlias = Literal["get", "fetch", "count", "aggregate", "exists"]
-# What `cache` takes.
+# What `cache` takes as its `ops`.
 Ops: TypeAlias = Operation | Literal["all"] | Iterable[Operation]
 Near: TypeAlias = Literal[False, True, "relaxed"]
 ALL_OPS = frozenset({"get", "fetch", "count", "aggregate", "exists"})
@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {
     # "lz4" or "zstd", for large values.
     "CACHEOPS_COMPRESSION": None,
     "CACHEOPS_PREFIX": None,
-    # By alias: what keys call its database, see docs/settings.rst.
+    # By alias: the name of its database in keys, see docs/settings.rst.
     "CACHEOPS_DATABASE_NAMES": {},
     "CACHEOPS_INSIDEOUT": False,
     # In seconds: how long a process may answer from its near cache without asking Redis.
@@ -50,9 +50,9 @@ DEFAULTS: dict[str, Any] = {
     "CACHEOPS_SIGNING_KEYS": [],
     "CACHEOPS_CACHE_ADMIN": False,
     "CACHEOPS_DEGRADE_ON_FAILURE": False,
-    # Whether a write is rolled back that cannot be invalidated.
+    # Whether a write is rolled back if its results cannot be invalidated.
     "CACHEOPS_STRICT": False,
-    # Where processes keep what they owe; "" stands for a directory of this user among the temporary files.
+    # Where processes keep undelivered invalidations; "" stands for a directory of this user among the temporary files.
     "CACHEOPS_SPOOL_DIR": "",
     # Values of these fields are long, or queries rarely compare them: they make no conditions.
     "CACHEOPS_SKIP_FIELDS": (
@@ -73,7 +73,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-# Of a near cache, in seconds.  A shorter lease ends before it is renewed; a longer one delays writers too much.
+# The valid leases of near caches, in seconds.  A shorter lease ends before it is renewed; a longer one delays writers
+# too much.
 MIN_LEASE, MAX_LEASE = 0.002, 1.0
 
 

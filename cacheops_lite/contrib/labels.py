@@ -9,7 +9,7 @@ from django.db.models import Model
 from ..inspection import labels_by_table
 from ..observe import Decision, Invalidation, counters
 
-# What has no name of its own, and what comes after so many names.
+# The label of what has no name of its own, and of all functions beyond this number.
 OTHER = "other"
 MAX_FUNCTIONS = 1000
 

@@ -15,7 +15,7 @@ from ..conf import settings
 from ..observe import Outcome, activity
 
 HEADER = "Server-Timing"
-# What ``CACHEOPS_SERVER_TIMING`` may be.
+# The valid values of ``CACHEOPS_SERVER_TIMING``.
 DEBUG, STAFF, EVERYBODY = "debug", "staff", "everybody"
 
 _PLURALS = {Outcome.HIT: "hits", Outcome.MISS: "misses", Outcome.BYPASS: "bypasses"}

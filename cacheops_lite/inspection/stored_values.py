@@ -26,7 +26,7 @@ from ..store import (
 )
 
 SCAN_COUNT = 500
-# Of a value, to learn its origin: the origin of most comes within the first bytes.
+# How much of a value is read to learn its origin, which mostly is among the first bytes.
 HEAD_BYTES = 6000
 
 
@@ -101,7 +101,7 @@ def load(key: str) -> StoredValue | None:
     value = StoredValue(key, size=int(length), seconds_left=max(int(seconds), 0))
     origin = parse_origin(stored_value.stored_origin(key, head), _prefix_of_key(key))
     if origin is None and length > HEAD_BYTES:
-        # Many row-level dependencies come before it.
+        # Many row-level dependencies come before the origin.
         origin = _origin_of(key)
     if origin is not None:
         value.label, value.operation, value.using = origin.label, origin.operation, origin.using

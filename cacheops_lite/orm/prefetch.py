@@ -27,7 +27,7 @@ from .prefetched_objects import KNOWN_ATTRIBUTES, PrefetchedObjects, Template
 
 # The function of Django that is replaced, and its parameters.
 _FUNCTION, _PARAMETERS = "prefetch_one_level", ["instances", "prefetcher", "lookup", "level"]
-# Fewer instances are not worth a template.
+# With fewer instances, a template saves no time.
 MIN_INSTANCES = 3
 # What makes the queryset of a related manager: no class of the application may override it.
 _RELATED_MANAGER_METHODS = ("__init__", "get_queryset", "_apply_rel_filters", "get_prefetch_querysets")
@@ -80,7 +80,7 @@ class _ManagerOfInstances:
         """Return what the related manager returns for its instances."""
         found = self._manager.get_prefetch_querysets(self._instances, querysets)
         queryset, self._key_of_related, self._key_of_instance, is_single, self.name_in_cache, is_descriptor = found
-        # Django groups the related objects, too: that has to be cheap only.
+        # Django groups the related objects by this key as well, but its groups are not used: `id` is cheap.
         return queryset, id, self._key_of_instance, is_single, self.name_in_cache, is_descriptor
 
     def results(self, related: Sequence[Any], key: str) -> Iterator[list[Any]]:

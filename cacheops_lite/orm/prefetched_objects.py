@@ -32,7 +32,7 @@ class PrefetchedObjects(dict[str, Any]):
     def __missing__(self, name: Any) -> Any:
         if name not in self.pending:
             raise KeyError(name)
-        # Those before it first: the order of the items is as without laziness.
+        # Those before it first, so that the order of the items is the same as Django's.
         for each in list(self.pending):
             self._make_pending(each)
             if each == name:
@@ -122,7 +122,7 @@ class Template:
         if any(attributes[name] != value for name, value in self._own(instance, key).items()):
             return
         self._class, self._attributes = type(queryset), dict(attributes)
-        # That of the queryset is filtered in place when it is first used.
+        # Django filters the query of this queryset in place when it is first used.
         self._query = attributes["_query"].clone()
 
     def arguments_for(self, instance: Any, results: list[Any]) -> tuple[Any, ...] | None:

@@ -102,7 +102,7 @@ class SaveOperation:
             # In a broken transaction Django raises its own error.
             return perform()
         if not self._is_begun and is_insert and _has_single_parents(owner):
-            # So the tables of its children have no row of it either.
+            # Then the tables of its children have no row of the instance either.
             self._is_new = True
         if unit.in_transaction:
             return self._write_described(unit, instance, owner, names, perform)
@@ -135,7 +135,7 @@ class SaveOperation:
             updated = perform()
         if self._returning_update is not None:
             self._before_image = self._returning_update.before_image
-        # Of a multi-table model the last table.
+        # The last table of a multi-table model.
         if owner is type(instance)._meta.concrete_model:
             self._record(instance, names, using, updated)
         return updated

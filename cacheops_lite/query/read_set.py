@@ -30,7 +30,7 @@ from ..sql import cte_names, quoted_tables, tables_in_opaque_sql
 from .query_walk import ColumnsByAlias, QueryWalk, Uncacheable
 from .where_predicates import formula
 
-# Of one dependency.
+# The most derived conditions of one dependency.
 MAX_DERIVED_CONDITIONS = 6
 
 

@@ -49,7 +49,7 @@ class CachedRead:
         self._lock: str | None = None
         # Why the result was not stored or not used, if the lookup does not say so.
         self._reason: Reason | None = None
-        # What `publish` tells of the fill.
+        # What the published decision says of the fill.
         self._stored_size = 0
         self._fill_seconds = 0.0
         self._row_level: RowsByDependency | None = None

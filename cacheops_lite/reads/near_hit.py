@@ -31,7 +31,7 @@ def near_result(key: str, model: Any, operation: str, revive: Callable[[Any], An
     except Exception as error:
         error_boundary.reraise_interrupt(error)
         return MISS
-    # Only now: where the result can't be made, `cached_read` sends it.
+    # Sent after `revive`: if that fails, `cached_read` sends the signal.
     cache_read.send_robust(sender=model, func=None, hit=True)
     if counters.is_on:
         counters.note(model, operation, NEAR_HIT, "", found.compute_seconds - (perf_counter() - started))

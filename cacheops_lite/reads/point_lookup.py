@@ -47,7 +47,7 @@ def only_condition(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[str, An
     if kwargs:
         return next(iter(kwargs.items())) if len(kwargs) == 1 and not args else None
     if len(args) == 1 and type(args[0]) is Q:
-        # Foreign keys pass their condition like this.
+        # Foreign keys pass their condition as a Q object.
         q = args[0]
         if len(q.children) == 1 and not q.negated and type(q.children[0]) is tuple:
             return q.children[0]

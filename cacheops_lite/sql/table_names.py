@@ -100,7 +100,7 @@ def _names_of_tables(tokens: list[Any], introducing: Collection[str] = ()) -> se
         if token.is_keyword and (starts_list or word == "TABLE" or word.endswith("JOIN")):
             expects_name, is_in_list = True, starts_list
         elif expects_name and word not in MODIFIERS:
-            # Of schema.table only the last part counts.
+            # In schema.table only the last part counts.
             is_qualifier = token.value == "." or (following is not None and following.value == ".")
             if not is_qualifier:
                 # After a bracket a name may still follow, as in FROM (a JOIN b).

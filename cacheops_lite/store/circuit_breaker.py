@@ -34,7 +34,7 @@ T = TypeVar("T")
 # How long no call tries Redis after a failure; the pause doubles with each further failure.
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 2.0
-# Between two attempts of a write to get a connection while all are in use.
+# The pause between two attempts of a write to get a connection while all are in use.
 CONNECTION_PAUSE_SECONDS = 0.005
 
 
@@ -186,7 +186,7 @@ def _error_while_open(error_class: type[redis.RedisError]) -> redis.RedisError:
 
 def call_or_default(func: Callable[[], T], default: T, budget: Budget | None = None) -> T:
     """Do what `call` does; return `default` after a failure that reads tolerate (see `suppress_tolerated`)."""
-    # Not by means of `suppress_tolerated`: a hit would take a hundredth longer.
+    # Not by `suppress_tolerated`, with which a hit takes 1 percent longer.
     try:
         return call(func, budget)
     except redis.RedisError as error:

@@ -18,7 +18,7 @@ from .circuit_breaker import call
 from .client import client_for, execute_many, raise_error
 from .namespaces import prefix_of
 
-# Between the first count and its flush.
+# The time from the first count to its flush.
 FLUSH_SECONDS = 10.0
 KEEP_SECONDS = 24 * 3600
 MINUTE_SECONDS = 60

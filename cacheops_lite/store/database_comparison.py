@@ -63,7 +63,7 @@ class _Comparison:
 
     name: Any
     until: float
-    # What keys of results end with.
+    # The suffix of the keys of results.
     suffix: str = ""
     bypass: Bypass | None = None
     # Whether another database has the name.
@@ -175,7 +175,7 @@ def _on_connection_created(sender: Any, connection: Any, **kwargs: Any) -> None:
             _learn(connection)
             _compare_identity(alias, call_for_write)
     except STORE_ERRORS as error:
-        # A connection to the database is made whatever becomes of the cache.
+        # A failure of the cache must not prevent the connection to the database.
         logger.debug("Can't compare the database %r with that of other processes: %s", connection.alias, error)
     except Exception as error:
         error_boundary.reraise_interrupt(error)
@@ -241,7 +241,7 @@ def _connect(alias: str) -> None:
     try:
         connections[alias].ensure_connection()
     except Exception as error:
-        # The database is unreachable, or a test forbids connections.  The read that follows will tell.
+        # The database is unreachable, or a test forbids connections.  The read that follows raises the error.
         error_boundary.reraise_interrupt(error)
 
 

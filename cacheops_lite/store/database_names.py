@@ -28,7 +28,7 @@ _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
 
 # By alias and NAME.
 _names: dict[tuple[str, Any], str] = {}
-# Stands for the name of a database that each connection has by itself.
+# Stands for the name of a database in memory that a single connection has.
 _OF_CONNECTION = "(of the connection)"
 # Replaced whenever names may have changed.
 _era = object()

@@ -16,7 +16,7 @@ from .server_address import CLIENT_SETTINGS
 from .time_limit import run_command
 from .write_set import AnyChange
 
-# If changes meet more dependencies of a table, the table version is dropped instead: that takes the writer less time.
+# If changes meet more dependencies of a table, the table version is dropped instead: which takes the writer less time.
 MAX_DEPENDENCIES = 5000
 
 

@@ -22,7 +22,7 @@ class FailureKind(Enum):
     REFUSES_WRITES = "refuses writes"
     # The settings of the project or of the server are wrong: a person has to correct them.
     MISCONFIGURED = "misconfigured"
-    # This process has reached a limit of its own; Redis is not to blame.
+    # This process has reached a limit of its own; Redis works.
     OURSELVES = "ourselves"
     # A key has a foreign type, or a script of this package fails: the same call fails again, others succeed.
     DEFECT = "defect"

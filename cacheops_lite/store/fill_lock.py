@@ -16,7 +16,7 @@ from .time_limit import Budget
 
 # A lock expires after this time, so no process waits for longer.
 LOCK_SECONDS = 60
-# Between two polls for the value; the pause doubles with each.
+# The pause between two polls for the value; it doubles with each.
 FIRST_PAUSE_SECONDS = 0.005
 MAX_PAUSE_SECONDS = 0.1
 

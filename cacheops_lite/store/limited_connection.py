@@ -124,7 +124,7 @@ class _LimitedConnection:
         own = self.socket_timeout
         left = time_limit.seconds_left()
         if left != time_limit.UNLIMITED:
-            # Of each wait of a TLS handshake, which takes place in here.
+            # It limits each wait of the TLS handshake, which the base class makes here.
             self.socket_timeout = max(left if own is None else min(left, own), MIN_SECONDS)
         try:
             connected = super()._connect()  # type: ignore[misc]

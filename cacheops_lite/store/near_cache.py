@@ -29,7 +29,7 @@ from .stored_value import Lookup
 from .time_limit import Budget, run_within
 from .value_versions import ValueVersions
 
-# A renewal is sent when so much of the lease has passed.
+# A renewal is sent after this share of the lease.
 RENEWAL_SHARE = 0.5
 # A value larger than this share of the near cache is not kept.
 MAX_SHARE = 0.25
@@ -69,7 +69,7 @@ class NearCache:
         nodes = entry.nodes
         leased_from = nodes[0].leased_from if len(nodes) == 1 else min(node.leased_from for node in nodes)
         now = clock()
-        # After the leases: a change may have been heard of before the renewal that they are from.
+        # Read after the leases: a change may have arrived before the renewal that granted them.
         is_kept = entry.is_kept
         age = now - leased_from
         if age > entry.lease * RENEWAL_SHARE:
@@ -178,7 +178,7 @@ class NearCache:
             raise redis.ConnectionError("the connection reaches another server than the others do")
         node.register([name for name in registrations if name in own], entry.lease if entry.registrations else 0.0)
         if entry.key in own:
-            # It ends before the value expires, whenever it is that the server runs this.
+            # Counted from now, so that the entry expires before the value, however late the server replies.
             node.send(partial(question.note_expiry, clock()), "PTTL", entry.key)
             if versions.header_length:
                 node.send(versions.note_header, "GETRANGE", entry.key, 0, versions.header_length - 1)
@@ -240,6 +240,6 @@ def _begin_anew() -> None:
 
 @on_change
 def _forget(setting: str) -> None:
-    # Reads don't ask the near cache while that is off.
+    # While the near cache is off, reads do not ask it.
     if setting.startswith("CACHEOPS") and setting != "CACHEOPS_ENABLED":
         near.close()

@@ -20,7 +20,7 @@ _IMMUTABLE = frozenset(
         *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
     }
 )
-# Of an entry besides its value, in bytes.
+# What an entry takes besides its value, in bytes.
 OVERHEAD = 1000
 NEVER = float("-inf")
 
@@ -155,7 +155,7 @@ class NearEntries:
         """Remove all entries that depend on the version with this key, which has changed."""
         for key in list(self._keys_of_version.get(version_key, ())):
             self.drop(key)
-        # Of one node, the answer that is awaited shows the change.
+        # With one node, the reply that is awaited shows the change.
         self._forget_asked_if(lambda entry: len(entry.nodes) > 1 and version_key in entry.version_keys)
 
     def drop_all_of(self, node: Lessor) -> None:

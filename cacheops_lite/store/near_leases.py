@@ -22,7 +22,7 @@ DRIFT = 0.01
 # ... and this much, in seconds, as its sleep may be rounded.
 MARGIN_SECONDS = 0.0005
 
-# Of decorated functions.
+# The leases of decorated functions.
 _declared: float = 0.0
 _longest: float | None = None
 

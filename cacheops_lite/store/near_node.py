@@ -28,9 +28,9 @@ from .tracking_connection import NotTrackable, TrackingConnection
 # How long not to try again after the connection was lost, and after it turned out that keys can't be tracked; seconds.
 RETRY_SECONDS = 1.0
 NOT_TRACKABLE_SECONDS = 60.0
-# Between two looks whether the server has become a replica, in seconds.
+# How often it is checked whether the server has become a replica.
 ROLE_SECONDS = 1.0
-# Of requests without a reply.
+# Requests without a reply, at most.
 MAX_PENDING = 64
 
 # Takes the reply to a request.
@@ -53,7 +53,7 @@ class NearNode:
         self._is_renewing = False
         self._role: tuple[str, str] | None = None
         self._role_at = self._retry_at = 0.0
-        # When the last renewal that was answered was sent.
+        # The time at which the last answered renewal was sent.
         self.leased_from = NEVER
         # Why nothing is kept; empty while something may be.
         self.reason_off = ""

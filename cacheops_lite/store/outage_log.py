@@ -21,7 +21,7 @@ from .server_address import CLIENT_SETTINGS, describe_address
 
 logger = logging.getLogger("cacheops_lite")
 
-# Between two messages of a kind.
+# A message of one kind is repeated at most once in this time.
 REPEAT_SECONDS = 60.0
 MAX_KINDS = 100
 

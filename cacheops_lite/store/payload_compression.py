@@ -62,7 +62,7 @@ def _zstd() -> Method:
 
 
 _METHODS: dict[str, Callable[[], Method]] = {"lz4": _lz4, "zstd": _zstd}
-# By name: what pip installs.
+# By method: the package that provides it, as pip names it.
 PACKAGES = {"lz4": "lz4", "zstd": "zstandard"}
 
 

@@ -16,7 +16,7 @@ from .client import run_script
 from .redis_errors import STORE_ERRORS
 from .time_limit import Budget
 
-# Of the releases that are recorded although they have expired.
+# How many expired releases stay recorded.
 MAX_PENDING = 1000
 # {(key, token of its owner): when it expires, on the monotonic clock}
 _pending: dict[tuple[str, str], float] = {}

@@ -29,7 +29,7 @@ from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch
 CONNECTION_LOST = redis.ConnectionError("the connection was closed before the reply came")
 # Further connections go back to redis-py's pool.
 MAX_IDLE_CONNECTIONS = 32
-# Per connection; the next `send` waits for its reply.
+# Pending replies per connection; with more, `send` waits for its reply.
 MAX_PENDING_REPLIES = 8
 
 ErrorCallback: TypeAlias = Callable[[redis.RedisError], None]
@@ -68,7 +68,7 @@ class DirectClient:
         It has all keys.  Raises errors of Redis.
         """
         if self.watch.epoch is None:
-            # What it replies does not matter, nor whether it is permitted: the epoch is learnt with the connection.
+            # Neither its reply nor a refusal matters: making the connection is what finds out the epoch.
             with suppress(redis.ResponseError):
                 self.execute("TIME")
         return self.watch.epoch or UNKNOWN_EPOCH

@@ -17,7 +17,7 @@ from .write_set import WriteSet
 
 logger = logging.getLogger("cacheops_lite")
 
-# What keys call the clock.
+# The name of the clock in keys.
 CLOCK = "clock"
 
 

@@ -29,7 +29,7 @@ from .outage_log import outages
 
 # In characters, 48 bits.
 EPOCH_LENGTH = 8
-# Between two checks of the server on one connection.
+# How often one connection checks the server.
 CHECK_SECONDS = 1.0
 # How often a check is tried on connections that return the replies to other requests.
 MAX_ATTEMPTS = 3
@@ -41,7 +41,7 @@ SECTIONS = ("server", "replication")
 # Words of the errors of a server that takes no invalidations, also where a script reports them.
 REFUSALS = ("MISCONF", "NOREPLICAS", "READONLY")
 
-# Of a `ServerWatch`: a prefix that depends on the tenant makes a clock for each.
+# How many clocks a `ServerWatch` remembers: a prefix that depends on the tenant makes a clock for each.
 MAX_CLOCKS = 1000
 
 
@@ -108,7 +108,7 @@ class ServerWatch:
         try:
             self.check(connection)
         except redis.ConnectionError:
-            # An earlier user left a reply unread, which came only now.
+            # An earlier user left a reply unread, which has arrived only now.
             connection.disconnect()
             connection.connect()
             self.check(connection)

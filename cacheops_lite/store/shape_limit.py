@@ -14,9 +14,9 @@ from ..utils import LruMap
 from .server_address import CLIENT_SETTINGS
 from .version_set import VersionSet
 
-# In the error of ``fill.lua`` and ``create_row_versions.lua``, which add the shapes of single rows.
+# The code of the error of ``fill.lua`` and ``create_row_versions.lua``, which add the shapes of single rows.
 NO_ROOM = "NOROOM"
-# Until a version set is tried again: the index may have begun anew.
+# A version set is tried again after this time: the index may have been replaced.
 RETRY_SECONDS = 60.0
 
 # By the identity of a version set, until when (monotonic clock) it depends on any row.

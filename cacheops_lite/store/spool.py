@@ -27,7 +27,7 @@ from .write_set import WriteSet
 
 logger = logging.getLogger("cacheops_lite")
 
-# Between two looks for the files of dead processes.
+# How often a process looks for the files of dead processes.
 LOOK_SECONDS = 0.25
 # A file with more says "everything" instead.
 MAX_RECORDS = 1000
@@ -163,7 +163,7 @@ def _add_file(debts: Debts, file: SpoolFile) -> None:
         else:
             file.remove()
     except OSError as error:
-        # It stays: the next look tries it again.
+        # The file stays, and is tried again at the next look.
         file.close()
         _report(error)
     except BaseException:

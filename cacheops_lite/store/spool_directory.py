@@ -28,7 +28,7 @@ except ImportError:  # Windows
     fcntl = None
 
 SUFFIX = ".owed"
-# How long after a change of the directory another one is sure to have another time.
+# After this time, a further change of the directory certainly gets another modification time.
 SETTLED_SECONDS = 1.0
 # The state of the directory when it had no file of this project: one call then tells that it still has none.
 _empty_state: tuple[Any, ...] | None = None

@@ -26,8 +26,8 @@ from ..utils import after_fork_in_child
 from . import spool_directory
 from .spool_directory import fcntl
 
-# Between two looks.  Together with the first attempt of `background_retry`, it stays below the half second within which
-# what a dead process owes is delivered.
+# The pause between two looks.  Together with the first attempt of `background_retry`, it stays below the half second
+# within which what a dead process owes is delivered.
 WATCH_SECONDS = 0.2
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 

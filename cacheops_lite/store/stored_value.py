@@ -23,7 +23,7 @@ from .version_set import VersionSet
 DIGEST_LENGTH = 16
 # A stored value begins with the digest of its versions and its signature.
 SEAL_LENGTH = DIGEST_LENGTH + SIGNATURE_LENGTH
-# Of each of the two decimal numbers before a header.
+# The length of each of the two decimal numbers before a header.
 SIZE_LENGTH = 8
 
 
@@ -81,7 +81,7 @@ def checked(lookup: Lookup, seal: bytes, names: bytes, body: memoryview, version
         lookup.compute_seconds = microseconds / 1e6
         lookup.names, lookup.carried = names, versions
         lookup.origin = bytes(body[start : start + length])
-        # Only now: nothing is decompressed that is not signed.
+        # After the signature was checked: nothing unsigned is decompressed.
         payload = unpacked(bytes(body[start + length :]))
         lookup.is_undecodable = payload is None
         lookup.payload = MISS if payload is None else payload
@@ -178,7 +178,7 @@ def stored_origin(key: str, value: bytes) -> bytes:
     try:
         _, length = _ORIGIN_HEADER.unpack_from(value, start)
     except struct.error:
-        # It is truncated.
+        # The value is truncated.
         return b""
     start += _ORIGIN_HEADER.size
     end = start + SIGNATURE_LENGTH

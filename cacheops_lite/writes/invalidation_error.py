@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from ..store import WriteSet, address_setting, describe_address
 
-# Of the tables that the message names.
+# How many tables the message names.
 MAX_TABLES = 5
 
 

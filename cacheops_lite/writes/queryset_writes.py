@@ -256,7 +256,7 @@ def _locked_rows(queryset: QuerySet[Any], names: list[str], locking: QuerySet[An
         locked = found.select_for_update(no_key=locking.query.select_for_no_key_update)
     rows = list(read_rows(locked[: ROWS_OF_FIRST_READ + 1], names))
     if len(rows) > ROWS_OF_FIRST_READ:
-        # Whether there are too many is asked first, so that rows are not locked in vain.
+        # First ask whether there are too many, so that no rows are locked for nothing.
         if found.values_list("pk")[MAX_CHANGES_PER_TABLE : MAX_CHANGES_PER_TABLE + 1]:
             return None
         rows = list(read_rows(locked[: MAX_CHANGES_PER_TABLE + 1], names))

@@ -53,7 +53,7 @@ def deliver(write_sets: dict[str, WriteSet], fence: Fence | None = None) -> None
     try:
         invalidator.invalidate(write_sets, fence, dropped)
     finally:
-        # Whatever became of it, this process sees its own writes.
+        # Even after an error, this process must see its own writes.
         near.forget_lease()
         for cause in causes:
             cause.seconds = time.perf_counter() - started

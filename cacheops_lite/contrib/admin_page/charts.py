@@ -14,7 +14,7 @@ from django.utils.timezone import localtime
 # In units of the view box.
 WIDTH, HEIGHT = 600, 180
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28
-# Times are written below so many moments.
+# How many times are written below a chart.
 TIME_LABELS = 4
 
 

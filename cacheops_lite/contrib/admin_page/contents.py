@@ -28,13 +28,13 @@ from ...store import STORE_ERRORS, describe_dependency, describe_shape, outages
 from .charts import Point, bar_chart, line_chart
 from .memory import memory
 
-# By minutes, with the minutes that one point of a chart stands for.
+# By the minutes of a period: its name, and the minutes that one point of a chart stands for.
 PERIODS = {60: "1 hour", 360: "6 hours", 1440: "24 hours"}
 MINUTES_OF_A_POINT = {60: 1, 360: 5, 1440: 15}
-# Of which the largest and hottest are shown.
+# How many are compared, to show the largest and hottest of them.
 MAX_VALUES = 500
 MAX_DEPENDENCIES = 500
-# Of all programs that use the same Redis; a request scans 500.
+# Keys that are scanned, those of other programs included; one call of SCAN looks at 500.
 MAX_SCANNED = 20_000
 MAX_ROWS = 200
 TOP = 10

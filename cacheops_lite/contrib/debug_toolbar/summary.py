@@ -14,7 +14,7 @@ from .recording import RecordedRead, RecordedWrite, Recording
 MAX_READS_OF_GROUP = 50
 MAX_DEPENDENCIES = 20
 MAX_RESULTS = 20
-# So many reads of the same kind from the same line are marked as repeated.
+# This many reads of the same kind from the same line are marked as repeated.
 REPEATED = 2
 
 

@@ -16,10 +16,10 @@ OUTCOME = "cacheops.outcome"
 REASON = "cacheops.reason"
 # The hash that is the last part of the value's key.
 FINGERPRINT = "cacheops.fingerprint"
-# Of the stored value, in bytes.
+# The size of the stored value, in bytes.
 SIZE = "cacheops.size"
-# In seconds; of the database or of the decorated function, for a hit when the value was stored.
+# The time of the database or of the decorated function, in seconds; for a hit, when the value was stored.
 COMPUTE_SECONDS = "cacheops.compute_seconds"
-# Such as ``save`` or ``update``.
+# The kind of write, such as ``save`` or ``update``.
 WRITE = "cacheops.write"
 INVALIDATED = "cacheops.invalidated_dependencies"

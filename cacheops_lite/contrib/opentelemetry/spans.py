@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Attributes: TypeAlias = dict[str, AttributeValue]
 
-# Of `names.DB_SYSTEM_NAME`: the cache is asked, not the database.
+# The value of `names.DB_SYSTEM_NAME`: the cache is asked, not the database.
 SYSTEM = "redis"
 FILL, INVALIDATE = "fill", "invalidate"
 

@@ -11,10 +11,10 @@ from ...store import keys
 from .findings import Finding
 from .session import Session, known_prefixes
 
-# Of SCAN: so many calls that look at so many keys each.
+# The number of calls of SCAN, and of keys that each of them looks at.
 MAX_CALLS, KEYS_PER_CALL = 20, 500
 MAX_GROUPS = 8
-# Of the simple cache, how many values are asked for their timeout.
+# How many values of the simple cache are asked for their timeout.
 MAX_SIMPLE = 100
 NO_TIMEOUT = -1
 KINDS = {

@@ -13,7 +13,7 @@ from .session import Refused, Session, known_prefixes
 
 MAX_PREFIXES = 20
 _DENIED = ("no permission", "unknown command", "not found", "ACL failure", "NOPERM")
-# Of a reply of ACL DRYRUN or an error that is about the key instead of the command.
+# Words of a reply of ACL DRYRUN, or of an error, that is about the key instead of the command.
 _ABOUT_KEY = ("access the", "access a key", "access one of the keys")
 
 
