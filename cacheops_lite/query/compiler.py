@@ -82,7 +82,8 @@ def compile_rows(
     kind = f"rows {iterable.__module__}.{iterable.__qualname__}"
     walk = QueryWalk((query or compilable_copy(queryset.query)).get_compiler(queryset.db), make_token)
     read = _compile_walk(kind, walk)
-    read.row_level, read.key_columns = row_level_of(walk, read.sql)
+    is_limited = queryset.query.high_mark is not None
+    read.row_level, read.key_columns = row_level_of(walk, read.sql, is_limited)
     return read
 
 

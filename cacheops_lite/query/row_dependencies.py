@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from django.db.models import Field
 from django.db.models.base import ModelBase
-from django.db.models.expressions import Col
 
 from ..schema import (
     INEXACT,
@@ -22,31 +20,20 @@ from ..schema import (
     RowsByDependency,
     RowTokens,
     columns,
-    field_traits,
     is_derived,
 )
 from ..utils import error_boundary
-from .join_tree import JoinTree, yields_joined_rows
 from .key_columns import MAX_KEYS, KeyColumns, Target
 from .key_sources import key_columns_of
 from .query_walk import QueryWalk
+from .row_sources import Source, sources_of_rows
+from .slice_bound import SliceBound, slice_bound_of
 
 # A result with more joined rows depends on the whole table, as each row is one more version to read on every hit.
 MAX_ROWS = MAX_KEYS
 
 # The selected keys, by the number in their targets; None for those that are unknown or too many.
 Keys = Sequence["set[int] | None"]
-
-
-class Source(NamedTuple):
-    """`column` of a joined table, and the position in the result's rows of a value that equals it.
-
-    `field` is the column's; it makes the tokens of the values.
-    """
-
-    column: str
-    field: Field[Any, Any]
-    position: int
 
 
 class Narrowed(NamedTuple):
@@ -60,34 +47,61 @@ class Narrowed(NamedTuple):
     name: Dependency
 
 
+class Bounded(NamedTuple):
+    """A dependency of a slice on any row, or on rows that meet conditions; only those matter that it may reach.
+
+    `name` is as in `Narrowed`.
+    """
+
+    dependency: Dependency
+    bound: SliceBound
+    name: Dependency
+
+
 class RowLevelDependency(NamedTuple):
     """A dependency on any row of a joined table, which dependencies on single rows can replace.
 
     `coarse` is the table-wide dependency; `sources` say where the result's rows have keys of the joined rows,
-    `narrowed` which dependencies the selected keys narrow.  One that `excludes_slices` is valid only if the query is
-    not sliced: the rows affect the order or the number of the result's rows, or their keys may take longer than it.
+    `narrowed` which dependencies the selected keys narrow, `bounded` which the last row of a slice bounds.  One that
+    `excludes_slices` is valid only if the query is not sliced: the rows affect the order or the number of the result's
+    rows, or their keys may take longer than it.
     """
 
     coarse: Dependency
     sources: tuple[Source, ...]
     excludes_slices: bool
     narrowed: tuple[Narrowed, ...] = ()
+    bounded: tuple[Bounded, ...] = ()
+
+    @property
+    def parts(self) -> list[Narrowed | Bounded]:
+        """What is narrowed or bounded."""
+        return [*self.narrowed, *self.bounded]
 
 
-def row_level_of(walk: QueryWalk, sql: str) -> tuple[tuple[RowLevelDependency, ...], KeyColumns | None]:
+def row_level_of(
+    walk: QueryWalk, sql: str, is_limited: bool = False
+) -> tuple[tuple[RowLevelDependency, ...], KeyColumns | None]:
     """Return the row-level dependencies of a walked query, and the further columns that tell some of their keys.
 
-    `sql` is its text.  Call `dependencies_of` first.
+    `sql` is its text; if it `is_limited`, it is that of slices with an end.  Call `dependencies_of` first.
     """
-    if len(walk.live_aliases) == 1 and not walk.inner_queries:
+    bound = slice_bound_of(walk) if is_limited else None
+    by_rows: dict[str, tuple[Source, bool]] = {}
+    key_columns = None
+    if len(walk.live_aliases) > 1 or walk.inner_queries:
+        by_rows = sources_of_rows(walk)
+        # Without keys a result depends on more, but can be cached.
+        key_columns = error_boundary.call_or_default(
+            "The keys of a query can't be selected",
+            lambda: key_columns_of(walk, sql, _aliases_to_narrow(walk) - by_rows.keys()),
+            None,
+        )
+    elif bound is None:
         return (), None
-    by_rows = _sources_of_rows(walk)
-    # Without keys a result depends on more, but can be cached.
-    key_columns = error_boundary.call_or_default(
-        "The keys of a query can't be selected",
-        lambda: key_columns_of(walk, sql, _aliases_to_narrow(walk) - by_rows.keys()),
-        None,
-    )
+    if is_limited:
+        by_rows = {alias: found for alias, found in by_rows.items() if not found[1]}
+        key_columns = key_columns if key_columns is not None and key_columns.is_indexed else None
     targets = {target.alias: target for target in key_columns.targets} if key_columns is not None else {}
     found: list[RowLevelDependency] = []
     others = set(walk.other_dependencies)
@@ -100,6 +114,9 @@ def row_level_of(walk: QueryWalk, sql: str) -> tuple[tuple[RowLevelDependency, .
                 coarse = each._replace(conditions=())
                 own = Narrowed(each, targets[alias], each)
                 found.append(RowLevelDependency(coarse, (), not key_columns.is_indexed, (own,)))
+            elif bound is not None and bound.alias == alias and bound.restricts(each):
+                coarse = each._replace(conditions=())
+                found.append(RowLevelDependency(coarse, (), False, bounded=(Bounded(each, bound, each),)))
             else:
                 others.add(each)
     return combined(each for each in found if others.isdisjoint(_replaced(each))), key_columns
@@ -129,7 +146,7 @@ def _model_of(walk: QueryWalk, alias: str) -> Any:
 
 def _replaced(row_level: RowLevelDependency) -> set[Dependency]:
     """Return the dependencies that a result does not have besides the row-level one."""
-    return {row_level.coarse, *(each.name for each in row_level.narrowed)}
+    return {row_level.coarse, *(each.name for each in row_level.parts)}
 
 
 def combined(row_level: Iterable[RowLevelDependency]) -> tuple[RowLevelDependency, ...]:
@@ -145,6 +162,7 @@ def combined(row_level: Iterable[RowLevelDependency]) -> tuple[RowLevelDependenc
                 own.sources + each.sources,
                 own.excludes_slices or each.excludes_slices,
                 own.narrowed + each.narrowed,
+                own.bounded + each.bounded,
             )
         )
     return tuple(found.values())
@@ -165,49 +183,23 @@ def with_tokens(
 ) -> tuple[RowLevelDependency, ...]:
     """Return a plan's row-level dependencies with tokens instead of placeholders."""
     return tuple(
-        each._replace(narrowed=tuple(own._replace(dependency=dependencies[own.name]) for own in each.narrowed))
+        each._replace(
+            narrowed=tuple(own._replace(dependency=dependencies[own.name]) for own in each.narrowed),
+            bounded=tuple(own._replace(dependency=dependencies[own.name]) for own in each.bounded),
+        )
         for each in row_level
     )
 
 
-def _sources_of_rows(walk: QueryWalk) -> dict[str, tuple[Source, bool]]:
-    """Return by alias which column of the result identifies its joined rows, and whether they affect the order."""
-    if not yields_joined_rows(walk):
-        return {}
-    tree = JoinTree(walk)
-    found = {
-        alias: _source_of(walk, tree, alias)
-        for alias, dependencies in walk.dependencies_by_alias.items()
-        if not any(each.conditions for each in dependencies)
-    }
-    return {alias: source for alias, source in found.items() if source is not None}
-
-
-def _source_of(walk: QueryWalk, tree: JoinTree, alias: str) -> tuple[Source, bool] | None:
-    """Return which column of the result identifies the joined rows of `alias`, and whether they affect the order.
-
-    None if `alias` does more than add columns, or if no selected column identifies its rows.
-    """
-    vendor = walk.compiler.connection.vendor
-    for edge in tree.edges[alias]:
-        column, far = str(edge.field.column), (edge.far, str(edge.far_field.column))
-        identifying_columns = {far}
-        if not edge.is_outer:
-            # An outer join's own column is NULL where there is no joined row yet.
-            identifying_columns.add((alias, column))
-        identifies_rows = edge.is_outer and not edge.is_down
-        identifies_rows = identifies_rows or (not edge.is_outer and tree.is_enforced(edge.far_field, edge.field))
-        if not edge.is_single or not identifies_rows or not tree.only_adds_columns(alias, edge.far):
-            continue
-        if not field_traits.loads_like_django(edge.field) or not columns.share_tokens(
-            edge.field, edge.far_field, vendor
-        ):
-            # Values in the result's rows have other tokens than those that writes have.
-            continue
-        for position, item in enumerate(walk.compiler.select):
-            if type(item[0]) is Col and (item[0].alias, str(item[0].target.column)) in identifying_columns:
-                return Source(column, edge.field, position), tree.affects_order(alias, edge.far)
-    return None
+def without_rows(dependencies: Iterable[Dependency], row_level: Iterable[RowLevelDependency]) -> set[Dependency]:
+    """Return what a result with these dependencies depends on if no row-level one has room: what they replace."""
+    found = set(dependencies)
+    for each in row_level:
+        own = {part.dependency for part in each.parts}
+        if own and not each.sources:
+            found.discard(each.coarse)
+        found |= own
+    return found
 
 
 def usable_for(row_level: Sequence[RowLevelDependency], is_sliced: bool) -> Sequence[RowLevelDependency]:
@@ -216,17 +208,22 @@ def usable_for(row_level: Sequence[RowLevelDependency], is_sliced: bool) -> Sequ
 
 
 def resolve_rows(
-    row_level: Iterable[RowLevelDependency], rows: Sequence[Any], vendor: str, keys: Keys | None = None
+    row_level: Iterable[RowLevelDependency],
+    rows: Sequence[Any],
+    vendor: str,
+    keys: Keys | None = None,
+    size: int | None = None,
 ) -> RowsByDependency:
-    """Return, by table-wide dependency, which joined rows a result of these rows depends on instead.
+    """Return, by table-wide dependency, which rows a result of these rows depends on instead.
 
-    `keys` are those that were selected besides, None if none were or no row came back.
+    `keys` are those that were selected besides, None if none were or no row came back; `size` is the number of rows
+    that the query may have, None if it is not limited.
     """
-    return {each.coarse: _row_tokens(each, rows, vendor, keys) for each in row_level}
+    return {each.coarse: _row_tokens(each, rows, vendor, keys, size) for each in row_level}
 
 
 def _row_tokens(
-    dependency: RowLevelDependency, rows: Sequence[Any], vendor: str, keys: Keys | None
+    dependency: RowLevelDependency, rows: Sequence[Any], vendor: str, keys: Keys | None, size: int | None
 ) -> RowTokens | None:
     """Return the tokens that identify the rows that matter, None if the result must depend on the whole table."""
     by_rows = _tokens_in_rows(dependency.sources, rows, vendor)
@@ -239,6 +236,12 @@ def _row_tokens(
             if not each.dependency.conditions:
                 return None
             found[each.dependency.conditions, ""] = {""}
+    for own, bound, _ in dependency.bounded:
+        condition = bound.condition(rows, size, vendor)
+        conditions = own.conditions if condition is None else tuple(sorted((*own.conditions, condition)))
+        if not conditions:
+            return None
+        found[conditions, ""] = {""}
     for name, tokens in by_rows.items():
         found.setdefault(name, set()).update(tokens)
     return found if _number_of(found) <= MAX_ROWS else None

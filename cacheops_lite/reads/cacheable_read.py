@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from django.db import connections
 from django.db.models import QuerySet
 
 from ..query import KeyColumns, RowLevelDependency, SqlTemplate, row_dependencies, row_recorder
@@ -60,16 +61,21 @@ class CacheableRead:
             name = self.name if is_db_agnostic else digest(self.name, using)
             by_table = dict(zip(map(name_in_keys, self.tables), prefixes, strict=True))
             coarse = [each.coarse for each in self.row_level]
-            version_set = VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse)
+            fallback = row_dependencies.without_rows(self.dependencies, self.row_level) if coarse else None
+            version_set = VersionSet(by_table.__getitem__, self.dependencies, coarse=coarse, fallback=fallback)
             found = Place(value_key(prefix, name + suffix, version_set.tables), version_set, prefix)
             if len(self.memo) >= MAX_MEMO_ENTRIES:
                 self.memo.clear()
             self.memo[key] = found
         return found
 
-    def row_resolver(self, vendor: str) -> Callable[..., RowsByDependency] | None:
-        """Return a function from the result's rows to its row-level dependencies, None if it has none."""
-        return partial(row_dependencies.resolve_rows, self.row_level, vendor=vendor) if self.row_level else None
+    def row_resolver(self, queryset: QuerySet[Any]) -> Callable[..., RowsByDependency] | None:
+        """Return a function from the rows of `queryset` to its row-level dependencies, None if it has none."""
+        if not self.row_level:
+            return None
+        vendor, query = connections[queryset.db].vendor, queryset.query
+        size = None if query.high_mark is None else query.high_mark - query.low_mark
+        return partial(row_dependencies.resolve_rows, self.row_level, vendor=vendor, size=size)
 
     def capture(self, queryset: QuerySet[Any]) -> row_recorder.Capture:
         """Return a `Capture` for `queryset`, which this is the read of; it uses the plan's SQL template if it can."""

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from ..conf import ALL_OPS
 from ..observe import Bypass, CacheReport, Reason, counters
-from ..query import compiler
+from ..query import RowLevelDependency, compiler
 from ..schema import Dependency
 from ..store import call_or_default, dependency_in_words, invalidator, near, protocol
 from ..writes import unit_of_work_for
@@ -69,8 +69,11 @@ def entry_or_bypass(
     read = _read(queryset, policy, operation, kwargs)
     if isinstance(read, Bypass):
         return read
-    row_level = {each.coarse for each in read.row_level}
-    dependencies = [_dependency_in_words(each, each in row_level) for each in read.dependencies]
+    row_level = {each.coarse: each for each in read.row_level}
+    dependencies = []
+    for each in read.dependencies:
+        replaced = row_level.get(each)
+        dependencies += [_dependency_in_words(each)] if replaced is None else _row_level_in_words(replaced)
     return entry_of(queryset, read, policy, operation, kwargs), dependencies
 
 
@@ -138,6 +141,16 @@ def _profile_in_words(policy: CachePolicy | None) -> str:
     return ", ".join([ops, f"timeout {policy.timeout} s", *options])
 
 
-def _dependency_in_words(dependency: Dependency, is_row_level: bool = False) -> str:
-    words = dependency_in_words(dependency.table, dependency.conditions, dependency.columns)
-    return words.replace(": any row", ": the joined rows of the result", 1) if is_row_level else words
+def _dependency_in_words(dependency: Dependency) -> str:
+    return dependency_in_words(dependency.table, dependency.conditions, dependency.columns)
+
+
+def _row_level_in_words(row_level: RowLevelDependency) -> list[str]:
+    found = [
+        f"{_dependency_in_words(each.dependency)}, up to the slice's last one by {each.bound.column}"
+        for each in row_level.bounded
+    ]
+    if row_level.sources or row_level.narrowed:
+        coarse = _dependency_in_words(row_level.coarse)
+        found.append(coarse.replace(": any row", ": the joined rows of the result", 1))
+    return found

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.sql.query import Query
 
@@ -166,7 +165,7 @@ def entry_of(
         timeout=policy.timeout,
         lock=policy.lock,
         sender=queryset.model,
-        resolve_rows=read.row_resolver(connections[using].vendor),
+        resolve_rows=read.row_resolver(queryset),
         fingerprint=read.fingerprint,
         operation=op,
         origin=partial(origin.of_query, queryset, op, arguments, version_set, prefix, policy.timeout),

@@ -6,6 +6,7 @@ Not here: SQL text (`sql`), queries (`query`), writes (`writes`).
 """
 
 from . import (
+    bound_values,
     columns,
     database_views,
     derived_conditions,
@@ -79,6 +80,7 @@ __all__ = [
     "all_tracked_models",
     "any_of",
     "base_tables_of",
+    "bound_values",
     "cascade_targets",
     "columns",
     "columns_of",

@@ -79,8 +79,8 @@ def _missed_while_moving(key: str, version_set: VersionSet) -> Lookup:
 
 def _read_in_epoch(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
     """Read by MGET if a hit is likely and the value has no header; else by ``read.lua``, or in parts on a cluster."""
-    if shape_limit.is_met and shape_limit.is_met_by(version_set):
-        version_set = version_set.coarsened
+    if shape_limit.is_met:
+        version_set = shape_limit.coarsened(version_set)
     if version_set.is_multi_slot:
         return multi_slot.read(key, version_set)
     if timeout and not probably_cached.get(key):

@@ -1,4 +1,4 @@
-"""The version sets whose shapes found no room in a dependency index: their reads depend on any row of their tables.
+"""The version sets whose shapes found no room in a dependency index: their reads depend on more rows.
 
 Each shape of a table costs each write of the table, so ``read.lua`` limits their number.
 """
@@ -44,6 +44,15 @@ def is_met_by(version_set: VersionSet) -> bool:
     """Return whether that was noted of a version set with the same shapes less than a minute ago."""
     until = _until.get(_identity(version_set))
     return until is not None and time.monotonic() < until
+
+
+def coarsened(version_set: VersionSet) -> VersionSet:
+    """Return the version set that a read has instead of this one."""
+    # What replaces dependencies on single rows may have no room either.  Any row has room always.
+    for _ in range(2):
+        if is_met_by(version_set):
+            version_set = version_set.coarsened
+    return version_set
 
 
 def _identity(version_set: VersionSet) -> tuple[str, ...]:

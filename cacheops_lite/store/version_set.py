@@ -30,7 +30,8 @@ class VersionSet:
     """The Redis keys of the versions that a result depends on: table versions, then dependency versions.
 
     `prefix` is the prefix of all keys, or a function from a table to its prefix.  `coarse` are table-wide dependencies
-    that row-level ones replace at the fill: a value carries the versions of the latter only.
+    that row-level ones replace at the fill: a value carries the versions of the latter only.  `fallback` are the
+    dependencies instead of all these where row-level ones find no room, None if it is any row.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class VersionSet:
         dependencies: Iterable[Dependency],
         tables: Iterable[str] = (),
         coarse: Iterable[Dependency] = (),
+        fallback: Iterable[Dependency] | None = None,
     ):
+        self._fallback = fallback
         self._prefix, self._dependencies, self._further_tables = prefix, tuple(dependencies), tuple(tables)
         named = [keys.name_dependency(dependency) for dependency in self._dependencies]
         if len(named) > 1:
@@ -66,7 +69,9 @@ class VersionSet:
 
     @cached_property
     def coarsened(self) -> VersionSet:
-        """The version set that depends on any row of the tables instead, for tables that have too many shapes."""
+        """The version set that depends on more rows instead, for tables that have too many shapes."""
+        if self._fallback is not None:
+            return VersionSet(self._prefix, self._fallback, self._further_tables)
         tables = {each.table for each in self._dependencies}
         any_row = [Dependency(table, (), None) for table in sorted(tables)]
         return VersionSet(self._prefix, any_row, self._further_tables)

@@ -5,6 +5,8 @@ local MAX_SHAPES = 500
 -- Of these, shapes with derived conditions.  Their constants may move with the time, or be what users type, so that there
 -- are ever new ones.
 local MAX_DERIVED_SHAPES = 250
+-- Of these, what a fill may add: a slice has a bound for each value that its last row may have.
+local MAX_DERIVED_IN_FILLS = 125
 -- This shape is registered although the index is full.
 local ANY_ROW = '|*'
 
@@ -23,10 +25,11 @@ local function count_derived(index)
     return count
 end
 
--- Return whether an index has room for those of these shapes that it lacks.
-local function has_room_for(index, shapes)
+-- Return whether an index has room for those of these shapes that it lacks, if it may have `max_derived` with derived
+-- conditions.
+local function has_room_for(index, shapes, max_derived)
     local size, derived = redis.call('scard', index), 0
-    if size + #shapes <= MAX_DERIVED_SHAPES then
+    if size + #shapes <= max_derived then
         return true
     end
     local is_full = false
@@ -37,5 +40,5 @@ local function has_room_for(index, shapes)
             derived = derived + (is_derived(shape) and 1 or 0)
         end
     end
-    return not is_full and (derived == 0 or count_derived(index) + derived <= MAX_DERIVED_SHAPES)
+    return not is_full and (derived == 0 or count_derived(index) + derived <= max_derived)
 end

@@ -127,7 +127,7 @@ local function is_own(index)
 end
 
 local function has_room(index, shapes)
-    return #shapes == 0 or not is_own(index) or has_room_for(index, shapes)
+    return #shapes == 0 or not is_own(index) or has_room_for(index, shapes, MAX_DERIVED_SHAPES)
 end
 
 -- Return whether an index is so old that it may begin anew: most of its shapes may be of constants that have moved on.

@@ -26,7 +26,7 @@ local function have_room(groups)
         end
     end
     for index, of_index in pairs(shapes) do
-        if not has_room_for(index, of_index) then
+        if not has_room_for(index, of_index, MAX_DERIVED_IN_FILLS) then
             return false
         end
     end
