@@ -15,9 +15,7 @@ SEED = int(os.environ.get("TEST_KEPT_SEED", 1))
 FLOORS = {
     "json keys": 30,
     "pk in subquery": 84,
-    "first and last": 54,
     "forward joins": 85,
-    "slices": 61,
     "exists": 74,
     "count": 82,
     "negations": 78,

@@ -175,7 +175,7 @@ CASES = {
         [lambda: Comment.objects.filter(pk=1).update(score=60), lambda: change(5, rating=1)],
     ),
     "the order of a joined table": (
-        lambda: plain(Comment.objects.order_by("-post__rating")[:2]),
+        lambda: plain(Comment.objects.select_related("post").order_by("-post__rating")[:2]),
         [],
         [lambda: change(1, rating=500), lambda: Comment.objects.filter(pk=1).update(post_id=10, text="a")],
     ),
@@ -341,7 +341,11 @@ BOUNDED = {
     "random order": (posts.order_by("?")[:5], set()),
     "an expression": (posts.order_by(Abs("rating"))[:5], set()),
     "a joined column": (posts.order_by("author__id", "pk")[:5], {"author_id"}),
-    "a column of another table": (posts.order_by("category__parent_id")[:5], set()),
+    "a column of another table": (posts.select_related("author").order_by("author__seen")[:5], set()),
+    "a column of a table that may lack the row": (
+        posts.select_related("category").order_by("category__parent_id")[:5],
+        set(),
+    ),
     "a column that is not selected": (by_rating.values("title")[:5], set()),
     "a text": (posts.order_by("title")[:5], set()),
     "DISTINCT": (by_rating.distinct()[:5], set()),
