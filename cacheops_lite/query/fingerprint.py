@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 from django.db.models.expressions import Col
+from django.db.models.fields.json import HasKey
 from django.db.models.lookups import IsNull, Lookup
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import WhereNode
@@ -138,7 +139,8 @@ def _rhs_key(lookup: Any, values: list[Any]) -> Any:
     kind = type(right)
     if kind in SCALAR_TYPES:
         values.append(right)
-        return "one"
+        # On which key a result depends is the same for all queries of a plan.
+        return ("key", right) if isinstance(lookup, HasKey) else "one"
     if kind is bool:
         # As text, since True equals 1, the length of a list of one value.
         return str(right)

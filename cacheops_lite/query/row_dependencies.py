@@ -21,6 +21,7 @@ from ..schema import (
     RowTokens,
     columns,
     is_derived,
+    json_keys,
 )
 from ..utils import error_boundary
 from .key_columns import MAX_KEYS, KeyColumns, Target
@@ -130,7 +131,10 @@ def _aliases_to_narrow(walk: QueryWalk) -> set[str]:
         fields = {} if model is None else {str(each.column): each for each in model._meta.concrete_fields}
         # A derived condition on a key, such as that it is not NULL, is met by many rows.
         own = [
-            fields.get(column) for each in dependencies for column, token in each.conditions if not is_derived(token)
+            fields.get(json_keys.stored_column(column))
+            for each in dependencies
+            for column, token in each.conditions
+            if not is_derived(token)
         ]
         if all(each is not None and not (each.unique or each.is_relation) for each in own):
             found.add(alias)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models.expressions import Col
+from django.db.models.fields.json import HasKey, KeyTransform
 from django.db.models.lookups import (
     Contains,
     EndsWith,
@@ -43,6 +44,7 @@ from ..schema import (
     overrides,
 )
 from .date_predicates import ranges_of_dates
+from .json_key_predicates import json_key_formula
 
 # By class of a lookup, the first one that fits: the operator of its derived condition, and that of its negation.
 ORDER: dict[type, tuple[str, str]] = {
@@ -92,6 +94,8 @@ def _node_formula(node: Any, negated: bool, vendor: str, make_token: MakeToken) 
         return ANY if negated else NONE
     if not isinstance(node, Lookup) or not overrides.is_django_lookup(type(node)) or node.bilateral_transforms:
         return ANY
+    if type(node.lhs) is KeyTransform or isinstance(node, HasKey):
+        return json_key_formula(node, negated, vendor)
     if type(node.lhs) is Col:
         return _lookup_formula(node, negated, vendor, make_token)
     # A date of the time zone is known with a margin only: so much that is outside of it may not be.

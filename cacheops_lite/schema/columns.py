@@ -155,6 +155,11 @@ def _token_kind(field: Any, vendor: str) -> Hashable:
     return kind
 
 
+def shares_column(field: Field[Any, Any]) -> bool:
+    """Return whether fields of other models have the same table and column."""
+    return bool(_fields_of_same_column(field))
+
+
 def _fields_of_same_column(field: Field[Any, Any]) -> list[Field[Any, Any]]:
     """Return the fields of other models that have the same table and column."""
     model = getattr(field, "model", None)

@@ -79,7 +79,7 @@ class RequiredColumns:
         reads: set[str] | None = self.reads.get(table, set())
         for shape in index.shapes:
             shapes.add(shape.joined)
-            conditions.update(shape.columns)
+            conditions.update(shape.stored_columns)
             if shape.reads is None:
                 reads = None
             elif reads is not None:

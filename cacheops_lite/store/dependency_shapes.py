@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
-from ..schema import DerivedCondition, derived_conditions
+from ..schema import DerivedCondition, derived_conditions, json_keys
 
 # What a row meets that does not meet a derived condition.
 NO_DEPENDENCY = ""
@@ -20,10 +20,11 @@ TIME_PREFIX = "@@@"
 class Shape:
     """One shape: the columns of its conditions, and all columns that its results read (None: every column).
 
-    `parts` are its conditions: the column and the derived condition, None for equality; `derived` has the former only.
+    `parts` are its conditions: the column and the derived condition, None for equality; `derived` has the latter only.
+    `stored_columns` are the columns of the table that the conditions read: a key of JSON is not one of them.
     """
 
-    __slots__ = ("_condition_columns", "_heads", "_tail", "columns", "derived", "joined", "parts", "reads")
+    __slots__ = ("_heads", "_tail", "columns", "derived", "joined", "parts", "reads", "stored_columns")
 
     def __init__(self, joined: str, read_id: str, read: str):
         self.joined = joined
@@ -31,7 +32,7 @@ class Shape:
         self.parts = tuple(map(parse_condition, names))
         self.columns = tuple(dict.fromkeys(column for column, _ in self.parts))
         self.derived = tuple((column, condition) for column, condition in self.parts if condition is not None)
-        self._condition_columns = frozenset(self.columns)
+        self.stored_columns = frozenset(json_keys.split_quoted(column)[0] for column in self.columns)
         self.reads = None if read_id == "*" else frozenset(filter(None, (read or read_id).split(",")))
         self._heads = tuple(
             f"{'&' * (i > 0)}{name}{'=' * (condition is None)}"
@@ -45,7 +46,7 @@ class Shape:
 
     def has_condition_on_any(self, changed: Collection[str]) -> bool:
         """Return whether a condition is on one of these columns."""
-        return not self._condition_columns.isdisjoint(changed)
+        return not self.stored_columns.isdisjoint(changed)
 
     def dependency_of(self, image: Mapping[str, str]) -> str | None:
         """Return the dependency that a row with this image meets, None if the image lacks a column.

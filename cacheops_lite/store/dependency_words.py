@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import starmap
 from urllib.parse import unquote
 
-from ..schema import INDETERMINATE, INEXACT, NULL, derived_conditions, is_derived
+from ..schema import INDETERMINATE, INEXACT, NULL, derived_conditions, is_derived, json_keys
 
 
 def describe_dependency(name: str) -> str:
@@ -24,9 +24,9 @@ def describe_shape(name: str) -> str:
     table, _, rest = name.partition(":")
     pairs = [_column_and_token(each) for each in rest.partition("|")[0].split("&") if each]
     where = " and ".join(
-        derived_conditions.in_words(unquote(column), token, with_values=False)
+        derived_conditions.in_words(json_keys.in_words(unquote(column)), token, with_values=False)
         if is_derived(token)
-        else f"{unquote(column)} = ?"
+        else f"{json_keys.in_words(unquote(column))} = ?"
         for column, token in pairs
     )
     return f"{unquote(table)}: {f'rows where {where}' if where else 'any row'}"
@@ -45,6 +45,7 @@ def dependency_in_words(table: str, conditions: Iterable[tuple[str, str]], colum
 
 
 def _condition_in_words(column: str, token: str) -> str:
+    column = json_keys.in_words(column)
     if is_derived(token):
         return derived_conditions.in_words(column, token)
     if token == NULL:

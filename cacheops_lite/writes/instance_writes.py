@@ -9,7 +9,15 @@ from typing import Any
 from django.db import connections
 from django.db.models import Field, Model
 
-from ..schema import DerivedCondition, Tokenizer, add_prepared, columns, field_traits, is_known_after_save
+from ..schema import (
+    DerivedCondition,
+    Tokenizer,
+    add_prepared,
+    columns,
+    field_traits,
+    is_known_after_save,
+    json_keys,
+)
 from ..signals import cache_invalidated
 from ..store import InsertedRows, WriteSet, parse_condition
 from ..utils import error_boundary
@@ -26,6 +34,7 @@ from .row_images import (
     saved_attnames,
     table_names,
     tables_of,
+    tokenizer_at,
 )
 
 
@@ -155,7 +164,7 @@ def _conditions_met(
         for name in names:
             column, condition = parse_condition(name)
             if column not in tokens:
-                tokens[column] = _tokens_of_instances(table.fields.get(column), instances, vendor)
+                tokens[column] = _tokens_of_instances(table, column, instances, vendor)
             found = tokens[column]
             if found is None:
                 break
@@ -175,9 +184,11 @@ def _met(name: str, condition: DerivedCondition, tokens: Sequence[str]) -> list[
 _TYPES_WITH_TOKENS_BY_VALUE = (int, str, bool, uuid.UUID)
 
 
-def _tokens_of_instances(field: Field[Any, Any] | None, instances: Iterable[Model], vendor: str) -> list[str] | None:
-    """Return the tokens of a field of each instance; None if that of any instance is unknown."""
-    tokenize = None if field is None else columns.tokenizer(field, vendor)
+def _tokens_of_instances(table: Table, column: str, instances: Iterable[Model], vendor: str) -> list[str] | None:
+    """Return the tokens of a column, or of a key of one, of each instance; None if that of any instance is unknown."""
+    stored, path = json_keys.split_quoted(column)
+    field = table.fields.get(stored)
+    tokenize = None if field is None else tokenizer_at(field, path, vendor)
     if field is None or tokenize is None or not is_known_after_save(field):
         return None
     kind = field_traits.passthrough_type(field)

@@ -5,7 +5,7 @@ An image belongs to a table, not to a model: a row of a multi-table child has on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from django.db.models import Field, GeneratedField, Model
 from django.db.models.expressions import BaseExpression, Combinable
 
 from ..conf import on_change
-from ..schema import FieldPreparer, Tokenizer, columns, field_traits, name_in_keys, overrides
+from ..schema import NULL, FieldPreparer, Tokenizer, columns, field_traits, json_keys, name_in_keys, overrides
 
 # {attname: value as it is passed to the database}; unknown values are left out.
 RowValues = Mapping[str, Any]
@@ -176,15 +176,23 @@ def _attnames_not_on_instances(model: type[Model]) -> tuple[str, ...]:
 class Image(Mapping[str, str]):
     """The tokens of a row by column of one table, made when they are first asked for.
 
-    Columns whose value is unknown or has no token are missing.
+    Columns whose value is unknown or has no token are missing.  JSON is kept as text, since the application may change
+    the value before a token is asked for.
     """
 
-    __slots__ = ("_tokenizers", "_tokens", "_values")
+    __slots__ = ("_texts", "_tokenizers", "_tokens", "_values")
 
     def __init__(self, table: Table, values: RowValues, vendor: str):
         self._values = values
         self._tokenizers = _tokenizers(table, vendor)
         self._tokens: dict[str, str | None] = {}
+        # By column; None for NULL.
+        self._texts: dict[str, str | None] = {}
+        for column, field in _json_fields(table, vendor):
+            value = values.get(field.attname, _ABSENT)
+            text = None if value is _ABSENT else json_keys.snapshot(field, value)
+            if text is not None:
+                self._texts[column] = None if value is None else text
 
     def get(self, column: str, default: Any = None) -> Any:
         tokens = self._tokens
@@ -194,6 +202,10 @@ class Image(Mapping[str, str]):
         return default if token is None else token
 
     def _token(self, column: str) -> str | None:
+        stored, path = json_keys.split_quoted(column)
+        if path:
+            text = self._texts.get(stored, "")
+            return NULL if text is None else json_keys.token_at(text, path)
         attname, tokenize = self._tokenizers.get(column, ("", None))
         if tokenize is None or attname not in self._values:
             return None
@@ -217,6 +229,19 @@ def _tokenizers(table: Table, vendor: str) -> dict[str, tuple[str, Tokenizer]]:
     """Return, for each column that has tokens, its attname and the function that makes them."""
     found = ((column, field.attname, columns.tokenizer(field, vendor)) for column, field in table.fields.items())
     return {column: (attname, tokenize) for column, attname, tokenize in found if tokenize is not None}
+
+
+@cache
+def _json_fields(table: Table, vendor: str) -> tuple[tuple[str, Field[Any, Any]], ...]:
+    """Return the columns whose values have keys that conditions may compare, with their fields."""
+    return tuple((column, field) for column, field in table.fields.items() if json_keys.has_keys(field, vendor))
+
+
+def tokenizer_at(field: Field[Any, Any], path: Sequence[str], vendor: str) -> Tokenizer | None:
+    """Return what makes tokens of values of `field`, or of the keys at `path` in them; None if these have no tokens."""
+    if not path:
+        return columns.tokenizer(field, vendor)
+    return json_keys.tokenizer_of(field, path) if json_keys.has_keys(field, vendor) else None
 
 
 @on_change

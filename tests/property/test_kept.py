@@ -13,7 +13,6 @@ SEED = int(os.environ.get("TEST_KEPT_SEED", 1))
 
 # In percent, for classes below 90: a rule that keeps more raises its floor.
 FLOORS = {
-    "json keys": 30,
     "pk in subquery": 84,
     "forward joins": 85,
     "exists": 74,
