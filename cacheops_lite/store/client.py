@@ -25,7 +25,8 @@ from .redis_connection import DirectClient, Request
 from .redis_errors import explain_error
 from .server_address import CLIENT_SETTINGS
 from .server_epoch import UNKNOWN_EPOCH, ServerWatch
-from .time_limit import run_command, running
+from .shared_work import SharedWork, TooLate
+from .time_limit import UNLIMITED, run_command, running
 
 logger = logging.getLogger("cacheops_lite")
 
@@ -38,6 +39,8 @@ _direct_client: DirectClient | ClusterClient | None = None
 # Scripts, each with the epoch of a server that has most likely loaded it.
 _loaded_scripts: set[tuple[str, bytes]] = set()
 _lock = RLock()
+# A client that was made too late for its callers is as good for the next one.
+_contacts: SharedWork[Any] = SharedWork(kept_seconds=UNLIMITED)
 
 
 def get_client() -> redis.Redis:
@@ -46,11 +49,29 @@ def get_client() -> redis.Redis:
     Raises ImproperlyConfigured if the settings contradict each other, and for a cluster errors of Redis.
     """
     global _client
-    if _client is None:
-        with _lock:
-            if _client is None:
-                _client = make_client(_watch)
+    if _client is not None:
+        return _client
+    if uses_cluster():
+        return _contact_cluster()
+    with _lock:
+        if _client is None:
+            _client = make_client(_watch)
     return _client
+
+
+def _contact_cluster() -> Any:
+    """Return the client of a cluster, which asks one node after the other: some of them may not answer."""
+    global _client
+    watch = _watch
+    try:
+        client = _contacts.call(watch, partial(make_client, watch))
+    except TooLate:
+        raise redis.TimeoutError("no node of the cluster answered in time") from None
+    with _lock:
+        # Unless the settings have changed meanwhile.
+        if _client is None and watch is _watch:
+            _client = client
+        return client if _client is None else _client
 
 
 class _LazyClient:
@@ -292,3 +313,4 @@ def _forget_client(setting: str) -> None:
             _client = _direct_client = None
             _watch = ServerWatch()
             _loaded_scripts.clear()
+            _contacts.forget()

@@ -101,6 +101,19 @@ def _limits(library: ClientLibrary | None) -> dict[str, Any]:
     return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": library.no_retry()}
 
 
+def _sentinel_limits(arguments: dict[str, Any], count: int, library: ClientLibrary) -> dict[str, Any]:
+    """Return the arguments that limit how long to wait for each of `count` Sentinels, which are asked one by one.
+
+    One that does not answer must leave time for the others, and for the master.
+    """
+    if settings.CACHEOPS_REDIS_TIMEOUT is None:
+        return {}
+    share = settings.CACHEOPS_REDIS_TIMEOUT / (count + 1)
+    own = {name: value for name, value in arguments.items() if name.startswith("socket_")}
+    times = {name: min(own.get(name) or share, share) for name in ("socket_timeout", "socket_connect_timeout")}
+    return {**own, **times, "retry": library.no_retry()}
+
+
 def _client_class(path: Any) -> Callable[..., Any]:
     if not isinstance(path, str):
         return path
@@ -123,6 +136,8 @@ def _sentinel_master(
     own = {"locations", "service_name", "db"}
     arguments = {**_limits(library), **{name: value for name, value in options.items() if name not in own}}
     library = library or ClientLibrary("redis")
+    if limits := _sentinel_limits(arguments, len(options["locations"]), library):
+        arguments.setdefault("sentinel_kwargs", limits)
     sentinel = library.part("sentinel", "Sentinel")(options["locations"], **arguments)
     watched = _watched({library.class_argument: client_class, "db": options.get("db", 0)}, library, watch)
     return sentinel.master_for(options["service_name"], **watched)

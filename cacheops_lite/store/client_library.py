@@ -15,6 +15,7 @@ import redis
 # Modules of redis-py that a fork has as well, and what is used of them.
 _PARTS = {
     "exceptions": ("ConnectionError", "TimeoutError", "ResponseError"),
+    "connection": ("Connection",),
     "backoff": ("NoBackoff",),
     "retry": ("Retry",),
     "sentinel": ("Sentinel",),

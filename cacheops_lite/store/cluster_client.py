@@ -14,6 +14,7 @@ from threading import Lock, RLock
 from typing import Any
 
 import redis
+from django.core.exceptions import ImproperlyConfigured
 from redis import exceptions
 from redis.crc import key_slot
 
@@ -21,12 +22,15 @@ from .client_library import library_of
 from .cluster_node import ClusterNode
 from .redis_connection import ErrorCallback, Request
 from .server_epoch import UNKNOWN_EPOCH
+from .shared_work import SharedWork, TooLate
 from .time_limit import seconds_left
 
 # How often a command follows a redirection.
 MAX_REDIRECTIONS = 5
 # Between two times that this process asks for the map of slots.
 REFRESH_SECONDS = 0.2
+# The library asks one node after the other.  What one learnt a while ago does not count any more.
+_refreshes: SharedWork[None] = SharedWork(kept_seconds=0)
 # The position of the first key in commands that do not have it first.
 _KEY_POSITIONS = {"EVAL": 3, "EVALSHA": 3}
 
@@ -232,7 +236,7 @@ class ClusterClient:
             return
         self._refresh_at = now + REFRESH_SECONDS
         with _translating_errors():
-            self.client.nodes_manager.initialize()
+            _refreshes.call(self, self.client.nodes_manager.initialize)
 
 
 def _key_of(command: Sequence[Any]) -> Any:
@@ -244,8 +248,10 @@ def _translating_errors() -> Iterator[None]:
     """Raise what the client library raises about a cluster, which is no error of Redis to it, as such."""
     try:
         yield
-    except redis.RedisError:
+    except (redis.RedisError, ImproperlyConfigured):
         raise
+    except TooLate:
+        raise redis.TimeoutError("the nodes of the cluster did not answer in time") from None
     except Exception as error:
         raise cluster_error(error) from error
 

@@ -1,7 +1,8 @@
 """Connections of redis-py, or of a fork of it, that observe the deadline of the running call (see `time_limit`).
 
 The timeouts of redis-py limit a single wait for the next bytes, and its retries begin anew each time: neither limits a
-call as a whole.  Here each wait for the server, each connection attempt and each retry ends at the deadline.
+call as a whole.  Here each lookup of a host name, each connection attempt, each wait for the server and each retry ends
+at the deadline.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from redis.backoff import AbstractBackoff
 from redis.sentinel import Sentinel
 
 from . import time_limit
-from .client_library import library_of
+from .client_library import ClientLibrary, library_of
+from .host_lookup import addresses_of, is_address
+from .shared_work import TooLate
 from .time_limit import running
 
 # Sockets wait for this share of the limit by themselves, so that their timeout need not be set for each wait: the first
@@ -100,6 +103,8 @@ class _LimitedConnection:
     """What a limited connection does differently from its base class."""
 
     _socket_connect_timeout: float | None
+    # How many addresses of the host are still to be tried.
+    _addresses_left = 1
     socket_timeout: float | None
     retry: Any
 
@@ -110,8 +115,8 @@ class _LimitedConnection:
 
     @property
     def socket_connect_timeout(self) -> float | None:
-        """How long to wait for each address of the host: redis-py tries all of them, one after the other."""
-        left = time_limit.seconds_left()
+        """How long to wait for an address of the host: each gets its share of what is left."""
+        left = time_limit.seconds_left() / self._addresses_left
         if self._socket_connect_timeout is not None:
             left = min(left, self._socket_connect_timeout)
         return None if left == time_limit.UNLIMITED else max(left, MIN_SECONDS)
@@ -134,9 +139,52 @@ class _LimitedConnection:
         return LimitedSocket(connected)
 
 
+class _LookingUp:
+    """What a limited connection of TCP does differently: redis-py would look up the name of the host itself."""
+
+    library: ClientLibrary
+    host: str
+    port: int
+    socket_type: int
+    _addresses_left: int
+    _socket_connect_timeout: float | None
+
+    def _connect(self) -> Any:
+        if not isinstance(self.host, str) or is_address(self.host):
+            return super()._connect()  # type: ignore[misc]
+        name, error = self.host, None
+        addresses = self._addresses()
+        try:
+            for i, address in enumerate(addresses):
+                self.host, self._addresses_left = address, len(addresses) - i
+                try:
+                    return super()._connect()  # type: ignore[misc]
+                except OSError as failure:
+                    error = failure
+        finally:
+            # A TLS handshake, which comes next, compares the certificate with the name.
+            self.host, self._addresses_left = name, 1
+        raise error or OSError(f"the host {name} has no address")
+
+    def _addresses(self) -> list[str]:
+        longest = self._socket_connect_timeout
+        longest = time_limit.UNLIMITED if longest is None else longest
+        try:
+            return addresses_of(self.host, self.port, self.socket_type, longest)
+        except TooLate:
+            text = f"the address of {self.host} was not found in time: does the name server answer?"
+            raise self.library.part("exceptions", "TimeoutError")(text) from None
+
+
 @cache
-def _limited_class(connection_class: type) -> type:
-    return type(connection_class.__name__, (_LimitedConnection, connection_class), {"unlimited": connection_class})
+def _limited_class(connection_class: type, library: ClientLibrary) -> type:
+    tcp_class = library.part("connection", "Connection")
+    bases: tuple[type, ...] = (connection_class,)
+    if issubclass(connection_class, tcp_class):
+        # Right before the class of plain TCP, and behind that of TLS, which wraps what the former connects.
+        looking_up = type(tcp_class.__name__, (_LookingUp, tcp_class), {"library": library})
+        bases = (looking_up,) if connection_class is tcp_class else (connection_class, looking_up)
+    return type(connection_class.__name__, (_LimitedConnection, *bases), {"unlimited": connection_class})
 
 
 def is_limited(connection: Any) -> bool:
@@ -160,7 +208,7 @@ def limit_client(client: Any) -> None:
     library = library_of(type(client))
     is_of_library = library is not None and getattr(connects, "__module__", "").startswith(f"{library.name}.")
     if isinstance(connection_class, type) and is_of_library:
-        pool.connection_class = _limited_class(connection_class)
+        pool.connection_class = _limited_class(connection_class, library)
         if getattr(pool, "timeout", None) is not None:
             # A blocking pool waits so long for a free connection.
             pool.timeout = min(pool.timeout, time_limit.limit_seconds())

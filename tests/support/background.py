@@ -10,7 +10,7 @@ PATIENCE_SECONDS = 10
 
 def end_deliveries() -> None:
     """Forget what this process has not delivered or released, and wait for the threads that retry it."""
-    if not (_is_anything_owed() or _threads()):
+    if not (is_anything_owed() or _threads()):
         return
     forget_undelivered()
     for thread in _threads():
@@ -25,7 +25,7 @@ def forget_undelivered() -> None:
     pending_releases._pending.clear()
 
 
-def _is_anything_owed() -> bool:
+def is_anything_owed() -> bool:
     return bool(invalidator.is_overdue() or invalidator.is_refused() or pending_releases._pending)
 
 

@@ -191,8 +191,8 @@ class Silence:
 class DeafPort:
     """A port that answers no attempt to connect: the kernel accepts no more connections, and refuses none."""
 
-    def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    def __init__(self, host="127.0.0.1", port=0):
+        self._listener = socket.create_server((host, port), backlog=0)
         self.number = self._listener.getsockname()[1]
         self._waiting = [socket.socket() for _ in range(4)]
         for each in self._waiting:
