@@ -214,15 +214,18 @@ def send_script(
     may have lost the script, and that error would be noticed too late.
     """
     direct = _direct()
-    if (name, last_epoch(keys[0])) in _loaded_scripts:
-        report_error = partial(_handle_script_error, name, on_error, is_handled)
-        # Where the reply has to be awaited, a script that the server lost raises NoScriptError here.
-        with suppress(NoScriptError):
-            run = ("EVALSHA", script_digest(name)) if on_error is None else ("EVAL", stripped_source(name))
-            direct.send(report_error, *run, len(keys), *keys, *args, check_connection=on_error is not None)
-            return
-    run_script(name, keys, args)
-    _loaded_scripts.add((name, last_epoch(keys[0])))
+    report_error = partial(_handle_script_error, name, on_error, is_handled)
+    # Where the reply has to be awaited, the error of a slot that moves, and of a script that was lost, is raised here.
+    try:
+        if (name, last_epoch(keys[0])) in _loaded_scripts:
+            with suppress(NoScriptError):
+                run = ("EVALSHA", script_digest(name)) if on_error is None else ("EVAL", stripped_source(name))
+                direct.send(report_error, *run, len(keys), *keys, *args, check_connection=on_error is not None)
+                return
+        run_script(name, keys, args)
+        _loaded_scripts.add((name, last_epoch(keys[0])))
+    except _MOVING as error:
+        report_error(error)
 
 
 def send(*command: Any) -> None:

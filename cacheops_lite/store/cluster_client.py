@@ -213,11 +213,18 @@ class ClusterClient:
 
     def _follow(self, moved: Any) -> None:
         """Note that a slot has moved."""
-        if moved.host and self.client.get_node(moved.host, moved.port) is not None:
-            self.client.nodes_manager.move_slot(moved)
-        else:
+        if not moved.host or self.client.get_node(moved.host, moved.port) is None:
             self._refresh_at = 0.0
             self.refresh()
+            return
+        nodes = self.client.nodes_manager
+        if hasattr(nodes, "move_slot"):
+            nodes.move_slot(moved)
+            return
+        # valkey-py, and redis-py before 8: the library notes one redirection, and follows it at the next request.
+        with self._lock:
+            nodes.update_moved_exception(moved)
+            nodes.get_node_from_slot(moved.slot_id)
 
     def _is_replaced(self, node: ClusterNode, key: Any) -> bool:
         """Return whether, after a failure, the cluster says that another node serves a key by now."""

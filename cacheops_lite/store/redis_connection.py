@@ -94,10 +94,11 @@ class DirectClient:
         command: Sequence[Any],
         send: Callable[[_OpenConnection, Sequence[Any], bytes | None], Any],
         epoch: bytes | None = None,
+        is_asking: bool = False,
     ) -> Any:
         client = self.client
         if not self._is_supported or is_instrumented(client):
-            return self._run_through_client(command, epoch)
+            return self._run_through_client(command, epoch, is_asking)
         opened: _OpenConnection | None = None
         try:
             opened = self._acquire()
@@ -117,9 +118,9 @@ class DirectClient:
         else:
             self.put_back(opened)
             return reply
-        return self._run_through_client(command, epoch)
+        return self._run_through_client(command, epoch, is_asking)
 
-    def _run_through_client(self, command: Sequence[Any], epoch: bytes | None) -> Any:
+    def _run_through_client(self, command: Sequence[Any], epoch: bytes | None, is_asking: bool) -> Any:
         """Run a command by redis-py, which does not tell on which connection."""
         watch = self.watch
         watch.check_through(self.client)
@@ -127,9 +128,17 @@ class DirectClient:
             self.client.connection_pool.disconnect()
             watch.forget()
             raise _replica_refused()
-        reply = self.client.execute_command(*command)
+        reply = self._ask_through_client(command) if is_asking else self.client.execute_command(*command)
         if epoch is not None and watch.epoch != epoch:
             raise EpochChanged
+        return reply
+
+    def _ask_through_client(self, command: Sequence[Any]) -> Any:
+        # A pipeline sends both on the same connection.  It would add words to an error that it raises itself.
+        pipeline = self.client.pipeline(transaction=False)
+        reply = pipeline.execute_command("ASKING").execute_command(*command).execute(raise_on_error=False)[-1]
+        if isinstance(reply, Exception):
+            raise reply
         return reply
 
     def start(self, requests: Sequence[Request]) -> _OpenConnection | None:
@@ -192,9 +201,9 @@ class DirectClient:
     def execute_asking(self, *command: Any) -> Any:
         """Return the reply to a command with one key whose slot is moving to this node.
 
-        Raises what the client would.  Where that is not possible, it raises the error of the server.
+        Raises what the client would.
         """
-        return self._run(command, self._request_asking)
+        return self._run(command, self._request_asking, is_asking=True)
 
     def _request_asking(self, opened: _OpenConnection, command: Sequence[Any], epoch: bytes | None) -> Any:
         self._prepare(opened)

@@ -43,6 +43,8 @@ class _Call(Generic[T]):
             self._error = error
         self._ended_at = time.monotonic()
         self.ended.set()
+        # The traceback of an error refers to this frame, and would keep the frames of all its callers alive.
+        del self
 
     def is_outdated(self, kept_seconds: float) -> bool:
         """Return whether the call ended so long ago that its result does not count any more."""
@@ -57,7 +59,7 @@ class _Call(Generic[T]):
                 raise error
             return self._result
         finally:
-            # The traceback of the error refers to this frame, which must not keep the frames of its callers alive.
+            # For the same reason.
             del self, error
 
 

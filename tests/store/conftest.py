@@ -4,7 +4,7 @@ import pytest
 from django.test import override_settings
 
 from cacheops_lite import invalidate_all
-from cacheops_lite.store import circuit_breaker, near_leases, spool, spool_watch
+from cacheops_lite.store import circuit_breaker, near_leases, redis_connection, spool, spool_watch
 from cacheops_lite.utils import error_boundary
 from cacheops_lite.writes import write_barrier
 from tests.support import cluster as clusters
@@ -20,9 +20,18 @@ def three_nodes():
 
 
 @pytest.fixture
-def cluster(three_nodes):
-    """That cluster, empty, which the settings name."""
-    with override_settings(CACHEOPS_REDIS=three_nodes.url, CACHEOPS_CLIENT_CLASS=None):
+def cluster(request, three_nodes, monkeypatch):
+    """That cluster, empty, which the settings name.
+
+    A parameter is the client library.  Of "traced", each command is seen by a tool that traces redis-py.
+    """
+    library = getattr(request, "param", "redis")
+    if library == "valkey":
+        pytest.importorskip("valkey")
+    if library == "traced":
+        monkeypatch.setattr(redis_connection, "is_instrumented", lambda client: True)
+    url = three_nodes.url.replace("redis", "valkey") if library == "valkey" else three_nodes.url
+    with override_settings(CACHEOPS_REDIS=url, CACHEOPS_CLIENT_CLASS=None):
         invalidate_all()
         yield three_nodes
         invalidate_all()

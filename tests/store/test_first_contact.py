@@ -164,6 +164,26 @@ def test_a_client_of_other_settings_is_not_used(three_nodes, silent_ports, monke
         assert {node.port for node in client._client.get_nodes()} == {node.port for node in three_nodes.nodes}
 
 
+def test_a_client_that_was_made_while_the_settings_changed_is_not_used(three_nodes, monkeypatch):
+    began, goes_on, found = threading.Event(), threading.Event(), []
+
+    def make_client(watch):
+        began.set()
+        assert goes_on.wait(20)
+        return "of other settings"
+
+    with monkeypatch.context() as patch, override_settings(CACHEOPS_REDIS_TIMEOUT=20.0):
+        patch.setattr(client, "make_client", make_client)
+        with override_settings(CACHEOPS_REDIS=three_nodes.url, CACHEOPS_CLIENT_CLASS=None):
+            thread = threading.Thread(target=lambda: found.append(client.get_client()))
+            thread.start()
+            assert began.wait(20)
+        goes_on.set()
+        thread.join()
+    assert found == ["of other settings"]
+    assert client._client is None
+
+
 def test_asking_for_the_slots_again_ends_with_the_limit(three_nodes, library, monkeypatch):
     """A node answers late; the next time, it is asked anew."""
     with using(library, [three_nodes.port]):
