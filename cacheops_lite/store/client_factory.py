@@ -14,6 +14,7 @@ from .client_library import ClientLibrary, library_of
 from .client_requirements import problem_of_client, problem_of_options, problem_of_pool
 from .cluster_client import call_cluster
 from .cluster_settings import class_of_url, is_cluster_class, make_cluster
+from .connection_support import make_command_name_optional
 from .error_translation import translate_errors
 from .limited_connection import limit_client
 from .server_address import address_setting
@@ -77,6 +78,7 @@ def _adapt(client: Any, watch: ServerWatch) -> Any:
     """Let all connections of a client be noted, and its errors be errors of redis-py."""
     library = library_of(type(client))
     if library is not None:
+        make_command_name_optional(client)
         translate_errors(client, library)
         # A pool that the settings, or the class of the client, has brought along.
         options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", None)

@@ -221,7 +221,7 @@ class ClusterClient:
         if hasattr(nodes, "move_slot"):
             nodes.move_slot(moved)
             return
-        # valkey-py, and redis-py before 8: the library notes one redirection, and follows it at the next request.
+        # valkey-py, and redis-py before 7.2: the library notes one redirection, and follows it at the next request.
         with self._lock:
             nodes.update_moved_exception(moved)
             nodes.get_node_from_slot(moved.slot_id)

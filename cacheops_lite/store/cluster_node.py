@@ -14,6 +14,7 @@ import redis
 from ..conf import settings
 from .circuit_breaker import CircuitBreaker
 from .client_library import library_of
+from .connection_support import make_command_name_optional
 from .error_translation import translate_errors
 from .failure_kinds import is_outage, of_one_node
 from .limited_connection import limit_client
@@ -60,6 +61,7 @@ class ClusterNode:
             pool = client.connection_pool
             if settings.CACHEOPS_REDIS_TIMEOUT is not None:
                 limit_client(client)
+            make_command_name_optional(client)
             translate_errors(client, library)
             pool.connection_kwargs.update(self.watch.install(pool.connection_kwargs, library.connect_argument))
             # Those that the library has made already are not watched.

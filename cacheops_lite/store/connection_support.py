@@ -31,6 +31,24 @@ _IS_SUPPORTED_REDIS_PY = (
 )
 
 
+def make_command_name_optional(client: Any) -> None:
+    """Let the pool of a client lend connections without the name of a command, as redis-py does since version 5.3.
+
+    Older versions and valkey-py want a name, and do not use it.
+    """
+    pool: Any = getattr(client, "connection_pool", None)
+    get_connection: Any = getattr(pool, "get_connection", None)
+    if get_connection is None:
+        return
+    name = inspect.signature(get_connection).parameters.get("command_name")
+    if name is not None and name.default is inspect.Parameter.empty:
+
+        def get(command_name: str = "", *args: Any, **kwargs: Any) -> Any:
+            return get_connection(command_name, *args, **kwargs)
+
+        pool.get_connection = get
+
+
 def has_unread(connection: Any) -> bool:
     """Return whether a reply to an earlier request is unread, or the server has closed the connection."""
     try:

@@ -25,17 +25,7 @@ def translate_errors(client: Any, library: ClientLibrary) -> None:
     if library.is_redis_py or not isinstance(getattr(pool, "connection_class", None), type):
         return
     pool.connection_class = _translating_class(pool.connection_class, library.name)
-    pool.get_connection = _translating(_with_command_name(pool.get_connection), library.name)
-
-
-def _with_command_name(get_connection: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the name of the command optional, as in redis-py: valkey-py wants one, and does not use it."""
-
-    @wraps(get_connection)
-    def get(command_name: str = "", *args: Any, **kwargs: Any) -> Any:
-        return get_connection(command_name, *args, **kwargs)
-
-    return get
+    pool.get_connection = _translating(pool.get_connection, library.name)
 
 
 @cache

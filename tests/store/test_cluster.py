@@ -26,7 +26,7 @@ pytestmark = [
 
 
 each_library = pytest.mark.parametrize("cluster", ["redis", "valkey", "traced"], indirect=True)
-# Older versions of redis-py, and other libraries, send commands through their own methods.
+# Versions of redis-py before 8, and other libraries, send commands through their own methods.
 needs_kept_connections = pytest.mark.skipif(
     not connection_support._IS_SUPPORTED_REDIS_PY, reason="this redis-py does not let connections be kept"
 )

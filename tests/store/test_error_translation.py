@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import redis
+from django.core.management import call_command
 from django.test import override_settings
 
 from cacheops_lite.store import client as cacheops_redis
@@ -109,3 +110,18 @@ def test_clients_of_redis_py_are_left_as_they_are(tmp_path):
         translate_errors(client, ClientLibrary("redis"))
         assert client.connection_pool.connection_class is connection_class
         assert cacheops_redis._direct()._is_supported
+
+
+def test_a_pool_that_wants_the_name_of_a_command_lends_connections_without(tmp_path, monkeypatch):
+    """That of redis-py before 5.3 does."""
+    lend = redis.ConnectionPool.get_connection
+
+    def get_connection(self, command_name, *keys, **options):
+        return lend(self)
+
+    with tcp(tmp_path) as (_, settings), override_settings(**settings):
+        monkeypatch.setattr(redis.ConnectionPool, "get_connection", get_connection)
+        pool = get_client().connection_pool
+        pool.release(pool.get_connection())
+        pool.release(pool.get_connection("GET"))
+        call_command("cacheops", "doctor", verbosity=0)

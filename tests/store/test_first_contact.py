@@ -178,10 +178,11 @@ def test_a_client_that_was_made_while_the_settings_changed_is_not_used(three_nod
             thread = threading.Thread(target=lambda: found.append(client.get_client()))
             thread.start()
             assert began.wait(20)
+        assert client._client is None
         goes_on.set()
         thread.join()
+        assert client._client is None
     assert found == ["of other settings"]
-    assert client._client is None
 
 
 def test_asking_for_the_slots_again_ends_with_the_limit(three_nodes, library, monkeypatch):
