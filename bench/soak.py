@@ -1,7 +1,8 @@
 """``python -m bench.soak``: read and write from several processes for as long as told, and check bounds.
 
 Few of many objects get most of the load, by Zipf's law.  A share of the hits is compared with the database.  The soak
-starts a Redis server of its own.  Ctrl-C ends it early, with the summary.  The status is 1 if a bound is not met.
+starts a Redis server of its own, or a cluster.  Ctrl-C ends it early, with the summary.  The status is 1 if a bound is
+not met.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .output import write
 from .peers import BARE, OURS
 from .soak_records import AD_HOC, STEADY, Record, spans
 from .soak_report import summary
-from .soak_server import SoakServer, soak_server
+from .soak_server import SoakCluster, SoakServer, soak_server
 from .soak_verdicts import MAX_SCRIPT_MS, Verdict, verdicts
 from .worker import configure
 from .worker_pool import WorkerFailed, WorkerHandle
@@ -83,6 +84,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     number("--interval", type=positive, default=10.0, help="seconds between two records (default: 10)")
     number("--database", choices=list(SOURCES), help="default: postgresql if it is reached, else sqlite")
     number("--redis-memory", type=memory, default="256mb", help="maxmemory of the Redis server (default: 256mb)")
+    number("--cluster", type=nodes, default=0, metavar="NODES", help="let a Redis Cluster of so many nodes share it")
     number("--seed", type=int, default=1)
     number("--json", type=Path, metavar="FILE", help="write all records there")
     number("--out", type=Path, metavar="DIRECTORY", help="write summary, JSON and SVG there")
@@ -113,6 +115,18 @@ def memory(text: str) -> str:
     return text
 
 
+def bytes_of(text: str) -> int:
+    """Return the number of bytes that a size such as 256mb means."""
+    return int(text[:-2]) * {"kb": 2**10, "mb": 2**20, "gb": 2**30}[text[-2:].lower()]
+
+
+def nodes(text: str) -> int:
+    # Redis wants three masters at least.
+    if int(text) < 3:
+        raise argparse.ArgumentTypeError(f"{text} should be at least 3")
+    return int(text)
+
+
 def is_reached() -> bool:
     """Return whether PostgreSQL answers where the environment says."""
     try:
@@ -133,10 +147,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], list[Verdict]]:
         configure(BARE, source.settings(None))
         _say(f"Creating {options.objects:,} books on {source.title} ...")
         fill(population)
-        with soak_server(options.redis_memory, MAX_SCRIPT_MS) as server:
+        with soak_server(bytes_of(options.redis_memory), MAX_SCRIPT_MS, options.cluster) as server:
             priority = "real-time" if server.has_priority else "normal"
-            words = f"maxmemory {options.redis_memory}, {priority} priority\n{_in_words(options)}"
-            described = about([OURS], options.database, words, source.title, server.url)
+            shared = f"{options.cluster} nodes of a cluster, " if options.cluster else ""
+            words = f"{shared}maxmemory {options.redis_memory}, {priority} priority\n{_in_words(options)}"
+            described = about([OURS], options.database, words, source.title, server.node_url)
             with _workers(options, source.settings(None), server.url, population) as workers:
                 try:
                     for record in _records(options, workers, server):
@@ -183,7 +198,9 @@ def _workers(
             worker.stop()
 
 
-def _records(options: argparse.Namespace, workers: list[WorkerHandle], server: SoakServer) -> Iterator[Record]:
+def _records(
+    options: argparse.Namespace, workers: list[WorkerHandle], server: SoakServer | SoakCluster
+) -> Iterator[Record]:
     """Yield a record of each interval, until the time is over or the end is requested.  Raises WorkerFailed."""
     # The first request waits until the process has started.
     _request(workers, 0.0, False)

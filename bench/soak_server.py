@@ -1,4 +1,4 @@
-"""The Redis server of the soak, and what it tells of its memory, its keys and its slowest scripts."""
+"""The Redis server of the soak, or the nodes of a cluster, and what they tell of memory, keys and slowest scripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 
+from tests.support import cluster
 from tests.support.servers import PROGRAM, Server
 
 # Shorter commands are not noted.  In microseconds.
@@ -68,7 +69,8 @@ class SoakServer:
     """
 
     def __init__(self, server: Server, bound_ms: float):
-        self.url, self._bound_ms = server.url, bound_ms
+        self.url = self.node_url = server.url
+        self._bound_ms = bound_ms
         self._client = redis.Redis(port=server.port)
         self.has_priority = _prioritise(server.process.pid)
         self._startup = self._client.info("memory")["used_memory_startup"]
@@ -80,13 +82,20 @@ class SoakServer:
         self._is_truncated = False
         self._lock, self._is_over = Lock(), Event()
 
-    def watch_slowlog(self) -> None:
-        """Read the slow log every second until `end`: it is short, because its entries take memory as keys do."""
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Read the slow log every second: it is short, because its entries take memory as keys do."""
+        watcher = Thread(target=self._watch_slowlog, name="slowlog", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            watcher.join()
+
+    def _watch_slowlog(self) -> None:
         while not self._is_over.wait(SLOWLOG_SECONDS):
             self._read_slowlog()
-
-    def end(self) -> None:
-        self._is_over.set()
 
     def _read_slowlog(self) -> None:
         with self._lock:
@@ -165,7 +174,15 @@ class SoakServer:
         for prefix in prefixes:
             for table in tables:
                 pipeline.smembers(index_key(prefix.decode(), table))
-        return max((sum(not each.startswith(b"@") for each in members) for members in pipeline.execute()), default=0)
+        indexes = []
+        for members in pipeline.execute(raise_on_error=False):
+            # A node of a cluster has some of the tables.
+            if isinstance(members, redis.exceptions.MovedError):
+                continue
+            if isinstance(members, Exception):
+                raise members
+            indexes.append(members)
+        return max((sum(not each.startswith(b"@") for each in members) for members in indexes), default=0)
 
     def _name_of(self, command: bytes) -> str | None:
         """Return the name of the script that a command runs, None for another command."""
@@ -204,26 +221,59 @@ def _prioritise(process: int) -> bool:
     return True
 
 
+class SoakCluster:
+    """The nodes of a cluster, observed as one server."""
+
+    def __init__(self, nodes: list[SoakServer], url: str):
+        self._nodes, self.url, self.node_url = nodes, url, nodes[0].url
+        self.has_priority = all(each.has_priority for each in nodes)
+
+    def observe(self, tables: list[str]) -> Observation:
+        """Return what the nodes tell of the time since the last call: sums, and the largest times and indexes."""
+        return merged([each.observe(tables) for each in self._nodes])
+
+
+def merged(parts: list[Observation]) -> Observation:
+    """Return what the nodes of a cluster tell, as if it came from one server."""
+    kinds: Counter[str] = Counter()
+    scripts: dict[str, float] = {}
+    for each in parts:
+        kinds.update(each.kinds)
+        for name, milliseconds in each.scripts.items():
+            scripts[name] = max(scripts.get(name, 0.0), milliseconds)
+    waited = [each.waited for each in parts if each.waited is not None]
+    sums = {name: sum(getattr(each, name) for each in parts) for name in ("used", "rss", "keys", "evicted", "expired")}
+    return Observation(
+        **sums,
+        kinds=dict(kinds),
+        shapes=max(each.shapes for each in parts),
+        scripts=scripts,
+        other=max(each.other for each in parts),
+        waited=round(sum(waited), 2) if len(waited) == len(parts) else None,
+        is_truncated=any(each.is_truncated for each in parts),
+        slow_calls=[call for each in parts for call in each.slow_calls],
+    )
+
+
 @contextmanager
-def soak_server(memory: str, bound_ms: float) -> Iterator[SoakServer]:
-    """Start a server with so much memory, and remove it afterwards.
+def soak_server(memory_bytes: int, bound_ms: float, nodes: int = 0) -> Iterator[SoakServer | SoakCluster]:
+    """Start a server with so much memory, or a cluster whose `nodes` share it, and remove it afterwards.
 
     Raises SystemExit if its program is missing or refuses the options.
     """
     if shutil.which(PROGRAM) is None:
         raise SystemExit(f"{PROGRAM} is not installed: the soak starts a server of its own")
-    options = ["--maxmemory", memory, "--maxmemory-policy", POLICY]
+    options = ["--maxmemory", str(memory_bytes // max(nodes, 1)), "--maxmemory-policy", POLICY]
     options += ["--slowlog-log-slower-than", str(SLOWLOG_MICROSECONDS), "--slowlog-max-len", str(SLOWLOG_LENGTH)]
-    server = Server(*options)
-    try:
-        server.start()
-        found = SoakServer(server, bound_ms)
-        watcher = Thread(target=found.watch_slowlog, name="slowlog", daemon=True)
-        watcher.start()
-        try:
-            yield found
-        finally:
-            found.end()
-            watcher.join()
-    finally:
-        server.remove()
+    with ExitStack() as stack:
+        if nodes:
+            running = stack.enter_context(cluster.running(*options, masters=nodes))
+            found = [SoakServer(each, bound_ms) for each in running.nodes]
+        else:
+            server = Server(*options)
+            stack.callback(server.remove)
+            server.start()
+            found = [SoakServer(server, bound_ms)]
+        for each in found:
+            stack.enter_context(each.watched())
+        yield SoakCluster(found, running.url) if nodes else found[0]

@@ -14,7 +14,7 @@ import pytest
 
 from bench import soak_records, soak_verdicts
 from bench.soak_records import AD_HOC, STEADY, Record
-from bench.soak_server import Observation
+from bench.soak_server import Observation, merged
 from bench.workload.histogram import Histogram
 from bench.workload.worker import Figures
 from bench.workload.zipf import Zipf
@@ -66,6 +66,31 @@ def test_a_soak_measures_both_phases_and_finds_nothing_stale(command, tmp_path):
     assert results["final"]["same"] > 0
 
 
+def test_a_soak_on_a_cluster_observes_all_of_its_nodes(command, tmp_path):
+    """What depends on the speed of the machine is not checked."""
+    arguments = ["--cluster", "3", "--redis-memory", "9mb", "--minutes", "0.05", "--ad-hoc-minutes", "0"]
+    _, results, met = run(command, tmp_path, *arguments)
+    assert [met[each] for each in (STALE, SHAPES, ERRORS)] == [True] * 3
+    assert END not in met
+    assert "3 nodes of a cluster" in results["about"]["rounds"]
+    assert results["final"]["same"] > 0
+    last = results["records"][-1]["redis"]
+    assert last["shapes"] > 0
+    # Keys of all kinds, so of several tables, which have slots of their own.
+    assert last["keys"] >= results["final"]["same"]
+
+
+def test_what_nodes_tell_is_merged():
+    first = Observation(10, 20, 3, {"v": 2, "s": 1}, 1, 2, 7, {"read": 1.0}, 0.1, 1.5, False, ["a"])
+    second = Observation(100, 200, 30, {"v": 20, "t": 1}, 10, 20, 5, {"read": 0.5, "fill": 2.0}, 0.3, 2.0, True, ["b"])
+    found = merged([first, second])
+    assert found == Observation(
+        *(110, 220, 33, {"v": 22, "s": 1, "t": 1}, 11, 22, 7, {"read": 1.0, "fill": 2.0}, 0.3, 3.5, True, ["a", "b"])
+    )
+    second.waited = None
+    assert merged([first, second]).waited is None
+
+
 def test_a_cache_that_loses_invalidations_fails(command, tmp_path):
     """The defect is deliberate."""
     arguments = ["--minutes", "0.05", "--ad-hoc-minutes", "0", "--exponent", "1.3", "--break", "losing_invalidations"]
@@ -94,7 +119,9 @@ def test_ctrl_c_ends_a_soak_with_its_summary(command, tmp_path, number):
     assert len(json.loads((tmp_path / "soak.json").read_text())["records"]) < 10
 
 
-@pytest.mark.parametrize("arguments", [["--writes", "2"], ["--minutes", "0"], ["--redis-memory", "much"]])
+@pytest.mark.parametrize(
+    "arguments", [["--writes", "2"], ["--minutes", "0"], ["--redis-memory", "much"], ["--cluster", "2"]]
+)
 def test_wrong_arguments_are_named(arguments):
     done = subprocess.run(
         [sys.executable, "-m", "bench.soak", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
