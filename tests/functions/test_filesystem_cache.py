@@ -195,6 +195,19 @@ def test_a_truncated_file_is_a_miss(cache):
     assert cache.get("key") == "value"
 
 
+def test_a_file_with_a_flipped_bit_is_a_miss(cache):
+    cache.set("key", "value")
+    path = file_of(cache, "key")
+    with open(path, "rb") as file:
+        whole = file.read()
+    for at in range(len(whole)):
+        for bit in range(8):
+            write(path, whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            assert cache.get("key", None) is None
+    write(path, whole)
+    assert cache.get("key") == "value"
+
+
 def test_a_file_renamed_to_that_of_another_key_is_a_miss(cache):
     cache.set_many({"key": 1, "other": 2})
     os.replace(file_of(cache, "key"), file_of(cache, "other"))

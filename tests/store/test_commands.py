@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.support import servers
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 LUA = Path(commands.__file__).parent / "lua"
+SECURITY = Path(__file__).parents[2] / "docs" / "production" / "security.rst"
 ALL = {*commands.REQUIRED, *commands.OPTIONAL}
 
 
@@ -102,6 +104,19 @@ def test_a_user_who_may_run_only_these_commands_misses_none(server, insideout):
         used |= {name.removeprefix("cmdstat_").upper() for name in admin.info("commandstats")}
     if not insideout:
         assert ALL - used == set()
+
+
+def test_the_rights_that_the_page_about_security_names_suffice(server):
+    """They name groups of commands, which differ between versions of Redis."""
+    [line] = re.findall(r"redis-cli acl setuser blog (.*)", SECURITY.read_text("utf-8"))
+    admin = server.client()
+    admin.execute_command("ACL", "SETUSER", "blog", *shlex.split(line))
+    address = {"port": server.port, "username": "blog", "password": "password"}
+    with override_settings(CACHEOPS_REDIS=address, CACHEOPS_CLIENT_CLASS=None):
+        cache_and_invalidate()
+        inspect()
+    # The doctor asks what it may, and is refused; redis-py tells its name and version when it connects.
+    assert {each["object"].partition("|")[0] for each in admin.acl_log()} <= {"acl", "config", "client"}
 
 
 @pytest.mark.parametrize("name", ["GETRANGE", "ZREM", "SRANDMEMBER"])

@@ -1,5 +1,6 @@
 """Versions die with the server that held them: a restored snapshot or a lagging replica brings nothing back."""
 
+import shutil
 from contextlib import closing
 
 import pytest
@@ -92,6 +93,28 @@ def test_a_restart_from_an_old_snapshot_brings_no_result_back(server, path, sett
     restart(server)
     cacheops_redis._forget_client("CACHEOPS_REDIS")
     assert read() == after
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_an_older_append_only_file_brings_no_result_back(tmp_path, settings, is_hit, read):
+    """A backup of the disk was restored."""
+    disk, backup = tmp_path / "disk", tmp_path / "backup"
+    disk.mkdir()
+    with servers.running("--dir", str(disk), "--appendonly", "yes", "--appendfsync", "always") as server:
+        settings.CACHEOPS_REDIS, settings.CACHEOPS_CLIENT_CLASS = server.url, None
+        Product.objects.create(sku="s", category=Category.objects.create(name="old"))
+        read()
+        assert is_hit(read)
+        shutil.copytree(disk, backup)
+        rename("new")
+        after = read()
+        server.stop()
+        shutil.rmtree(disk)
+        shutil.copytree(backup, disk)
+        server.start()
+        assert server.client().keys("*cacheops:v:*")
+        assert read() == after
+        assert is_hit(read)
 
 
 def test_a_result_that_is_stored_after_the_restart_is_kept(server, path, is_hit):
