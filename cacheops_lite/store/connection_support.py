@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -47,6 +48,16 @@ def make_command_name_optional(client: Any) -> None:
             return get_connection(command_name, *args, **kwargs)
 
         pool.get_connection = get
+
+
+def ask_through(client: Any, command: Sequence[Any]) -> Any:
+    """Return the reply of a node of a cluster to a command with a key whose slot is moving there; raise its error."""
+    # A pipeline sends both on the same connection.  It would add words to an error that it raises itself.
+    pipeline = client.pipeline(transaction=False)
+    reply = pipeline.execute_command("ASKING").execute_command(*command).execute(raise_on_error=False)[-1]
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def has_unread(connection: Any) -> bool:

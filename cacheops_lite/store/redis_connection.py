@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 import redis
 
-from .connection_support import has_unread, is_instrumented, is_retryable, is_supported
+from .connection_support import ask_through, has_unread, is_instrumented, is_retryable, is_supported
 from .server_epoch import UNKNOWN_EPOCH, EpochChanged, ServerWatch
 
 CONNECTION_LOST = redis.ConnectionError("the connection was closed before the reply came")
@@ -128,17 +128,9 @@ class DirectClient:
             self.client.connection_pool.disconnect()
             watch.forget()
             raise _replica_refused()
-        reply = self._ask_through_client(command) if is_asking else self.client.execute_command(*command)
+        reply = ask_through(self.client, command) if is_asking else self.client.execute_command(*command)
         if epoch is not None and watch.epoch != epoch:
             raise EpochChanged
-        return reply
-
-    def _ask_through_client(self, command: Sequence[Any]) -> Any:
-        # A pipeline sends both on the same connection.  It would add words to an error that it raises itself.
-        pipeline = self.client.pipeline(transaction=False)
-        reply = pipeline.execute_command("ASKING").execute_command(*command).execute(raise_on_error=False)[-1]
-        if isinstance(reply, Exception):
-            raise reply
         return reply
 
     def start(self, requests: Sequence[Request]) -> _OpenConnection | None:
