@@ -14,8 +14,6 @@ from . import time_limit
 # second within which a process delivers what it owes once Redis is back.
 FIRST_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 0.2
-# For what only a change of the settings can help.
-LONG_PAUSE_SECONDS = 5.0
 # How long one command may take.  A packet that was lost is sent again late, so an attempt on a new connection is faster
 # than waiting; every few attempts wait longer, for a server that is slow rather than away.
 ATTEMPT_SECONDS = 0.25
@@ -30,15 +28,8 @@ class BackgroundRetry:
     reaching Redis, and so end an outage that still lasts.  If `deliver` raises an exception, it is called again.
     """
 
-    def __init__(
-        self,
-        name: str,
-        deliver: Callable[[], object],
-        is_done: Callable[[], bool],
-        max_pause_seconds: float = MAX_PAUSE_SECONDS,
-    ):
+    def __init__(self, name: str, deliver: Callable[[], object], is_done: Callable[[], bool]):
         self._name, self._deliver, self._is_done = name, deliver, is_done
-        self._max_pause_seconds = max_pause_seconds
         self._reset()
         after_fork_in_child(self._reset)
 
@@ -57,7 +48,7 @@ class BackgroundRetry:
         pause, attempts = FIRST_PAUSE_SECONDS, 0
         while True:
             time.sleep(pause)
-            pause = min(pause * 2, self._max_pause_seconds)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
             attempts += 1
             is_long = attempts % ATTEMPTS_PER_LONG_ONE == 0
             time_limit.limit_commands(LONG_ATTEMPT_SECONDS if is_long else ATTEMPT_SECONDS)

@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ..schema import tracked_columns
 from ..utils import after_fork_in_child, error_boundary
 from . import keys, pending_releases, spool, spool_watch
-from .background_retry import LONG_PAUSE_SECONDS, BackgroundRetry
+from .background_retry import BackgroundRetry
 from .circuit_breaker import call_for_write, call_in_background
 from .clearing import clear
 from .client import execute, unlink
@@ -301,7 +301,7 @@ def _retry_refused() -> None:
 
 
 _refused_retry = BackgroundRetry(
-    "cacheops_lite.refused", lambda: call_in_background(_retry_refused), lambda: not _refused, LONG_PAUSE_SECONDS
+    "cacheops_lite.refused", lambda: call_in_background(_retry_refused), lambda: not _refused
 )
 
 

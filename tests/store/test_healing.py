@@ -113,6 +113,19 @@ def test_nothing_is_stale_half_a_second_after_connections_were_reset(server, pro
             assert count_stale(str(number)) == 0
 
 
+def test_nothing_is_stale_half_a_second_after_permissions_are_back(server, write, degrades):
+    """What Redis refuses by its ACL is tried as often as what did not reach it."""
+    with using(server.port, degrades):
+        names()
+        assert names() == ["old"] * ROWS
+        with failures.without_permissions(server):
+            write("new")
+            # Pauses between attempts grow.
+            time.sleep(2.5)
+        time.sleep(HEALED_SECONDS)
+        assert names() == ["new"] * ROWS
+
+
 def test_a_fence_that_a_server_places_only_when_it_resumes_is_released(server, is_hit, monkeypatch):
     """Also if the request has waited in the server for longer than a fence lasts."""
     Product.objects.create(sku="s", name="old")

@@ -30,6 +30,6 @@ def is_anything_owed() -> bool:
 
 
 def _threads():
-    # That of refused invalidations pauses for seconds, and ends without a command if there is none any more.
+    # That of refused invalidations ends without a command if there is none any more.
     retries = (invalidator._overdue_retry, pending_releases._retry)
     return [thread for retry in retries if (thread := retry._thread) is not None and thread.is_alive()]
