@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -174,9 +175,8 @@ def run_on_server(program: Program, path: Path) -> dict[str, object]:
     return {**row, "has_tls": "tls_port" in places, **server_tables.counted(outcomes)}
 
 
-def run_through_connections(path: Path, wanted: list[str]) -> dict[str, dict[str, object]]:
-    """Run the part of the suite that depends on the connection in each way; return the rows of the result by way."""
-    rows = {}
+def run_through_connections(path: Path, wanted: list[str]) -> Iterator[dict[str, object]]:
+    """Run the part of the suite that depends on the connection in each way; yield the rows of the result."""
     with tempfile.TemporaryDirectory() as name, started(path, Path(name)) as places, cluster.running() as nodes:
         server = described(path, places["port"])
         places["cluster_port"] = nodes.port
@@ -187,8 +187,7 @@ def run_through_connections(path: Path, wanted: list[str]) -> dict[str, dict[str
                 continue
             outcomes = run_tests(path, places, CONNECTION_CONTRACT, environment, Path(name) / "report.xml")
             print(f"{connection}: {server_tables.summary(outcomes)}", flush=True)
-            rows[connection] = {**server, "connection": connection, **server_tables.counted(outcomes)}
-    return rows
+            yield {**server, "connection": connection, **server_tables.counted(outcomes)}
 
 
 def main() -> int:
@@ -197,8 +196,9 @@ def main() -> int:
     parser.add_argument("--ways", metavar="WORD", help="only ways to connect whose names have this word")
     options = parser.parse_args()
     is_part = bool(options.names or options.ways)
-    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and is_part else {}
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     rows = {each["name"]: each for each in results.get("servers", ())}
+    connections = {each["connection"]: each for each in results.get("connections", ())}
     began = time.monotonic()
     for program in PROGRAMS:
         if is_part and not options.ways and program.name not in options.names:
@@ -209,12 +209,20 @@ def main() -> int:
             continue
         if options.ways:
             rows[program.name] = run_ways(path, options.ways, rows.get(program.name, {"name": program.name}))
-            continue
-        rows[program.name] = {"name": program.name, **run_on_server(program, path)}
-    connections = {each["connection"]: each for each in results.get("connections", ())}
+        else:
+            rows[program.name] = {"name": program.name, **run_on_server(program, path)}
+        save(rows, connections)
     if wanted := [each for each in CONNECTIONS if not is_part or each in options.names]:
         path = found(Program("Redis of this machine")) or found(PROGRAMS[2])
-        connections |= run_through_connections(path, wanted)
+        for row in run_through_connections(path, wanted):
+            connections[row["connection"]] = row
+            save(rows, connections)
+    print(f"{(time.monotonic() - began) / 60:.0f} minutes; written to {RESULTS.relative_to(ROOT)}")
+    return int(any(each["failed"] for each in [*rows.values(), *connections.values()]))
+
+
+def save(rows: dict[str, dict], connections: dict[str, dict]) -> None:
+    """Write the rows of servers and connections, after each of them: a run takes half an hour, and may be ended."""
     results = {
         "date": date.today().isoformat(),
         "libraries": {"redis-py": version("redis"), "valkey-py": LIBRARIES[0].partition("==")[2]},
@@ -225,8 +233,6 @@ def main() -> int:
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     TABLES.write_text(server_tables.tables(results), "utf-8")
-    print(f"{(time.monotonic() - began) / 60:.0f} minutes; written to {RESULTS.relative_to(ROOT)}")
-    return int(any(each["failed"] for each in [*results["servers"], *results["connections"]]))
 
 
 if __name__ == "__main__":
