@@ -18,10 +18,10 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
-LIMIT_SECONDS = 0.4
+LIMIT_SECONDS = 1.0
 # For the database, and for a machine that runs other things as well.
-MARGIN_SECONDS = 0.3
-SILENT = 4
+MARGIN_SECONDS = 0.5
+SILENT = 3
 LIBRARIES = {"redis-py": "redis", "valkey-py": "valkey"}
 
 
@@ -142,7 +142,8 @@ def test_a_cluster_whose_name_is_not_found_in_time_is_away(three_nodes, library,
         with using(library, []), override_settings(CACHEOPS_REDIS=nodes):
             assert seconds_of(labels, may_raise=True) < LIMIT_SECONDS + MARGIN_SECONDS
             served.answer()
-            assert wait_until(lambda: labels() == [])
+            with override_settings(CACHEOPS_REDIS_TIMEOUT=20.0):
+                assert labels() == []
 
 
 def test_what_is_wrong_with_the_settings_surfaces(three_nodes):
