@@ -1,7 +1,8 @@
 """The origin of a stored value: which read it is the result of, in few bytes, so that it can be shown and repeated.
 
-A query is stored as its pickle, compressed against that of the first query with the same dependency shapes, which
-lies in Redis under a key of its own: what is left is little more than the values of its conditions.
+A query is stored as its pickle, compressed against that of the first query of its kind, which lies in Redis under a key
+of its own: what is left is little more than the values of its conditions.  Queries of one kind have the same dependency
+shapes, up to the values of derived conditions: each value of ``price < 100`` would need another key.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def of_query(
     except Exception as error:
         error_boundary.reraise_interrupt(error)
         return _joined(head, _QUERY)
-    name = digest(queryset.model._meta.label, operation, version_set.registration)
+    name = digest(queryset.model._meta.label, operation, version_set.kind)
     body = call_or_default(lambda: compression.compress(prefix, name, pickled, timeout), b"")
     return _joined(head, _QUERY, name.encode(), body if len(body) <= MAX_QUERY_BYTES else b"")
 

@@ -9,8 +9,9 @@ import zlib
 
 from ..utils import LruMap
 from . import keys
-from .client import execute
+from .client import execute, execute_many, raise_error
 from .signatures import SIGNATURE_LENGTH, is_signed, report_invalid, sign
+from .time_limit import run_command
 
 # How long this process trusts that data it compresses with is still in Redis.
 TRUSTED_SECONDS = 300.0
@@ -47,9 +48,10 @@ def _similar(key: str, data: bytes, timeout: int) -> bytes:
     seconds = 2 * timeout + 2 * int(TRUSTED_SECONDS)
     compressed = zlib.compress(data)
     sealed = sign(key, b"", compressed) + compressed
-    execute("SET", key, sealed, "NX", "EX", seconds)
-    execute("EXPIRE", key, seconds)
-    similar = _unsealed(key, execute("GET", key))
+    commands = ("SET", key, sealed, "NX", "EX", seconds), ("EXPIRE", key, seconds), ("GET", key)
+    # In one round trip.
+    *_, found = map(raise_error, run_command(execute_many, [(command, None) for command in commands]))
+    similar = _unsealed(key, found)
     if similar is None:
         # Redis has lost it, or it is not this project's.
         execute("SET", key, sealed, "EX", seconds)

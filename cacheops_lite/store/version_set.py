@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.functional import cached_property
 
-from ..schema import Dependency, RowsByDependency
+from ..schema import Dependency, RowsByDependency, is_derived
 from . import dependency_index, keys
 from .cluster_settings import keeps_conjunction_sets, uses_cluster
 
@@ -130,6 +130,15 @@ class VersionSet:
         """The shapes that ``read.lua`` adds to the dependency indexes, and `owners` counted from 1, as JSON."""
         members = [sorted({each.shape for each in self._named if each.table == table}) for table in self.tables]
         return json.dumps({"shapes": members, "owners": [owner + 1 for owner in self.owners]})
+
+    @cached_property
+    def kind(self) -> str:
+        """The shapes as text, without the values of derived conditions, such as those of a price or a date."""
+        kinds = {
+            (table, columns, tuple([(column, token[:1] if is_derived(token) else "") for column, token in conditions]))
+            for table, conditions, columns in self._dependencies
+        }
+        return "".join(sorted(map(repr, kinds)))
 
     @cached_property
     def parts(self) -> list[TablePart]:

@@ -200,3 +200,19 @@ def test_shapes_of_dependencies_have_no_values():
     words = [text for text, _ in hottest_dependencies(100, describe_shape)]
     assert "secret" not in str(words)
     assert any("sku = ?" in text for text in words) or not words
+
+
+def test_values_that_ranges_compare_with_need_no_further_keys(store):
+    """Each read with another value would else store a query of its own, which takes a miss further round trips."""
+    for views in (10, 200, 3000):
+        assert not list(Product.objects.filter(views__gt=views))
+    assert len(list(store.scan_iter("*cacheops:q:*"))) == 1
+    assert [verify(key) for key in value_keys()] == [Verdict.SAME] * 3
+
+
+def test_other_comparisons_have_a_stored_query_of_their_own(store):
+    """What is compressed with a query of another kind would not become short."""
+    list(Product.objects.filter(views__gt=100))
+    list(Product.objects.filter(views__lt=100))
+    list(Product.objects.filter(views=100))
+    assert len(list(store.scan_iter("*cacheops:q:*"))) == 3
