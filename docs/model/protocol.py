@@ -22,6 +22,9 @@ A write that meets many dependencies invalidates them by two calls.  Only the fi
 before the second one, the release finds that.  The first one also drops the version of "any row": under that of before,
 a reader of J creates a version at its fill, whether there is a fence or not.
 
+In the variant "overlap" the call that fences and invalidates is sent right after the before-image read, and its reply is
+read after the statement, which may fail.  The after image has to be known before the statement.
+
 On a cluster, the keys of the table share a slot, and values may lie elsewhere.  The slot may move to another node, key
 by key.  Meanwhile a command runs where its keys are: with one key it always does, with several only if all of them
 exist on one side, else it is refused (TRYAGAIN).  So readers read past the cache, and a writer fences the table and then
@@ -50,6 +53,7 @@ Redis contains
     protocol.py --variant parts                        # the images are invalidated by two calls before the commit
     protocol.py --variant cluster --evictions 0 --moves 1
                                                        # the slot of the table moves to another node
+    protocol.py --variant overlap                      # the call before the commit is sent before the statement
     protocol.py --writers 2 --coarse 3                 # one writer with before images, one without
     protocol.py --joined 2 --readers 2                 # two readers of J
     protocol.py --evictions 0 --lost 1                 # a call before a commit is interrupted, or its reply is lost
@@ -75,6 +79,14 @@ Each simplification must end in STALE
                                                        # the call that does not fence comes first
     protocol.py --variant parts --evictions 0 --joined 2 --break coarse-last
                                                        # the second call drops the version of "any row"
+    protocol.py --variant overlap --evictions 0 --break commit-unanswered
+                                                       # the reply is read after the commit
+    protocol.py --variant overlap --evictions 0 --break sent-unlocked
+                                                       # the row is locked by the statement only
+    protocol.py --variant overlap --evictions 0 --break before-image-only
+                                                       # the after image is not known when the call is sent
+    protocol.py --variant overlap --evictions 0 --lost 1 --break assume-sent
+                                                       # the connection is lost: what was sent counts as executed
     protocol.py --variant cluster --evictions 0 --moves 1 --break moved-fence-removed
                                                        # a fence that came from another node does not count
     protocol.py --variant cluster --evictions 0 --moves 1 --break fence-last
@@ -92,14 +104,14 @@ from collections import deque
 BREAKS = (
     "no-lock", "same-table-version", "late-versions", "early-drop", "no-fence", "late-row-level", "assume-invalidated",
     "release-only", "no-epoch", "old-fence-kept", "moved-fence-removed", "fence-last", "undeclared-keys",
-    "fence-again", "unfenced-part", "coarse-last",
+    "fence-again", "unfenced-part", "coarse-last", "commit-unanswered", "sent-unlocked", "before-image-only", "assume-sent",
 )
 DONE = "done"
 ANY_ROW = 3
 # Steps between a writer's commit and its release.
 AFTER_COMMIT = {"finish"}
 # Steps at which a writer has the row's lock.
-LOCKING = {"fence", "second-part", "drop-whole", "fence-late", "commit", "commit-unconfirmed"}
+LOCKING = {"fence", "second-part", "drop-whole", "fence-late", "await", "commit", "commit-unconfirmed"}
 # The step after the commit of a writer whose reply was lost: it does not know whether it has a fence.
 UNCONFIRMED = {"finish-unconfirmed"}
 
@@ -156,7 +168,8 @@ class Successors:
         counts_moved = variant == "cluster" and broken != "moved-fence-removed"
         is_fenced = any(self.fences) if counts_moved else self.epoch in self.fences
         self.is_fenced = is_fenced and broken != "early-drop"
-        self.is_locked = any(step in LOCKING for _, step, _, _ in self.processes)
+        locking = LOCKING - {"fence"} if broken == "sent-unlocked" else LOCKING
+        self.is_locked = any(step in locking for _, step, _, _ in self.processes)
         self.found = []
 
     def all(self):
@@ -166,6 +179,7 @@ class Successors:
             "writer": self.writer,
             "coarse": self.coarse,
             "late": self.late,
+            "sent": self.sent,
         }
         for n, process in enumerate(self.processes):
             self.n, (self.kind, self.step, self.arg, self.known) = n, process
@@ -341,11 +355,13 @@ class Successors:
 
     def writer(self):
         new, old = self.arg - 1, self.known[0] - 1 if self.known else None
-        if self.step == "lock" and (self.broken == "no-lock" or not self.is_locked):   # before-image read, UPDATE
+        if self.step == "lock" and (self.broken in ("no-lock", "sent-unlocked") or not self.is_locked):   # before-image read, UPDATE
             self.go("fence", (self.db,))
         elif self.step == "fence":                             # one script, before the commit
             if self.broken == "no-fence":
                 self.go("commit", self.known)
+            elif self.variant == "overlap":
+                self.send()
             elif self.is_refused("t", "i", "f", old, new, ANY_ROW):
                 self.fence_by_itself()
             elif self.index is None:
@@ -357,6 +373,10 @@ class Successors:
                 self.fence_and(first, "second-part", self.broken != "unfenced-part")
             else:
                 self.fence_and({"versions": self.dropped(old, new)})
+        elif self.step == "statement" and not self.is_locked:  # only with sent-unlocked
+            self.go("await", self.known)
+        elif self.step == "await":                             # the statement was executed, or it failed
+            self.read_reply()
         elif self.step == "second-part":
             rest = {"versions": put(put(self.versions, new, None), ANY_ROW, None)}
             fences = self.broken in ("fence-again", "unfenced-part")
@@ -370,6 +390,36 @@ class Successors:
                 self.go(DONE, versions=self.dropped(old, new))
             else:                                              # it is unknown which versions were created
                 self.go(DONE, table_version=None)
+
+    def send(self):
+        """Send the call that fences and invalidates, as a process of its own: it is executed at any time."""
+        after = "statement" if self.broken == "sent-unlocked" else "await"
+        processes = put(self.processes, self.n, (self.kind, after, self.arg, self.known))
+        self.add(self.redis, (*processes, ("sent", "pending", self.arg, (self.n, *self.known))))
+
+    def sent(self):
+        """The call that a writer has sent."""
+        if self.step == DONE:
+            return
+        n, old = self.known
+        if self.step == "pending":
+            new = old if self.broken == "before-image-only" else self.arg
+            dropped = {"table_version": None}
+            if self.index is not None:
+                dropped = {"versions": self.dropped(old - 1, new - 1)}
+            self.go("executed", self.known, fences=put(self.fences, n, self.epoch), **dropped)
+        elif self.step == "executed" and self.processes[n][1] in (DONE, "dead"):   # its fence has been released, or expires
+            self.go(DONE, fences=put(self.fences, n, None))
+
+    def read_reply(self):
+        """Commit once the call is executed; roll back, whether it is or not, if the statement failed."""
+        is_pending = any(each[:2] == ("sent", "pending") and each[3][0] == self.n for each in self.processes)
+        if not is_pending or self.broken == "commit-unanswered":
+            self.go("commit", self.known)
+        self.go("roll-back", self.known)
+        if self.lost:
+            after = "commit" if self.broken == "assume-sent" else "commit-unconfirmed"
+            self.add(self.redis, put(self.processes, self.n, (self.kind, after, self.arg, self.known)), lost=self.lost - 1)
 
     def fence_by_itself(self):
         """Fence the table, then drop its version, by a command with one key each, because its slot is moving."""
@@ -513,7 +563,7 @@ def parse():
                         help="number of calls before a commit that are interrupted or lose their reply")
     parser.add_argument("--restores", type=int, default=0, help="how often the server restarts from a snapshot")
     parser.add_argument("--moves", type=int, default=0, help="how often the table's slot moves to another node")
-    parser.add_argument("--variant", choices=("scripts", "cluster", "parts"), default="scripts")
+    parser.add_argument("--variant", choices=("scripts", "cluster", "parts", "overlap"), default="scripts")
     parser.add_argument("--break", dest="broken", default="", choices=("", *BREAKS), metavar="SIMPLIFICATION")
     return parser.parse_args()
 

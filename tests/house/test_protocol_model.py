@@ -76,6 +76,23 @@ def test_a_restart_from_an_older_snapshot_brings_nothing_back(arguments):
     assert walk("--evictions", "0", "--restores", "1", *arguments).startswith("safe")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--readers", "2", "--writers", "2,3"],
+        ["--writers", "2", "--coarse", "3"],
+        ["--readers", "2", "--joined", "1", "--evictions", "0"],
+        ["--readers", "2", "--evictions", "0", "--kills", "1"],
+        ["--readers", "2", "--evictions", "0", "--lost", "1"],
+        ["--readers", "2", "--writers", "2", "--evictions", "0", "--restores", "1"],
+    ],
+)
+def test_the_call_before_a_commit_may_be_sent_before_the_statement(arguments):
+    """If both images are known then, the row is locked, and the reply is read before the commit."""
+    assert walk("--variant", "overlap", *arguments).startswith("safe")
+
+
+OVERLAP = ["--variant", "overlap", "--evictions", "0"]
 MOVES = ["--variant", "cluster", "--evictions", "0", "--moves", "1"]
 
 
@@ -108,6 +125,10 @@ def test_the_slot_of_a_table_may_move_to_another_node_key_by_key(arguments):
         ["--variant", "parts", "--break", "fence-again"],
         ["--variant", "parts", "--evictions", "0", "--break", "unfenced-part"],
         ["--variant", "parts", "--evictions", "0", "--readers", "", "--joined", "2", "--break", "coarse-last"],
+        [*OVERLAP, "--break", "commit-unanswered"],
+        [*OVERLAP, "--break", "sent-unlocked"],
+        [*OVERLAP, "--break", "before-image-only"],
+        [*OVERLAP, "--lost", "1", "--break", "assume-sent"],
         ["--break", "no-lock"],
         ["--break", "same-table-version"],
         ["--break", "late-versions"],
