@@ -31,8 +31,11 @@ def uninstall(connection: BaseDatabaseWrapper) -> None:
 def _end_committing(reference: Callable[[], Any], original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `original`, by which a transaction may be committed."""
     connection = reference()
-    with rolling_back(connection):
-        unit_of_work_on(connection).before_possible_commit()
+    unit = unit_of_work_on(connection)
+    # Each transaction of our own comes this way twice, with nothing to do.
+    if unit.owes_at_end:
+        with rolling_back(connection):
+            unit.before_possible_commit()
     return _end(reference, original, *args, **kwargs)
 
 
@@ -64,8 +67,11 @@ def _commit(reference: Callable[[], Any], original: Callable[..., Any]) -> None:
     """Call `original`, which is ``commit()``, with the tables that were written fenced."""
     connection = reference()
     unit = unit_of_work_on(connection)
-    with rolling_back(connection):
+    try:
         unit.before_commit()
+    except BaseException:
+        _roll_back(connection)
+        raise
     try:
         original(connection)
     except (DatabaseError, InterfaceError):

@@ -42,6 +42,7 @@ from ..writes import (
     table_models,
     tables_of,
     unit_of_work_for,
+    unit_of_work_on,
     write_transaction,
 )
 
@@ -70,7 +71,9 @@ class SaveOperation:
     """A save of an instance, from its pre_save signal to its post_save signal."""
 
     def __init__(self) -> None:
+        # Looked up once: a save needs them many times.
         self._unit: UnitOfWork | None = None
+        self._connection: Any = None
         self._scopes: list[SaveScope] = []
         self._is_begun = self._is_new = False
         # The instance's ``__dict__`` before the row was written.
@@ -83,7 +86,8 @@ class SaveOperation:
 
     def begin(self, using: str) -> None:
         """Note that the receiver of pre_save was called."""
-        self._unit = unit_of_work_for(using)
+        self._connection = connections[using]
+        self._unit = unit_of_work_on(self._connection)
 
     def write(
         self,
@@ -98,7 +102,7 @@ class SaveOperation:
         `names` are the fields that are written, None for all.  With `is_insert` the row is new, or the INSERT fails.
         """
         unit = self._unit
-        if unit is None or connections[unit.using].needs_rollback:
+        if unit is None or self._connection.needs_rollback:
             # In a broken transaction Django raises its own error.
             return perform()
         if not self._is_begun and is_insert and _has_single_parents(owner):
@@ -108,7 +112,7 @@ class SaveOperation:
             return self._write_described(unit, instance, owner, names, perform)
         # In one transaction, so that no other process changes the row between the before-image read and the write, nor
         # caches the old row after the invalidation.
-        with write_transaction(unit.using, savepoint=True):
+        with write_transaction(self._connection.alias, savepoint=True):
             return self._write_described(unit, instance, owner, names, perform)
 
     def _write_described(
@@ -119,16 +123,16 @@ class SaveOperation:
         names: Collection[str] | None,
         perform: Callable[[], bool],
     ) -> bool:
-        using = unit.using
+        using = self._connection.alias
         if not self._is_begun:
             self._is_begun = True
             self._instance_before = dict(instance.__dict__)
             error_boundary.call_or_default(
                 "A row can't be read before it is saved, so its table is invalidated",
-                lambda: self._read_before(instance, names, using),
+                lambda: self._read_before(unit, instance, names),
                 None,
             )
-        scope = SaveScope(owner._meta.db_table, _own_key(instance, owner, using))
+        scope = SaveScope(owner._meta.db_table, _own_key(instance, owner, self._connection))
         self._scopes.append(scope)
         scope.returning_update = self._returning_update
         with unit.open_scope(scope):
@@ -140,16 +144,17 @@ class SaveOperation:
             self._record(instance, names, using, updated)
         return updated
 
-    def _read_before(self, instance: Model, names: Collection[str] | None, using: str) -> None:
+    def _read_before(self, unit: UnitOfWork, instance: Model, names: Collection[str] | None) -> None:
         """Read the row before it is written, or have the UPDATE return it; unless the row is new or is not needed."""
         is_new = self._is_new or is_surely_new(instance)
-        if not has_key(instance) or is_new or unit_of_work_for(using).unmanaged_transaction.is_open:
+        if not has_key(instance) or is_new or unit.unmanaged_transaction.is_open:
             return
+        using = self._connection.alias
         model, pk = type(instance), instance.pk
         attnames = attnames_to_read(model, names)
         if not attnames:
             self._before_image = BeforeImage(pk, {}, is_skipped=True)
-        elif connections[using].vendor == "postgresql" and len(tables_of(model)) == 1:
+        elif self._connection.vendor == "postgresql" and len(tables_of(model)) == 1:
             self._returning_update = ReturningUpdate(model, pk, using, attnames)
         else:
             self._before_image = read_before_image(model, pk, using, attnames)
@@ -188,9 +193,9 @@ def _has_single_parents(model: type[Model]) -> bool:
     return all(len(each._meta.parents) <= 1 for each in table_models(model))
 
 
-def _own_key(instance: Model, owner: type[Model], using: str) -> tuple[str, Any] | None:
+def _own_key(instance: Model, owner: type[Model], connection: Any) -> tuple[str, Any] | None:
     """Return the condition at the end of an UPDATE of the row in the table of `owner`, and its parameter."""
-    connection, field = connections[using], owner._meta.pk
+    field = owner._meta.pk
     value = instance.__dict__.get(field.attname)
     if value is None:
         return None

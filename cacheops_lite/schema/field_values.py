@@ -54,8 +54,12 @@ class StoredFieldReader(FieldPreparer):
 
     def add_stored(self, values: dict[str, Any], value: Any) -> None:
         """Add a selected value to `values`, by attname; leave out one that the field would not store like that."""
+        # First what most values are.
+        if type(value) is self._as_is or value is None:
+            values[self.attname] = value
+            return
         value = unwrap_memoryview(value)
-        if value is None or type(value) is self._as_is:
+        if type(value) is self._as_is:
             values[self.attname] = value
         elif self._read is not None:
             try:

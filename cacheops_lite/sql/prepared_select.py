@@ -57,7 +57,8 @@ class PreparedSelect:
         Raises NotPreparable for a value that Django would refuse, or would not query the database for.
         """
         adapted = self._adapt(value, using)
-        with connections[using].cursor() as cursor:
+        # It is kept by the connection that it was prepared for.
+        with self._compiler.connection.cursor() as cursor:
             cursor.execute(self.sql, [adapted])
             return self.convert(cursor.fetchall())
 
@@ -81,7 +82,7 @@ class PreparedSelect:
             if isinstance(value, int) and not self._least <= value <= self._most:
                 # No value of the column can equal it.
                 raise NotPreparable
-            return self._field.get_db_prep_value(value, connections[using], prepared=True)
+            return self._field.get_db_prep_value(value, self._compiler.connection, prepared=True)
         except Exception as error:
             # If the field refuses the value, the ordinary queryset raises this error again.
             error_boundary.reraise_interrupt(error)

@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from ..utils import after_fork_in_child
 from .failure_kinds import FailureKind, is_of_one_node, is_outage, kind_of
 from .outage_log import outages
 from .redis_errors import explain_error
-from .time_limit import Budget, Role, in_role, run_within, seconds_left
+from .time_limit import Budget, Role, in_role, run_within, running, seconds_left
 
 T = TypeVar("T")
 
@@ -129,8 +130,12 @@ def call_for_write(func: Callable[[], T], budget: Budget | None = None) -> T:
     if not write_breaker.allows_call():
         raise _error_while_open(redis.TimeoutError)
     try:
-        with in_role(Role.WRITE):
-            result = run_within(budget or Budget(), lambda: _call_when_connected(func))
+        # Not by means of `in_role`: each write comes this way twice.
+        previous, running.role = running.role, Role.WRITE
+        try:
+            result = run_within(budget or Budget(), partial(_call_when_connected, func))
+        finally:
+            running.role = previous
     except redis.RedisError as error:
         explain_error(error)
         if isinstance(error, redis.TimeoutError) and not is_of_one_node(error):

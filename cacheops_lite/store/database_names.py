@@ -69,7 +69,7 @@ def database_names() -> list[str]:
 
     A write invalidates under all of them: on another server than that of the settings, two may be the same database.
     """
-    aliases = (DEFAULT_DB_ALIAS, *connections)
+    aliases = dict.fromkeys((DEFAULT_DB_ALIAS, *connections))
     return list(dict.fromkeys([*map(database_name, aliases), *other_names.values()]))
 
 

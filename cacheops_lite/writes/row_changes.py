@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 from django.db.models import Field, Model
 
+from ..conf import on_change
 from ..schema import field_traits, stored_values
 from ..store import AnyChange, Change
 from .row_images import Image, RowValues, Table, tables_of
+
+_UNKNOWN = object()
 
 
 def insert_changes(model: type[Model], new: RowValues, vendor: str) -> list[AnyChange]:
@@ -36,20 +40,34 @@ def update_changes(
 
 def changed_columns(table: Table, old: RowValues, new: RowValues, written: Collection[str], vendor: str) -> list[str]:
     """Return the columns of `table` that may differ: those of the `written` attnames that are not known to be equal."""
-    return [
-        column
+    changed = []
+    for column, attname, field, is_comparable in _comparisons(table, vendor):
+        if attname in written:
+            before, after = old.get(attname, _UNKNOWN), new.get(attname, _UNKNOWN)
+            if not is_comparable or before is _UNKNOWN or after is _UNKNOWN:
+                changed.append(column)
+                continue
+            kind = type(before)
+            # The fast path for the types of most columns.
+            is_equal = (
+                before == after
+                if kind is type(after) and (kind is int or kind is str)
+                else stored_values.are_stored_equal(field, before, after)
+            )
+            if not is_equal:
+                changed.append(column)
+    return changed
+
+
+@cache
+def _comparisons(table: Table, vendor: str) -> tuple[tuple[str, str, Field[Any, Any], bool], ...]:
+    """Return each column with its attname, its field, and whether equal Python values prove that it did not change."""
+    return tuple(
+        (column, field.attname, field, field_traits.distinguishes_stored_values(field, vendor))
         for column, field in table.fields.items()
-        if field.attname in written and not _is_known_equal(field, old, new, vendor)
-    ]
+    )
 
 
-def _is_known_equal(field: Field[Any, Any], old: RowValues, new: RowValues, vendor: str) -> bool:
-    """Return whether the column surely stores the same before and after; equal Python values are no proof of that."""
-    attname = field.attname
-    if attname not in old or attname not in new or not field_traits.distinguishes_stored_values(field, vendor):
-        return False
-    before, after = old[attname], new[attname]
-    # The fast path for the types of most columns.
-    if type(before) is type(after) and type(before) in (int, str):
-        return bool(before == after)
-    return stored_values.are_stored_equal(field, before, after)
+@on_change
+def _forget(setting: str) -> None:
+    _comparisons.cache_clear()

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Model, QuerySet
 
 from ..schema import StoredFieldReader
-from .unit_of_work import unit_of_work_for, unit_of_work_on
+from .unit_of_work import unit_of_work_on
 
 # SQLite's transaction modes that take the write lock at the beginning.
 SQLITE_LOCKING_MODES = ("IMMEDIATE", "EXCLUSIVE")
@@ -48,19 +48,24 @@ def select_for_update(model: type[Model], using: str) -> QuerySet[Any]:
 @contextmanager
 def write_transaction(using: str, savepoint: bool = False) -> Iterator[None]:
     """Read and write in one transaction: the current one, or a new one, which on SQLite begins with the write lock."""
-    unit = unit_of_work_for(using)
+    connection: Any = connections[using]
+    unit = unit_of_work_on(connection)
     if unit.in_transaction or unit.unmanaged_transaction.is_open:
         # No savepoint: after an error the transaction is as usable as it would be without the cache.
         yield
         return
+    mode_before = _set_locking_mode(connection)
     try:
-        with _atomic_with_write_lock(connections[using], savepoint):
+        with transaction.atomic(using, savepoint=savepoint):
             yield
     except DatabaseError:
         raise
     except BaseException:
-        _end_interrupted_transaction(connections[using])
+        _end_interrupted_transaction(connection)
         raise
+    finally:
+        if mode_before is not None:
+            connection.transaction_mode = mode_before or None
     unit.deliver_finished_blocks()
 
 
@@ -77,23 +82,17 @@ def _end_interrupted_transaction(connection: Any) -> None:
             connection.close()
 
 
-@contextmanager
-def _atomic_with_write_lock(connection: Any, savepoint: bool) -> Iterator[None]:
-    using = connection.alias
+def _set_locking_mode(connection: Any) -> str | None:
+    """On SQLite, let the next transaction begin with the write lock; return the mode to restore after it, else None."""
     if connection.vendor != "sqlite" or connection.in_atomic_block or not hasattr(connection, "transaction_mode"):
-        with transaction.atomic(using, savepoint=savepoint):
-            yield
-        return
+        return None
     # Connecting sets the transaction mode that is configured.
     connection.ensure_connection()
-    mode = connection.transaction_mode
-    if mode not in SQLITE_LOCKING_MODES:
-        connection.transaction_mode = "IMMEDIATE"
-    try:
-        with transaction.atomic(using):
-            yield
-    finally:
-        connection.transaction_mode = mode
+    mode: str | None = connection.transaction_mode
+    if mode in SQLITE_LOCKING_MODES:
+        return None
+    connection.transaction_mode = "IMMEDIATE"
+    return mode or ""
 
 
 def take_write_lock(model: type[Model], using: str) -> None:

@@ -164,9 +164,14 @@ class UnitOfWork:
         _merge(pending, self._repeat_at_end)
         self._invalidate_and_fence(pending)
 
+    @property
+    def owes_at_end(self) -> bool:
+        """Whether something that was sent already has to be fenced where a transaction may end."""
+        return bool(self._repeat_at_end) and self._fence is None
+
     def before_possible_commit(self) -> None:
         """Do the same where a transaction outside of atomic blocks may end."""
-        if self._repeat_at_end and self._fence is None:
+        if self.owes_at_end:
             self._invalidate_and_fence(self._repeat_at_end)
 
     def _invalidate_and_fence(self, write_sets: dict[str, WriteSet]) -> None:
