@@ -18,7 +18,7 @@ from cacheops_lite.inspection import (
     verification,
     verify,
 )
-from cacheops_lite.store import describe_shape
+from cacheops_lite.store import compression, describe_shape
 from tests.shop.models import Category, Label, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -216,3 +216,11 @@ def test_other_comparisons_have_a_stored_query_of_their_own(store):
     list(Product.objects.filter(views__lt=100))
     list(Product.objects.filter(views=100))
     assert len(list(store.scan_iter("*cacheops:q:*"))) == 3
+
+
+def test_a_process_compresses_with_the_query_that_another_one_has_stored(store):
+    """To replace it would leave the results of the other one without their origins."""
+    for views in (10, 200):
+        list(Product.objects.filter(views__gt=views))
+        compression.forget()
+    assert [verify(key) for key in value_keys()] == [Verdict.SAME] * 2

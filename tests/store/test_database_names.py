@@ -412,3 +412,12 @@ def test_a_database_in_the_memory_of_a_connection_is_that_connection_s_alone(nam
         os.write(writing, database_names.database_name("named").encode())
         os._exit(0)
     assert os.read(reading, 100).decode() != shared
+
+
+def test_the_name_of_the_default_database_comes_first(monkeypatch):
+    """Whichever alias ``DATABASES`` has first; each name is there once."""
+    aliases = dict(sorted(connections.settings.items(), key=lambda item: item[0] == "default"))
+    assert next(iter(aliases)) != "default"
+    monkeypatch.setitem(connections.__dict__, "settings", aliases)
+    with database_names.replaced_names({"default": "a", "other": "b", "replica": "a"}):
+        assert database_names.database_names() == ["a:", "b:"]

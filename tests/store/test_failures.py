@@ -3,7 +3,7 @@
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha1
 
@@ -17,6 +17,7 @@ from cacheops_lite.store import circuit_breaker, invalidator, pending_releases
 from cacheops_lite.store import client as cacheops_redis
 from cacheops_lite.store.client import get_client
 from cacheops_lite.store.failure_kinds import FailureKind, kind_of
+from cacheops_lite.store.time_limit import Role, running
 from cacheops_lite.store.write_set import WriteSet
 from tests.conftest import counted_reads
 from tests.shop.models import Label
@@ -267,3 +268,18 @@ def test_130_threads_on_a_small_pool_are_no_outage(degrades, server, label):
     assert not circuit_breaker.breaker.is_open
     assert not circuit_breaker.write_breaker.is_open
     assert texts() == list(Label.objects.nocache().values_list("text", flat=True))
+
+
+@pytest.mark.parametrize("error", [None, exceptions.ConnectionError("away"), KeyboardInterrupt()])
+def test_after_the_call_of_a_write_its_thread_counts_as_a_reader_again(error):
+    """On a cluster, the breakers of nodes tell reads and writes apart by that."""
+    seen = []
+
+    def call():
+        seen.append(running.role)
+        if error is not None:
+            raise error
+
+    with suppress(exceptions.ConnectionError, KeyboardInterrupt):
+        circuit_breaker.call_for_write(call)
+    assert (seen, running.role) == ([Role.WRITE], Role.READ)
