@@ -419,5 +419,5 @@ def test_the_name_of_the_default_database_comes_first(monkeypatch):
     aliases = dict(sorted(connections.settings.items(), key=lambda item: item[0] == "default"))
     assert next(iter(aliases)) != "default"
     monkeypatch.setitem(connections.__dict__, "settings", aliases)
-    with database_names.replaced_names({"default": "a", "other": "b", "replica": "a"}):
+    with database_names.replaced_names({"default": "a", "other": "b", "replica": "b"}):
         assert database_names.database_names() == ["a:", "b:"]
