@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from ..schema import NULL, DerivedCondition
@@ -168,7 +169,13 @@ class DerivedShapes:
             if is_single
         ]
         self._several = [_several(own, columns) for (is_single, _, columns), own in alike.items() if not is_single]
-        names = {name: part for own in alike.values() for each in own for name, part in _derived_parts(each)}
+        names = {
+            name: part
+            for (is_single, *_), own in alike.items()
+            if not is_single
+            for each in own
+            for name, part in _derived_parts(each)
+        }
         self._conditions = _Conditions((column, condition, name) for name, (column, condition) in names.items())
 
     def add_met(self, change: AnyChange, found: set[str]) -> bool:
@@ -237,12 +244,15 @@ def _equalities(columns: Iterable[str], image: Mapping[str, str]) -> str | None:
     return found
 
 
-def _derived_parts(shape: Shape) -> list[tuple[str, tuple[str, DerivedCondition]]]:
+# Cached, because an index that has grown by a shape is grouped anew, and all its other shapes are the same.
+@lru_cache(maxsize=4096)
+def _derived_parts(shape: Shape) -> tuple[tuple[str, tuple[str, DerivedCondition]], ...]:
     """Return the derived conditions of a shape, each with its name and its column."""
     parts = zip(shape.joined.split(","), shape.parts, strict=True)
-    return [(name, (column, condition)) for name, (column, condition) in parts if condition is not None]
+    return tuple([(name, (column, condition)) for name, (column, condition) in parts if condition is not None])
 
 
+@lru_cache(maxsize=4096)
 def _end_of_name(shape: Shape) -> str:
     """Return what the names of a shape's dependencies have after the equalities, which come first."""
     return shape.dependency("&".join(name for name, _ in _derived_parts(shape)))
