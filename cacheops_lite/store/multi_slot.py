@@ -1,8 +1,7 @@
 """Read and fill values on a Redis Cluster whose versions lie in several slots: one request for each, at the same time.
 
-No step needs to be atomic across slots.  A version that equals the one that a value carries was unchanged since the
-value was read from the database, whenever in the course of a read it is looked at.  What the fill of a value with
-row-level dependencies has to check and create at once concerns one table, and thus one slot.
+No step needs to be atomic across slots, see `named_rows`.  What the fill of a value with row-level dependencies has to
+check and create at once concerns one table, and thus one slot.
 """
 
 from __future__ import annotations
@@ -10,44 +9,27 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import redis
 from redis.crc import key_slot
 from redis.exceptions import TryAgainError
 
-from ..utils import LruMap
-from . import keys, shape_limit
+from . import keys, named_rows, shape_limit
 from .client import current_epoch, execute_many, raise_error, run_scripts, send
 from .replies import checked_reply
-from .stored_value import INDEX_FULL, MISS, SEAL_LENGTH, Lookup, checked, expected_rows, row_version_keys, split_header
+from .stored_value import INDEX_FULL, MISS, Lookup, row_version_keys
 from .time_limit import run_command
 from .version_set import VersionSet
 
 # What read.lua takes instead of the flag that a value has a header.
 NO_VALUE = "-"
 
-# By key of a value, the keys of its row-level dependencies when it was last read: they are asked for with the value.
-_row_keys: LruMap[str, list[str]] = LruMap(4096)
-
 
 def read(key: str, version_set: VersionSet) -> Lookup:
     """Read a value and its versions; create none.  Raises errors of Redis, and EpochChanged."""
-    row_keys = _row_keys.get(key) or [] if version_set.coarse else []
-    wanted = [key, *version_set.version_keys, *row_keys]
-    value, *found = _get_all(wanted)
-    row_versions = dict(zip(row_keys, found[len(version_set.version_keys) :], strict=True))
-    found = found[: len(version_set.version_keys)]
-    _forget_other_epochs(version_set, found)
-    lookup = Lookup(key, version_set, MISS, found if version_set.are_current(found) else None)
-    if value is None:
-        return lookup
-    if not version_set.coarse:
-        if lookup.versions is None:
-            lookup.is_outdated = True
-            return lookup
-        return checked(lookup, value[:SEAL_LENGTH], b"", memoryview(value)[SEAL_LENGTH:], found)
-    return _checked_with_rows(lookup, value, found, row_versions)
+    return named_rows.read(key, version_set, _get_all, partial(_forget_other_epochs, version_set))
 
 
 def _get_all(wanted: Sequence[str]) -> list[Any]:
@@ -72,28 +54,6 @@ def _forget_other_epochs(version_set: VersionSet, found: list[bytes | None]) -> 
         version = found[i]
         if version is not None and version[keys.TOKEN_LENGTH :] != current_epoch(key):
             found[i] = None
-
-
-def _checked_with_rows(
-    lookup: Lookup, value: bytes, found: list[bytes | None], row_versions: dict[str, bytes | None]
-) -> Lookup:
-    """Do what `checked` does for a value with a header; `row_versions` are those that were read with it."""
-    version_set = lookup.version_set
-    names, tokens, body = split_header(value)
-    carried = [found[i] or b"" for i in version_set.carried]
-    checked(lookup, value[:SEAL_LENGTH], names, body, carried)
-    if lookup.payload is MISS:
-        return lookup
-    # The names are signed, so they are what a fill wrote.
-    expected = expected_rows(json.loads(names), tokens, found)
-    if expected is not None:
-        _row_keys.put(lookup.key, list(expected))
-        missing = [key for key in expected if key not in row_versions]
-        if missing:
-            row_versions.update(zip(missing, _get_all(missing), strict=True))
-    if expected is None or any(row_versions[key] != version for key, version in expected.items()):
-        lookup.payload, lookup.is_outdated = MISS, True
-    return lookup
 
 
 def create_versions(key: str, version_set: VersionSet, timeout: int) -> Lookup:

@@ -8,6 +8,7 @@ database, `fill`.  Writes invalidate in `invalidator`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ import redis
 from redis.exceptions import TryAgainError
 
 from ..schema import RowsByDependency
-from . import keys, multi_slot, shape_limit
+from . import keys, multi_slot, named_rows, shape_limit
 from .client import current_epoch, execute, run_script, send_script
 from .cluster_settings import keeps_conjunction_sets, uses_cluster
 from .epoch_calls import call_in_epoch
@@ -35,6 +36,7 @@ from .stored_value import (
     make_seal,
     origin_header,
     probably_cached,
+    row_version_keys,
 )
 from .version_set import VersionSet
 
@@ -78,7 +80,7 @@ def _missed_while_moving(key: str, version_set: VersionSet) -> Lookup:
 
 
 def _read_in_epoch(key: str, version_set: VersionSet, timeout: int, epoch: bytes) -> Lookup:
-    """Read by MGET if a hit is likely and the value has no header; else by ``read.lua``, or in parts on a cluster."""
+    """Read by MGET if a hit is likely and all names are known; else by ``read.lua``, or in parts on a cluster."""
     if shape_limit.is_met:
         version_set = shape_limit.coarsened(version_set)
     if version_set.is_multi_slot:
@@ -86,7 +88,10 @@ def _read_in_epoch(key: str, version_set: VersionSet, timeout: int, epoch: bytes
     if timeout and not probably_cached.get(key):
         return _read_by_script(key, version_set, timeout, epoch)
     if version_set.coarse:
-        return _read_by_script(key, version_set, 0, epoch)
+        if named_rows.last_named(key) is None:
+            return _read_by_script(key, version_set, 0, epoch)
+        get_all = partial(_get_all, epoch)
+        return named_rows.read(key, version_set, get_all, partial(version_set.forget_other_epochs, epoch=epoch))
     reply = execute("MGET", key, *version_set.version_keys, epoch=epoch)
     value, *found = checked_reply(reply, 1 + len(version_set.version_keys))
     version_set.forget_other_epochs(found, epoch)
@@ -97,6 +102,10 @@ def _read_in_epoch(key: str, version_set: VersionSet, timeout: int, epoch: bytes
     return checked(
         Lookup(key, version_set, MISS, found), value[:SEAL_LENGTH], b"", memoryview(value)[SEAL_LENGTH:], found
     )
+
+
+def _get_all(epoch: bytes, wanted: Sequence[str]) -> list[Any]:
+    return checked_reply(execute("MGET", *wanted, epoch=epoch), len(wanted))
 
 
 def create_versions(lookup: Lookup, timeout: int) -> None:
@@ -135,6 +144,8 @@ def _read_by_script(key: str, version_set: VersionSet, timeout: int, epoch: byte
     checked(lookup, seal, names or b"", memoryview(body or b""), [found[i] or b"" for i in version_set.carried])
     if lookup.payload is not MISS:
         probably_cached.put(key, True)
+        if version_set.coarse:
+            named_rows.note(key, lookup.names)
     return lookup
 
 
@@ -171,6 +182,8 @@ def fill(
     groups, names = described_rows(version_set, rows_by_dependency)
     seal = make_seal(key, [lookup.versions[i] for i in version_set.carried], names, body)
     probably_cached.put(lookup.key, True)
+    if version_set.coarse:
+        named_rows.note_keys(key, row_version_keys(groups))
     if version_set.is_multi_slot:
         return multi_slot.fill(
             key, version_set, lookup.versions, multi_slot.Filling(seal, names, body, groups), timeout

@@ -8,7 +8,7 @@ from typing import Any
 from cacheops_lite.orm import prefetch
 from cacheops_lite.query import hydrator, row_dependencies
 from cacheops_lite.reads import point_lookup, queryset_read
-from cacheops_lite.store import redis_connection
+from cacheops_lite.store import named_rows, redis_connection
 
 # By name: where the decision is made whether a fast path applies, and an answer that says no.
 DECISIONS = {
@@ -17,6 +17,7 @@ DECISIONS = {
     "hydration": (hydrator, "_fast_model", lru_cache(lambda model: model)),
     "row-level dependencies": (row_dependencies, "usable_for", lambda row_level, is_sliced: ()),
     "prefetched querysets": (prefetch, "makes_plain_querysets", lru_cache(lambda *arguments: False)),
+    "remembered names of rows": (named_rows, "last_named", lambda key: None),
     "kept connections": (redis_connection, "is_supported", lambda client: False),
 }
 _ORIGINALS = {name: getattr(module, function) for name, (module, function, _) in DECISIONS.items()}
