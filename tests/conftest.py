@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection, connections
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 from fakeredis import FakeRedis
 
 from cacheops_lite.functions import redis_cache
@@ -72,6 +73,13 @@ def servers_are_checked_once():
 def forget_logged_call_sites():
     """Log again in each test what is logged once per call site."""
     error_boundary._reported.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_language_left():
+    """A middleware activates one and leaves it to the next request."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -182,15 +182,15 @@ def legs_of(arguments: list[str], databases: list[str]) -> list[Leg]:
         Leg("postgresql", "redis-insideout", [CONCURRENCY, RELIABILITY], part="processes"),
         Leg("mariadb", "redis-sets", [*everywhere, *ignoring(*OF_A_SERVER)], FEWER_HISTORIES),
         Leg("sqlite", "redis-sets", OWN_SERVERS, is_measured=MEASURES, part="servers"),
-        Leg("mariadb", "redis-sets", [CONCURRENCY], part="processes"),
-        Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=MEASURES),
-        Leg("sqlite", "embedded-insideout", CONTRACTS, FEWER_HISTORIES, is_measured=MEASURES),
         Leg(
             "sqlite",
             "embedded-sets",
             [*CONTRACTS, *CONTRACTS_OF_VALUES, *OUTAGES],
             {"TEST_FAST_PATHS": "off", "TEST_DATABASE_NAMES": "on", "TEST_EXAMPLES": "15"},
         ),
+        Leg("mariadb", "redis-sets", [CONCURRENCY], part="processes"),
+        Leg("sqlite", "embedded-insideout redis-insideout", OF_THE_STORE, is_measured=MEASURES),
+        Leg("sqlite", "embedded-insideout", CONTRACTS, FEWER_HISTORIES, is_measured=MEASURES),
     ]
     return [leg for leg in legs if leg.database in databases]
 

@@ -60,6 +60,8 @@ class Figures:
     by_class: KeptShares = field(default_factory=KeptShares)
     by_line: KeptShares = field(default_factory=KeptShares)
     dependencies: list[int] = field(default_factory=list)
+    # Why results that did not change were not kept.
+    reasons: Counter[str] = field(default_factory=Counter)
     writes: int = 0
 
 
@@ -99,6 +101,7 @@ class CachedRead:
     is_hit: bool = False
     # As of the last miss: a hit does not tell which row-level dependencies its value has.
     number_of_dependencies: int = 0
+    reason: str = ""
 
     @property
     def line(self) -> str:
@@ -106,11 +109,12 @@ class CachedRead:
 
     def look_up(self) -> None:
         """Read through the cache."""
-        with counted_reads() as counted, _dependencies() as dependencies:
+        with counted_reads() as counted, _decisions() as decisions:
             self.found = _evaluate(self.read)
         self.is_hit = bool(counted.hits and not counted.misses)
         if not self.is_hit:
-            self.number_of_dependencies = sum(dependencies)
+            self.number_of_dependencies = sum(len(each.dependencies) for each in decisions)
+            self.reason = ", ".join(str(each.reason) for each in decisions)
 
 
 def _compare(figures: Figures, reads: list[CachedRead]) -> None:
@@ -127,6 +131,7 @@ def _compare(figures: Figures, reads: list[CachedRead]) -> None:
         if each.value == value:
             figures.by_class.note(each.class_name, each.is_hit)
             figures.by_line.note(each.line, each.is_hit)
+            figures.reasons.update([] if each.is_hit else [each.reason])
 
 
 def _note_true_values(reads: list[CachedRead]) -> None:
@@ -162,12 +167,12 @@ def _tables(statement: re.Pattern[str]) -> Iterator[set[str]]:
 
 
 @contextmanager
-def _dependencies() -> Iterator[list[int]]:
-    """Collect the number of dependencies of each read."""
-    found: list[int] = []
+def _decisions() -> Iterator[list[Any]]:
+    """Collect what is decided about each read."""
+    found: list[Any] = []
 
     def note(sender, decision, **kwargs):
-        found.append(len(decision.dependencies))
+        found.append(decision)
 
     cache_decision.connect(note)
     try:

@@ -30,6 +30,7 @@ def test_results_survive_the_writes_that_do_not_change_them(capsys):
         dependencies = f"{median(numbers):.0f} dependencies of a read (median), {mean(numbers):.1f} (mean)"
         print(f"\n{figures.writes} writes, {dependencies}")
         print(figures.by_class)
+        print("not kept:", dict(figures.reasons.most_common()))
         if os.environ.get("TEST_KEPT_LINES"):
             print(figures.by_line)
     shares = {name: figures.by_class.share(name) for name in SHARES}
