@@ -32,7 +32,7 @@ from tests.conftest import run_async
 from tests.property.differential import uncached
 from tests.rich.models import Step
 from tests.shop.models import Category, Customer, Label, Product, Unwatched, VisibleProduct, Warranty
-from tests.support import fast_paths, services
+from tests.support import services
 from tests.support.stored_values import with_payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -430,8 +430,8 @@ def test_an_evaluated_queryset_is_not_read_again(reads):
 
 
 @services.on_one_server
-@pytest.mark.parametrize(("name", "command"), [("fetch", "MGET"), ("get", "MGET"), ("select_related", "EVALSHA")])
-def test_a_hit_is_one_command(name, command, monkeypatch, store):
+@pytest.mark.parametrize("name", ["fetch", "get", "select_related"])
+def test_a_hit_is_one_command(name, monkeypatch, store):
     VALUES[name]()
     sent = []
     execute = type(store).execute_command
@@ -439,7 +439,7 @@ def test_a_hit_is_one_command(name, command, monkeypatch, store):
         type(store), "execute_command", lambda self, *args, **kw: sent.append(args[0]) or execute(self, *args, **kw)
     )
     VALUES[name]()
-    assert sent == [command if fast_paths.is_on("row-level dependencies") else "MGET"]
+    assert sent == ["MGET"]
 
 
 def test_querysets_can_be_pickled_and_copied_with_their_cache_options():
