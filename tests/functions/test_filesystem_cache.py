@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from cacheops_lite.functions import filesystem_cache
 from cacheops_lite.functions.filesystem_cache import FileCache, file_cache
 from cacheops_lite.store.serializers import PickleSerializer
-from tests.support.processes import context
+from tests.support.processes import context, ended, start
 
 DAY = 60 * 60 * 24
 
@@ -433,18 +433,6 @@ def test_the_command_passes_no_path_to_a_shell(tmp_path, monkeypatch):
 # Processes
 
 
-def start_process(target, *args):
-    process = context.Process(target=target, args=args)
-    process.start()
-    return process
-
-
-def exit_codes(*processes):
-    for process in processes:
-        process.join(60)
-    return [process.exitcode for process in processes]
-
-
 def write_values(directory, number, done):
     cache = FileCache(directory)
     for i in range(300):
@@ -471,9 +459,9 @@ def test_readers_see_whole_values_while_processes_write(tmp_path):
     done = [context.Semaphore(0) for _ in range(2)]
     cache = FileCache(tmp_path)
     cache.set("key", [(0, 0)] * 2000)
-    readers = [start_process(read_values, tmp_path, 3, semaphore) for semaphore in done]
-    writers = [start_process(write_values, tmp_path, number, done) for number in range(3)]
-    assert exit_codes(*writers, *readers) == [0] * 5
+    readers = [start(read_values, tmp_path, 3, semaphore) for semaphore in done]
+    writers = [start(write_values, tmp_path, number, done) for number in range(3)]
+    assert ended(*writers, *readers) == [0] * 5
     assert cache.get("key")[0][1] == 299
     assert len([path for path in files_in(tmp_path) if not path.endswith(".lock")]) == 1
 
@@ -487,7 +475,7 @@ def count_up(directory):
 def test_counting_in_several_processes_is_atomic(tmp_path):
     cache = FileCache(tmp_path)
     cache.set("key", 2**64)
-    assert exit_codes(*(start_process(count_up, tmp_path) for _ in range(4))) == [0] * 4
+    assert ended(*(start(count_up, tmp_path) for _ in range(4))) == [0] * 4
     assert cache.get("key") == 2**64 + 800
 
 
@@ -498,9 +486,9 @@ def add_one(directory, number, results):
 def test_one_of_several_processes_that_add_a_key_succeeds(tmp_path):
     """The first one succeeds."""
     results = context.Queue()
-    processes = [start_process(add_one, tmp_path, number, results) for number in range(4)]
+    processes = [start(add_one, tmp_path, number, results) for number in range(4)]
     found = [results.get(timeout=60) for _ in processes]
-    assert exit_codes(*processes) == [0] * 4
+    assert ended(*processes) == [0] * 4
     winners = [number for added, number in found if added]
     assert winners == [FileCache(tmp_path).get("key")]
 
@@ -514,14 +502,14 @@ def clean_often(directory, done):
 def test_cleaning_never_removes_a_value_that_was_just_replaced(tmp_path):
     """Another process writes values while it removes expired ones."""
     done = context.Event()
-    cleaner = start_process(clean_often, tmp_path, done)
+    cleaner = start(clean_often, tmp_path, done)
     cache = FileCache(tmp_path)
     for i in range(500):
         cache.set("key", "old", timeout=1e-9)
         cache.set("key", i, timeout=60)
         assert cache.get("key") == i
     done.set()
-    assert exit_codes(cleaner) == [0]
+    assert ended(cleaner) == [0]
 
 
 def lock_and_wait(directory, ready):
@@ -537,9 +525,9 @@ def test_a_killed_writer_blocks_no_other_process(tmp_path):
     cache = FileCache(tmp_path)
     cache.set("key", 1)
     ready = context.Event()
-    writer = start_process(lock_and_wait, tmp_path, ready)
+    writer = start(lock_and_wait, tmp_path, ready)
     assert ready.wait(60)
     assert cache.get("key") == 1
     writer.kill()
-    assert exit_codes(writer) == [-signal.SIGKILL]
+    assert ended(writer) == [-signal.SIGKILL]
     assert cache.incr("key") == cache.get("key") == 2

@@ -7,13 +7,12 @@ import pytest
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from cacheops_lite import invalidate_all
 from cacheops_lite.query.compiler import compile_rows
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import describe_dependency, describe_shape, keys
 from tests.conftest import counted_reads
 from tests.rich.models import Item, Label, Sample
-from tests.support.uncached import uncached
+from tests.support.checks import check_keeps_or_changes
 
 UTC = datetime.timezone.utc
 
@@ -167,16 +166,7 @@ CASES = {
 
 
 def check(name, write, keeps):
-    read = CASES[name][0]
-    restore()
-    invalidate_all()
-    before = read()
-    write()
-    true = uncached(read)
-    assert (true == before) == keeps, "this write is not what it should be"
-    with counted_reads() as counted:
-        assert read() == true
-    assert bool(counted.misses) == (not keeps)
+    check_keeps_or_changes(CASES[name][0], restore, write, keeps)
 
 
 @pytest.mark.parametrize("name", CASES)

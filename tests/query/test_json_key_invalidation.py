@@ -8,12 +8,12 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.signals import post_save
 
-from cacheops_lite import invalidate_all
 from cacheops_lite.schema.predicates import Dependency
 from cacheops_lite.store import describe_dependency, keys
 from tests.conftest import counted_reads
 from tests.rich.models import Sample
 from tests.shop.models import Every
+from tests.support.checks import check_keeps_or_changes
 from tests.support.uncached import uncached
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -117,16 +117,7 @@ if connection.vendor != "postgresql":
 
 
 def check(name, write, keeps):
-    read = CASES[name][0]
-    restore()
-    invalidate_all()
-    before = read()
-    write()
-    true = uncached(read)
-    assert (true == before) == keeps, "this write is not what it should be"
-    with counted_reads() as counted:
-        assert read() == true
-    assert bool(counted.misses) == (not keeps)
+    check_keeps_or_changes(CASES[name][0], restore, write, keeps)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -128,13 +128,18 @@ VALID = {
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
-def test_what_is_found_does_not_depend_on_remembered_names(store, event):
-    """A script finds the same, and tells of the same missing versions."""
+def let_happen(event, store):
+    """Store a value, then let an event of `EVENTS` happen, of which this process remembers no names."""
     fill("1", "2")
     known = named_rows.last_named(KEY)
     EVENTS[event](store)
     named_rows.note_keys(KEY, known)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_what_is_found_does_not_depend_on_remembered_names(store, event):
+    """A script finds the same, and tells of the same missing versions."""
+    let_happen(event, store)
     remembered = protocol.read(KEY, VERSIONS)
     named_rows._last_named.clear()
     by_script = protocol.read(KEY, VERSIONS)
@@ -146,10 +151,7 @@ def test_what_is_found_does_not_depend_on_remembered_names(store, event):
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_miss_with_remembered_names_is_filled(store, event):
-    fill("1", "2")
-    known = named_rows.last_named(KEY)
-    EVENTS[event](store)
-    named_rows.note_keys(KEY, known)
+    let_happen(event, store)
     if protocol.read(KEY, VERSIONS).payload is MISS:
         fill("4", payload=b"new")
         assert protocol.read(KEY, VERSIONS).payload == b"new"

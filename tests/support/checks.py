@@ -7,6 +7,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 
 from cacheops_lite import invalidate_all
+from tests.conftest import counted_reads
 from tests.property.differential import uncached
 from tests.property.population import Population
 from tests.rich.models import Item, Owner, Place, Venue
@@ -77,3 +78,16 @@ def check_each_changes_some(pool, writes):
         true = uncached(lambda: [read() for read in pool])
         assert [read() for read in pool] == true, name
         assert true != before, f"{name} changes nothing"
+
+
+def check_keeps_or_changes(read, restore, write, keeps):
+    """Check that a write to the rows that `restore` makes keeps the result of `read`, or changes and invalidates it."""
+    restore()
+    invalidate_all()
+    before = read()
+    write()
+    true = uncached(read)
+    assert (true == before) == keeps, "this write is not what it should be"
+    with counted_reads() as counted:
+        assert read() == true
+    assert bool(counted.misses) == (not keeps)
